@@ -1,0 +1,30 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def data_file() -> Callable[[str], Path]:
+    """Finds a file of public data by its name under `$VITRINE_DATA_HOME`.
+
+    A test that asks for a file which is not there is skipped with the file's
+    name.
+    """
+
+    def find(name: str) -> Path:
+        home = os.environ.get("VITRINE_DATA_HOME")
+        path = Path(home, name) if home else None
+        if path is None or not path.exists():
+            pytest.skip(f"`{name}` is not under $VITRINE_DATA_HOME ({home})")
+        return path
+
+    return find

@@ -1,0 +1,6 @@
+"""Raw features to model features: one definition for training, evaluation and serving."""
+
+import os
+
+# TFRS needs Keras 2, and TensorFlow reads this when it is first imported.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

@@ -1,0 +1,40 @@
+"""The base of every configuration: typed, frozen, and unfriendly to typing errors."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic import ConfigDict
+from pydantic import model_validator
+
+
+class Config(BaseModel):
+    """A frozen configuration section that rejects unknown keys.
+
+    Subclasses declare typed fields with defaults. A key that no field has
+    raises a `ValueError` which names the nearest key that exists.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_nearest_key(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        for key in values:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
+                raise ValueError(
+                    f"`{key}` is not a key of {cls.__name__}; the nearest is `{near[0]}`."
+                    if near
+                    else f"`{key}` is not a key of {cls.__name__}, which has none."
+                )
+        return values
+
+    def to_json(self) -> str:
+        """Returns the configuration as JSON with sorted keys, the same for equal values."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
