@@ -1,6 +1,3 @@
 """The recommenders: layers, tasks, input pipeline and trainer."""
 
-import os
-
-# TFRS needs Keras 2, and TensorFlow reads this when it is first imported.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+import transforms  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)

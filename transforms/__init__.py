@@ -1,6 +1,5 @@
 """Raw features to model features: one definition for training, evaluation and serving."""
 
-import os
+from transforms.keras_version import use_keras_2
 
-# TFRS needs Keras 2, and TensorFlow reads this when it is first imported.
-os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+use_keras_2()

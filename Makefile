@@ -1,0 +1,34 @@
+# Two commands matter: `make demo` and `make test`. Both set everything up first.
+SHELL := /bin/bash
+BIN := .venv/bin
+DEMO_PORT ?= 8500
+
+.PHONY: demo test lint bench clean setup lock format
+
+setup:
+	@scripts/bootstrap.sh
+
+demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
+	@$(BIN)/vitrine demo --port $(DEMO_PORT)
+
+test: setup lint  ## lint, types and the whole test suite
+	@$(BIN)/python -m pytest -q --durations=15
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## every benchmark, resumable; results in benchmarks/results
+	@$(BIN)/python -m benchmarks
+
+lock:  ## compile requirements.in into requirements.lock
+	uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
+	  --custom-compile-command 'make lock' requirements.in -o requirements.lock
+
+clean:
+	rm -rf .venv .tools runs pushed data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
