@@ -1,1 +1,1 @@
-
+"""Public and simulated sources, each turned into the standard event log."""

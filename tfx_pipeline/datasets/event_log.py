@@ -1,0 +1,152 @@
+"""The event log: the one form in which data enters the pipeline.
+
+A directory with `events/*.parquet`, `catalogue/*.parquet`, `users/*.parquet`
+and `manifest.json`. This module is its front: the schemas and the writer are
+defined beside it and offered here.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.datasets.event_log_writer import EventLogShard
+from tfx_pipeline.datasets.event_log_writer import EventLogWriter
+from tfx_pipeline.datasets.event_log_writer import write_event_log
+from tfx_pipeline.datasets.manifest import Manifest
+from tfx_pipeline.datasets.schemas import CATALOGUE
+from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
+from tfx_pipeline.datasets.schemas import EVENTS
+from tfx_pipeline.datasets.schemas import EVENTS_TABLE
+from tfx_pipeline.datasets.schemas import IMPRESSION
+from tfx_pipeline.datasets.schemas import MANIFEST_NAME
+from tfx_pipeline.datasets.schemas import TABLES
+from tfx_pipeline.datasets.schemas import USERS
+from tfx_pipeline.datasets.schemas import USERS_TABLE
+
+__all__ = [
+    "CATALOGUE",
+    "CATALOGUE_TABLE",
+    "EVENTS",
+    "EVENTS_TABLE",
+    "IMPRESSION",
+    "MANIFEST_NAME",
+    "TABLES",
+    "USERS",
+    "USERS_TABLE",
+    "EventLog",
+    "EventLogShard",
+    "EventLogWriter",
+    "Manifest",
+    "write_event_log",
+]
+
+_HASH_BLOCK = 1 << 22
+
+
+class EventLog:
+    """Reads an event log.
+
+    Opening one looks at names only; `validate.validate_event_log` looks at
+    what is inside.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens an event log.
+
+        Args:
+            path: Its directory.
+
+        Raises:
+            FileNotFoundError: If the directory or its events are not there.
+        """
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise FileNotFoundError(
+                f"`{self.path}` is not a directory. An event log is a directory with "
+                f"events/*.parquet, catalogue/*.parquet and {MANIFEST_NAME}; "
+                f"`vitrine data prepare` makes one."
+            )
+        if not self.files(EVENTS_TABLE):
+            raise FileNotFoundError(
+                f"`{self.path}` has no {EVENTS_TABLE}/*.parquet, so it is not an event log. "
+                f"`vitrine data validate` says what else is missing."
+            )
+
+    @functools.cached_property
+    def manifest(self) -> Manifest:
+        """What the log says about itself."""
+        return Manifest.read(self.path)
+
+    def files(self, table: str) -> list[Path]:
+        """Returns the Parquet files of `events`, `catalogue` or `users`, sorted by name."""
+        return sorted(Path(self.path, table).glob("*.parquet"))
+
+    def events_files(self) -> list[Path]:
+        """Returns the Parquet files of the events."""
+        return self.files(EVENTS_TABLE)
+
+    def catalogue_files(self) -> list[Path]:
+        """Returns the Parquet files of the catalogue, which may be none."""
+        return self.files(CATALOGUE_TABLE)
+
+    def users_files(self) -> list[Path]:
+        """Returns the Parquet files of the users, which may be none."""
+        return self.files(USERS_TABLE)
+
+    def row_groups(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Yields a table's rows, one row group at a time, in the order of the files."""
+        for path in self.files(table):
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=columns)
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Reads a whole table into memory; for catalogues and small logs."""
+        schema = TABLES[table]
+        wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
+        pieces = [piece.cast(wanted) for piece in self.row_groups(table, wanted.names)]
+        return pa.concat_tables(pieces) if pieces else wanted.empty_table()
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the names and the content of all files.
+
+        Every byte is hashed. A Parquet footer would be faster to read, but two
+        files that differ in a few values of equal length have equal footers
+        but for statistics, and a modification time changes with every copy.
+        Hashing runs at the disk's pace on all cores, far above the rate of
+        anything that reads the events afterwards.
+        """
+        files = [path for table in TABLES for path in self.files(table)]
+        manifest = Path(self.path, MANIFEST_NAME)
+        if manifest.is_file():
+            files.append(manifest)
+        with ThreadPoolExecutor() as pool:  # hashlib releases the lock
+            digests = list(pool.map(_content_hash, files))
+        whole = hashlib.blake2b(digest_size=16)
+        for path, digest in zip(files, digests, strict=True):
+            whole.update(f"{path.relative_to(self.path).as_posix()}\0{digest}\n".encode())
+        return whole.hexdigest()
+
+
+def _content_hash(path: Path) -> str:
+    """Hashes a file once for as long as its size and modification time stay."""
+    status = path.stat()
+    return _hash_file(path.absolute(), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=65_536)
+def _hash_file(path: Path, size: int, modified: int) -> str:
+    del size, modified  # only the key of the memory
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
