@@ -1,0 +1,128 @@
+"""The command line. Thin and lazy: each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="vitrine")
+def cli() -> None:
+    """Interaction logs in; a trained, indexed, evaluated and served recommender out."""
+
+
+@cli.group()
+def data() -> None:
+    """Prepare an event log, or check one of your own."""
+
+
+@data.command("prepare")
+@click.argument("source")
+@click.option("--out", type=click.Path(path_type=Path), help="Directory of the event log.")
+@click.option("--from", "location", help="The source's files: a folder or an archive.")
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="Option of the source.")
+def prepare(source: str, out: Path | None, location: str | None, options: tuple[str, ...]) -> None:
+    """Turn SOURCE (movielens-1m, shop, ...) into an event log."""
+    from tfx_pipeline.commands.data import prepare_log
+
+    click.echo(prepare_log(source, out, location, options))
+
+
+@data.command("validate")
+@click.argument("log_dir", type=click.Path(path_type=Path))
+def validate(log_dir: Path) -> None:
+    """Say in plain words what is missing or malformed in the event log LOG_DIR."""
+    from tfx_pipeline.commands.data import validate_log
+
+    text, ok = validate_log(log_dir)
+    click.echo(text)
+    sys.exit(0 if ok else 1)
+
+
+@cli.command()
+@click.argument("config")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. trainer.seed=2")
+def run(config: str, overrides: tuple[str, ...]) -> None:
+    """Run the pipeline that CONFIG (a YAML file or a shipped name) describes."""
+    from tfx_pipeline.commands.run import run_pipeline
+
+    click.echo(run_pipeline(config, overrides))
+
+
+@cli.command()
+@click.argument("base_path", type=click.Path(path_type=Path))
+@click.option("--name", help="Model name; the pipeline's by default.")
+@click.option("--port", default=8500, show_default=True, help="gRPC port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Server option.")
+def serve(
+    base_path: Path, name: str | None, port: int, host: str, overrides: tuple[str, ...]
+) -> None:
+    """Answer TF Serving's gRPC protocol from the pushed versions in BASE_PATH.
+
+    For a laptop and for tests; production runs TF Serving itself.
+    """
+    from tfx_pipeline.commands.serve import serve_versions
+
+    serve_versions(base_path, name, host, port, overrides)
+
+
+@cli.command()
+@click.option("--user", required=True, help="A user of the event log.")
+@click.option("-k", default=10, show_default=True, help="How many recommendations.")
+@click.option(
+    "--log-dir", type=click.Path(path_type=Path), help="Event log with the user's history."
+)
+@click.option("--base-path", type=click.Path(path_type=Path), help="Pushed versions, for titles.")
+@click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
+@click.option("--name", help="Model name; the pipeline's by default.")
+def recommend(
+    user: str, k: int, log_dir: Path | None, base_path: Path | None, address: str, name: str | None
+) -> None:
+    """Ask a server for recommendations and print them beside the user's recent history."""
+    from tfx_pipeline.commands.recommend import recommend_to
+
+    click.echo(recommend_to(user, k, log_dir, base_path, address, name))
+
+
+@cli.command()
+@click.option("--port", default=8500, show_default=True, help="gRPC port of the demo's server.")
+def demo(port: int) -> None:
+    """Run the main job on MovieLens-1M, or on the simulated shop where it cannot be had."""
+    from tfx_pipeline.commands.demo import run_demo
+
+    run_demo(port)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what is installed, what clashes, and how to mend it."""
+    from tfx_pipeline.doctor import examine
+    from tfx_pipeline.doctor import format_check
+
+    failed = False
+    for check in examine():
+        click.echo(format_check(check))
+        failed = failed or check.status == "fail"
+    sys.exit(1 if failed else 0)
+
+
+def main() -> None:
+    """Runs the command line; a mistake of the user's is a message, not a stack trace."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (ValueError, FileNotFoundError, PermissionError, ConnectionError) as error:
+        click.secho(f"Error: {error}", err=True, fg="red")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The configuration of a pipeline run: one YAML file, typed, with overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from models.config import TrainerConfig
+from serving.index.config import IndexConfig
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from transforms.base_config import Config
+from transforms.config import TransformConfig
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class PipelineConfig(Config):
+    """Everything that one run of the pipeline depends on.
+
+    Attributes:
+        name: Name of the pipeline and of the model that it pushes.
+        log_dir: The event log to read.
+        run_dir: Where artifacts, metadata and `metrics.json` go.
+        push_dir: Where versions of the servable go; `<run_dir>/pushed` when empty.
+        enable_cache: Whether TFX may answer a component from an earlier run.
+        beam_pipeline_args: Options of every Beam job, e.g. the runner's.
+        timeline: How timelines are cut from the log.
+        transform: How raw features become model features.
+        trainer: The model and how it is trained.
+        index: How candidates are searched.
+        evaluation: Metrics, slices and gates.
+        push: How versions are pushed.
+    """
+
+    name: str
+    log_dir: str
+    run_dir: str
+    push_dir: str = ""
+    enable_cache: bool = True
+    beam_pipeline_args: tuple[str, ...] = ("--direct_running_mode=in_memory",)
+    timeline: TimelineConfig = TimelineConfig()
+    transform: TransformConfig = TransformConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    index: IndexConfig = IndexConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    push: PusherConfig = PusherConfig()
+
+    @property
+    def serving_base_path(self) -> str:
+        """The directory that holds the pushed versions, one integer name each."""
+        return self.push_dir or str(Path(self.run_dir) / "pushed")
+
+    def to_yaml(self) -> str:
+        """Returns the resolved configuration, every default spelled out."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineConfig:
+    """Loads a configuration file and applies `key=value` overrides.
+
+    Args:
+        name_or_path: A YAML file, or the name of one in `tfx_pipeline/configs`.
+        overrides: Dotted keys with YAML values, e.g. `trainer.seed=2`.
+
+    Returns:
+        The typed configuration.
+
+    Raises:
+        ValueError: No such file, an override without `=`, an unknown key
+            (the message names the nearest one), or a value of a wrong type.
+    """
+    path = _find(name_or_path)
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} should hold keys and values, like the files in {CONFIGS}.")
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return PipelineConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(_explain(error, path)) from None
+
+
+def _find(name_or_path: str) -> Path:
+    """Returns the file for a path or for the name of a configuration that ships."""
+    for path in (Path(name_or_path), CONFIGS / f"{name_or_path}.yaml"):
+        if path.is_file():
+            return path
+    known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+    raise ValueError(
+        f"No configuration `{name_or_path}`: give a YAML file, or one of these names: {known}."
+    )
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Sets one dotted key in nested dictionaries."""
+    key, separator, value = override.partition("=")
+    if not separator:
+        raise ValueError(
+            f"An override is written key=value, for example trainer.seed=2; received `{override}`."
+        )
+    *sections, leaf = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise ValueError(f"`{section}` in the override `{override}` is a value, not a section.")
+    values[leaf] = yaml.safe_load(value)
+
+
+def _explain(error: ValidationError, path: Path) -> str:
+    """Turns pydantic's report into one line a problem."""
+    lines = [f"{path} is not a valid configuration:"]
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"  {where + ': ' if where else ''}{message}")
+    return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""What a run shows on the terminal: a line a component; everything else goes to a file."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from absl import logging as absl_logging
+
+PROGRESS_LOGGER = "vitrine.progress"
+
+
+class Console(logging.Handler):
+    """Sends the log to a file and shows components as they start and finish.
+
+    TFX's local runner reports through its log only, so this handler reads the
+    log records: "Component X is running", "A cached execution ... is used".
+
+    Attributes:
+        running: Id of the component that runs now.
+        cached: Ids of the components that were answered from the cache.
+    """
+
+    def __init__(self, log_file: Path, components: list[str]):
+        """Makes a console for the components of one run, in any order."""
+        super().__init__(level=logging.INFO)
+        self.running = ""
+        self.cached: list[str] = []
+        self._count = len(components)
+        self._finished = 0
+        self._started = 0.0
+        self._log_file = log_file
+        self._is_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> Console:
+        """Redirects the log for the length of a run."""
+        self._file = logging.FileHandler(self._log_file, mode="a", encoding="utf-8")
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        self._root = logging.getLogger()
+        self._absl = absl_logging.get_absl_logger()
+        self._before = [(log, log.handlers[:], log.level) for log in (self._root, self._absl)]
+        absl_logging.set_verbosity(absl_logging.INFO)
+        self._root.handlers[:] = [self._file, self]
+        self._absl.handlers[:] = []
+        self._root.setLevel(logging.INFO)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Restores the log."""
+        self._file.close()
+        for log, handlers, level in self._before:
+            log.handlers[:] = handlers
+            log.setLevel(level)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Shows a record if it tells of a component or of progress within one."""
+        message = record.getMessage()
+        if record.name == PROGRESS_LOGGER:
+            self._write(f"      {message}", transient=bool(getattr(record, "transient", False)))
+        elif message.startswith("Component ") and message.endswith(" is running."):
+            self.running = message.split()[1]
+            self._started = time.time()
+            self._write(
+                f"[{self._finished + 1:>2}/{self._count}] {self.running} ...", transient=True
+            )
+        elif message.startswith("A cached execution ") and self.running:
+            self.cached.append(self.running)
+        elif message.startswith("Component ") and message.endswith(" is finished."):
+            self._finished += 1
+            cached = self.running in self.cached
+            how = "from cache" if cached else f"{time.time() - self._started:.0f} s"
+            self._write(f"[{self._finished:>2}/{self._count}] {self.running:<24} {how}")
+
+    def _write(self, text: str, transient: bool = False) -> None:
+        """Writes a line; a transient one is overwritten by the next on a terminal."""
+        if self._is_terminal:
+            sys.stderr.write(f"\r\033[K{text}" + ("" if transient else "\n"))
+        elif not transient:
+            sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

@@ -1,0 +1,111 @@
+"""Runs the pipeline on this machine with TFX's `LocalDagRunner`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import logging
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.runners.console import Console
+
+
+@dataclass(frozen=True)
+class RunOutputs:
+    """What a finished run left behind.
+
+    Attributes:
+        artifacts: Node id -> output key -> URI of the artifact.
+        seconds: Wall time of the run.
+        cached: Node ids that TFX answered from an earlier run.
+    """
+
+    artifacts: dict[str, dict[str, str]]
+    seconds: float
+    cached: tuple[str, ...]
+
+    def uri(self, node: str, key: str) -> Path:
+        """Returns where the output `key` of a node is."""
+        return Path(self.artifacts[node][key])
+
+
+def run_locally(config: PipelineConfig) -> RunOutputs:
+    """Runs every component in order; finished ones are answered from TFX's cache.
+
+    A run that was killed continues where it stopped: what had finished is in
+    the metadata database below `run_dir`, and what had not runs again.
+
+    Args:
+        config: What to run.
+
+    Returns:
+        The artifacts of this run.
+
+    Raises:
+        RuntimeError: A component failed; the message names it and the log file.
+    """
+    run_dir = Path(config.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+    database = str(run_dir / "metadata.sqlite")
+    pipeline = create_pipeline(
+        config,
+        pipeline_root=str(run_dir / "artifacts"),
+        metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            database
+        ),
+    )
+    started = time.time()
+    with Console(run_dir / "run.log", [c.id for c in pipeline.components]) as console:
+        try:
+            tfx.orchestration.LocalDagRunner().run(pipeline)
+        except Exception as error:
+            logging.exception("The run failed in %s", console.running)
+            raise RuntimeError(
+                f"The component `{console.running}` failed: {_root_message(error)}\n"
+                f"The whole log is in {run_dir / 'run.log'}. What had finished is kept: "
+                "mend the cause and run the same command again."
+            ) from error
+    return RunOutputs(
+        artifacts=_latest_artifacts(database, config.name),
+        seconds=time.time() - started,
+        cached=tuple(console.cached),
+    )
+
+
+def _root_message(error: BaseException) -> str:
+    """Returns the message of the first cause, without the layers that wrapped it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
+
+
+def _latest_artifacts(database: str, pipeline_name: str) -> dict[str, dict[str, str]]:
+    """Reads the outputs of the newest run from ML Metadata."""
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = database
+    store = metadata_store.MetadataStore(connection)
+    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda c: c.id)
+    artifacts: dict[str, dict[str, str]] = {}
+    for execution in store.get_executions_by_context(newest.id):
+        node = _node_id(store, execution.id, pipeline_name)
+        outputs = artifacts.setdefault(node, {})
+        for event in store.get_events_by_execution_ids([execution.id]):
+            if event.type == metadata_store_pb2.Event.OUTPUT:
+                (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+                outputs[event.path.steps[0].key] = artifact.uri
+    return artifacts
+
+
+def _node_id(store: metadata_store.MetadataStore, execution_id: int, pipeline_name: str) -> str:
+    """Returns the id of the component that an execution belongs to."""
+    for context in store.get_contexts_by_execution(execution_id):
+        if context.name.startswith(f"{pipeline_name}."):
+            return context.name.removeprefix(f"{pipeline_name}.")
+    raise LookupError(f"Execution {execution_id} belongs to no node of {pipeline_name}.")
