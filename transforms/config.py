@@ -1,0 +1,48 @@
+"""Configuration of Transform."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from transforms.base_config import Config
+
+
+class TransformConfig(Config):
+    """How raw features become model features.
+
+    Attributes:
+      target_events: The event types that may be training targets; `*` is all.
+        The same as the example generator's.
+      candidate_types: The entity types that may be training targets; `*` is all.
+        The same as the example generator's.
+      max_entities: The most frequent entities that get an index of their own.
+      max_event_types: The same for event types.
+      max_categories: The same for categories.
+      max_attributes: The same for attributes of catalogue rows.
+      max_user_attributes: The same for attributes of users.
+      max_title_tokens: The same for words of titles.
+      max_queries: The same for whole queries.
+      max_query_tokens: The same for words of queries.
+      query_oov_buckets: Indices, after the vocabulary's, that the hash of a
+        whole query outside the vocabulary chooses from.
+      min_token_count: Words of titles and queries seen less often are unknown.
+      title_length: Words of a title that are kept.
+      query_length: Words of a query that are kept.
+      price_buckets: Quantile buckets of `catalogue/price_bucket`.
+    """
+
+    target_events: tuple[str, ...] = ("*",)
+    candidate_types: tuple[str, ...] = ("*",)
+    max_entities: int = Field(default=10_000_000, ge=1)
+    max_event_types: int = Field(default=1_000, ge=1)
+    max_categories: int = Field(default=100_000, ge=1)
+    max_attributes: int = Field(default=200_000, ge=1)
+    max_user_attributes: int = Field(default=100_000, ge=1)
+    max_title_tokens: int = Field(default=200_000, ge=1)
+    max_queries: int = Field(default=200_000, ge=1)
+    max_query_tokens: int = Field(default=100_000, ge=1)
+    query_oov_buckets: int = Field(default=1_024, ge=0)
+    min_token_count: int = Field(default=1, ge=1)
+    title_length: int = Field(default=32, ge=1)
+    query_length: int = Field(default=16, ge=1)
+    price_buckets: int = Field(default=20, ge=2)
