@@ -1,0 +1,100 @@
+"""Configuration of the two-tower."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from transforms.base_config import Config
+
+ItemFeature = Literal["categories", "attributes", "title", "price", "image_vector", "text_vector"]
+
+
+class QueryTowerConfig(Config):
+    """How a history becomes a query vector.
+
+    Attributes:
+      window: The most recent events that the tower reads.
+      heads: Learned poolings of the window, each with recency weights of its own.
+      last_items: The most recent events that the tower also reads one by one.
+      content_dim: Width of the dot product with which the last items weight the
+        window's events by what they are; 0 leaves recency alone.
+      hidden: Widths of the perceptron's layers.
+      dropout: Share of the perceptron's inputs that are zeroed in training.
+      item_dropout: Share of the history vectors' values that are zeroed in training.
+      use_event_types: Whether the type of an event is read.
+      use_time: Whether the age of an event, counted from the request, is read.
+      use_user_attributes: Whether the user's attributes are read.
+      use_query: Whether the words of the request's query are read.
+      max_user_attributes: The attributes of a user that are read.
+      max_query_tokens: The words of a query that are read.
+    """
+
+    window: int = Field(50, ge=1)
+    heads: int = Field(8, ge=1)
+    last_items: int = Field(3, ge=1)
+    content_dim: int = Field(32, ge=0)
+    hidden: tuple[int, ...] = (256,)
+    dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    item_dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    use_event_types: bool = True
+    use_time: bool = False
+    use_user_attributes: bool = True
+    use_query: bool = False
+    max_user_attributes: int = Field(16, ge=1)
+    max_query_tokens: int = Field(16, ge=1)
+
+
+class CandidateTowerConfig(Config):
+    """How an item becomes a vector.
+
+    Attributes:
+      features: The catalogue features that are read beside the id.
+      max_categories: The categories of an item that are read.
+      max_attributes: The attributes of an item that are read.
+      max_title_tokens: The words of a title that are read.
+      id_dropout: How often training hides an item's id, so that the features
+        alone have to do, as they must for items that training never saw.
+      hidden: Widths of the layers that refine the sum of an item's parts; none
+        leaves the sum as it is.
+    """
+
+    features: tuple[ItemFeature, ...] = (
+        "categories",
+        "attributes",
+        "title",
+        "price",
+        "image_vector",
+        "text_vector",
+    )
+    max_categories: int = Field(8, ge=1)
+    max_attributes: int = Field(16, ge=1)
+    max_title_tokens: int = Field(16, ge=1)
+    id_dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    hidden: tuple[int, ...] = ()
+
+
+class TwoTowerConfig(Config):
+    """The two-tower: a query tower over the timeline, a candidate tower over the catalogue.
+
+    Attributes:
+      dim: Length of an embedding.
+      query: The query tower.
+      candidate: The candidate tower.
+      tie_item_tables: Whether history items and candidates share one id table.
+      history_features: Whether history items are read with their catalogue
+        features, or by id alone.
+      normalize: Whether both embeddings have length 1 before the temperature.
+      temperature: What scores are divided by.
+      learn_temperature: Whether training adjusts the temperature.
+    """
+
+    dim: int = Field(64, ge=1)
+    query: QueryTowerConfig = QueryTowerConfig()
+    candidate: CandidateTowerConfig = CandidateTowerConfig()
+    tie_item_tables: bool = False
+    history_features: bool = True
+    normalize: bool = False
+    temperature: float = Field(1.0, gt=0.0)
+    learn_temperature: bool = False
