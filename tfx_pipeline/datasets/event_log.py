@@ -30,6 +30,7 @@ from tfx_pipeline.datasets.schemas import MANIFEST_NAME
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.schemas import conform
 
 __all__ = [
     "CATALOGUE",
@@ -102,18 +103,26 @@ class EventLog:
         return self.files(USERS_TABLE)
 
     def row_groups(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Yields a table's rows, one row group at a time, in the order of the files."""
+        """Yields a table's rows under its schema, a row group at a time, in the files' order.
+
+        Raises:
+            ValueError: If a file lacks a required column or has it in a type
+                that does not convert.
+        """
+        wanted = TABLES[table].names if columns is None else list(columns)
         for path in self.files(table):
             with pq.ParquetFile(path) as file:
                 for group in range(file.num_row_groups):
-                    yield file.read_row_group(group, columns=columns)
+                    rows = file.read_row_group(group, columns=wanted)
+                    yield conform(rows, table, wanted)
 
     def read(self, table: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Reads a whole table into memory; for catalogues and small logs."""
-        schema = TABLES[table]
-        wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
-        pieces = [piece.cast(wanted) for piece in self.row_groups(table, wanted.names)]
-        return pa.concat_tables(pieces) if pieces else wanted.empty_table()
+        pieces = list(self.row_groups(table, columns))
+        if pieces:
+            return pa.concat_tables(pieces)
+        names = TABLES[table].names if columns is None else columns
+        return TABLES[table].empty_table().select(names)
 
     def fingerprint(self) -> str:
         """Returns a hash of the names and the content of all files.

@@ -19,6 +19,7 @@ from tfx_pipeline.datasets.schemas import ROW_GROUP_ROWS
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.schemas import conform
+from tfx_pipeline.datasets.schemas import require_values
 
 ROW_GROUPS_PER_FILE = 16
 _COMPRESSION = "zstd"
@@ -93,6 +94,7 @@ class EventLogShard:
 
     def _write(self, name: str, rows: pa.Table) -> None:
         rows = conform(rows, name)
+        require_values(rows, name)
         pending = self._pending[name]
         pending.append(rows)
         size = ROW_GROUP_ROWS[name]

@@ -7,6 +7,8 @@ may use the same ids. Times are microseconds since the epoch, UTC.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 EVENTS_TABLE = "events"
@@ -61,22 +63,24 @@ TABLES = {EVENTS_TABLE: EVENTS, CATALOGUE_TABLE: CATALOGUE, USERS_TABLE: USERS}
 ROW_GROUP_ROWS = {EVENTS_TABLE: 131_072, CATALOGUE_TABLE: 4_096, USERS_TABLE: 65_536}
 
 
-def conform(table: pa.Table, name: str) -> pa.Table:
+def conform(table: pa.Table, name: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Casts a table to the schema of one of the event log's tables.
 
     Optional columns that are missing become null, timestamps of any unit
-    become microseconds, and columns come in the schema's order.
+    become microseconds, and columns come in the schema's order. Whether
+    required columns have nulls is not looked at.
 
     Args:
         table: Rows for the table called `name`.
         name: `events`, `catalogue` or `users`.
+        columns: Which columns to return; all by default.
 
     Returns:
-        The rows under the table's schema, of which the casts are checked.
+        The rows under the table's schema.
 
     Raises:
-        ValueError: If a required column is missing or has nulls, a column is
-            unknown, or its values cannot be cast.
+        ValueError: If a required column is missing, a column is unknown, or
+            its values cannot be cast.
     """
     schema = TABLES[name]
     unknown = sorted(set(table.column_names) - set(schema.names))
@@ -85,28 +89,40 @@ def conform(table: pa.Table, name: str) -> pa.Table:
             f"Table `{name}` has no column {unknown}; it has {schema.names}. Put what does not "
             f'fit into `attributes` as "key=value", or leave it out.'
         )
-    columns = []
-    for field in schema:
-        if field.name not in table.column_names:
-            if not field.nullable:
-                raise ValueError(
-                    f"Table `{name}` needs the column `{field.name}` ({field.type}); "
-                    f"received only {table.column_names}."
-                )
-            columns.append(pa.nulls(table.num_rows, field.type))
-            continue
-        column = table.column(field.name)
-        if not field.nullable and column.null_count:
+    wanted = schema if columns is None else pa.schema([schema.field(c) for c in columns])
+    arrays = []
+    for field in wanted:
+        if field.name in table.column_names:
+            arrays.append(_cast(table.column(field.name), field, name))
+        elif field.nullable:
+            arrays.append(pa.nulls(table.num_rows, field.type))
+        else:
             raise ValueError(
-                f"`{name}.{field.name}` may not be null; received {column.null_count} nulls in "
+                f"Table `{name}` needs the column `{field.name}` ({field.type}); "
+                f"received only {table.column_names}."
+            )
+    return pa.table(arrays, schema=wanted)
+
+
+def require_values(table: pa.Table, name: str) -> None:
+    """Checks that the required columns of a conformed table have no nulls.
+
+    Raises:
+        ValueError: If one has.
+    """
+    for field in TABLES[name]:
+        nulls = table.column(field.name).null_count
+        if nulls and not field.nullable:
+            raise ValueError(
+                f"`{name}.{field.name}` may not be null; received {nulls} nulls in "
                 f"{table.num_rows} rows. Drop those rows or give them a value."
             )
-        columns.append(_cast(column, field, name))
-    return pa.table(columns, schema=schema)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, name: str) -> pa.ChunkedArray:
     """Casts one column, by way of microseconds when it holds timestamps."""
+    if column.type.equals(field.type):
+        return column
     try:
         if pa.types.is_timestamp(column.type) and pa.types.is_int64(field.type):
             column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
