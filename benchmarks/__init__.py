@@ -1,1 +1,1 @@
-
+"""Benchmarks: each prints a table and keeps its raw result in `benchmarks/results`."""
