@@ -66,10 +66,12 @@ def timeline(
 
 def row(entity: str, **more: Any) -> bytes:
     """One raw catalogue row of `entity` (`type:id`); `more` by short names, e.g. `title=`."""
-    columns = {f"catalogue/{name}": value for name, value in more.items()}
-    return example(
-        **{f.CATALOGUE_ENTITY: entity, f.CATALOGUE_TYPE: entity.partition(":")[0]}, **columns
-    )
+    columns: dict[str, Any] = {
+        f.CATALOGUE_ENTITY: entity,
+        f.CATALOGUE_TYPE: entity.partition(":")[0],
+    }
+    columns |= {f"catalogue/{name}": value for name, value in more.items()}
+    return example(**columns)
 
 
 def small_log(

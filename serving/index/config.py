@@ -1,0 +1,125 @@
+"""Configuration of the index: what is built, how it is checked, how it answers."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+from pydantic import Field
+from pydantic import model_validator
+
+from transforms.base_config import Config
+
+EVERY = "*"  # in a list of names: all of them
+SectionT = TypeVar("SectionT", bound=Config)
+
+
+class BuildConfig(Config):
+    """What `IndexBuilder` reads.
+
+    Attributes:
+        candidate_types: Entity types that are candidates, or ["*"] for all.
+        recall_at: The K of recall@K, for which the search is tuned and checked.
+        target_recall: Recall@K against exact search that tuning aims at; above
+            `min_recall`, so that the check on other queries has room.
+        tuning_queries: Training timelines whose query embeddings tune the search.
+        tree_from: Candidates from which the index has a tree; ScaNN searches
+            smaller ones by brute force.
+        leaves: Leaves of the tree; the square root of the candidates if unset.
+        leaves_to_search: Leaves searched for one query; tuned if unset.
+        reorder: Candidates that are scored again exactly; tuned if unset.
+        dimensions_per_block: Dimensions that share one 4-bit code.
+        anisotropic_threshold: ScaNN's anisotropic quantisation threshold.
+        training_sample: Vectors on which leaves and codes are trained.
+        embed_batch: Catalogue rows embedded at a time.
+        shards: Parts in which the catalogue's vectors are written and sorted.
+    """
+
+    candidate_types: tuple[str, ...] = (EVERY,)
+    recall_at: int = Field(100, gt=0)
+    target_recall: float = Field(0.99, gt=0, le=1)
+    tuning_queries: int = Field(512, ge=0)
+    tree_from: int = Field(1_000, ge=100)
+    leaves: int | None = Field(None, gt=0)
+    leaves_to_search: int | None = Field(None, gt=0)
+    reorder: int | None = Field(None, gt=0)
+    dimensions_per_block: int = Field(2, gt=0)
+    anisotropic_threshold: float = Field(0.2, gt=0, lt=1)
+    training_sample: int = Field(100_000, ge=1_000)
+    embed_batch: int = Field(512, gt=0)
+    shards: int = Field(16, gt=0)
+
+    def leaves_for(self, candidates: int) -> int:
+        """Returns how many leaves a tree over `candidates` vectors has."""
+        return min(candidates, self.leaves or math.isqrt(candidates - 1) + 1)
+
+    def default_reorder(self, candidates: int) -> int:
+        """Returns how many candidates are scored again when nothing was tuned."""
+        return min(candidates, self.reorder or 4 * self.recall_at)
+
+    def default_leaves_to_search(self, candidates: int, leaves: int) -> int:
+        """Returns how many leaves are searched when nothing was tuned.
+
+        They hold about max(4,000, 10,000 * sqrt(candidates / 100,000))
+        candidates, or 10 % of 100,000 and 3 % of a million.
+        """
+        if self.leaves_to_search:
+            return min(leaves, self.leaves_to_search)
+        scanned = max(4_000.0, 10_000.0 * math.sqrt(candidates / 100_000))
+        return max(1, min(leaves, math.ceil(leaves * scanned / candidates)))
+
+
+class CheckConfig(Config):
+    """What `IndexValidator` reads.
+
+    Attributes:
+        recall_at: The K of recall@K; all candidates when there are fewer.
+        min_recall: Lowest mean recall@K, against exact search, that is blessed.
+        max_latency_ms: Highest 99th percentile, in milliseconds, of one query
+            at a time on the validating machine that is blessed.
+        validation_queries: Timelines of the validation split that are asked.
+        exact_below: See `ServeConfig`: the form that will answer is checked too.
+    """
+
+    recall_at: int = Field(100, gt=0)
+    min_recall: float = Field(0.98, ge=0, le=1)
+    max_latency_ms: float = Field(50.0, gt=0)
+    validation_queries: int = Field(1_000, gt=0)
+    exact_below: int = Field(20_000, ge=0)
+
+
+class ServeConfig(Config):
+    """What `ServableBuilder` reads.
+
+    Attributes:
+        k: Results of one request, fixed at export.
+        exact_below: Candidates below which exact search answers, and not the
+            index.
+        exclude_seen: Types of history events whose entities are not
+            recommended again; ["*"] for all, [] for none.
+    """
+
+    k: int = Field(100, gt=0)
+    exact_below: int = Field(20_000, ge=0)
+    exclude_seen: tuple[str, ...] = ()
+
+
+class IndexConfig(BuildConfig, CheckConfig, ServeConfig):
+    """The whole section `index` of a pipeline's configuration."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> IndexConfig:
+        if self.target_recall < self.min_recall:
+            raise ValueError(
+                f"`target_recall` ({self.target_recall}) is below `min_recall` "
+                f"({self.min_recall}): the search would be tuned to fail its check. "
+                "Raise the first or lower the second."
+            )
+        return self
+
+    def section(self, part: type[SectionT]) -> SectionT:
+        """Returns the fields that one component reads.
+
+        A component's cache then sees a change of its own fields alone.
+        """
+        return part(**{name: getattr(self, name) for name in part.model_fields})

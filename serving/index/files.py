@@ -1,0 +1,263 @@
+"""The directory of an index: what it holds, how it is written, read and checked.
+
+    candidates.parquet  one row a candidate: id ("type:id"), entity_type, title,
+                        available_from (microseconds, null if always available)
+    vectors.npy         float32 [N, d], row i belongs to row i of the candidates
+    scann/              the serialised ScaNN searcher, without docids
+    index.json          counts, parameters, and size and SHA-256 of every file
+
+Rows are ordered by (shard, id), where the shard is a hash of the id: the same
+catalogue gives the same order whatever the number of workers. Neither
+TensorFlow nor ScaNN is needed to read a directory, and nothing in it is pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+FORMAT_VERSION = 1
+CANDIDATES = "candidates.parquet"
+VECTORS = "vectors.npy"
+SCANN = "scann"
+INDEX = "index.json"
+
+CANDIDATES_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("entity_type", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("available_from", pa.int64()),
+    ]
+)
+_PICKLES = {".pkl", ".pickle", ".dill", ".joblib"}
+
+
+class IndexIntegrityError(ValueError):
+    """An index directory is not what its `index.json` says, or is not safe to read."""
+
+
+@dataclass(frozen=True)
+class IndexFiles:
+    """An opened index directory.
+
+    Attributes:
+        path: The directory.
+        info: The content of `index.json`.
+        candidates: The table of candidates, N rows.
+        vectors: [N, d] float32, memory-mapped.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    candidates: pa.Table
+    vectors: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """N, the number of candidates."""
+        return self.vectors.shape[0]
+
+    @property
+    def scann_dir(self) -> Path:
+        """The directory of the serialised ScaNN searcher."""
+        return self.path / SCANN
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `index.json`, which holds the hashes of the other files."""
+        return _sha256(self.path / INDEX)
+
+
+def refuse_pickles(path: Path) -> None:
+    """Raises `IndexIntegrityError` when a file at or below `path` is a pickle.
+
+    A pickle is recognised by its name, by the first and last bytes of
+    protocols 2 to 5, or as an npy file of Python objects.
+    """
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and (file.suffix.lower() in _PICKLES or _looks_pickled(file)):
+            raise IndexIntegrityError(
+                f"`{file}` is a pickle, and loading one can run any code. Build the index "
+                "again without docids; an index of this project never holds one."
+            )
+
+
+def _looks_pickled(file: Path) -> bool:
+    with file.open("rb") as stream:
+        head = stream.read(2)
+        if head == b"\x93N":
+            stream.seek(0)
+            return _holds_objects(stream)
+        if len(head) < 2 or head[0] != 0x80 or head[1] not in (2, 3, 4, 5):
+            return False
+        stream.seek(-1, 2)
+        return stream.read(1) == b"."
+
+
+def _holds_objects(stream: Any) -> bool:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0
+        if version != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        return bool(read(stream)[2].hasobject)
+    except ValueError:
+        return False  # not an npy file after all; reading it as one will fail
+
+
+def write_info(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Seals a directory: writes `index.json` with `info` and every file's size and hash."""
+    refuse_pickles(path)
+    files = {
+        str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != INDEX
+    }
+    sealed = {**info, "format_version": FORMAT_VERSION, "files": files}
+    text = json.dumps(sealed, indent=1, sort_keys=True) + "\n"
+    (path / INDEX).write_text(text, encoding="utf-8")
+    return sealed
+
+
+def open_index(path: str | Path, *, check_hashes: bool = True) -> IndexFiles:
+    """Opens an index directory and checks it.
+
+    Args:
+        path: The directory.
+        check_hashes: Whether to read every file and compare its hash.
+
+    Raises:
+        FileNotFoundError: There is no sealed index at `path`.
+        IndexIntegrityError: A file is missing, added or altered, holds a
+            pickle, or rows, dimensions or values do not fit together.
+    """
+    path = Path(path)
+    if not (path / INDEX).is_file():
+        raise FileNotFoundError(
+            f"`{path}` holds no `{INDEX}`: it is not an index directory, or its build did "
+            "not finish. Run the index builder again."
+        )
+    refuse_pickles(path)
+    info = _read_info(path)
+    _check_files(path, info, check_hashes)
+    candidates = pq.read_table(path / CANDIDATES)
+    vectors = load_vectors(path)
+    check_rows(path, candidates, vectors)
+    counted = (info.get("candidates"), info.get("dimension"))
+    if counted != vectors.shape:
+        raise IndexIntegrityError(
+            f"`{path / INDEX}` says {counted[0]} candidates of {counted[1]} dimensions, but "
+            f"`{VECTORS}` holds {vectors.shape[0]} of {vectors.shape[1]}. Build the index again."
+        )
+    return IndexFiles(path, info, candidates, vectors)
+
+
+def load_vectors(path: Path) -> np.ndarray:
+    """Maps `vectors.npy` of the directory `path` into memory: [N, d] float32."""
+    try:
+        vectors = np.load(path / VECTORS, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise IndexIntegrityError(f"`{path / VECTORS}` is no npy array: {error}") from error
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise IndexIntegrityError(
+            f"`{path / VECTORS}` has to be float32 [N, d], and is {vectors.dtype} "
+            f"{list(vectors.shape)}. Build the index again."
+        )
+    return vectors
+
+
+def check_rows(path: Path, candidates: pa.Table, vectors: np.ndarray) -> None:
+    """Checks that candidates and vectors fit: schema, counts, unique ids, finite values."""
+    if not candidates.schema.equals(CANDIDATES_SCHEMA):
+        raise IndexIntegrityError(
+            f"`{path / CANDIDATES}` has the columns\n{candidates.schema.to_string()}\nand not\n"
+            f"{CANDIDATES_SCHEMA.to_string()}. Build the index again."
+        )
+    if candidates.num_rows != vectors.shape[0] or not vectors.shape[0]:
+        raise IndexIntegrityError(
+            f"`{path}` has {candidates.num_rows} candidates and {vectors.shape[0]} vectors; "
+            "there has to be one vector a candidate, and at least one."
+        )
+    ids = candidates["id"]
+    if len(ids.unique()) != len(ids):
+        counts = pc.value_counts(ids)
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        raise IndexIntegrityError(f"`{path}` holds candidates twice: {twice[:10].to_pylist()}.")
+    bad = non_finite_rows(vectors)
+    if bad.size:
+        raise IndexIntegrityError(
+            f"`{path}` has {bad.size} vectors that are not finite: "
+            f"{ids.take(pa.array(bad[:10])).to_pylist()}."
+        )
+
+
+def non_finite_rows(vectors: np.ndarray, block: int = 65_536) -> np.ndarray:
+    """Returns the rows of `vectors` [N, d] with a value that is not finite, in bounded memory."""
+    found = [
+        start + np.flatnonzero(~np.isfinite(vectors[start : start + block]).all(axis=1))
+        for start in range(0, len(vectors), block)
+    ]
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def directory_fingerprint(path: str | Path) -> str:
+    """Returns one SHA-256 over the names and contents of all files below `path`."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(path).rglob("*")):
+        if file.is_file():
+            digest.update(f"{file.relative_to(path)}\0{_sha256(file)}\0".encode())
+    return digest.hexdigest()
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((path / INDEX).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise IndexIntegrityError(f"`{path / INDEX}` is no JSON: {error}") from error
+    if not isinstance(info, dict) or info.get("format_version") != FORMAT_VERSION:
+        found = info.get("format_version") if isinstance(info, dict) else None
+        raise IndexIntegrityError(
+            f"`{path / INDEX}` has format version {found}, and this code reads "
+            f"{FORMAT_VERSION}. Build the index again."
+        )
+    return info
+
+
+def _check_files(path: Path, info: Mapping[str, Any], check_hashes: bool) -> None:
+    listed = info.get("files", {})
+    found = {
+        str(file.relative_to(path)): file
+        for file in path.rglob("*")
+        if file.is_file() and file.name != INDEX
+    }
+    missing, added = sorted(set(listed) - set(found)), sorted(set(found) - set(listed))
+    if missing or added:
+        raise IndexIntegrityError(
+            f"`{path}` is not as it was built: missing {missing}, added {added}."
+        )
+    for name, file in found.items():
+        if file.stat().st_size != listed[name]["bytes"] or (
+            check_hashes and _sha256(file) != listed[name]["sha256"]
+        ):
+            raise IndexIntegrityError(
+                f"`{file}` was altered or cut short since the index was built. "
+                "Copy it again or build the index again."
+            )
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,65 @@
+"""Questions to a ScaNN searcher, with one or several vectors a query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def search(
+    searcher: Any, queries: np.ndarray, k: int, reorder: int | None, leaves: int | None
+) -> np.ndarray:
+    """Finds the k best rows for each query.
+
+    Several vectors of one query are searched one by one and merged: a
+    candidate's score is its best over them.
+
+    Args:
+        searcher: Of `scann_ops_pybind`.
+        queries: [Q, d] or [Q, K, d] float32.
+        k: Results of a query, at most the number of candidates.
+        reorder: Candidates that are scored again exactly; the searcher's own if None.
+        leaves: Leaves to search; the searcher's own if None.
+
+    Returns:
+        [Q, k] int64, best first; -1 where fewer were found.
+    """
+    interests = 1 if queries.ndim == 2 else queries.shape[1]
+    flat = np.ascontiguousarray(queries.reshape(-1, queries.shape[-1]), dtype=np.float32)
+    rows, scores = _ask(searcher, flat, k, reorder, leaves)  # [Q * K, k]
+    if interests == 1:
+        return rows
+    rows = rows.reshape(len(queries), -1)  # [Q, K * k]
+    scores = scores.reshape(len(queries), -1)
+    return _merge(rows, scores, k)
+
+
+def _ask(
+    searcher: Any, flat: np.ndarray, k: int, reorder: int | None, leaves: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    rows, scores = searcher.search_batched(
+        flat,
+        final_num_neighbors=k,
+        pre_reorder_num_neighbors=None if reorder is None else max(k, reorder),
+        leaves_to_search=leaves,
+    )
+    rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
+    missing = ~np.isfinite(scores)
+    rows = np.where(missing, -1, rows)
+    if rows.shape[1] < k:
+        gap = ((0, 0), (0, k - rows.shape[1]))
+        rows = np.pad(rows, gap, constant_values=-1)
+        scores = np.pad(scores, gap, constant_values=-np.inf)
+    return rows, np.where(rows < 0, -np.inf, scores)
+
+
+def _merge(rows: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
+    """Keeps the best score of each row, and the k best rows: [Q, M] -> [Q, k]."""
+    by_row = np.lexsort((-scores, rows), axis=1)
+    rows = np.take_along_axis(rows, by_row, axis=1)
+    scores = np.take_along_axis(scores, by_row, axis=1)
+    scores[:, 1:][rows[:, 1:] == rows[:, :-1]] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    kept = np.take_along_axis(rows, best, axis=1)
+    return np.where(np.isinf(np.take_along_axis(scores, best, axis=1)), -1, kept)

@@ -1,0 +1,75 @@
+"""Exact search, recall and latency in plain NumPy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_BLOCK = 256  # queries scored at a time
+
+
+def max_scores(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Scores every candidate: [Q, d] or [Q, K, d] queries -> [Q, N], the best of K interests."""
+    if queries.ndim == 2:
+        return queries @ vectors.T
+    return np.max(queries @ vectors.T, axis=1)
+
+
+def recall(vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray, k: int) -> np.ndarray:
+    """Measures recall@k of found rows against exact search.
+
+    A found row is a hit when its exact score reaches the k-th best exact
+    score, so that candidates with equal vectors may stand for each other.
+
+    Args:
+        vectors: [N, d] float32.
+        queries: [Q, d] or [Q, K, d] float32.
+        rows: [Q, >= k] int, rows of `vectors`, best first; negative = nothing found.
+        k: At most N.
+
+    Returns:
+        [Q] float64, the recall of each query.
+    """
+    found = np.empty(len(queries))
+    for start in range(0, len(queries), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        scores = max_scores(vectors, queries[part])  # [q, N]
+        kth = -np.partition(-scores, k - 1, axis=1)[:, k - 1]  # [q]
+        slack = 1e-6 * np.maximum(1.0, np.abs(kth))
+        taken = _without_repeats(rows[part, :k])  # [q, k]
+        reached = np.take_along_axis(scores, np.maximum(taken, 0), axis=1)
+        hits = (taken >= 0) & (reached >= (kth - slack)[:, None])
+        found[part] = np.minimum(hits.sum(axis=1), k) / k
+    return found
+
+
+def _without_repeats(rows: np.ndarray) -> np.ndarray:
+    order = np.argsort(rows, axis=1, kind="stable")
+    ordered = np.take_along_axis(rows, order, axis=1)
+    ordered[:, 1:][ordered[:, 1:] == ordered[:, :-1]] = -1
+    result = np.empty_like(rows)
+    np.put_along_axis(result, order, ordered, axis=1)
+    return result
+
+
+def latency_ms(
+    ask: Callable[[Any], Any], queries: Sequence[Any] | np.ndarray, warm_up: int = 10
+) -> dict[str, Any]:
+    """Asks one query after the other and returns percentiles of the time each took.
+
+    Returns:
+        {"p50": ms, "p99": ms, "queries": n}
+    """
+    for query in queries[:warm_up]:
+        ask(query)
+    taken = np.empty(len(queries))
+    for i, query in enumerate(queries):
+        start = time.perf_counter()
+        ask(query)
+        taken[i] = time.perf_counter() - start
+    p50, p99 = np.percentile(taken * 1_000.0, [50, 99])
+    return {"p50": round(float(p50), 4), "p99": round(float(p99), 4), "queries": len(queries)}
