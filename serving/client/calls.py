@@ -1,0 +1,241 @@
+"""Requests and answers of TF Serving's protocol; knows no network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.client import protos
+from serving.client.errors import InvalidAnswerError
+from serving.client.errors import Target
+from serving.client.tensors import fill_proto
+from serving.client.tensors import from_proto
+from serving.client.tensors import pad
+from serving.client.types import Event
+from serving.client.types import ModelMetadata
+from serving.client.types import Prediction
+from serving.client.types import Recommendation
+from serving.client.types import Request
+from serving.client.types import Signature
+from serving.client.types import TensorInfo
+from serving.client.types import VersionStatus
+
+# canonical google.rpc codes, which `StatusProto` uses
+_CODES = (
+    "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS "
+    "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED "
+    "INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED"
+).split()
+
+
+def fill_spec(spec: Any, target: Target) -> None:
+    """Writes model and version or label into a `ModelSpec`."""
+    spec.name = target.model
+    if target.version is not None:
+        spec.version.value = target.version
+    elif target.label:
+        spec.version_label = target.label
+
+
+def predict_request(
+    target: Target, inputs: Mapping[str, npt.ArrayLike], output_filter: Sequence[str] = ()
+) -> Any:
+    """Returns the `PredictRequest` for a signature.
+
+    Raises:
+        ValueError: an input cannot be sent; the message names it.
+    """
+    request = protos.PredictRequest()
+    fill_spec(request.model_spec, target)
+    request.model_spec.signature_name = target.signature
+    request.output_filter.extend(output_filter)
+    for name, values in inputs.items():
+        try:
+            fill_proto(request.inputs[name], values)
+        except ValueError as error:
+            raise ValueError(f"Input `{name}` of {target}: {error}") from error
+    return request
+
+
+def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]:
+    """Lays requests out as the inputs of the signature `recommend`.
+
+    Args:
+        requests: B requests.
+
+    Returns:
+        `history_ids`, `history_events` [B, T] and `history_timestamps` [B, T],
+        `history_length` [B], `exclude_ids` [B, E], `exclude_length` [B],
+        `request_time` [B], `query` [B], `user_attributes` [B, A],
+        `user_attributes_length` [B]: bytes or int64. T, E and A are at least 1.
+
+    Raises:
+        ValueError: a history is not oldest first, or an event is not a triple.
+    """
+    lengths = _lengths(request.history for request in requests)
+    try:
+        flat = list(zip(*chain.from_iterable(r.history for r in requests), strict=True))
+        ids, events, times = flat or ([], [], [])
+    except (TypeError, ValueError):
+        raise ValueError(
+            "Expected a history of `Event(id, event, timestamp)`. Received something else: "
+            f"{_first_odd_event(requests)!r}."
+        ) from None
+    timestamps = np.array(times, dtype=np.int64)
+    _check_order(timestamps, lengths)
+    now = time.time_ns() // 1000
+    when = [now if r.request_time is None else r.request_time for r in requests]
+    inputs = {
+        "history_ids": pad(_encode(ids), lengths, b"", object),
+        "history_events": pad(_encode(events), lengths, b"", object),
+        "history_timestamps": pad(timestamps, lengths, 0, np.int64),
+        "history_length": lengths,
+        "request_time": np.array(when, dtype=np.int64),
+        "query": np.array(_encode([r.query for r in requests]), dtype=object),
+    }
+    for name, length_name, rows in (
+        ("exclude_ids", "exclude_length", [r.exclude_ids for r in requests]),
+        ("user_attributes", "user_attributes_length", [r.user_attributes for r in requests]),
+    ):
+        if any(isinstance(row, str) for row in rows):
+            raise ValueError(f"Expected a sequence of strings for `{name}`. Received: one string.")
+        inputs[length_name] = _lengths(rows)
+        values = _encode(list(chain.from_iterable(rows)))
+        inputs[name] = pad(values, inputs[length_name], b"", object)
+    return inputs
+
+
+def parse_prediction(response: Any, target: Target) -> Prediction:
+    """Reads a `PredictResponse`.
+
+    Raises:
+        InvalidAnswerError: an output cannot be read.
+    """
+    try:
+        outputs = {name: from_proto(tensor) for name, tensor in response.outputs.items()}
+    except ValueError as error:
+        raise InvalidAnswerError(target, "DATA_LOSS", str(error)) from error
+    spec = response.model_spec
+    return Prediction(outputs, spec.name, spec.version.value, target.signature)
+
+
+def parse_recommendations(
+    prediction: Prediction, ids_name: str, rows: int, k: int, target: Target
+) -> list[Recommendation]:
+    """Reads the outputs of a retrieval signature.
+
+    Args:
+        prediction: its outputs; ids [B, n] bytes and `scores` [B, n] float, of
+            which the tail may be empty ids with score -inf.
+        ids_name: name of the output that holds the ids.
+        rows: B, as it was sent.
+        k: how many to keep of each row.
+        target: what was called.
+
+    Raises:
+        InvalidAnswerError: an output is missing, has another shape, or a real
+            id has a score that is not finite.
+    """
+    ids, scores = prediction.outputs.get(ids_name), prediction.outputs.get("scores")
+    if ids is None or scores is None or ids.ndim != 2 or ids.shape != scores.shape:
+        raise InvalidAnswerError(
+            target,
+            "DATA_LOSS",
+            f"expected outputs `{ids_name}` and `scores` of one shape [B, k], received "
+            f"{ {name: value.shape for name, value in prediction.outputs.items()} }",
+        )
+    if len(ids) != rows:
+        raise InvalidAnswerError(
+            target, "DATA_LOSS", f"{rows} rows were sent and {len(ids)} came back"
+        )
+    ids, scores = ids[:, :k], scores[:, :k].astype(np.float32)  # [B, k]
+    real = ids != b""  # [B, k]
+    if not np.isfinite(scores[real]).all():
+        raise InvalidAnswerError(target, "DATA_LOSS", "an id came back with a score of NaN or inf")
+    return [
+        Recommendation(
+            tuple(name.decode() for name in row[keep]),
+            score[keep],
+            prediction.model,
+            prediction.version,
+        )
+        for row, score, keep in zip(ids, scores, real, strict=True)
+    ]
+
+
+def parse_status(response: Any) -> list[VersionStatus]:
+    """Reads a `GetModelStatusResponse`, newest version first."""
+    found = [
+        VersionStatus(
+            status.version,
+            protos.state_name(status.state),
+            _CODES[status.status.error_code],
+            status.status.error_message,
+        )
+        for status in response.model_version_status
+    ]
+    return sorted(found, key=lambda status: -status.version)
+
+
+def parse_metadata(response: Any) -> ModelMetadata:
+    """Reads a `GetModelMetadataResponse`."""
+    packed = response.metadata["signature_def"].value
+    signatures = protos.SignatureDefMap.FromString(packed).signature_def
+    return ModelMetadata(
+        response.model_spec.name,
+        response.model_spec.version.value,
+        {
+            name: Signature(_tensor_infos(definition.inputs), _tensor_infos(definition.outputs))
+            for name, definition in sorted(signatures.items())
+            if not name.startswith("__")
+        },
+    )
+
+
+def _tensor_infos(tensors: Any) -> dict[str, TensorInfo]:
+    return {
+        name: TensorInfo(
+            protos.data_type_name(info.dtype),
+            None
+            if info.tensor_shape.unknown_rank
+            else tuple(dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(tensors.items())
+    }
+
+
+def _encode(values: Sequence[str]) -> list[bytes]:
+    try:
+        return [value.encode() for value in values]
+    except AttributeError:
+        odd = next(value for value in values if not isinstance(value, str))
+        raise ValueError(f"Expected strings. Received: {odd!r}.") from None
+
+
+def _lengths(rows: Any) -> npt.NDArray[np.int64]:
+    return np.array([len(row) for row in rows], dtype=np.int64)
+
+
+def _check_order(timestamps: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> None:
+    falls = np.flatnonzero(np.diff(timestamps) < 0) + 1  # flat positions of earlier events
+    starts = np.cumsum(lengths)[:-1]
+    wrong = falls[~np.isin(falls, starts)]
+    if wrong.size:
+        row = int(np.searchsorted(np.cumsum(lengths), wrong[0], side="right"))
+        raise ValueError(
+            f"Expected every history oldest first. Received: row {row} goes back in time. Sort "
+            "it by timestamp."
+        )
+
+
+def _first_odd_event(requests: Sequence[Request]) -> object:
+    for event in chain.from_iterable(r.history for r in requests):
+        if not isinstance(event, Event) and not (isinstance(event, tuple) and len(event) == 3):
+            return event
+    return None

@@ -1,0 +1,147 @@
+"""What can go wrong between a client and a model server, in the caller's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from dataclasses import replace
+
+import grpc
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a call was addressed to.
+
+    Attributes:
+        address: `host:port` of the server.
+        model: name of the model.
+        version: number, or `None` for the latest or the labelled one.
+        label: version label, or `None`.
+        signature: signature or method that was called.
+    """
+
+    address: str
+    model: str
+    version: int | None = None
+    label: str | None = None
+    signature: str = ""
+
+    def of(self, signature: str) -> Target:
+        """Returns the same target with a signature."""
+        return replace(self, signature=signature)
+
+    def __str__(self) -> str:
+        if self.version is not None:
+            which = f"version {self.version}"
+        else:
+            which = f"label `{self.label}`" if self.label else "latest version"
+        return f"`{self.signature}` of model `{self.model}` ({which}) at {self.address}"
+
+
+class ServingError(Exception):
+    """A call that was not answered, or not with something usable.
+
+    Attributes:
+        target: server, model, version or label, and signature.
+        code: name of the gRPC status code.
+        details: the server's words.
+        transient: whether the same call may succeed a moment later.
+    """
+
+    advice = "See the server's log."
+    transient = False
+
+    def __init__(self, target: Target, code: str, details: str) -> None:
+        self.target = target
+        self.code = code
+        self.details = details
+        super().__init__(f"{target}: {code}: {details.rstrip('. ')}. {self.advice}")
+
+
+class NotFoundError(ServingError):
+    """The server has no such model, version, label or signature."""
+
+    advice = (
+        "Compare the model's name, version and label with `model_status()`, and the signature "
+        "with `metadata()`."
+    )
+
+
+class InvalidRequestError(ServingError):
+    """The server rejects the request as such; sending it again is no use."""
+
+    advice = "Compare the inputs with `metadata()`: names, types and shapes."
+
+
+class DeadlineError(ServingError):
+    """No answer within the call's timeout, retries included."""
+
+    advice = "Raise `timeout`, send smaller batches, or look at the server's load."
+
+
+class OverloadedError(ServingError):
+    """The server is up but takes no more work, also after retries."""
+
+    advice = "Send less at once, or give the server more threads or replicas."
+    transient = True
+
+
+class TooLargeError(ServingError):
+    """The request or its answer is larger than a message may be."""
+
+    advice = (
+        "Send smaller batches or shorter histories, or raise `max_message_bytes` on both sides."
+    )
+
+
+class UnavailableError(ServingError):
+    """Nobody answers at the address, also after retries."""
+
+    advice = "Check the address, and that the server is up and has loaded a version."
+    transient = True
+
+
+class TlsError(ServingError):
+    """The two sides do not accept each other's certificates."""
+
+    advice = (
+        "Check that the certificates are valid today, are signed by the authority that the other "
+        "side trusts, and name the host that is called."
+    )
+
+
+class UnsupportedError(ServingError):
+    """The server does not offer this call, or has it switched off."""
+
+    advice = "Use a call that it offers, or switch this one on in the server's configuration."
+
+
+class InvalidAnswerError(ServingError):
+    """The server answered with something that is not a recommendation."""
+
+    advice = "The exported model is at fault: roll back to an earlier version."
+
+
+_BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequestError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
+    grpc.StatusCode.PERMISSION_DENIED: UnsupportedError,
+}
+_TLS_WORDS = ("handshake", "certificate", "ssl_error", "tls")
+
+
+def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:
+    """Returns the error of this module for one of gRPC's."""
+    code: grpc.StatusCode = error.code()
+    details: str = error.details() or "no details"
+    kind = _BY_CODE.get(code, ServingError)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
+        kind = TooLargeError
+    if code is grpc.StatusCode.UNAVAILABLE and any(w in details.lower() for w in _TLS_WORDS):
+        kind = TlsError
+    return kind(target, code.name, details)

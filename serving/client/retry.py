@@ -1,0 +1,95 @@
+"""Which failed calls are tried again, and when."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from serving.client.errors import DeadlineError
+from serving.client.errors import ServingError
+from serving.client.errors import Target
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential backoff with jitter, on transient failures alone.
+
+    Transient are `UNAVAILABLE` (the server is restarting or draining) and
+    `RESOURCE_EXHAUSTED` (its threads or queues are full; not a message that is
+    too large). Recommending changes nothing on the server, so that a repeated
+    call is harmless. All attempts share the one deadline of the call.
+
+    Attributes:
+        attempts: tries in all; 1 switches retries off.
+        first_delay: seconds before the second try.
+        multiplier: by how much each further delay grows.
+        max_delay: bound of a delay in seconds.
+        jitter: share of the delay that is drawn at random, so that clients
+            which failed together do not come back together.
+    """
+
+    attempts: int = 4
+    first_delay: float = 0.05
+    multiplier: float = 2.0
+    max_delay: float = 2.0
+    jitter: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.first_delay < 0 or not 0 <= self.jitter <= 1:
+            raise ValueError(
+                "Expected `attempts` >= 1, `first_delay` >= 0 and `jitter` between 0 and 1. "
+                f"Received: {self}."
+            )
+
+    def delay(self, failures: int, draw: float) -> float:
+        """Returns the seconds to wait after the given number of failures.
+
+        Args:
+            failures: tries that failed so far, at least 1.
+            draw: a random number in [0, 1).
+        """
+        full = min(self.first_delay * self.multiplier ** (failures - 1), self.max_delay)
+        return full * (1 - self.jitter * draw)
+
+
+class Attempts:
+    """The tries of one call against its deadline."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        timeout: float,
+        target: Target,
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._target = target
+        self._clock = clock
+        self._draw = draw
+        self._timeout = timeout
+        self._end = clock() + timeout
+        self._failures = 0
+
+    def remaining(self) -> float:
+        """Returns the seconds that are left for the next try.
+
+        Raises:
+            DeadlineError: none are left.
+        """
+        left = self._end - self._clock()
+        if left <= 0:
+            raise DeadlineError(
+                self._target, "DEADLINE_EXCEEDED", f"no answer within {self._timeout} s"
+            )
+        return left
+
+    def next_delay(self, failure: ServingError) -> float | None:
+        """Returns the seconds to wait before the next try, `None` to give up."""
+        self._failures += 1
+        if not failure.transient or self._failures >= self._policy.attempts:
+            return None
+        delay = self._policy.delay(self._failures, self._draw())
+        return delay if self._clock() + delay < self._end else None
