@@ -1,0 +1,61 @@
+"""Version directories on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Relative path, size and time of change of every file.
+Fingerprint = tuple[tuple[str, int, int], ...]
+
+
+def find_versions(base_path: Path) -> dict[int, Path]:
+    """Returns the version directories below a base path by their number.
+
+    Only names made of digits count, as in TF Serving; so a push can write to a
+    temporary name and rename.
+
+    Raises:
+        OSError: the base path cannot be listed.
+    """
+    found: dict[int, Path] = {}
+    with os.scandir(base_path) as entries:
+        for entry in entries:
+            if entry.name.isascii() and entry.name.isdigit() and entry.is_dir():
+                found[int(entry.name)] = Path(entry.path)
+    return found
+
+
+def fingerprint(directory: Path) -> Fingerprint:
+    """Returns what changes when a file below the directory is written.
+
+    Raises:
+        OSError: the directory went away meanwhile.
+    """
+    found = []
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(folder, name)
+            status = os.stat(path)
+            found.append((os.path.relpath(path, directory), status.st_size, status.st_mtime_ns))
+    return tuple(sorted(found))
+
+
+def check_below(path: Path, root: Path) -> None:
+    """Checks that a path and every file below it lie below a root.
+
+    Symbolic links are resolved, so that none leads out.
+
+    Raises:
+        ValueError: something lies outside; the message names it.
+    """
+    real_root = Path(os.path.realpath(root))
+    paths = [str(path)]
+    for folder, folders, names in os.walk(path):
+        paths += [os.path.join(folder, name) for name in folders + names]
+    for candidate in paths:
+        if not Path(os.path.realpath(candidate)).is_relative_to(real_root):
+            raise ValueError(
+                f"Expected everything below the root for reloading, {real_root}. Received: "
+                f"{candidate}, which lies outside."
+            )

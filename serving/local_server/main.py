@@ -1,0 +1,47 @@
+"""Entry point of the local server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from absl import logging
+
+from serving.local_server.config import ServerConfig
+from serving.local_server.config import is_loopback
+
+
+def serve(config: ServerConfig) -> None:
+    """Serves until SIGTERM or SIGINT; then ends what is under way and returns.
+
+    Imports TensorFlow only here, so that a wrong configuration fails fast. Call
+    it from the main thread.
+
+    Args:
+        config: what to serve, and where.
+
+    Raises:
+        StartError: the server cannot start; the message says why.
+        ValueError: `models_config_file` cannot be read.
+    """
+    from serving.local_server.server import LocalServer
+
+    if not is_loopback(config.host) and config.insecure:
+        logging.warning(
+            "Listening on %s without mutual TLS, as `insecure` says: everybody who reaches this "
+            "address can ask the model",
+            config.host,
+        )
+    stop = threading.Event()
+    handlers = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    server = LocalServer(config)
+    try:
+        server.start()
+        stop.wait()
+    finally:
+        server.stop()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,85 @@
+"""Several requests as one batch, and the batch's answer cut up again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.local_server.signature import Arrays
+from serving.local_server.signature import cells
+
+# Below this many values in a batch, padding costs nothing worth avoiding.
+_FREE_CELLS = 1 << 16
+
+
+def can_merge(arrays: Arrays) -> bool:
+    """Whether a request may share a batch: it has values to pad with."""
+    return all(array.size for array in arrays.values())
+
+
+def worth_merging(batch: Sequence[Arrays], more: Arrays) -> bool:
+    """Whether padding to a common length at most doubles the work.
+
+    One very long history would otherwise make the short ones of its batch as
+    long as itself.
+    """
+    requests = [*batch, more]
+    padded = 0
+    for name in more:
+        rows = sum(request[name].shape[0] for request in requests)
+        longest = np.max([request[name].shape[1:] for request in requests], axis=0)
+        padded += rows * int(np.prod(longest))
+    return padded <= max(_FREE_CELLS, 2 * sum(cells(request) for request in requests))
+
+
+def merge(requests: Sequence[Arrays]) -> Arrays:
+    """Puts the rows of requests below each other.
+
+    Dimensions behind the first may differ: shorter ones are padded with the
+    first value of their tensor, as TF Serving pads.
+
+    Args:
+        requests: inputs of one signature, each [B, ...] with at least one value.
+
+    Returns:
+        Arrays by name, each [sum of B, longest ...].
+    """
+    if len(requests) == 1:
+        return requests[0]
+    merged = {}
+    for name in requests[0]:
+        parts = [request[name] for request in requests]
+        shape = tuple(np.max([part.shape[1:] for part in parts], axis=0).tolist())
+        merged[name] = np.concatenate([_padded(part, shape) for part in parts])
+    return merged
+
+
+def split(outputs: Arrays, sizes: Sequence[int]) -> list[Arrays]:
+    """Cuts the outputs of a batch by the rows of its requests.
+
+    Args:
+        outputs: arrays [sum of sizes, ...].
+        sizes: rows of each request.
+
+    Raises:
+        ValueError: an output does not have one row for each input row.
+    """
+    rows = sum(sizes)
+    for name, array in outputs.items():
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise ValueError(f"Output `{name}` has shape {array.shape} for {rows} rows.")
+    ends = np.cumsum(sizes).tolist()
+    return [
+        {name: array[end - size : end] for name, array in outputs.items()}
+        for size, end in zip(sizes, ends, strict=True)
+    ]
+
+
+def _padded(array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+    if array.shape[1:] == shape:
+        return array
+    out = np.full((array.shape[0], *shape), array.flat[0], dtype=array.dtype)
+    out[tuple(slice(size) for size in array.shape)] = array
+    return out

@@ -1,0 +1,209 @@
+"""The local server as an object: start, ask, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from types import TracebackType
+from typing import Any
+
+import grpc
+from absl import logging
+from grpc_health.v1 import health
+from grpc_health.v1 import health_pb2
+from grpc_health.v1 import health_pb2_grpc
+
+from serving.client import protos
+from serving.local_server.batching import BatchScheduler
+from serving.local_server.config import ModelConfig
+from serving.local_server.config import ServerConfig
+from serving.local_server.errors import StartError
+from serving.local_server.metrics import ServerMetrics
+from serving.local_server.metrics_http import MetricsPage
+from serving.local_server.model_service import ModelService
+from serving.local_server.models_config import configured_models
+from serving.local_server.prediction_service import PredictionService
+from serving.local_server.registry import Registry
+from serving.local_server.tls import server_credentials
+
+_HEALTH_SERVICES = ("", protos.PREDICTION_SERVICE, protos.MODEL_SERVICE)
+
+
+class LocalServer:
+    """Answers TF Serving's gRPC protocol on a laptop.
+
+    It loads, swaps and batches in Python, one process, and is meant for
+    development, tests and demonstrations; production runs TF Serving on the
+    same directories. Runs on a thread of its own between `start` and `stop`.
+
+    Args:
+        config: what to serve, and where.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self.metrics = ServerMetrics()
+        self.port = 0
+        self.metrics_port: int | None = None
+        self._page: MetricsPage | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._drain_seconds = config.drain_seconds
+
+    @property
+    def address(self) -> str:
+        """`host:port` for clients."""
+        return f"{self.config.host}:{self.port}"
+
+    def start(self) -> None:
+        """Listens, loads the models and begins to answer.
+
+        Returns when every version that should be served was tried. A model
+        without a version that loads is no error: the server then says
+        UNAVAILABLE and keeps looking.
+
+        Raises:
+            StartError: the port is taken, or a base path or certificate is not
+                there.
+            ValueError: `models_config_file` cannot be read.
+        """
+        models = configured_models(self.config)
+        for model in models:
+            if not model.base_path.is_dir():
+                raise StartError(
+                    f"Expected a directory with versions at {model.base_path} for model "
+                    f"`{model.name}`. Received: nothing there. Push a model first."
+                )
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(models, started)), name="local-server"
+        )
+        self._thread.start()
+        try:
+            started.result()
+        except BaseException:
+            self.stop(drain_seconds=0)
+            raise
+
+    def stop(self, drain_seconds: float | None = None) -> None:
+        """Takes no more requests, ends those under way, frees the models.
+
+        Args:
+            drain_seconds: how long requests may go on, in place of the
+                configuration's.
+        """
+        if drain_seconds is not None:
+            self._drain_seconds = drain_seconds
+        if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> LocalServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def _main(
+        self, models: tuple[ModelConfig, ...], started: concurrent.futures.Future[None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        try:
+            server = self._listen()
+            scheduler = BatchScheduler(self.config.batching, self.config.runners, self.metrics)
+            registry = Registry(self.config, scheduler, self.metrics)
+            healths = health.aio.HealthServicer()
+            self._add_services(server, registry, healths)
+            await registry.apply(models)
+            await server.start()
+            registry.start_polling()
+        except BaseException as error:
+            self._close_page()
+            started.set_exception(error)
+            return
+        logging.info("Serving %s on %s", sorted(registry.models), self.address)
+        started.set_result(None)
+        await self._watch(registry, healths)
+        await self._shut_down(server, scheduler, registry, healths)
+
+    def _listen(self) -> Any:
+        config = self.config
+        server = grpc.aio.server(
+            options=[
+                # Without this two servers would share the port in silence.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", config.max_message_bytes),
+                ("grpc.max_send_message_length", config.max_message_bytes),
+            ],
+            maximum_concurrent_rpcs=config.max_concurrent_requests,
+        )
+        wanted = f"{config.host}:{config.port}"
+        try:
+            if config.tls is None:
+                self.port = server.add_insecure_port(wanted)
+            else:
+                self.port = server.add_secure_port(wanted, server_credentials(config.tls))
+        except RuntimeError as error:
+            if isinstance(error, StartError):
+                raise
+            raise StartError(
+                f"Cannot listen on {wanted}: the port is taken or the address is not this "
+                "machine's. Set another `port`, or stop what listens there."
+            ) from error
+        if config.metrics_port is not None:
+            self._page = MetricsPage(config.metrics_port, self.metrics.text)
+            self.metrics_port = self._page.port
+        return server
+
+    def _add_services(self, server: Any, registry: Registry, healths: Any) -> None:
+        predictions = PredictionService(registry, self.metrics, self.config.refuse_nan)
+        models = ModelService(registry, self.config.reload_root)
+        server.add_generic_rpc_handlers((predictions.handler(), models.handler()))
+        health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+
+    async def _watch(self, registry: Registry, healths: Any) -> None:
+        """Keeps the health status true until the server is to stop."""
+        assert self._stopping is not None
+        said: bool | None = None
+        while not self._stopping.is_set():
+            if registry.ready() != said:
+                said = registry.ready()
+                await _say(healths, said)
+            try:
+                await asyncio.wait_for(self._stopping.wait(), self.config.poll_seconds)
+            except asyncio.TimeoutError:
+                continue
+
+    async def _shut_down(
+        self, server: Any, scheduler: BatchScheduler, registry: Registry, healths: Any
+    ) -> None:
+        logging.info("Stopping; requests under way have %.0f s", self._drain_seconds)
+        await healths.enter_graceful_shutdown()
+        await server.stop(self._drain_seconds)
+        await scheduler.close()
+        await registry.close()
+        self._close_page()
+        logging.info("Stopped")
+
+    def _close_page(self) -> None:
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+
+
+async def _say(healths: Any, serving: bool) -> None:
+    kinds = health_pb2.HealthCheckResponse
+    status = kinds.SERVING if serving else kinds.NOT_SERVING
+    for service in _HEALTH_SERVICES:
+        await healths.set(service, status)
