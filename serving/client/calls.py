@@ -79,15 +79,16 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
         ValueError: a history is not oldest first, or an event is not a triple.
     """
     lengths = _lengths(request.history for request in requests)
+    flat = list(chain.from_iterable(request.history for request in requests))
     try:
-        flat = list(zip(*chain.from_iterable(r.history for r in requests), strict=True))
-        ids, events, times = flat or ([], [], [])
-    except (TypeError, ValueError):
+        ids = [event.id for event in flat]
+        events = [event.event for event in flat]
+        timestamps = np.array([event.timestamp for event in flat], dtype=np.int64)
+    except AttributeError:
+        odd = next(event for event in flat if not isinstance(event, Event))
         raise ValueError(
-            "Expected a history of `Event(id, event, timestamp)`. Received something else: "
-            f"{_first_odd_event(requests)!r}."
+            f"Expected a history of `Event(id, event, timestamp)`. Received: {odd!r} in it."
         ) from None
-    timestamps = np.array(times, dtype=np.int64)
     _check_order(timestamps, lengths)
     now = time.time_ns() // 1000
     when = [now if r.request_time is None else r.request_time for r in requests]
@@ -232,10 +233,3 @@ def _check_order(timestamps: npt.NDArray[np.int64], lengths: npt.NDArray[np.int6
             f"Expected every history oldest first. Received: row {row} goes back in time. Sort "
             "it by timestamp."
         )
-
-
-def _first_odd_event(requests: Sequence[Request]) -> object:
-    for event in chain.from_iterable(r.history for r in requests):
-        if not isinstance(event, Event) and not (isinstance(event, tuple) and len(event) == 3):
-            return event
-    return None
