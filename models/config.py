@@ -30,12 +30,12 @@ class RetrievalConfig(Config):
 
     loss: Literal["sampled", "full"] = "sampled"
     in_batch: bool = True
-    negatives: int = Field(1024, ge=0)
-    popularity_exponent: float = Field(0.75, ge=0.0)
-    uniform_share: float = Field(0.5, ge=0.0, le=1.0)
+    negatives: int = Field(default=1024, ge=0)
+    popularity_exponent: float = Field(default=0.75, ge=0.0)
+    uniform_share: float = Field(default=0.5, ge=0.0, le=1.0)
     correct_sampling: bool = True
     exclude_history: bool | None = None
-    label_smoothing: float = Field(0.0, ge=0.0, lt=1.0)
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
 
 
 class OptimizerConfig(Config):
@@ -51,11 +51,11 @@ class OptimizerConfig(Config):
     """
 
     name: Literal["lazy_adam", "adagrad"] = "lazy_adam"
-    learning_rate: float = Field(1e-3, gt=0.0)
+    learning_rate: float = Field(default=1e-3, gt=0.0)
     schedule: Literal["constant", "cosine"] = "cosine"
-    final_rate: float = Field(0.01, ge=0.0, le=1.0)
-    warmup_steps: int = Field(0, ge=0)
-    clip_norm: float = Field(0.0, ge=0.0)
+    final_rate: float = Field(default=0.01, ge=0.0, le=1.0)
+    warmup_steps: int = Field(default=0, ge=0)
+    clip_norm: float = Field(default=0.0, ge=0.0)
 
 
 class InputConfig(Config):
@@ -71,11 +71,11 @@ class InputConfig(Config):
         (`exclude_history`) where that applies.
     """
 
-    batch_size: int = Field(512, ge=1)
-    targets_per_timeline: int = Field(0, ge=0)
-    pool: int = Field(1024, ge=1)
-    shuffle: int = Field(16_384, ge=1)
-    seen_window: int = Field(200, ge=1)
+    batch_size: int = Field(default=512, ge=1)
+    targets_per_timeline: int = Field(default=0, ge=0)
+    pool: int = Field(default=1024, ge=1)
+    shuffle: int = Field(default=16_384, ge=1)
+    seen_window: int = Field(default=200, ge=1)
 
 
 class ValidationConfig(Config):
@@ -90,8 +90,8 @@ class ValidationConfig(Config):
 
     k: tuple[int, ...] = (10, 50)
     watch: str = "hr@10"
-    patience: int = Field(3, ge=0)
-    users: int = Field(20_000, ge=0)
+    patience: int = Field(default=3, ge=0)
+    users: int = Field(default=20_000, ge=0)
 
 
 class TrainerConfig(Config):
@@ -123,9 +123,9 @@ class TrainerConfig(Config):
     optimizer: OptimizerConfig = OptimizerConfig()
     input: InputConfig = InputConfig()
     validation: ValidationConfig = ValidationConfig()
-    epochs: int = Field(10, ge=1)
-    steps_per_epoch: int = Field(0, ge=0)
-    max_minutes: float = Field(0.0, ge=0.0)
+    epochs: int = Field(default=10, ge=1)
+    steps_per_epoch: int = Field(default=0, ge=0)
+    max_minutes: float = Field(default=0.0, ge=0.0)
     target_events: tuple[str, ...] = ("*",)
     candidate_types: tuple[str, ...] = ("*",)
     exclude_seen: tuple[str, ...] = ()

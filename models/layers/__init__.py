@@ -1,1 +1,1 @@
-
+"""Layers, one public class a file; the formula is in its docstring."""

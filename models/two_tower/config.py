@@ -31,19 +31,19 @@ class QueryTowerConfig(Config):
       max_query_tokens: The words of a query that are read.
     """
 
-    window: int = Field(50, ge=1)
-    heads: int = Field(8, ge=1)
-    last_items: int = Field(3, ge=1)
-    content_dim: int = Field(32, ge=0)
+    window: int = Field(default=50, ge=1)
+    heads: int = Field(default=8, ge=1)
+    last_items: int = Field(default=3, ge=1)
+    content_dim: int = Field(default=32, ge=0)
     hidden: tuple[int, ...] = (256,)
-    dropout: float = Field(0.2, ge=0.0, lt=1.0)
-    item_dropout: float = Field(0.2, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    item_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     use_event_types: bool = True
     use_time: bool = False
     use_user_attributes: bool = True
     use_query: bool = False
-    max_user_attributes: int = Field(16, ge=1)
-    max_query_tokens: int = Field(16, ge=1)
+    max_user_attributes: int = Field(default=16, ge=1)
+    max_query_tokens: int = Field(default=16, ge=1)
 
 
 class CandidateTowerConfig(Config):
@@ -68,10 +68,10 @@ class CandidateTowerConfig(Config):
         "image_vector",
         "text_vector",
     )
-    max_categories: int = Field(8, ge=1)
-    max_attributes: int = Field(16, ge=1)
-    max_title_tokens: int = Field(16, ge=1)
-    id_dropout: float = Field(0.1, ge=0.0, lt=1.0)
+    max_categories: int = Field(default=8, ge=1)
+    max_attributes: int = Field(default=16, ge=1)
+    max_title_tokens: int = Field(default=16, ge=1)
+    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     hidden: tuple[int, ...] = ()
 
 
@@ -90,11 +90,11 @@ class TwoTowerConfig(Config):
       learn_temperature: Whether training adjusts the temperature.
     """
 
-    dim: int = Field(64, ge=1)
+    dim: int = Field(default=64, ge=1)
     query: QueryTowerConfig = QueryTowerConfig()
     candidate: CandidateTowerConfig = CandidateTowerConfig()
     tie_item_tables: bool = False
     history_features: bool = True
     normalize: bool = False
-    temperature: float = Field(1.0, gt=0.0)
+    temperature: float = Field(default=1.0, gt=0.0)
     learn_temperature: bool = False

@@ -1,0 +1,17 @@
+"""Names of the tensors in a training or evaluation batch.
+
+A row of a batch is a request: what the user did before it, newest first, and
+what the user did then. B rows, T window events, S seen events, A attributes,
+Q query words, M targets.
+"""
+
+from __future__ import annotations
+
+HISTORY_ENTITY = "history/entity"  # [B, T] int64, newest first, 0 is none or unknown
+HISTORY_TYPE = "history/type"  # [B, T] int64
+HISTORY_AGE = "history/age"  # [B, T] float32, seconds before the request
+HISTORY_LENGTH = "history/length"  # [B] int64, how many of the T are events
+SEEN_ENTITY = "seen/entity"  # [B, S] int64, what may not be recommended again, 0 is none
+USER_ATTRIBUTES = "user/attributes"  # [B, A] int64, 0 is none
+QUERY_TOKENS = "query/tokens"  # [B, Q] int64, 0 is none
+TARGET_ENTITY = "target/entity"  # [B] int64 in training, [B, M] in evaluation, 0 is none

@@ -1,0 +1,142 @@
+"""What happens around training: ranking the validation split, stopping, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+Metrics = dict[str, float]
+
+
+class Validation(tf.keras.callbacks.Callback):
+    """Ranks the validation split after each epoch, keeps the best weights, and stops in time.
+
+    Metrics join the epoch's logs as `val_<name>`, where TensorBoard finds them.
+
+    Args:
+        evaluate: Returns the metrics of the model as it is.
+        watch: The metric whose best epoch is kept.
+        patience: Epochs without a better value after which training stops; 0
+            never stops.
+        max_minutes: Training ends after the epoch in which this many minutes
+            have passed; 0 never does.
+
+    Raises:
+        ValueError: `evaluate` returns no metric of that name (when the first epoch ends).
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[], Metrics],
+        watch: str,
+        patience: int = 0,
+        max_minutes: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.epochs: list[Metrics] = []
+        self.best: Metrics = {}
+        self._evaluate = evaluate
+        self._watch = watch
+        self._patience = patience
+        self._max_minutes = max_minutes
+        self._weights: list[np.ndarray] = []
+        self._start = self._epoch_start = time.monotonic()
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the epoch's clock."""
+        self._epoch_start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Ranks, remembers and decides."""
+        logs = {} if logs is None else logs
+        trained = time.monotonic()
+        metrics = self._evaluate()
+        if self._watch not in metrics:
+            raise ValueError(
+                f"Expected `validation.watch` to be one of {sorted(metrics)}, received "
+                f"`{self._watch}`. Choose one of these, or add its cut-off to `validation.k`."
+            )
+        record = {"epoch": epoch + 1.0, "loss": float(logs["mean_loss"])} | metrics
+        record["train_seconds"] = trained - self._epoch_start
+        record["validation_seconds"] = time.monotonic() - trained
+        record["seconds"] = time.monotonic() - self._start
+        logs.update({f"val_{name}": value for name, value in metrics.items()})
+        self.epochs.append(record)
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        logging.info("epoch %d: loss %.4f, %s", epoch + 1, record["loss"], shown)
+        if not self.best or metrics[self._watch] > self.best[self._watch]:
+            self.best = record
+            self._weights = [weight.numpy() for weight in self.model.trainable_variables]
+        self._stop(epoch, record["seconds"])
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Puts the best epoch's weights back."""
+        for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
+            variable.assign(value)
+
+    def _stop(self, epoch: int, seconds: float) -> None:
+        waited = epoch + 1 - int(self.best["epoch"])
+        if self._patience and waited >= self._patience:
+            logging.info("no better %s for %d epochs: stopping", self._watch, waited)
+            self.model.stop_training = True
+        elif self._max_minutes and seconds >= 60.0 * self._max_minutes:
+            logging.info("%.1f minutes have passed: stopping", seconds / 60.0)
+            self.model.stop_training = True
+
+
+class Progress(tf.keras.callbacks.Callback):
+    """Logs steps, the loss, examples a second and the time that is left.
+
+    Args:
+        batch_size: Examples in a step.
+        steps: Steps in an epoch.
+        epochs: Most epochs.
+        every: Seconds between two lines.
+    """
+
+    def __init__(self, batch_size: int, steps: int, epochs: int, every: float = 10.0) -> None:
+        super().__init__()
+        self._batch_size = batch_size
+        self._steps = steps
+        self._epochs = epochs
+        self._every = every
+        self._epoch = 0
+        self._last_time = 0.0
+        self._last_step = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts counting anew: validation between epochs is no training time."""
+        self._epoch, self._last_step, self._last_time = epoch, 0, time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Logs a line when it is time."""
+        passed = time.monotonic() - self._last_time
+        if passed < self._every:
+            return
+        rate = (batch + 1 - self._last_step) / passed  # steps a second
+        left = (self._epochs - self._epoch) * self._steps - batch - 1
+        logging.info(
+            "epoch %d/%d, step %d/%d: loss %.4f, %s examples/s, at most %s left",
+            self._epoch + 1,
+            self._epochs,
+            batch + 1,
+            self._steps,
+            float((logs or {}).get("mean_loss", float("nan"))),
+            f"{rate * self._batch_size:,.0f}",
+            _duration(left / rate),
+        )
+        self._last_step, self._last_time = batch + 1, time.monotonic()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(max(seconds, 0.0)), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

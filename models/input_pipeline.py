@@ -1,0 +1,235 @@
+"""From files of transformed timelines to batches of windows and targets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from models import batch as b
+from models.config import InputConfig
+from models.windows import EVENT_FEATURES
+from models.windows import REQUEST_FEATURES
+from models.windows import WindowSpec
+from models.windows import cut_last_windows
+from models.windows import cut_windows
+from transforms import features as f
+
+Spec = Mapping[str, tf.io.RaggedFeature]
+Timelines = dict[str, tf.RaggedTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetRule:
+    """Which events may be training targets, by index.
+
+    Attributes:
+        entities: [V + 1] bool, which entities may be targets.
+        types: Indices of the event types that count; None is all.
+    """
+
+    entities: np.ndarray
+    types: tuple[int, ...] | None = None
+
+    def eligible(self, timelines: Timelines) -> tf.Tensor:
+        """Says which events may be targets.
+
+        An event may when an event came before it, it is no context repeated
+        from an earlier chunk, and its type and its entity count.
+
+        Args:
+            timelines: Transformed features of U timelines with E events in all.
+
+        Returns:
+            [E] bool.
+        """
+        events = timelines[f.EVENT_ENTITY]
+        context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]  # [U]
+        first = tf.gather(tf.maximum(context, 1), events.value_rowids())  # [E]
+        chosen = _position(events) >= first
+        chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
+        if self.types is not None:
+            kinds = timelines[f.EVENT_TYPE].flat_values[:, None]
+            chosen &= tf.reduce_any(tf.equal(kinds, tf.constant(self.types, tf.int64)), axis=1)
+        return chosen
+
+
+def training_batches(
+    files: Sequence[str],
+    spec: Spec,
+    windows: WindowSpec,
+    rule: TargetRule,
+    config: InputConfig,
+    seed: int,
+) -> tf.data.Dataset:
+    """Batches of training targets, shuffled across users, with the windows before them.
+
+    Timelines are shuffled and read in pools; a pool's targets are shuffled and
+    cut batch by batch, so that a batch mixes hundreds of users and no window exists
+    before its batch. Every epoch shuffles anew, and equal seeds shuffle equally.
+
+    Args:
+        files: Gzipped TFRecord files of transformed timelines.
+        spec: The transformed feature spec.
+        windows: What windows hold.
+        rule: Which events may be targets.
+        config: Sizes of batches, pools and buffers.
+        seed: Of the shuffles.
+
+    Returns:
+        Dataset of dictionaries (`models.batch`) with B rows each; the last batch
+        of an epoch may have fewer.
+
+    Raises:
+        ValueError: There is no file.
+    """
+    serialised = _records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
+    pools = _parsed(serialised, spec, config.pool, EVENT_FEATURES + REQUEST_FEATURES)
+    seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
+
+    def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
+        rows, ends = draw_targets(timelines, rule, config.targets_per_timeline, pool_seed)
+        size = config.batch_size
+        starts = tf.data.Dataset.range(0, tf.size(rows, tf.int64), size)
+
+        def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
+            chosen = slice(start, start + size)
+            return _examples(timelines, rows[chosen], ends[chosen], windows)
+
+        return starts.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
+
+    batches = tf.data.Dataset.zip((pools, seeds)).flat_map(cut_pool)
+    return batches.rebatch(config.batch_size).prefetch(8)
+
+
+def evaluation_batches(
+    files: Sequence[str], spec: Spec, windows: WindowSpec, batch_size: int = 256
+) -> tf.data.Dataset:
+    """Batches of held-out targets with the windows before them, one row a timeline.
+
+    Args:
+        files: Gzipped TFRecord files of transformed timelines with targets.
+        spec: The transformed feature spec.
+        windows: What windows hold.
+        batch_size: Timelines in a batch.
+
+    Returns:
+        Dataset of dictionaries (`models.batch`); `target/entity` is [B, M], padded.
+
+    Raises:
+        ValueError: There is no file.
+    """
+    wanted = (*EVENT_FEATURES, *REQUEST_FEATURES, f.TARGET_ENTITY)
+
+    def cut(timelines: Timelines) -> dict[str, tf.Tensor]:
+        targets = timelines[f.TARGET_ENTITY].to_tensor()
+        return cut_last_windows(timelines, windows) | {b.TARGET_ENTITY: targets}
+
+    parsed = _parsed(_records(files), spec, batch_size, wanted)
+    return parsed.map(cut, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def target_frequencies(
+    files: Sequence[str], spec: Spec, rule: TargetRule, targets_per_timeline: int
+) -> np.ndarray:
+    """Counts how often each entity is a target in an epoch, on average.
+
+    Without a limit on the targets of a timeline these are Transform's counts;
+    with one, the targets of long timelines are drawn less often each.
+
+    Args:
+        files: Gzipped TFRecord files of transformed timelines.
+        spec: The transformed feature spec.
+        rule: Which events may be targets.
+        targets_per_timeline: The limit; 0 is none.
+
+    Returns:
+        [V + 1] float64.
+    """
+    total = np.zeros(rule.entities.shape, np.float64)
+    for timelines in _parsed(_records(files), spec, 1024, EVENT_FEATURES):
+        events = timelines[f.EVENT_ENTITY]
+        eligible = tf.cast(rule.eligible(timelines), tf.float64)
+        share = tf.ones_like(eligible)
+        if targets_per_timeline:
+            number = tf.math.segment_sum(eligible, events.value_rowids())
+            limit = tf.minimum(1.0, float(targets_per_timeline) / tf.maximum(number, 1.0))
+            share = tf.gather(limit, events.value_rowids())
+        total += np.bincount(
+            events.flat_values.numpy(), (eligible * share).numpy(), minlength=total.size
+        )
+    return total
+
+
+def draw_targets(
+    timelines: Timelines, rule: TargetRule, limit: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws training targets of a pool of timelines, in random order.
+
+    Args:
+        timelines: Transformed features of U timelines.
+        rule: Which events may be targets.
+        limit: At most so many of a timeline; 0 takes all.
+        seed: [2] int64.
+
+    Returns:
+        The timeline of each target and its position there, two [P] int64.
+    """
+    events = timelines[f.EVENT_ENTITY]
+    place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
+    rows = tf.gather(events.value_rowids(), place)
+    draw = tf.random.stateless_uniform(tf.shape(place), seed)
+    if limit:
+        # Rows apart, in random order within a row: the first `limit` of each stay.
+        order = tf.argsort(tf.cast(rows, tf.float64) + tf.cast(draw, tf.float64))
+        ordered = tf.gather(rows, order)
+        rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
+        kept = tf.boolean_mask(order, rank < limit)
+        place, rows, draw = (tf.gather(values, kept) for values in (place, rows, draw))
+    order = tf.argsort(draw)
+    rows, place = tf.gather(rows, order), tf.gather(place, order)
+    return rows, place - tf.gather(events.row_starts(), rows)
+
+
+def _examples(
+    timelines: Timelines, rows: tf.Tensor, ends: tf.Tensor, windows: WindowSpec
+) -> dict[str, tf.Tensor]:
+    place = tf.gather(timelines[f.EVENT_ENTITY].row_starts(), rows) + ends
+    time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, place)
+    target = tf.gather(timelines[f.EVENT_ENTITY].flat_values, place)
+    return cut_windows(timelines, rows, ends, windows, time) | {b.TARGET_ENTITY: target}
+
+
+def _position(events: tf.RaggedTensor) -> tf.Tensor:
+    starts = tf.gather(events.row_starts(), events.value_rowids())
+    return tf.range(tf.size(starts, tf.int64), dtype=tf.int64) - starts
+
+
+def _records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.Dataset:
+    if not files:
+        raise ValueError(
+            "Expected files of transformed timelines, found none. Check that the Trainer gets "
+            "the artifact of Transform with the splits `train`, `validation` and `catalogue`."
+        )
+    names = tf.data.Dataset.from_tensor_slices(sorted(files))
+    if shuffle_seed is not None:
+        names = names.shuffle(len(files), seed=shuffle_seed)
+    return names.interleave(
+        lambda name: tf.data.TFRecordDataset(name, "GZIP"),
+        cycle_length=4,
+        block_length=64,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+
+
+def _parsed(
+    records: tf.data.Dataset, spec: Spec, size: int, wanted: Sequence[str]
+) -> tf.data.Dataset:
+    chosen = {name: spec[name] for name in (*wanted, f.CONTEXT_LENGTH) if name in spec}
+    return records.batch(size).map(
+        lambda batch: tf.io.parse_example(batch, chosen), num_parallel_calls=tf.data.AUTOTUNE
+    )

@@ -1,0 +1,78 @@
+"""What an item is like, as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from models import catalogue as c
+from models.layers.bag import Bag
+from models.sizes import Sizes
+
+
+class ItemFeatures(tf.keras.layers.Layer):
+    """Sums linear embeddings of an item's catalogue features.
+
+        out = sum over token features of Bag(tokens)
+            + W_p [price, known] + P[price bucket]
+            + sum over vector features of W_v v / |v|
+
+    Features that the catalogue lacks have no weights.
+
+    Args:
+        dim: d, length of the sum.
+        sizes: Sizes of the vocabularies.
+        widths: Width of each feature by name (`CatalogueTable.widths`).
+        price_buckets: The greatest price bucket plus one.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        sizes: Sizes,
+        widths: Mapping[str, int],
+        price_buckets: int = 1,
+        name: str = "item_features",
+    ) -> None:
+        super().__init__(name=name)
+        tokens = {
+            "categories": sizes.category,
+            "attributes": sizes.attribute,
+            "title": sizes.title_token,
+        }
+        self.bags = {
+            key: Bag(size, dim, name=key) for key, size in tokens.items() if widths.get(key)
+        }
+        self.vectors = {
+            key: tf.keras.layers.Dense(dim, use_bias=False, name=key)
+            for key in c.VECTORS
+            if widths.get(key)
+        }
+        self.has_price = bool(widths.get(c.PRICE))
+        self.price_buckets = price_buckets
+        if self.has_price:
+            self.price = tf.keras.layers.Dense(dim, use_bias=False, name="price")
+            self.bucket = Bag(price_buckets, dim, name="price_bucket")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the catalogue has no feature, so that the sum is always zero."""
+        return not (self.bags or self.vectors or self.has_price)
+
+    def call(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Embeds items.
+
+        Args:
+            features: By name (`models.catalogue`), each [N, width].
+
+        Returns:
+            [N, d] float32.
+        """
+        parts = [bag(features[key]) for key, bag in self.bags.items()]
+        for key, dense in self.vectors.items():
+            parts.append(dense(tf.math.l2_normalize(features[key], axis=1)))
+        if self.has_price:
+            bucket = tf.minimum(features[c.PRICE_BUCKET], self.price_buckets - 1)
+            parts += [self.price(features[c.PRICE]), self.bucket(bucket)]
+        return tf.add_n(parts)

@@ -1,0 +1,51 @@
+"""Sizes of the vocabularies that a model embeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from transforms import names
+
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """For each vocabulary its greatest index plus one; index 0 is unknown or none.
+
+    Attributes:
+        entity: Entities, V + 1.
+        event_type: Types of events.
+        category: Categories of items.
+        attribute: Attributes of items.
+        title_token: Words of titles.
+        user_attribute: Attributes of users.
+        query_token: Words of queries.
+    """
+
+    entity: int
+    event_type: int = 1
+    category: int = 1
+    attribute: int = 1
+    title_token: int = 1
+    user_attribute: int = 1
+    query_token: int = 1
+
+    @classmethod
+    def of(cls, transform: tft.TFTransformOutput) -> Sizes:
+        """Reads the sizes of the vocabularies that Transform wrote."""
+
+        def size(name: str) -> int:
+            return int(transform.vocabulary_size_by_name(name)) + 1
+
+        return cls(
+            entity=size(names.ENTITY),
+            event_type=size(names.EVENT_TYPE),
+            category=size(names.CATEGORY),
+            attribute=size(names.ATTRIBUTE),
+            title_token=size(names.TITLE_TOKEN),
+            user_attribute=size(names.USER_ATTRIBUTE),
+            query_token=size(names.QUERY_TOKEN),
+        )

@@ -1,0 +1,150 @@
+"""The retrieval task: tell the target from other items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+# Below any score, yet finite, so that no gradient is NaN.
+_NEVER = -1e30
+
+
+class Retrieval(tfrs.tasks.Retrieval):
+    r"""Softmax over the target and its negatives, with an honest estimate of the rest.
+
+    With s the score of a row's target, s[j] that of negative j and n[j] the
+    number of times that j is expected among the row's negatives,
+
+        loss = -log( e^s / (e^s + sum_{j in negatives, j != target} e^(s[j] - log n[j])) )
+
+    The sum is then an unbiased estimate of the full softmax's, whatever the
+    negatives are drawn from: each item adds e^(s[j]) on average. (Sampled softmax of
+    Bengio & Senecal 2008, with the target, which is always there, left
+    uncorrected as the estimate demands; the correction for items that come out of
+    the batch is that of Yi et al. 2019, eq. 5.) The other form, `full`, sums
+    over all items.
+
+    This is TFRS's task where TFRS is right (the factorised scores, several vectors
+    for a query scored by their maximum, the place of the loss in a
+    `tfrs.Model`). It differs where TFRS 0.7.7 falls short: the loss is the mean
+    over rows and not their sum, so that it does not grow with the batch;
+    probabilities below 1e-6 are not clipped, so that rare items of a large
+    catalogue are corrected too; the target is not corrected as if it could have been
+    absent; a negative that is the row's own target, or excluded for the row, is taken out
+    by replacing its score, so that no size of score brings it back.
+
+    Args:
+        label_smoothing: Share of the label spread evenly over all items (`full` only).
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self._label_smoothing = label_smoothing
+
+    def call(  # noqa: D417  (the arguments of TFRS that stay unused are not repeated)
+        self,
+        query_embeddings: tf.Tensor,
+        candidate_embeddings: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        *,
+        target_ids: tf.Tensor,
+        negative_embeddings: tf.Tensor,
+        negative_ids: tf.Tensor,
+        log_expected_count: tf.Tensor | None = None,
+        excluded: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Computes the sampled loss.
+
+        Args:
+            query_embeddings: [B, d] or, for several vectors a query, [B, K, d] float32.
+            candidate_embeddings: [B, d] float32, of the rows' targets.
+            sample_weight: [B] float32; 1 each when None.
+            target_ids: [B] int64.
+            negative_embeddings: [N, d] float32, negatives of all rows; a row's own
+                target among them is passed over.
+            negative_ids: [N] int64.
+            log_expected_count: [N] float32, log n; nothing is corrected when None.
+            excluded: [B, N] bool, negatives that do not count for a row.
+
+        Returns:
+            Scalar float32, the weighted mean over the rows.
+        """
+        positive = self._scores_of_pairs(query_embeddings, candidate_embeddings)  # [B]
+        negative = self._scores(query_embeddings, negative_embeddings)  # [B, N]
+        if log_expected_count is not None:
+            negative -= log_expected_count[None, :]
+        passed_over = tf.equal(target_ids[:, None], negative_ids[None, :])  # [B, N]
+        if excluded is not None:
+            passed_over |= excluded
+        negative = tf.where(passed_over, _NEVER, negative)
+        logits = tf.concat([positive[:, None], negative], axis=1)  # [B, 1 + N]
+        return _cross_entropy(logits, tf.zeros_like(target_ids), sample_weight)
+
+    def full(
+        self,
+        query_embeddings: tf.Tensor,
+        candidate_embeddings: tf.Tensor,
+        labels: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        excluded: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Computes the loss over all candidates.
+
+        Args:
+            query_embeddings: [B, d] or [B, K, d] float32.
+            candidate_embeddings: [M, d] float32, all candidates.
+            labels: [B] int64, the row of each target among the candidates.
+            sample_weight: [B] float32; 1 each when None.
+            excluded: [B, M] bool, candidates that do not count for a row; its
+                target counts always.
+
+        Returns:
+            Scalar float32, the weighted mean over the rows.
+        """
+        logits = self._scores(query_embeddings, candidate_embeddings)  # [B, M]
+        if excluded is not None:
+            own = tf.equal(labels[:, None], tf.range(tf.shape(logits)[1], dtype=labels.dtype))
+            logits = tf.where(excluded & ~own, _NEVER, logits)
+        loss = _cross_entropy(logits, labels, sample_weight)
+        if self._label_smoothing:
+            smooth = tf.reduce_logsumexp(logits, axis=1) - _mean_above(logits)
+            share = self._label_smoothing
+            loss = (1.0 - share) * loss + share * _weighted_mean(smooth, sample_weight)
+        return loss
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {"label_smoothing": self._label_smoothing, "name": self.name}
+
+    @staticmethod
+    def _scores(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Scores [B, d] or [B, K, d] against [N, d]: [B, N], the best of the K vectors."""
+        if queries.shape.rank == 3:
+            return tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
+        return tf.matmul(queries, candidates, transpose_b=True)
+
+    @staticmethod
+    def _scores_of_pairs(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        """Scores [B, d] or [B, K, d] against [B, d], row by row: [B]."""
+        if queries.shape.rank == 3:
+            return tf.reduce_max(tf.einsum("bkd,bd->bk", queries, candidates), axis=1)
+        return tf.reduce_sum(queries * candidates, axis=1)
+
+
+def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # [B]
+    return _weighted_mean(loss, weights)
+
+
+def _weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    if weights is None:
+        return tf.reduce_mean(values)
+    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
+
+
+def _mean_above(logits: tf.Tensor) -> tf.Tensor:
+    """Returns [B], the mean over the logits of a row that count."""
+    counts = tf.cast(logits > _NEVER, logits.dtype)
+    return tf.reduce_sum(logits * counts, axis=1) / tf.reduce_sum(counts, axis=1)

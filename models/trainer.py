@@ -1,0 +1,181 @@
+"""The Trainer: `run_fn` for TFX, and the same training as a function."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from models.callbacks import Progress
+from models.callbacks import Validation
+from models.catalogue import load_catalogue
+from models.config import TrainerConfig
+from models.evaluation import CatalogueRanking
+from models.input_pipeline import TargetRule
+from models.input_pipeline import evaluation_batches
+from models.input_pipeline import target_frequencies
+from models.input_pipeline import training_batches
+from models.optimizers import make_optimizer
+from models.signatures import save_towers
+from models.sizes import Sizes
+from models.two_tower.model import TwoTower
+from transforms import names
+from transforms.vocabulary import target_counts
+
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+    from tfx import v1 as tfx
+
+_CATALOGUE = "/Split-catalogue/"
+
+
+def run_fn(fn_args: tfx.components.FnArgs) -> None:
+    """Trains as TFX's Trainer asks for, and exports the towers.
+
+    Args:
+        fn_args: `train_files` hold the splits `train` and `catalogue`,
+            `eval_files` the split `validation`; `custom_config["config"]` is a
+            `TrainerConfig` as JSON.
+    """
+    import tensorflow_transform as tft
+
+    config = TrainerConfig.model_validate_json(fn_args.custom_config["config"])
+    transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    files = _expanded(fn_args.train_files)
+    model, report = train(
+        config,
+        transform,
+        train_files=[name for name in files if _CATALOGUE not in name],
+        catalogue_files=[name for name in files if _CATALOGUE in name],
+        validation_files=_expanded(fn_args.eval_files),
+        run_dir=fn_args.model_run_dir,
+    )
+    save_towers(model, transform.transform_features_layer(), fn_args.serving_model_dir)
+    with tf.io.gfile.GFile(str(Path(fn_args.model_run_dir, "training.json")), "w") as file:
+        file.write(json.dumps(report, indent=1))
+
+
+def train(
+    config: TrainerConfig,
+    transform: tft.TFTransformOutput,
+    train_files: Sequence[str],
+    catalogue_files: Sequence[str],
+    validation_files: Sequence[str],
+    run_dir: str | None = None,
+) -> tuple[TwoTower, dict[str, Any]]:
+    """Trains a model and keeps its best epoch on the validation split.
+
+    Args:
+        config: The model and how it is trained.
+        transform: What Transform wrote.
+        train_files: Transformed timelines to cut targets from.
+        catalogue_files: The transformed catalogue.
+        validation_files: Transformed timelines with held-out targets.
+        run_dir: Where logs for TensorBoard go; none are written when None.
+
+    Returns:
+        The model with the best epoch's weights, and the report of the training
+        (`training.json`): the configuration, the best epoch's metrics, every
+        epoch's metrics, examples, steps and seconds.
+
+    Raises:
+        ValueError: No files, no targets or no candidates.
+    """
+    _seed(config)
+    start = time.monotonic()
+    spec, sizes = transform.transformed_feature_spec(), Sizes.of(transform)
+    counts = target_counts(transform)
+    counts[0] = 0
+    rule = TargetRule(counts > 0, _indices(transform, config.target_events))
+    drawn = counts.astype(np.float64)
+    if config.input.targets_per_timeline:
+        limit = config.input.targets_per_timeline
+        drawn = target_frequencies(train_files, spec, rule, limit)
+    table = load_catalogue(catalogue_files, spec, sizes.entity, config.two_tower.candidate)
+    model = TwoTower(config, sizes, table, drawn, _indices(transform, config.exclude_seen))
+    batches = training_batches(
+        train_files, spec, model.window_spec(training=True), rule, config.input, config.seed
+    )
+    steps = max(1, int(np.ceil(drawn.sum() / config.input.batch_size)))
+    if config.steps_per_epoch:
+        steps, batches = config.steps_per_epoch, batches.repeat()
+    held_out = evaluation_batches(validation_files, spec, model.window_spec(training=False))
+    ranking = CatalogueRanking(
+        held_out,
+        table.candidates(config.candidate_types),
+        sizes.entity,
+        config.validation.k,
+        config.validation.users,
+    )
+    validation = _fit(model, config, batches, steps, ranking, run_dir)
+    report = {
+        "config": config.model_dump(mode="json"),
+        "best": validation.best,
+        "epochs": validation.epochs,
+        "targets_per_epoch": float(drawn.sum()),
+        "steps_per_epoch": steps,
+        "wall_seconds": time.monotonic() - start,
+    }
+    return model, report
+
+
+def _fit(
+    model: TwoTower,
+    config: TrainerConfig,
+    batches: tf.data.Dataset,
+    steps: int,
+    ranking: CatalogueRanking,
+    run_dir: str | None,
+) -> Validation:
+    embed_queries = tf.function(model.embed_queries, reduce_retracing=True)
+    embed_items = tf.function(model.embed_items, reduce_retracing=True)
+    validation = Validation(
+        lambda: ranking.evaluate(embed_queries, embed_items),
+        config.validation.watch,
+        config.validation.patience,
+        config.max_minutes,
+    )
+    callbacks = [Progress(config.input.batch_size, steps, config.epochs), validation]
+    if config.tensorboard and run_dir:
+        board = tf.keras.callbacks.TensorBoard(run_dir, write_graph=False, profile_batch=0)
+        callbacks.append(board)
+    model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
+    logging.info("%s: %d steps an epoch, at most %d epochs", config.model, steps, config.epochs)
+    model.fit(
+        batches,
+        epochs=config.epochs,
+        steps_per_epoch=config.steps_per_epoch or None,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    return validation
+
+
+def _seed(config: TrainerConfig) -> None:
+    tf.keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def _indices(
+    transform: tft.TFTransformOutput, event_types: Sequence[str]
+) -> tuple[int, ...] | None:
+    """Returns the indices of event types, None for all of them (`*`)."""
+    if "*" in event_types:
+        return None
+    known = [name.decode() for name in transform.vocabulary_by_name(names.EVENT_TYPE)]
+    absent = sorted(set(event_types) - set(known))
+    if absent:
+        logging.warning("no event of the types %s; the log has %s", absent, known)
+    return tuple(known.index(name) + 1 for name in event_types if name in known)
+
+
+def _expanded(patterns: Sequence[str]) -> list[str]:
+    return sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))

@@ -1,0 +1,97 @@
+"""The query tower: what a user did, as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from models import batch as b
+from models.layers.age_bucket import AGE_BUCKETS
+from models.layers.age_bucket import age_bucket
+from models.layers.bag import Bag
+from models.layers.history_pooling import HistoryPooling
+from models.layers.perceptron import Perceptron
+from models.sizes import Sizes
+from models.two_tower.config import QueryTowerConfig
+
+
+class QueryTower(tf.keras.layers.Layer):
+    """Embeds a request: the history's poolings, its newest items, the user and the query.
+
+        x[t] = item[t] + type[t] + age[t]
+        out  = perceptron([x[0..k), pool_1(x), .., pool_H(x), user attributes, query words])
+
+    with the poolings of `HistoryPooling`, whose content term compares events
+    with the k newest ones. Events of unknown entities and padding count as absent.
+
+    Args:
+        dim: d, length of an embedding.
+        config: What is read.
+        sizes: Sizes of the vocabularies.
+    """
+
+    def __init__(self, dim: int, config: QueryTowerConfig, sizes: Sizes) -> None:
+        super().__init__(name="query_tower")
+        self.config = config
+        self.dim = dim
+        self.pool = HistoryPooling(config.heads, config.window, config.content_dim, name="pool")
+        self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
+        self.out = Perceptron(config.hidden, dim, config.dropout, name="out")
+        if config.use_event_types:
+            self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
+            self.type_bias = _bias(sizes.event_type, config.heads, "type_bias")
+        if config.use_time:
+            self.ages = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="ages")
+            self.age_bias = _bias(AGE_BUCKETS, config.heads, "age_bias")
+        if config.use_user_attributes:
+            self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
+        if config.use_query:
+            self.words = Bag(sizes.query_token, dim, name="words")
+
+    def call(
+        self, batch: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """Embeds requests.
+
+        Args:
+            batch: Windows by name (`models.batch`), B rows.
+            items: [B, T, d] float32, the vectors of the windows' items.
+            training: Whether dropout works.
+
+        Returns:
+            [B, d] float32.
+        """
+        config = self.config
+        known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)
+        known &= batch[b.HISTORY_ENTITY] > 0  # [B, T]
+        events, bias = self._events(batch, items)
+        events = self.item_dropout(events, training=training)
+        present = tf.cast(known[:, : config.last_items, None], tf.float32)
+        last = events[:, : config.last_items] * present  # [B, k, d]
+        last = tf.reshape(last, [-1, config.last_items * self.dim])
+        pooled = self.pool(events, known, last if config.content_dim else None, bias)
+        parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim])]
+        if config.use_user_attributes:
+            parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
+        if config.use_query:
+            parts.append(self.words(batch[b.QUERY_TOKENS]))
+        return self.out(tf.concat(parts, axis=1), training=training)
+
+    def _events(
+        self, batch: Mapping[str, tf.Tensor], items: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns the events' vectors [B, T, d], and biases of the poolings [B, T, H]."""
+        biases = []
+        if self.config.use_event_types:
+            items += self.types(batch[b.HISTORY_TYPE])
+            biases.append(self.type_bias(batch[b.HISTORY_TYPE]))
+        if self.config.use_time:
+            bucket = age_bucket(batch[b.HISTORY_AGE])
+            items += self.ages(bucket)
+            biases.append(self.age_bias(bucket))
+        return items, tf.add_n(biases) if biases else None
+
+
+def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:
+    return tf.keras.layers.Embedding(size, heads, embeddings_initializer="zeros", name=name)
