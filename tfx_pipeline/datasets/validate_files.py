@@ -1,0 +1,213 @@
+"""Checks of an event log that need no row: folders, files, columns and types."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tfx_pipeline.datasets.problem import SAMPLES
+from tfx_pipeline.datasets.problem import Findings
+from tfx_pipeline.datasets.problem import Problem
+from tfx_pipeline.datasets.problem import Severity
+from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
+from tfx_pipeline.datasets.schemas import EVENTS_TABLE
+from tfx_pipeline.datasets.schemas import TABLES
+from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.timestamps import explain_wrong_type
+
+TIME_COLUMNS = ("timestamp", "available_from")
+_MAGIC = b"PAR1"
+_LOOKED_AT = 1_000_000  # rows of a column of a wrong type
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """A Parquet file that can be read.
+
+    Attributes:
+        path: Where it is.
+        name: Its path below the log's directory.
+        rows: How many rows it has.
+        columns: Its columns of the table's schema whose types will do.
+    """
+
+    path: Path
+    name: str
+    rows: int
+    columns: tuple[str, ...]
+
+
+def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
+    """Checks folders, files, columns and types.
+
+    Args:
+        root: The log's directory.
+        findings: Receives the problems.
+
+    Returns:
+        The readable files of each table.
+    """
+    return {name: _check_table(root, name, findings) for name in TABLES}
+
+
+def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
+    folder = Path(root, table)
+    found = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    paths = [p for p in found if p.suffix == ".parquet"]
+    _report_other_files(root, table, [p for p in found if p not in paths], findings)
+    if not paths:
+        _report_missing_table(table, findings)
+    unreadable: dict[str, list[Path]] = defaultdict(list)
+    schemas: dict[Path, tuple[pa.Schema, int]] = {}
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                schemas[path] = file.schema_arrow, file.metadata.num_rows
+        except (pa.ArrowException, OSError) as error:
+            unreadable[_why_unreadable(path, error)].append(path)
+    for why, bad in unreadable.items():
+        samples = tuple({"file": str(p.relative_to(root))} for p in bad[:SAMPLES])
+        kind = "truncated-file" if "incomplete" in why else "not-parquet"
+        findings.add(Problem("error", kind, table, None, len(bad), why, samples))
+    _report_missing_columns(root, table, schemas, findings)
+    wrong = _report_wrong_types(root, table, schemas, findings)
+    return [
+        TableFile(
+            path,
+            str(path.relative_to(root)),
+            rows,
+            tuple(c for c in TABLES[table].names if c in schema.names and (path, c) not in wrong),
+        )
+        for path, (schema, rows) in schemas.items()
+    ]
+
+
+def _report_missing_table(table: str, findings: Findings) -> None:
+    say: dict[str, tuple[Severity, str]] = {
+        EVENTS_TABLE: ("error", "What users did is what everything is learned from."),
+        CATALOGUE_TABLE: ("error", "Only entities of the catalogue are recommended."),
+        USERS_TABLE: ("info", "It is optional: users then have no attributes."),
+    }
+    severity, why = say[table]
+    message = f"There is no {table}/*.parquet. {why} Expected the columns {TABLES[table].names}."
+    findings.add(Problem(severity, "missing-table", table, None, 1, message))
+
+
+def _report_other_files(root: Path, table: str, paths: list[Path], findings: Findings) -> None:
+    paths = [p for p in paths if not p.name.startswith((".", "_"))]
+    if paths:
+        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
+        message = (
+            f"{len(paths)} files do not end in .parquet and are not read. Convert them to Parquet "
+            f"or move them away."
+        )
+        findings.add(Problem("warning", "unread-file", table, None, len(paths), message, samples))
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if not start:
+        return "The file is empty. Write it again, or remove it."
+    if start == _MAGIC:
+        return "The Parquet file is incomplete or damaged: its end is missing. Write it again."
+    return f"The file is not Parquet (it starts with {start!r}). Convert it. ({error})"
+
+
+def _report_missing_columns(
+    root: Path, table: str, schemas: dict[Path, tuple[pa.Schema, int]], findings: Findings
+) -> None:
+    known = TABLES[table]
+    missing: dict[str, list[Path]] = defaultdict(list)
+    unknown: dict[str, list[Path]] = defaultdict(list)
+    for path, (schema, _) in schemas.items():
+        for field in known:
+            if field.name not in schema.names and not field.nullable:
+                missing[field.name].append(path)
+        for name in schema.names:
+            if name not in known.names:
+                unknown[name].append(path)
+    for name, paths in missing.items():
+        near = difflib.get_close_matches(name, unknown, n=1)
+        hint = f" Is it the column `{near[0]}`? Rename it." if near else ""
+        rows = sum(schemas[p][1] for p in paths)
+        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
+        message = (
+            f"The column is missing in {len(paths)} of {len(schemas)} files; expected "
+            f"{known.field(name).type}.{hint}"
+        )
+        findings.add(Problem("error", "missing-column", table, name, rows, message, samples))
+    for name, paths in unknown.items():
+        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
+        message = (
+            f"The table has no such column, so it is not read; it has {known.names}. Rename it, "
+            f'put it into `attributes` as "key=value", or drop it.'
+        )
+        findings.add(
+            Problem("warning", "unknown-column", table, name, len(paths), message, samples)
+        )
+
+
+def _report_wrong_types(
+    root: Path, table: str, schemas: dict[Path, tuple[pa.Schema, int]], findings: Findings
+) -> set[tuple[Path, str]]:
+    """Reports columns of types that do not convert, and returns where they are."""
+    wrong: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for path, (schema, _) in schemas.items():
+        for field in TABLES[table]:
+            if field.name in schema.names:
+                kind = schema.field(field.name).type
+                if not converts(kind, field):
+                    wrong[field.name, str(kind)].append(path)
+    for (name, kind), paths in wrong.items():
+        rows = sum(schemas[p][1] for p in paths)
+        expected = str(TABLES[table].field(name).type)
+        if name in TIME_COLUMNS:
+            expected = "int64 microseconds since the epoch, or an Arrow timestamp"
+        samples, explained = _look_at(paths[0], root, name)
+        message = f"Found {kind} in {len(paths)} files; expected {expected}.{explained}"
+        findings.add(Problem("error", "wrong-type", table, name, rows, message, samples))
+    return {(path, name) for (name, _), paths in wrong.items() for path in paths}
+
+
+def _look_at(path: Path, root: Path, column: str) -> tuple[tuple[dict[str, object], ...], str]:
+    """Returns a few values of a column of a wrong type, and what they say about times."""
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(file.iter_batches(_LOOKED_AT, columns=[column]), None)
+        values = None if batch is None else pa.chunked_array([batch.column(0)])
+    except (pa.ArrowException, OSError):
+        values = None
+    if values is None or not len(values):
+        return (), ""
+    name = str(path.relative_to(root))
+    samples = tuple(
+        {"file": name, "row": i, column: str(values[i])} for i in range(min(SAMPLES, len(values)))
+    )
+    if column not in TIME_COLUMNS:
+        return samples, " Cast it when writing."
+    return samples, f" {explain_wrong_type(values)[1]}"
+
+
+def converts(kind: pa.DataType, field: pa.Field) -> bool:
+    """Returns whether a column's type is turned into the schema's without guessing."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if field.name in TIME_COLUMNS and types.is_timestamp(kind):
+        return True
+    if types.is_string(field.type):
+        return types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
+    if types.is_integer(field.type):
+        return types.is_integer(kind)
+    if types.is_floating(field.type):
+        return types.is_float32(kind) or types.is_float64(kind) or types.is_integer(kind)
+    if types.is_binary(field.type):
+        return types.is_binary(kind) or types.is_large_binary(kind)
+    is_list = types.is_list(kind) or types.is_large_list(kind)
+    return is_list and converts(kind.value_type, field.type.value_field)
