@@ -1,0 +1,122 @@
+"""Which entities there are and since when: the catalogue as a side input, 24 bytes a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.components.timeline_example_gen.columns import as_binary
+from tfx_pipeline.components.timeline_example_gen.columns import as_times
+from tfx_pipeline.components.timeline_example_gen.columns import batches
+from tfx_pipeline.components.timeline_example_gen.columns import column
+from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
+from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
+from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
+from tfx_pipeline.components.timeline_example_gen.plan import Piece
+
+ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when
+
+_ENTRY = np.dtype([("hash", "<u8"), ("row", "<i8"), ("available_from", "<i8")])
+_PENDING = 64
+
+
+class CatalogueIndex:
+    """Looks entities up by the hash of their names."""
+
+    def __init__(self, data: bytes) -> None:
+        """Takes what `MergeKeys` returns."""
+        self._entries = np.frombuffer(data, _ENTRY)
+
+    def find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Looks entities up.
+
+        Args:
+            hashes: [n] uint64.
+
+        Returns:
+            [n] bool, which are in the catalogue; and [n] int64, since when
+            they are available, `ALWAYS` where that is not known.
+        """
+        place = np.searchsorted(self._entries["hash"], hashes)
+        place = np.minimum(place, len(self._entries) - 1)
+        known = self._entries["hash"][place] == hashes
+        return known, np.where(known, self._entries["available_from"][place], ALWAYS)
+
+    def first(self, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns [n] bool, which rows are the first of their entity in the catalogue."""
+        place = np.minimum(
+            np.searchsorted(self._entries["hash"], hashes), len(self._entries) - 1
+        )
+        return self._entries["row"][place] == rows
+
+
+class ReadKeys(beam.DoFn):
+    """Reads names and dates of catalogue rows."""
+
+    def process(self, element: Piece) -> Iterator[bytes]:
+        """Yields the entries of one piece."""
+        piece = Piece(*element)
+        for first, batch in batches(piece, ("entity_type", "entity_id", "available_from")):
+            reasons = Reasons(batch.num_rows)
+            names = entity_names(batch, reasons)
+            entries = np.empty(batch.num_rows, _ENTRY)
+            entries["hash"] = hash_ids(names)
+            entries["row"] = piece.first_row + first + np.arange(batch.num_rows)
+            entries["available_from"] = available_from(batch)
+            yield entries[reasons.codes == 0].tobytes()
+
+
+class MergeKeys(beam.CombineFn):
+    """Joins entries; of several rows with one name, the first in the log counts."""
+
+    def create_accumulator(self) -> list[bytes]:
+        """Starts with nothing."""
+        return []
+
+    def add_input(self, accumulator: list[bytes], entries: bytes) -> list[bytes]:
+        """Adds one piece's entries."""
+        accumulator.append(entries)
+        return accumulator if len(accumulator) < _PENDING else [_merge(accumulator)]
+
+    def merge_accumulators(self, accumulators: Iterable[list[bytes]]) -> list[bytes]:
+        """Joins what several workers have."""
+        return [_merge([part for accumulator in accumulators for part in accumulator])]
+
+    def extract_output(self, accumulator: list[bytes]) -> bytes:
+        """Returns the index, for `CatalogueIndex`."""
+        return _merge(accumulator)
+
+
+def entity_names(batch: pa.RecordBatch, reasons: Reasons) -> pa.BinaryArray:
+    """Returns `type:id` of each row of the catalogue, and notes which have none."""
+    parts = []
+    for name in ("entity_type", "entity_id"):
+        array = as_binary(batch.column(batch.schema.get_field_index(name))).fill_null(b"")
+        reasons.mark(np.asarray(pc.equal(pc.binary_length(array), 0)), f"{name} is missing")
+        reasons.mark(invalid_utf8(array), f"{name} is not UTF-8")
+        parts.append(array)
+    colons = np.asarray(pc.match_substring(parts[0], ":"))
+    reasons.mark(colons, "entity_type has a colon")
+    return pc.binary_join_element_wise(*parts, pa.scalar(b":", pa.binary()))
+
+
+def available_from(batch: pa.RecordBatch) -> np.ndarray:
+    """Returns [n] int64 microseconds, `ALWAYS` for null and for what is no time."""
+    array = column(batch, "available_from")
+    if array is None:
+        return np.full(batch.num_rows, ALWAYS)
+    times = as_times(array)
+    return np.where(times.missing | times.unparsable, ALWAYS, times.values)
+
+
+def _merge(parts: list[bytes]) -> bytes:
+    entries = np.frombuffer(b"".join(parts), _ENTRY)
+    entries = entries[np.lexsort((entries["row"], entries["hash"]))]
+    first = np.ones(len(entries), bool)
+    first[1:] = entries["hash"][1:] != entries["hash"][:-1]
+    return entries[first].tobytes()

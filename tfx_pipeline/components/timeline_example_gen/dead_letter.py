@@ -1,0 +1,216 @@
+"""Rows that cannot be used: kept with their reason, counted, and stopped at a threshold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
+from tfx_pipeline.components.timeline_example_gen.columns import is_text
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.plan import Piece
+
+DIRECTORY = "dead_letter"
+
+_ORIGINAL = {  # columns of the first stage -> columns of the log
+    "user": "user_id",
+    "event": "event",
+    "timestamp": "timestamp",
+    "ordinal": "ordinal",
+    "page": "page_id",
+    "position": "position",
+    "query": "query",
+    "value": "value",
+    "attributes": "attributes",
+}
+_SHOWN = 5  # reasons that a message names
+
+
+class Reasons:
+    """The first reason against each row of a batch.
+
+    Attributes:
+        names: Reasons by code; 0 is none.
+        codes: [n] int16, one a row.
+    """
+
+    def __init__(self, rows: int) -> None:
+        """Starts with nothing against any of the rows."""
+        self.names = [""]
+        self.codes = np.zeros(rows, np.int16)
+
+    def mark(self, bad: np.ndarray | None, reason: str) -> None:
+        """Notes a reason against rows that have none yet; `bad` is [n] bool."""
+        if bad is None or not bad.any():
+            return
+        self.names.append(reason)
+        self.codes[bad & (self.codes == 0)] = len(self.names) - 1
+
+    @property
+    def bad(self) -> np.ndarray:
+        """Numbers of the rows that have a reason against them."""
+        return np.flatnonzero(self.codes)
+
+    def of(self, rows: np.ndarray) -> list[str]:
+        """Returns the reasons of rows by their numbers."""
+        return [self.names[code] for code in self.codes[rows]]
+
+
+class Origin:
+    """Finds the file of a row by its number in the whole table."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        """Takes all pieces of one table, in order."""
+        self._table = pieces[0].table if pieces else ""
+        self._first = np.array([piece.first_row for piece in pieces], np.int64)
+        self._in_file = np.array([piece.first_row_of_file for piece in pieces], np.int64)
+        self._names = [Path(piece.path).name for piece in pieces]
+
+    def letters(self, rows: pa.Table, reason: str) -> pa.Table:
+        """Returns rows that were found bad only beside others as dead letters.
+
+        Args:
+            rows: Rows as the first stage returns them.
+            reason: What is wrong with all of them.
+        """
+        columns = {
+            name: as_text(rows.column(short))
+            for short, name in _ORIGINAL.items()
+            if short in rows.column_names
+        }
+        if "entity" in rows.column_names:
+            parts = [name.partition(":") for name in as_text(rows.column("entity")).to_pylist()]
+            columns["entity_type"] = pa.array([part[0] for part in parts], pa.string())
+            columns["entity_id"] = pa.array([part[2] for part in parts], pa.string())
+        row = np.asarray(rows.column("row"))
+        piece = np.searchsorted(self._first, row, side="right") - 1
+        files = [self._names[number] for number in piece]
+        in_file = row - self._first[piece] + self._in_file[piece]
+        return label(columns, self._table, [reason] * len(row), files, in_file)
+
+
+def dead_letters(piece: Piece, rows: np.ndarray, reasons: Sequence[str]) -> pa.Table:
+    """Reads bad rows again, with every column that the file has.
+
+    Args:
+        piece: The piece that holds them.
+        rows: [n] row numbers within the piece.
+        reasons: The reason of each.
+
+    Returns:
+        The rows with all columns as strings, and `table`, `file`, `row` (its
+        number in the file) and `reason`.
+    """
+    with pq.ParquetFile(piece.path) as file:
+        whole = file.read_row_groups(list(range(piece.first_group, piece.last_group)))
+    taken = whole.take(pa.array(rows))
+    columns = {name: as_text(taken.column(name)) for name in taken.column_names}
+    files = [Path(piece.path).name] * len(rows)
+    return label(columns, piece.table, reasons, files, piece.first_row_of_file + rows)
+
+
+def label(
+    columns: Mapping[str, pa.Array],
+    table: str,
+    reasons: Sequence[str],
+    files: Sequence[str],
+    rows: np.ndarray,
+) -> pa.Table:
+    """Returns rows of texts with where they are from and what is wrong with them."""
+    return pa.table(
+        {
+            **columns,
+            "table": pa.array([table] * len(reasons), pa.string()),
+            "file": pa.array(files, pa.string()),
+            "row": pa.array(rows, pa.int64()),
+            "reason": pa.array(reasons, pa.string()),
+        }
+    )
+
+
+def as_text(column: pa.ChunkedArray) -> pa.Array:
+    """Returns a column of any type as strings; what is not UTF-8 is escaped."""
+    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if is_text(array.type):
+        array = array.cast(pa.binary())
+        if invalid_utf8(array) is None:
+            return array.cast(pa.string())
+    elif not pa.types.is_nested(array.type):
+        return array.cast(pa.string())
+    return pa.array([_text(value) for value in _values(array)], pa.string())
+
+
+def count_by_reason(table: pa.Table) -> dict[str, int]:
+    """Returns how many rows each reason took, under report keys."""
+    counts: dict[str, int] = {}
+    for name, reason in zip(
+        table.column("table").to_pylist(), table.column("reason").to_pylist(), strict=True
+    ):
+        key = f"dead_letters/{name}/{reason}"
+        counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
+def check_threshold(report: Mapping[str, Any], config: TimelineConfig, directory: str) -> None:
+    """Fails when too large a share of a table is bad.
+
+    Args:
+        report: The report of a generation, with `rows` and `dead_letters`.
+        config: Says what is too much.
+        directory: Where the dead letters are, for the message.
+
+    Raises:
+        ValueError: It names the table, the share, the top reasons and the place.
+    """
+    for table, by_reason in report.get("dead_letters", {}).items():
+        bad, rows = sum(by_reason.values()), report["rows"][table]
+        if bad <= config.max_dead_letter_fraction * rows:
+            continue
+        top = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
+        named = ", ".join(f"{reason}: {count:,}" for reason, count in top)
+        raise ValueError(
+            f"{bad:,} of {rows:,} rows of `{table}` are bad ({bad / rows:.1%}), and "
+            f"max_dead_letter_fraction allows {config.max_dead_letter_fraction:.1%}. "
+            f"Reasons: {named}. The rows are in {directory}, each with its reason, file and row "
+            "number. Mend the source, or raise the threshold."
+        )
+
+
+def concat(tables: Sequence[pa.Table]) -> pa.Table:
+    """Joins tables of texts whose columns may differ, in a fixed order of columns."""
+    names = sorted({name for table in tables for name in table.column_names})
+    schema = pa.schema([(name, pa.int64() if name == "row" else pa.string()) for name in names])
+    aligned = []
+    for table in tables:
+        missing = [name for name in names if name not in table.column_names]
+        for name in missing:
+            table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
+        aligned.append(table.select(names).cast(schema))
+    joined = pa.concat_tables(aligned)
+    order = pc.sort_indices(joined, [("table", "ascending"), ("file", "ascending"), ("row", "ascending")])
+    return joined.take(order)
+
+
+def _values(array: pa.Array) -> list[Any]:
+    try:
+        return array.to_pylist()
+    except UnicodeDecodeError:
+        return [repr(array.slice(i, 1)) for i in range(len(array))]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return json.dumps(value, default=_text, ensure_ascii=False)

@@ -1,0 +1,183 @@
+"""The Beam job: an event log in, the splits of an `Examples` artifact out."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import time
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+from absl import logging
+from apache_beam.io.filesystem import CompressionTypes
+from apache_beam.io.filesystems import FileSystems
+
+from tfx_pipeline.components.timeline_example_gen import dead_letter
+from tfx_pipeline.components.timeline_example_gen import popularity
+from tfx_pipeline.components.timeline_example_gen import report
+from tfx_pipeline.components.timeline_example_gen import stages
+from tfx_pipeline.components.timeline_example_gen import tfrecord
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys
+from tfx_pipeline.components.timeline_example_gen.catalogue_split import WriteCatalogue
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
+from tfx_pipeline.components.timeline_example_gen.partition import Partition
+from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.plan import Plan
+from tfx_pipeline.components.timeline_example_gen.plan import make_plan
+from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+from tfx_pipeline.datasets.event_log import EVENTS_TABLE
+from tfx_pipeline.datasets.event_log import USERS_TABLE
+from transforms.features import SPLITS
+
+_PIECE = tuple[str, str, int, int, int, int, int]
+_MESSAGE = tuple[int, tuple[int, str, bytes]]
+
+
+def generate(
+    log_dir: str, uri: str, config: TimelineConfig, make_pipeline: Callable[[], beam.Pipeline]
+) -> dict[str, Any]:
+    """Turns an event log into the splits of an `Examples` artifact.
+
+    Args:
+        log_dir: Directory of an event log.
+        uri: Where the artifact goes; `Split-<name>`, `dead_letter` and
+            `generation_report.json` appear below it.
+        config: How timelines are cut.
+        make_pipeline: Makes an empty pipeline on the runner of choice.
+
+    Returns:
+        The report.
+
+    Raises:
+        FileNotFoundError: No event log is there.
+        ValueError: The log does not fit (see `plan.make_plan`), too many rows
+            are bad, or a split would be empty.
+    """
+    started = time.monotonic()
+    plan = make_plan(log_dir, config)
+    for split in SPLITS:
+        _make_directory(posixpath.join(uri, f"Split-{split}"))
+    for name in (dead_letter.DIRECTORY, tfrecord.STAGING):
+        _make_directory(posixpath.join(uri, name))
+    logging.info("Reading %s rows into %d buckets", f"{plan.rows[EVENTS_TABLE]:,}", plan.buckets)
+    with make_pipeline() as pipeline:
+        build(pipeline, plan, uri, config)
+    counts = _finish(uri, plan, config)
+    dead_letter.check_threshold(counts, config, posixpath.join(uri, dead_letter.DIRECTORY))
+    _require_splits(counts, config)
+    seconds = time.monotonic() - started
+    logging.info("%s events in %.1f s", f"{plan.rows[EVENTS_TABLE]:,}", seconds)
+    return counts
+
+
+def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig) -> None:
+    """Adds the job's transforms to a pipeline; the report ends up in the staging directory.
+
+    Args:
+        pipeline: An empty pipeline.
+        plan: What to read.
+        uri: Where the artifact goes.
+        config: How timelines are cut.
+    """
+    as_json = config.to_json()
+    catalogue = _pieces(pipeline, "Catalogue", plan.pieces[CATALOGUE_TABLE])
+    index = beam.pvalue.AsSingleton(
+        catalogue
+        | "ReadKeys" >> beam.ParDo(ReadKeys()).with_output_types(bytes)
+        | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
+    )
+    rows = (
+        _pieces(pipeline, "Rows", plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE])
+        | "Partition" >> beam.ParDo(Partition(as_json, plan.buckets)).with_output_types(_MESSAGE)
+    )
+    seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
+    stage = (as_json, (plan.validation_start, plan.test_start), plan.buckets, uri)
+    origins = {table: Origin(plan.pieces[table]) for table in (EVENTS_TABLE, USERS_TABLE)}
+    ordered = (
+        (rows, seeds)
+        | "Join" >> beam.Flatten()
+        | "ByBucket" >> beam.GroupByKey()
+        | "Sort"
+        >> beam.ParDo(stages.SortBucket(*stage, origins=origins), index).with_outputs(
+            stages.COUNTS, stages.REPORT, main="sorted"
+        )
+    )
+    classes = beam.pvalue.AsSingleton(
+        ordered[stages.COUNTS]
+        | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
+    )
+    written = (
+        ordered["sorted"]
+        | "Write"
+        >> beam.ParDo(stages.WriteBucket(*stage), index, classes).with_output_types(bytes)
+    )
+    shards = len(plan.pieces[CATALOGUE_TABLE])
+    rows_written = catalogue | "WriteCatalogue" >> beam.ParDo(
+        WriteCatalogue(as_json, shards, uri), index
+    ).with_output_types(bytes)
+    (
+        (ordered[stages.REPORT], written, rows_written)
+        | "Reports" >> beam.Flatten()
+        | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
+        | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
+    )
+
+
+def _pieces(pipeline: beam.Pipeline, name: str, pieces: Iterable[Piece]) -> beam.PCollection:
+    """Returns pieces, spread over the workers."""
+    return (
+        pipeline
+        | name >> beam.Create([tuple(piece) for piece in pieces]).with_output_types(_PIECE)
+        | f"Spread{name}" >> beam.Reshuffle()
+    )
+
+
+def _seeds(buckets: int) -> list[_MESSAGE]:
+    """Returns one message a bucket, so that every shard is written, if empty."""
+    return [(bucket, (0, stages.SEED, b"")) for bucket in range(buckets)]
+
+
+def _write_counts(counts: bytes, uri: str) -> None:
+    tfrecord.write_file(uri, report.NAME, counts)
+
+
+def _finish(uri: str, plan: Plan, config: TimelineConfig) -> dict[str, Any]:
+    """Writes the report in its final form and removes the staging directory."""
+    place = posixpath.join(uri, report.NAME)
+    with FileSystems.open(place, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+        counts = report.nest(json.loads(file.read()))
+    counts["rows"] = plan.rows
+    counts["buckets"] = plan.buckets
+    counts["config"] = json.loads(config.to_json())
+    if config.split == "time-cut":
+        counts["validation_start"] = plan.validation_start
+        counts["test_start"] = plan.test_start
+    tfrecord.write_file(uri, report.NAME, (json.dumps(counts, indent=2) + "\n").encode())
+    FileSystems.delete([posixpath.join(uri, tfrecord.STAGING)])
+    return counts
+
+
+def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:
+    empty = [split for split in SPLITS if not counts.get(split, {}).get("examples")]
+    if not empty or config.allow_empty_splits:
+        return
+    hint = (
+        f"Users need at least min_target_events = {config.min_target_events} events of the types "
+        f"{list(config.target_events)} on entities of the types {list(config.candidate_types)}."
+        if config.split == "leave-last-out"
+        else "Users need events before a cut and targets after it; see `validation_start`, "
+        "`test_start`, `target_events` and `candidate_types`."
+    )
+    raise ValueError(
+        f"No example in {', '.join(empty)} out of {counts['rows'][EVENTS_TABLE]:,} events of "
+        f"{counts.get('users', {}).get('all', 0):,} users. {hint}"
+    )
+
+
+def _make_directory(path: str) -> None:
+    if not FileSystems.exists(path):
+        FileSystems.mkdirs(path)

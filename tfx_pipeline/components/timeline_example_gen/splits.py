@@ -1,0 +1,168 @@
+"""Where a user's events are cut into history and targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.components.timeline_example_gen.config import ANY
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
+
+
+class Events(NamedTuple):
+    """The rows of a bucket that are no impressions.
+
+    Attributes:
+        row: [E] int64, their rows in the timelines.
+        user: [E] int32.
+        offsets: [U + 1] int64, where each user's events start.
+        eligible: [E] bool, which may be targets by their types.
+    """
+
+    row: np.ndarray
+    user: np.ndarray
+    offsets: np.ndarray
+    eligible: np.ndarray
+
+
+class HeldOut(NamedTuple):
+    """The examples of a held-out split.
+
+    Attributes:
+        user: [B] int64, users with at least one target, ascending.
+        start: [B] int64, the first event of each history.
+        end: [B] int64, one behind its last event.
+        targets: [T] int64, events that are targets.
+        offsets: [B + 1] int64, where each example's targets start.
+    """
+
+    user: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    targets: np.ndarray
+    offsets: np.ndarray
+
+
+class Cuts(NamedTuple):
+    """A bucket's splits.
+
+    Attributes:
+        train_end: [U] int64, one behind each user's last training event.
+        validation: Its examples.
+        test: Its examples.
+        validation_row: [U] int64, the first row of the timelines, impressions
+            included, that training may not see the outcome of.
+        test_row: [U] int64, the same for validation.
+    """
+
+    train_end: np.ndarray
+    validation: HeldOut
+    test: HeldOut
+    validation_row: np.ndarray
+    test_row: np.ndarray
+
+
+def select_events(timelines: Timelines, shown: np.ndarray, config: TimelineConfig) -> Events:
+    """Picks the rows that are no impressions and says which may be targets."""
+    row = np.flatnonzero(~shown)
+    user = timelines.user[row]
+    offsets = np.searchsorted(user, np.arange(len(timelines.users) + 1))
+    eligible = _listed(timelines, "event", config.target_events)[timelines.codes["event"][row]]
+    if ANY not in config.candidate_types:
+        types = pc.list_element(pc.split_pattern(timelines.dictionaries["entity"], ":"), 0)
+        wanted = pc.is_in(types, pa.array([t.encode() for t in config.candidate_types]))
+        eligible = eligible & np.asarray(wanted)[timelines.codes["entity"][row]]
+    return Events(row, user, offsets, eligible)
+
+
+def cut(
+    timelines: Timelines, events: Events, config: TimelineConfig, starts: tuple[int, int]
+) -> Cuts:
+    """Cuts each user's events.
+
+    Args:
+        timelines: The bucket.
+        events: Its events.
+        config: Says which split.
+        starts: Microseconds at which validation and test start, for `time-cut`.
+    """
+    if config.split == "leave-last-out":
+        return _leave_last_out(timelines, events, config)
+    return _time_cut(timelines, events, config, starts)
+
+
+def training_targets(events: Events, train_end: np.ndarray) -> np.ndarray:
+    """Returns [E] bool, which events may be targets in training: not a user's first."""
+    place = np.arange(len(events.row))
+    return events.eligible & (place < train_end[events.user]) & (place > events.offsets[events.user])
+
+
+def _leave_last_out(timelines: Timelines, events: Events, config: TimelineConfig) -> Cuts:
+    eligible = np.flatnonzero(events.eligible)
+    users = np.arange(len(timelines.users))
+    ends = np.searchsorted(events.user[eligible], users, side="right")
+    starts = np.searchsorted(events.user[eligible], users)
+    held = np.flatnonzero(ends - starts >= config.min_target_events)
+    validation, test = eligible[ends[held] - 2], eligible[ends[held] - 1]
+    train_end = events.offsets[1:].copy()
+    train_end[held] = validation
+    rows = np.searchsorted(timelines.user, users, side="right")
+    validation_row, test_row = rows.copy(), rows.copy()
+    validation_row[held], test_row[held] = events.row[validation], events.row[test]
+    start, one_each = events.offsets[:-1][held], np.arange(len(held) + 1)
+    return Cuts(
+        train_end,
+        HeldOut(held, start, validation, validation, one_each),
+        HeldOut(held, start, test, test, one_each),
+        validation_row,
+        test_row,
+    )
+
+
+def _time_cut(
+    timelines: Timelines, events: Events, config: TimelineConfig, starts: tuple[int, int]
+) -> Cuts:
+    time = timelines.timestamp[events.row]
+    ends = [_before(events.user, time, start, events.offsets) for start in starts]
+    ends.append(events.offsets[1:])
+    rows_of_users = np.searchsorted(timelines.user, np.arange(len(timelines.users) + 1))
+    rows = [_before(timelines.user, timelines.timestamp, start, rows_of_users) for start in starts]
+    entity = timelines.codes["entity"][events.row]
+    held = [_first_of_each(events, entity, ends[i], ends[i + 1], config) for i in (0, 1)]
+    return Cuts(ends[0], held[0], held[1], rows[0], rows[1])
+
+
+def _before(user: np.ndarray, time: np.ndarray, start: int, offsets: np.ndarray) -> np.ndarray:
+    """Returns [U] int64, one behind each user's last row before a moment."""
+    return offsets[:-1] + np.bincount(user[time < start], minlength=len(offsets) - 1)
+
+
+def _first_of_each(
+    events: Events, entity: np.ndarray, begin: np.ndarray, end: np.ndarray, config: TimelineConfig
+) -> HeldOut:
+    """Takes the distinct entities of a period as targets, in the order of their first events."""
+    place = np.arange(len(events.row))
+    inside = events.eligible & (place >= begin[events.user]) & (place < end[events.user])
+    inside &= (begin - events.offsets[:-1] >= config.min_history)[events.user]
+    rows = np.flatnonzero(inside)
+    key = events.user[rows].astype(np.int64) << 32 | entity[rows]
+    _, first = np.unique(key, return_index=True)
+    targets = rows[np.sort(first)]
+    user, offsets = np.unique(events.user[targets], return_index=True)
+    user = user.astype(np.int64)
+    offsets = np.append(offsets, len(targets)).astype(np.int64)
+    return HeldOut(user, events.offsets[:-1][user], begin[user], targets, offsets)
+
+
+def _listed(timelines: Timelines, name: str, values: Sequence[str]) -> np.ndarray:
+    """Returns [V] bool, which values of a dictionary are listed; one more for code -1."""
+    dictionary = timelines.dictionaries[name]
+    if ANY in values:
+        return np.ones(len(dictionary) + 1, bool)
+    listed = pc.is_in(dictionary, pa.array([value.encode() for value in values]))
+    return np.append(np.asarray(listed), False)
