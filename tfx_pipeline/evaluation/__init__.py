@@ -1,1 +1,1 @@
-
+"""Evaluation with TFMA: metrics that it lacks, gates, and what a run reports."""

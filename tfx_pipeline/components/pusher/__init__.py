@@ -1,0 +1,16 @@
+"""Pusher: one blessed, complete, versioned directory for TF Serving."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["Pusher"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports TFX when the component is asked for, and not with the configuration."""
+    if name in __all__:
+        from tfx_pipeline.components.pusher import component
+
+        return getattr(component, name)
+    raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
