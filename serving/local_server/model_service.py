@@ -92,6 +92,7 @@ class ModelService:
                     entry.status.error_code = _UNKNOWN
                     entry.status.error_message = version.fault
         if number is not None and not response.model_version_status:
-            raise not_found(f"Model `{spec.name}` has no version {number}.")
+            have = [version.number for version in model.available()]
+            raise not_found(f"Model `{spec.name}` has no version {number}; it serves {have}.")
         serialised: bytes = response.SerializeToString()
         return serialised

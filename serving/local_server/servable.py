@@ -96,6 +96,9 @@ class Servable:
         except self._tf.errors.OpError as error:
             code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
             raise RequestError(code, f"{signature}: {_head(error.message)}") from error
+        except UnicodeDecodeError as error:  # TensorFlow quotes the bytes of a bad example
+            text = error.object.decode(errors="replace")
+            raise invalid(f"{signature}: {_head(text)}") from error
         except (TypeError, ValueError) as error:
             raise invalid(f"{signature}: {_head(str(error))}") from error
         return {name: np.asarray(value) for name, value in outputs.items()}

@@ -46,6 +46,7 @@ class LocalServer:
         self.metrics = ServerMetrics()
         self.port = 0
         self.metrics_port: int | None = None
+        self.registry: Registry | None = None
         self._page: MetricsPage | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -122,7 +123,7 @@ class LocalServer:
         try:
             server = self._listen()
             scheduler = BatchScheduler(self.config.batching, self.config.runners, self.metrics)
-            registry = Registry(self.config, scheduler, self.metrics)
+            registry = self.registry = Registry(self.config, scheduler, self.metrics)
             healths = health.aio.HealthServicer()
             self._add_services(server, registry, healths)
             await registry.apply(models)
