@@ -104,6 +104,24 @@ def read_delimited(
         raise ValueError(f"{report.what}: not text of {list(columns)}: {error}") from error
 
 
+def read_whole(
+    source: str | Path | pa.Buffer,
+    columns: Mapping[str, pa.DataType],
+    delimiter: str,
+    report: RowReport,
+    max_bad_fraction: float = 0.01,
+) -> pa.Table:
+    """Reads the good rows of a delimited file at once; see `read_delimited`.
+
+    Raises:
+        ValueError: If the file is empty or not UTF-8 text, or too many of its
+            rows cannot be read.
+    """
+    blocks = list(read_delimited(source, columns, delimiter, report))
+    report.require(max_bad_fraction)
+    return pa.concat_tables(blocks).combine_chunks()
+
+
 def _typed(table: pa.Table, columns: Mapping[str, pa.DataType], report: RowReport) -> pa.Table:
     """Casts columns of numbers, leaving out the rows whose text is none."""
     for name, kind in columns.items():

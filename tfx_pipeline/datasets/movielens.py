@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.archives import extract
 from tfx_pipeline.datasets.delimited import RowReport
-from tfx_pipeline.datasets.delimited import read_delimited
+from tfx_pipeline.datasets.delimited import read_whole
 from tfx_pipeline.datasets.download import SourceFile
 from tfx_pipeline.datasets.download import find
 from tfx_pipeline.datasets.download import obtain
@@ -250,8 +250,7 @@ def _parse(folder: Path, official: bool) -> _Tables:
     columns = {name: pa.int64() for name in ("user", "movie")}
     columns |= {"rating": pa.float32(), "seconds": pa.int64()}
     text = pa.py_buffer(Path(folder, "ratings.dat").read_bytes().replace(b"::", b"\t"))
-    ratings = pa.concat_tables(read_delimited(text, columns, "\t", report)).combine_chunks()
-    report.require(max_fraction=0.01)
+    ratings = read_whole(text, columns, "\t", report)
     movies = catalogue_rows(
         [(i, title, genres.split("|")) for i, title, genres in _rows(folder, "movies.dat", 3)]
     )

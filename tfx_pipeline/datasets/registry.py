@@ -1,8 +1,8 @@
 """The sources that `vitrine data prepare` knows, by name.
 
-A source is a function `(out, [source], [overwrite], **options) -> Manifest`,
-whose options are either typed keyword parameters or the fields of one
-parameter `config` of a `Config` class. It is imported when it is asked for.
+A source is a function `(out, [source], [overwrite], [config], ...) -> Manifest`.
+Its options are its other typed parameters and the fields of `config`, which is
+of a `Config` class. It is imported when it is asked for.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic import create_model
 
 from tfx_pipeline.datasets.manifest import Manifest
@@ -47,14 +48,13 @@ class Source:
         """Returns the source's options as a configuration class."""
         function = self.load()
         hints = typing.get_type_hints(function)
-        if "config" in hints:
-            return hints["config"]
         fields: dict[str, Any] = {
             name: (hints[name], ... if p.default is inspect.Parameter.empty else p.default)
             for name, p in inspect.signature(function).parameters.items()
             if name not in _GIVEN
         }
-        return create_model(f"options of {self.name}", __base__=Config, **fields)
+        base = hints.get("config", Config)
+        return create_model(f"the options of {self.name}", __base__=base, **fields)
 
 
 _HERE = "tfx_pipeline.datasets"
@@ -87,7 +87,7 @@ _SOURCES = (
     Source(
         "shop",
         "a simulated shop with items, videos, queries, result pages, images and a known truth",
-        f"{_HERE}.shop.prepare:prepare_shop",
+        f"{_HERE}.shop:prepare_shop",
     ),
 )
 
@@ -139,15 +139,28 @@ def prepare(
     """
     found = find_source(name)
     function = found.load()
-    config = found.options().model_validate(options)
     parameters = inspect.signature(function).parameters
-    given: dict[str, Any] = {"overwrite": overwrite}
-    if "source" in parameters:
-        given["source"] = source
-    elif source is not None:
+    if source is not None and "source" not in parameters:
         raise ValueError(f"`{name}` reads no files, so it takes no source; received `{source}`.")
+    checked = _check(found, options)
+    given: dict[str, Any] = {"source": source, "overwrite": overwrite}
+    given |= {key: getattr(checked, key) for key in type(checked).model_fields}
     if "config" in parameters:
-        given["config"] = config
-    else:
-        given |= {key: getattr(config, key) for key in type(config).model_fields}
-    return function(out, **given)
+        kind = typing.get_type_hints(function)["config"]
+        told = {key: options[key] for key in options if key in kind.model_fields}
+        given["config"] = kind.model_validate(told)
+    return function(Path(out), **{key: given[key] for key in given if key in parameters})
+
+
+def _check(source: Source, options: dict[str, Any]) -> Config:
+    """Turns options into their types, or says plainly which one is wrong."""
+    try:
+        return source.options().model_validate(options)
+    except ValidationError as error:
+        told = []
+        for fault in error.errors():
+            where = ".".join(str(part) for part in fault["loc"])
+            received = f"; received {fault['input']!r}" if where else ""
+            said = fault["msg"].removeprefix("Value error, ")
+            told.append(f"{where or source.name}: {said}{received}")
+        raise ValueError("\n".join(told)) from error
