@@ -50,12 +50,15 @@ def check_below(path: Path, root: Path) -> None:
         ValueError: something lies outside; the message names it.
     """
     real_root = Path(os.path.realpath(root))
-    paths = [str(path)]
-    for folder, folders, names in os.walk(path):
-        paths += [os.path.join(folder, name) for name in folders + names]
-    for candidate in paths:
+
+    def check(candidate: str) -> None:
         if not Path(os.path.realpath(candidate)).is_relative_to(real_root):
             raise ValueError(
                 f"Expected everything below the root for reloading, {real_root}. Received: "
                 f"{candidate}, which lies outside."
             )
+
+    check(str(path))
+    for folder, folders, names in os.walk(path):
+        for name in folders + names:
+            check(os.path.join(folder, name))
