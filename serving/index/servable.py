@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,13 @@ from serving.index.config import ServeConfig
 from serving.index.form import choose_form
 from serving.index.form import make_searcher
 from serving.index.searcher import Searcher
+from serving.index.towers import NEEDED
+from serving.index.towers import check_towers
+from serving.index.towers import load_towers
 from transforms import features
 
 SERVABLE = "servable.json"
 INDEX_DIR = "index"
-_NEEDED = ("serving_default", "embed_query", "embed_candidate")
 _EXCLUDE = {
     "exclude_ids": tf.TensorSpec([None, None], tf.string, name="exclude_ids"),
     "exclude_length": tf.TensorSpec([None], tf.int64, name="exclude_length"),
@@ -116,7 +117,7 @@ class RetrievalServable(tf.Module):
         towers = self.towers.signatures
         exported = {
             name: _forward(towers[name])
-            for name in (*_NEEDED[1:], "transform_features")
+            for name in (*NEEDED[1:], "transform_features")
             if name in towers
         }
         query = towers["embed_query"].structured_input_signature[1]
@@ -177,48 +178,6 @@ def write_servable(
     text = json.dumps(description, indent=1, sort_keys=True) + "\n"
     (target / SERVABLE).write_text(text, encoding="utf-8")
     return description
-
-
-def load_towers(path: str | Path) -> Any:
-    """Loads the towers' SavedModel and checks that its signatures are there.
-
-    Raises:
-        FileNotFoundError: There is no SavedModel at `path`.
-        ValueError: A signature or an output is missing.
-    """
-    if not (Path(path) / "saved_model.pb").is_file():
-        raise FileNotFoundError(f"`{path}` holds no SavedModel; expected the trained towers there.")
-    towers = tf.saved_model.load(str(path))
-    for name in _NEEDED:
-        signature = towers.signatures.get(name)
-        if signature is None or "embedding" not in signature.structured_outputs:
-            raise ValueError(
-                f"The towers at `{path}` have the signatures {sorted(towers.signatures)}; "
-                f"expected `{name}` with an output `embedding`. Export them as "
-                "models/signatures.py does."
-            )
-    return towers
-
-
-def check_towers(index: files.IndexFiles, towers: Any, towers_dir: str | Path) -> None:
-    """Checks that `index` was made with these towers.
-
-    Raises:
-        IndexIntegrityError: It was made with others.
-    """
-    built_with = index.info.get("towers")
-    if built_with and built_with != files.directory_fingerprint(towers_dir):
-        raise files.IndexIntegrityError(
-            f"The index at `{index.path}` was built with other towers than `{towers_dir}`. "
-            "A query and its candidates have to come from one model: build the index again."
-        )
-    outputs: Mapping[str, Any] = towers.signatures["embed_query"].structured_outputs
-    dim = outputs["embedding"].shape[-1]
-    if dim is not None and dim != index.info["dimension"]:
-        raise files.IndexIntegrityError(
-            f"The towers embed queries in {dim} dimensions and the index at `{index.path}` holds "
-            f"{index.info['dimension']}. Build the index again."
-        )
 
 
 def _parse_history(examples: tf.Tensor) -> dict[str, Any]:

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from serving.index import files
+from serving.index import processes
+from serving.index.config import BuildConfig
+from serving.index.scann_files import PARTITIONER
+from serving.index.scann_files import read_partition
+from tests.helpers.servables import build_index
+from tests.helpers.servables import write_vectors
+from tests.serving.index.conftest import clustered
+
+IDS = [f"movie:{i}" for i in range(3_416)]
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return clustered(len(IDS), 16, clusters=40, sigma=1.0, seed=3)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, vectors):
+    """An index of MovieLens's size, tuned on queries."""
+    path = tmp_path_factory.mktemp("built") / "index"
+    write_vectors(path, IDS, vectors)
+    queries = path.parent / "queries.npy"
+    np.save(queries, clustered(200, 16, clusters=40, sigma=1.0, seed=4))
+    config = BuildConfig(recall_at=50)
+    arguments = ["--index", str(path), "--config", config.to_json(), "--towers", "abc"]
+    processes.run_module("serving.index.build", [*arguments, "--queries", str(queries)])
+    return files.open_index(path)
+
+
+def test_the_tree_is_over_all_candidates(built, vectors):
+    assert built.info["form"] == "tree_ah"
+    assert built.info["towers"] == "abc"
+    partition = read_partition(built.scann_dir)
+    assert partition.centres.shape == (built.info["build"]["leaves"], 16)
+    assert partition.leaf.shape == (len(IDS),)
+    # k-means: a candidate's centre is the nearest one.
+    distances = ((vectors[:, None] - partition.centres[None]) ** 2).sum(-1)
+    assert (distances.argmin(1) == partition.leaf).mean() > 0.99
+
+
+def test_no_docids_and_no_absolute_path_is_written(built):
+    names = {file.name for file in built.scann_dir.iterdir()}
+    assert "scann_docids.pkl" not in names
+    assert str(built.path) not in (built.scann_dir / "scann_assets.pbtxt").read_text()
+
+
+def test_the_search_was_tuned_to_the_target(built):
+    search = built.info["search"]
+    assert search["tuned_on"] == 200
+    assert search["curve"][-1]["recall"] >= 0.99
+    assert all(point["recall"] < 0.99 for point in search["curve"][:-1])
+    assert search["leaves_to_search"] == search["curve"][-1]["leaves_to_search"]
+
+
+def test_a_moved_index_answers_as_measured(built, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(built.path, moved)
+    np.save(tmp_path / "queries.npy", clustered(100, 16, clusters=40, sigma=1.0, seed=5))
+    arguments = ["--index", str(moved), "--queries", str(tmp_path / "queries.npy")]
+    printed = processes.run_module("serving.index.check", [*arguments, "--recall-at", "50"])
+    assert '"recall": 0.9' in printed or '"recall": 1.0' in printed
+
+
+def test_the_same_vectors_give_the_same_files(built, vectors, tmp_path):
+    write_vectors(tmp_path / "again", IDS, vectors)
+    again = build_index(tmp_path / "again", BuildConfig(recall_at=50, leaves_to_search=9))
+    names = ("scann/datapoint_to_token.npy", "scann/hashed_dataset.npy", f"scann/{PARTITIONER}")
+    for name in names:
+        assert again.info["files"][name] == built.info["files"][name]
+
+
+def test_few_candidates_are_searched_by_brute_force(tmp_path):
+    write_vectors(tmp_path / "few", ["a:1", "a:2", "b:1"], np.eye(3))
+    index = build_index(tmp_path / "few")
+    assert index.info["form"] == "brute_force"
+    assert index.info["candidate_types"] == {"a": 2, "b": 1}
+    with pytest.raises(FileNotFoundError, match="has no tree"):
+        read_partition(index.scann_dir)
+
+
+def test_a_damaged_tree_is_an_error(built, tmp_path):
+    for name in (PARTITIONER, "datapoint_to_token.npy"):
+        shutil.copy(built.scann_dir / name, tmp_path / name)
+    data = (tmp_path / PARTITIONER).read_bytes()
+    (tmp_path / PARTITIONER).write_bytes(data[: len(data) // 2])
+    with pytest.raises(files.IndexIntegrityError, match="cannot be read"):
+        read_partition(tmp_path)
+
+
+def test_building_needs_neither_tensorflow_nor_models():
+    script = (
+        "import sys\n"
+        "for name in ('tensorflow', 'models', 'tfx', 'apache_beam', 'pandas'):\n"
+        "    sys.modules[name] = None\n"
+        "import serving.index.build, serving.index.check\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env=dict(os.environ))
+
+
+def test_the_modules_own_message_reaches_the_caller(tmp_path):
+    write_vectors(tmp_path, ["a:1", "a:1"], np.eye(2))
+    with pytest.raises(ValueError, match="serving.index.build.*holds candidates twice"):
+        processes.run_module("serving.index.build", ["--index", str(tmp_path)])
+
+
+def test_a_crash_is_told_with_its_last_lines():
+    with pytest.raises(RuntimeError, match="No module named serving.index.absent"):
+        processes.run_module("serving.index.absent", [])

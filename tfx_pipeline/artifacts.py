@@ -1,0 +1,16 @@
+"""Artifact types that TFX does not have."""
+
+from __future__ import annotations
+
+from tfx import v1 as tfx
+
+
+class RetrievalIndex(tfx.dsl.Artifact):
+    """An index over a catalogue, as `serving.index.files` describes its directory.
+
+    The type's name is its import path: Kubeflow Pipelines imports it by name.
+    It declares no properties, which Kubeflow's compiler rejects; the number of
+    candidates and the form are custom properties.
+    """
+
+    TYPE_NAME = "tfx_pipeline.RetrievalIndex"

@@ -1,0 +1,81 @@
+"""Runs the index builder."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from absl import logging
+from tfx.dsl.components.base import base_beam_executor
+
+from serving.index import files
+from serving.index import processes
+from serving.index import shards
+from serving.index.config import BuildConfig
+from serving.index.embed import EmbedCatalogue
+from serving.index.embed import embed_queries
+from serving.index.towers import load_towers
+from tfx_pipeline.components import locations
+
+
+class Executor(base_beam_executor.BaseBeamExecutor):
+    """Embeds with TensorFlow on Beam, then builds with ScaNN in another process."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the index.
+
+        Args:
+            input_dict: `model` (the towers) and `examples` (splits `train`, `catalogue`).
+            output_dict: `index`.
+            exec_properties: `config`, a `BuildConfig` as JSON, and `code_version`.
+
+        Raises:
+            FileNotFoundError: The towers or a split's files are missing.
+            ValueError: There are no candidates, one comes twice, or an
+                embedding is not finite.
+        """
+        config = BuildConfig.model_validate_json(exec_properties["config"])
+        towers = locations.saved_model(input_dict, "model")
+        loaded = load_towers(towers)
+        target = locations.directory(output_dict, "index")
+        catalogue = locations.record_files(input_dict, "examples", "catalogue")
+        count = self._embed(towers, catalogue, target, config)
+        arguments = ["--index", str(target), "--config", config.to_json()]
+        arguments += ["--towers", files.directory_fingerprint(towers)]
+        with tempfile.TemporaryDirectory() as scratch:
+            if config.tuning_queries and count >= config.tree_from:
+                timelines = locations.record_files(input_dict, "examples", "train")
+                queries = Path(scratch, "queries.npy")
+                np.save(queries, embed_queries(loaded, timelines, config.tuning_queries))
+                arguments += ["--queries", str(queries)]
+            logging.info("%s", processes.run_module("serving.index.build", arguments).strip())
+        info = files.open_index(target, check_hashes=False).info
+        [index] = output_dict["index"]
+        index.set_int_custom_property("candidates", info["candidates"])
+        index.set_string_custom_property("form", info["form"])
+
+    def _embed(self, towers: Path, catalogue: list[str], target: Path, config: BuildConfig) -> int:
+        # On the file system of the artifact, which workers elsewhere can write.
+        work = target / ".shards"
+        work.mkdir(parents=True)
+        try:
+            with self._make_beam_pipeline() as pipeline:
+                _ = (
+                    pipeline
+                    | "CatalogueFiles" >> beam.Create(catalogue)
+                    | "EmbedCatalogue" >> EmbedCatalogue(str(towers), str(work), config)
+                )
+            count = shards.collect(work, target, config.candidate_types)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        logging.info("Embedded %d candidates.", count)
+        return count

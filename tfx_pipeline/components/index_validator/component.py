@@ -1,0 +1,71 @@
+"""Declares the index validator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec
+
+from serving.index.config import CheckConfig
+from serving.index.config import IndexConfig
+from tfx_pipeline.artifacts import RetrievalIndex
+from tfx_pipeline.components.index_validator.executor import Executor
+
+
+class IndexValidatorSpec(component_spec.ComponentSpec):
+    """What the index validator reads and writes."""
+
+    INPUTS = {
+        "index": component_spec.ChannelParameter(type=RetrievalIndex),
+        "model": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Examples),
+    }
+    OUTPUTS = {
+        "blessing": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.ModelBlessing)
+    }
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "code_version": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class IndexValidator(tfx.types.BaseComponent):
+    """Measures recall against exact search, and latency, on held-out timelines.
+
+    The output `blessing` is a `ModelBlessing` as the Evaluator writes one: the
+    file `BLESSED` or `NOT_BLESSED` and the custom property `blessed` (1 or 0);
+    beside it `report.json` says what was measured and what was too bad.
+
+    Args:
+        index: The index, of type `RetrievalIndex`.
+        model: The towers that it was built with, of type `Model`.
+        examples: Raw timelines with the split `validation`.
+        config: The index's configuration, of which this component's key in
+            TFX's cache sees only what it reads.
+        code_version: Hash of the sources that run here.
+    """
+
+    SPEC_CLASS = IndexValidatorSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        index: tfx.types.BaseChannel,
+        model: tfx.types.BaseChannel,
+        examples: tfx.types.BaseChannel,
+        config: IndexConfig,
+        code_version: str,
+    ) -> None:
+        blessing: Any = tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing)
+        super().__init__(
+            spec=IndexValidatorSpec(
+                index=index,
+                model=model,
+                examples=examples,
+                blessing=blessing,
+                config=config.section(CheckConfig).to_json(),
+                code_version=code_version,
+            )
+        )
