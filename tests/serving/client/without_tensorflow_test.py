@@ -15,9 +15,12 @@ import importlib.abc
 import sys
 
 
+FOREIGN = ("tensorflow", "tensorflow_serving", "tfx", "keras", "pyarrow")
+
+
 class Refuse(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "tensorflow_serving", "tfx", "keras", "pyarrow"):
+        if name.partition(".")[0] in FOREIGN:
             raise ImportError(f"{name} is not for the client")
 
 

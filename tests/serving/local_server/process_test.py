@@ -79,6 +79,26 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
     assert not faults, faults[:3]
 
 
+def test_stopping_lets_requests_under_way_end(saved, serve, tmp_path, eventually):
+    base = tmp_path / "base"
+    saved(base, 1)
+    server = serve(base)
+    answers: list[float] = []
+
+    def ask() -> None:
+        with RecommenderClient(server.address, "tiny", timeout=60) as client:
+            answers.append(float(client.predict("slow", {"x": [3.0]})["y"][0]))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: server.registry.find("tiny").available()[0].requests == 4)
+    server.stop()
+    for thread in threads:
+        thread.join()
+    assert answers == [3.0] * 4
+
+
 def test_a_taken_port_is_said_at_once(saved, serve, tmp_path):
     base = tmp_path / "base"
     saved(base, 1)
