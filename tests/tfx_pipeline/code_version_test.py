@@ -1,56 +1,79 @@
-"""The code version follows every line of a package, and nothing else."""
+"""The code version follows every line that a module runs, and nothing else."""
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.code_version import code_version
+import tfx_pipeline.code_version as under_test
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """`shelf.top` imports `shelf.inner`, which names `shelf.tool` in a string."""
     root = tmp_path / "shelf"
-    (root / "inner").mkdir(parents=True)
+    root.mkdir()
     (root / "__init__.py").write_text("")
-    (root / "inner" / "__init__.py").write_text("x = 1\n")
-    (root / "notes.txt").write_text("not code")
+    (root / "top.py").write_text("import json\nfrom shelf.inner import x\n")
+    (root / "inner.py").write_text("x = 1\nCOMMAND = 'shelf.tool'\n")
+    (root / "tool.py").write_text("y = 1\n")
+    (root / "apart.py").write_text("z = 1\n")
+    (root / "lists").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(under_test, "PACKAGES", ("shelf",))
     yield root
-    code_version.cache_clear()
-    sys.modules.pop("shelf", None)
+    for name in [name for name in sys.modules if name.split(".")[0] == "shelf"]:
+        del sys.modules[name]
 
 
 def fresh(*modules: str) -> str:
-    code_version.cache_clear()
-    return code_version(*modules)
+    under_test.code_version.cache_clear()
+    under_test._source.cache_clear()
+    importlib.invalidate_caches()
+    return under_test.code_version(*modules)
 
 
-def test_a_changed_line_anywhere_below_changes_it(package: Path) -> None:
+@pytest.mark.parametrize("changed", ["top.py", "inner.py", "tool.py"])
+def test_a_changed_line_that_is_reached_changes_it(package: Path, changed: str) -> None:
+    before = fresh("shelf.top")
+    with (package / changed).open("a") as file:
+        file.write("# a line\n")
+    assert fresh("shelf.top") != before
+
+
+def test_an_import_inside_a_function_is_followed(package: Path) -> None:
+    (package / "top.py").write_text("def f():\n    import shelf.apart\n")
+    before = fresh("shelf.top")
+    (package / "apart.py").write_text("z = 2\n")
+    assert fresh("shelf.top") != before
+
+
+def test_what_is_not_reached_does_not(package: Path) -> None:
+    before = fresh("shelf.top")
+    (package / "apart.py").write_text("z = 2\n")
+    assert fresh("shelf.top") == before
+
+
+def test_a_package_stands_for_all_its_modules(package: Path) -> None:
     before = fresh("shelf")
-    (package / "inner" / "__init__.py").write_text("x = 2\n")
+    (package / "apart.py").write_text("z = 2\n")
     assert fresh("shelf") != before
 
 
-def test_a_renamed_module_changes_it(package: Path) -> None:
-    (package / "a.py").write_text("y = 1\n")
-    before = fresh("shelf")
-    (package / "a.py").rename(package / "b.py")
-    assert fresh("shelf") != before
-
-
-def test_what_is_not_code_does_not(package: Path) -> None:
-    before = fresh("shelf")
-    (package / "notes.txt").write_text("still not code")
-    assert fresh("shelf") == before
+def test_a_data_file_beside_a_module_counts(package: Path) -> None:
+    before = fresh("shelf.top")
+    (package / "schema.pbtxt").write_text("feature {}\n")
+    assert fresh("shelf.top") != before
 
 
 def test_order_of_names_does_not_matter(package: Path) -> None:
-    assert fresh("shelf", "json") == fresh("json", "shelf")
+    assert fresh("shelf.top", "shelf.apart") == fresh("shelf.apart", "shelf.top")
 
 
 def test_a_missing_module_is_named() -> None:
-    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
-        fresh("no_such_module")
+    with pytest.raises(ModuleNotFoundError, match="transforms.no_such_module"):
+        fresh("transforms.no_such_module")
