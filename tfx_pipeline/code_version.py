@@ -80,8 +80,10 @@ def _mentions(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value, node.value.rpartition(".")[0]]
         for name in names:
-            if name.split(".")[0] in PACKAGES and all(p.isidentifier() for p in name.split(".")):
-                yield name
+            parts = name.split(".")
+            if parts[0] in PACKAGES and all(part.isidentifier() for part in parts):
+                # Importing a module runs the packages around it too.
+                yield from (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
 
 
 @cache
