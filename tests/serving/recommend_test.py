@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.local_server.config import ModelConfig
+from serving.local_server.config import ServerConfig
+from serving.recommend import HistoryRow
+from serving.recommend import RecommendationRow
+from serving.recommend import UserRecommendations
+from serving.recommend import format_recommendations
+from serving.recommend import read_history
+from serving.recommend import recommend_for_user
+
+IDS = [f"movie:{i}" for i in range(1, 21)]
+
+
+def write(path, **columns):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture(scope="module")
+def log_dir(tmp_path_factory):
+    """Two users; u1's events lie in two files and out of order."""
+    path = tmp_path_factory.mktemp("log")
+    write(
+        path / "events" / "0.parquet",
+        user_id=["u1", "u2", "u1", "u1"],
+        entity_type=["movie"] * 4,
+        entity_id=["3", "1", "2", "9"],
+        event=["watch", "watch", "watch", "impression"],
+        timestamp=[30, 5, 20, 40],
+        ordinal=[2, 0, 1, 3],
+    )
+    write(
+        path / "events" / "1.parquet",
+        user_id=["u1", "u1"],
+        entity_type=["movie", "trailer"],
+        entity_id=["1", "1"],
+        event=["watch", "rate"],
+        timestamp=[20, 10],
+        ordinal=[0, 9],
+    )
+    write(
+        path / "catalogue" / "0.parquet",
+        entity_type=["movie", "trailer"],
+        entity_id=["1", "1"],
+        title=["Not this one", "A trailer"],
+    )
+    write(path / "users" / "0.parquet", user_id=["u1", "u3"], attributes=[["age=3"], None])
+    return path
+
+
+def test_history_is_oldest_first_with_ties_in_the_source_order(log_dir):
+    assert read_history(log_dir, "u1") == [
+        ("trailer:1", "rate", 10),
+        ("movie:1", "watch", 20),
+        ("movie:2", "watch", 20),
+        ("movie:3", "watch", 30),
+    ]
+
+
+def test_timestamps_may_be_arrow_timestamps(tmp_path):
+    write(
+        tmp_path / "events" / "0.parquet",
+        user_id=["u"],
+        entity_type=["movie"],
+        entity_id=["1"],
+        event=["watch"],
+        timestamp=pa.array([7], pa.timestamp("ms")),
+        ordinal=[0],
+    )
+    assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000)]
+
+
+@pytest.fixture(scope="module")
+def pushed(tmp_path_factory):
+    """A served directory with a real servable over tiny towers."""
+    from serving.index.config import ServeConfig
+    from serving.local_server.server import LocalServer
+    from tests.helpers.servables import write_tiny_servable
+
+    scratch = tmp_path_factory.mktemp("scratch")
+    config = ServeConfig(k=8, exclude_seen=("watch",))
+    servable = write_tiny_servable(scratch, IDS, config, available_from={"movie:5": 31})
+    base = scratch / "pushed"
+    base.mkdir()
+    if not (servable / "index" / "candidates.parquet").exists():
+        (scratch / "index").rename(servable / "index")
+    servable.rename(base / "7")
+    with LocalServer(
+        ServerConfig(models=(ModelConfig(base_path=base),), port=0, metrics_port=None)
+    ) as server:
+        yield base, server.address
+
+
+def test_recommendations_with_titles(log_dir, pushed):
+    base, address = pushed
+    result = recommend_for_user("u1", 5, log_dir, base, address=address, recent=2, timeout=60)
+    assert (result.user, result.events, result.version) == ("u1", 4, 7)
+    assert result.history == (
+        HistoryRow("movie:3", "Title of movie:3", "watch", 30),
+        HistoryRow("movie:2", "Title of movie:2", "watch", 20),
+    )
+    assert [row.rank for row in result.recommendations] == [1, 2, 3, 4, 5]
+    names = {row.entity for row in result.recommendations}
+    assert names <= set(IDS) - {"movie:1", "movie:2", "movie:3"}
+    assert all(row.title == f"Title of {row.entity}" for row in result.recommendations)
+
+
+def test_the_time_of_the_request_is_just_after_the_history(log_dir, pushed):
+    base, address = pushed
+
+    def names(**when):
+        result = recommend_for_user("u1", 8, log_dir, base, address=address, timeout=60, **when)
+        return [row.entity for row in result.recommendations]
+
+    assert names() == names(request_time=31)
+    assert "movie:5" not in names(request_time=30)
+
+
+def test_titles_may_come_from_the_log(log_dir, pushed):
+    _, address = pushed
+    result = recommend_for_user("u1", 1, log_dir, address=address, timeout=60)
+    titles = {row.entity: row.title for row in result.history}
+    assert titles["trailer:1"] == "A trailer"
+    assert titles["movie:1"] == "Not this one"
+    assert titles["movie:2"] == "movie:2"
+
+
+def test_a_user_without_events_who_is_listed_gets_an_answer(log_dir, pushed):
+    _, address = pushed
+    result = recommend_for_user("u3", 3, log_dir, address=address, timeout=60)
+    assert (result.events, len(result.recommendations)) == (0, 3)
+
+
+def test_unknown_users_logs_and_servers(log_dir, tmp_path):
+    with pytest.raises(ValueError, match=r"`nobody`.*\['u1', 'u2'\]"):
+        recommend_for_user("nobody", 3, log_dir)
+    with pytest.raises(FileNotFoundError, match="vitrine data prepare"):
+        recommend_for_user("u1", 3, tmp_path)
+    with pytest.raises(ConnectionError, match="Check the address"):
+        recommend_for_user("u1", 3, log_dir, address="127.0.0.1:1", timeout=1)
+
+
+def test_format_by_hand():
+    result = UserRecommendations(
+        "u1",
+        4,
+        (HistoryRow("movie:3", "Heat", "watch", 30), HistoryRow("movie:2", "Up", "rate", 20)),
+        (RecommendationRow(1, "movie:7", "Alien " * 20, 1.5),),
+        "recommender",
+        7,
+    )
+    assert format_recommendations(result).splitlines() == [
+        "User u1, 4 events; answered by recommender version 7",
+        "",
+        "Recent history    Recommended",
+        "watch      Heat     1     1.500  " + ("Alien " * 20)[:43] + "…",
+        "rate       Up",
+    ]
+
+
+def test_format_of_nothing():
+    empty = UserRecommendations("u", 0, (), (), "recommender", 1)
+    assert "Nothing to recommend" in format_recommendations(empty)
