@@ -139,7 +139,7 @@ class EventLog:
             files.append(manifest)
         with ThreadPoolExecutor() as pool:  # hashlib releases the lock
             digests = list(pool.map(_content_hash, files))
-        whole = hashlib.blake2b(digest_size=16)
+        whole = hashlib.sha256()
         for path, digest in zip(files, digests, strict=True):
             whole.update(f"{path.relative_to(self.path).as_posix()}\0{digest}\n".encode())
         return whole.hexdigest()
@@ -154,7 +154,7 @@ def _content_hash(path: Path) -> str:
 @functools.lru_cache(maxsize=65_536)
 def _hash_file(path: Path, size: int, modified: int) -> str:
     del size, modified  # only the key of the memory
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_HASH_BLOCK):
             digest.update(block)

@@ -1,4 +1,4 @@
-"""Which numbers are plausible as microseconds since the epoch, and what others may be."""
+"""Times of an event log: what converts to microseconds, and what wrong numbers may mean."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ _UNITS = (  # upper bound of plausible values, unit, what to do
     (1e17, "microseconds", ""),
     (1e20, "nanoseconds", "divide by 1,000"),
 )
-_ISO = (
-    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9:]+)?)?$"
-)
+_WHOLE_NUMBER = r"^\s*[+-]?[0-9]{1,18}\s*$"
 
 
 def latest() -> int:
@@ -34,44 +32,50 @@ def unit_hint(values: np.ndarray) -> str:
     Args:
         values: [n] numbers that should be microseconds since the epoch.
     """
-    finite = np.abs(values[np.isfinite(values)])
-    if not len(finite):
+    if not len(values):
         return ""
-    middle = float(np.median(finite))
+    middle = float(np.median(np.abs(values.astype(np.float64))))
     for bound, unit, cure in _UNITS:
         if middle < bound:
             return f" They look like {unit}: {cure}." if unit and cure else ""
     return ""
 
 
-def explain_wrong_type(column: pa.ChunkedArray) -> tuple[int, str]:
-    """Says what a time column of a wrong type holds.
+def to_microseconds(column: pa.Array) -> pa.Array:
+    """Turns numbers, Arrow timestamps, dates or text into microseconds.
+
+    Text is ISO 8601, in UTC when it names no zone, or a whole number.
 
     Args:
-        column: [n] values of any type but integers and timestamps.
+        column: [n] times.
 
     Returns:
-        How many values do not parse as a time at all, and a sentence for the
-        message.
+        [n] int64, null where a time is missing or does not parse.
     """
-    kind = column.type
-    if pa.types.is_dictionary(kind) or pa.types.is_large_string(kind):
-        column = column.cast(pa.string())
-    if pa.types.is_string(column.type):
-        iso = pc.match_substring_regex(column, _ISO)
-        number = pc.match_substring_regex(column, r"^-?[0-9]+(\.[0-9]+)?$")
-        parsed = pc.sum(pc.or_(iso, number)).as_py() or 0
-        bad = len(column) - parsed
-        if pc.any(iso).as_py():
-            cure = " Parse them as ISO 8601 and write an Arrow timestamp."
-        elif pc.any(number).as_py():
-            numbers = column.filter(number).cast(pa.float64()).to_numpy()
-            cure = " Write them as int64." + unit_hint(numbers)
-        else:
-            cure = ""
-        return bad, f"{bad:,} of {len(column):,} do not parse as a time.{cure}"
-    if pa.types.is_floating(kind):
-        values = column.drop_null().to_numpy()
-        bad = int(np.sum(~np.isfinite(values)))
-        return bad, f"Write them as int64.{unit_hint(values)}"
-    return len(column), "Write them as int64 microseconds or as an Arrow timestamp."
+    types = pa.types
+    if types.is_integer(column.type):
+        return column.cast(pa.int64(), safe=False)
+    if types.is_floating(column.type):
+        values = np.asarray(column.cast(pa.float64()).fill_null(np.nan))
+        good = np.abs(values) < 2.0**63  # false for what is not a number
+        return pa.array(np.where(good, values, 0).astype(np.int64), mask=~good)
+    if types.is_date(column.type):
+        column = column.cast(pa.timestamp("ms"))
+    if types.is_timestamp(column.type):
+        micros = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+        return micros.cast(pa.int64())
+    return _parse(column)
+
+
+def _parse(column: pa.Array) -> pa.Array:
+    """Parses text; rare, so it may cost a microsecond or two a row."""
+    import pandas as pd  # slow to import, and only needed here
+
+    raw = column.cast(pa.binary() if not pa.types.is_large_binary(column.type) else column.type)
+    text = pd.Series([None if v is None else v.decode("utf-8", "replace") for v in raw.to_pylist()])
+    number = pc.match_substring_regex(pa.array(text, pa.string()), _WHOLE_NUMBER)
+    numeric = np.asarray(pc.fill_null(number, False)).astype(bool)
+    dates = pd.to_datetime(text.where(~numeric), errors="coerce", utc=True)
+    values = dates.to_numpy("datetime64[us]").astype(np.int64)
+    values[numeric] = text.to_numpy()[numeric].astype(np.int64)
+    return pa.array(values, mask=np.asarray(dates.isna()) & ~numeric)

@@ -10,19 +10,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tfx_pipeline.datasets.convert import TIME_COLUMNS
+from tfx_pipeline.datasets.convert import converts
+from tfx_pipeline.datasets.convert import is_time_by_guess
 from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.problem import Severity
+from tfx_pipeline.datasets.problem import plain_value
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
-from tfx_pipeline.datasets.timestamps import explain_wrong_type
 
-TIME_COLUMNS = ("timestamp", "available_from")
 _MAGIC = b"PAR1"
-_LOOKED_AT = 1_000_000  # rows of a column of a wrong type
 
 
 @dataclass(frozen=True)
@@ -158,56 +159,49 @@ def _report_wrong_types(
 ) -> set[tuple[Path, str]]:
     """Reports columns of types that do not convert, and returns where they are."""
     wrong: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    guessed: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path, (schema, _) in schemas.items():
         for field in TABLES[table]:
-            if field.name in schema.names:
-                kind = schema.field(field.name).type
-                if not converts(kind, field):
-                    wrong[field.name, str(kind)].append(path)
-    for (name, kind), paths in wrong.items():
+            if field.name not in schema.names:
+                continue
+            kind = schema.field(field.name).type
+            if not converts(kind, field):
+                wrong[field.name, str(kind)].append(path)
+            elif field.name in TIME_COLUMNS and is_time_by_guess(kind):
+                guessed[field.name, str(kind)].append(path)
+    for (name, kind), paths in guessed.items():
+        message = (
+            f"Found {kind} in {len(paths)} files, which has to be parsed or rounded each time it "
+            f"is read; expected int64 microseconds since the epoch, or an Arrow timestamp."
+        )
+        samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)
-        expected = str(TABLES[table].field(name).type)
+        findings.add(Problem("warning", "time-by-guess", table, name, rows, message, samples))
+    for (name, kind), paths in wrong.items():
+        expected = TABLES[table].field(name).type
         if name in TIME_COLUMNS:
             expected = "int64 microseconds since the epoch, or an Arrow timestamp"
-        samples, explained = _look_at(paths[0], root, name)
-        message = f"Found {kind} in {len(paths)} files; expected {expected}.{explained}"
+        message = (
+            f"Found {kind} in {len(paths)} files; expected {expected}. Cast it where the log is "
+            f"written."
+        )
+        samples = _look_at(paths[0], root, name)
+        rows = sum(schemas[p][1] for p in paths)
         findings.add(Problem("error", "wrong-type", table, name, rows, message, samples))
     return {(path, name) for (name, _), paths in wrong.items() for path in paths}
 
 
-def _look_at(path: Path, root: Path, column: str) -> tuple[tuple[dict[str, object], ...], str]:
-    """Returns a few values of a column of a wrong type, and what they say about times."""
+def _look_at(path: Path, root: Path, column: str) -> tuple[dict[str, object], ...]:
+    """Returns a few values of a column as samples."""
     try:
         with pq.ParquetFile(path) as file:
-            batch = next(file.iter_batches(_LOOKED_AT, columns=[column]), None)
-        values = None if batch is None else pa.chunked_array([batch.column(0)])
+            batch = next(file.iter_batches(SAMPLES, columns=[column]), None)
     except (pa.ArrowException, OSError):
-        values = None
-    if values is None or not len(values):
-        return (), ""
+        batch = None  # that the file is damaged is said elsewhere
+    if batch is None:
+        return ()
     name = str(path.relative_to(root))
-    samples = tuple(
-        {"file": name, "row": i, column: str(values[i])} for i in range(min(SAMPLES, len(values)))
+    return tuple(
+        {"file": name, "row": i, column: plain_value(value)}
+        for i, value in enumerate(batch.column(0))
     )
-    if column not in TIME_COLUMNS:
-        return samples, " Cast it when writing."
-    return samples, f" {explain_wrong_type(values)[1]}"
-
-
-def converts(kind: pa.DataType, field: pa.Field) -> bool:
-    """Returns whether a column's type is turned into the schema's without guessing."""
-    types = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    if field.name in TIME_COLUMNS and types.is_timestamp(kind):
-        return True
-    if types.is_string(field.type):
-        return types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
-    if types.is_integer(field.type):
-        return types.is_integer(kind)
-    if types.is_floating(field.type):
-        return types.is_float32(kind) or types.is_float64(kind) or types.is_integer(kind)
-    if types.is_binary(field.type):
-        return types.is_binary(kind) or types.is_large_binary(kind)
-    is_list = types.is_list(kind) or types.is_large_list(kind)
-    return is_list and converts(kind.value_type, field.type.value_field)

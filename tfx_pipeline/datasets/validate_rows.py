@@ -11,6 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.datasets.convert import TIME_COLUMNS
+from tfx_pipeline.datasets.convert import converted
+from tfx_pipeline.datasets.convert import is_time_by_guess
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.problem import Rows
@@ -22,6 +25,7 @@ from tfx_pipeline.datasets.timestamps import EARLIEST
 from tfx_pipeline.datasets.timestamps import unit_hint
 from tfx_pipeline.datasets.validate_files import TableFile
 
+RAW = "raw_"
 _IDS = ("user_id", "entity_type", "entity_id", "event")
 _BATCH_ROWS = {**ROW_GROUP_ROWS, CATALOGUE_TABLE: 1_024}  # an image or two vectors a row
 
@@ -153,10 +157,19 @@ def check_times(rows: Rows, column: str, ordinal: bool, latest: int, findings: F
     times = rows.data.column(column)
     nulls = _mask(pc.is_null(times))
     values = pc.fill_null(times, 0).to_numpy()
+    missing = nulls
+    if RAW + column in rows.data.column_names:
+        missing = _mask(pc.is_null(rows.data.column(RAW + column)))
+        message = (
+            "{count} of {rows} values do not parse as a time. Write int64 microseconds since the "
+            "epoch, or an Arrow timestamp."
+        )
+        bad = nulls & ~missing
+        findings.rows("error", "unparsable-time", column, rows, bad, message, (RAW + column,))
     required = not TABLES[rows.table].field(column).nullable
-    if required and not nulls.all():
+    if required and not missing.all():
         message = "{count} of {rows} rows have no time; every event needs one. Drop those rows."
-        findings.rows("error", "null-time", column, rows, nulls, message)
+        findings.rows("error", "null-time", column, rows, missing, message)
     bad = (values < 0) if ordinal else (values < EARLIEST) | (values > latest)
     bad &= ~nulls
     if ordinal:
@@ -171,25 +184,23 @@ def check_times(rows: Rows, column: str, ordinal: bool, latest: int, findings: F
 
 
 def _under_schema(batch: pa.RecordBatch, schema: pa.Schema, wanted: Sequence[str]) -> pa.Table:
-    """Casts the columns that are there and fills the others with nulls."""
-    arrays = []
+    """Converts the columns that are there and fills the others with nulls.
+
+    Of times that have to be parsed, what was written comes along as text in a
+    column `raw_...`.
+    """
+    columns: dict[str, pa.Array] = {}
     for name in wanted:
-        kind = schema.field(name).type
+        field = schema.field(name)
         if name not in batch.schema.names:
-            arrays.append(pa.nulls(batch.num_rows, kind))
+            columns[name] = pa.nulls(batch.num_rows, field.type)
             continue
         column = batch.column(batch.schema.names.index(name))
-        if pa.types.is_dictionary(column.type):
-            column = column.dictionary_decode()
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-        if pa.types.is_string(kind) and pa.types.is_binary(column.type):
-            column = pa.Array.from_buffers(  # unchecked: `check_text` looks at it
-                kind, len(column), column.buffers(), offset=column.offset
-            )
-        arrays.append(column.cast(kind, safe=False))
-    fields = [pa.field(name, schema.field(name).type) for name in wanted]
-    return pa.table(arrays, schema=pa.schema(fields))
+        columns[name] = converted(column, field)
+        if name in TIME_COLUMNS and is_time_by_guess(column.type):
+            told = [None if value is None else str(value) for value in column.to_pylist()]
+            columns[RAW + name] = pa.array(told, pa.string())
+    return pa.table(columns)
 
 
 def _not_utf8(column: pa.ChunkedArray) -> np.ndarray:

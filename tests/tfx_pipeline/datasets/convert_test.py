@@ -1,0 +1,80 @@
+"""Columns of other types become the schema's, also when they are slices of larger arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tfx_pipeline.datasets.convert import converted
+from tfx_pipeline.datasets.convert import converts
+from tfx_pipeline.datasets.schemas import CATALOGUE
+from tfx_pipeline.datasets.schemas import EVENTS
+from tfx_pipeline.datasets.timestamps import to_microseconds
+
+WORDS = pa.list_(pa.string())
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "expected"),
+    [
+        ("entity_id", [7, 42, None], pa.uint16(), ["7", "42", None]),
+        ("title", ["a", None, "é"], pa.large_string(), ["a", None, "é"]),
+        ("title", [b"a", None, b"b"], pa.binary(), ["a", None, "b"]),
+        ("title", [b"a", None, b"b"], pa.large_binary(), ["a", None, "b"]),
+        ("title", ["a", None, "a"], pa.dictionary(pa.int8(), pa.string()), ["a", None, "a"]),
+        ("title", [None, None, None], pa.null(), [None, None, None]),
+        ("categories", [["a"], None, [1 * "b", "c"]], pa.list_(pa.large_string()),
+         [["a"], None, ["b", "c"]]),
+        ("categories", [[1], None, [2, 3]], pa.large_list(pa.int64()), [["1"], None, ["2", "3"]]),
+        ("categories", [[b"a"], [], [b"b"]], pa.list_(pa.binary()), [["a"], [], ["b"]]),
+        ("attributes", [[("k", "v")], None, [("a", "b"), ("c", "d")]],
+         pa.map_(pa.string(), pa.string()), [["k=v"], None, ["a=b", "c=d"]]),
+        ("image_vector", [[1, 2], None, [3, 4]], pa.list_(pa.float64(), 2),
+         [[1.0, 2.0], None, [3.0, 4.0]]),
+        ("price", [1, None, 3], pa.int8(), [1.0, None, 3.0]),
+    ],
+)  # fmt: skip
+def test_a_column_and_each_slice_of_it_convert(
+    name: str, values: list[Any], kind: pa.DataType, expected: list[Any]
+) -> None:
+    field, array = CATALOGUE.field(name), pa.array(values, kind)
+    assert converts(kind, field) or kind == pa.uint16()
+    assert converted(array, field).to_pylist() == expected
+    for start in range(3):
+        for length in range(4 - start):
+            piece = converted(array.slice(start, length), field)
+            assert piece.type == field.type
+            assert piece.to_pylist() == expected[start : start + length]
+
+
+def test_what_does_not_convert() -> None:
+    assert not converts(pa.float64(), EVENTS.field("user_id"))
+    assert not converts(pa.string(), EVENTS.field("ordinal"))
+    assert not converts(pa.null(), EVENTS.field("user_id"))
+    assert not converts(pa.string(), CATALOGUE.field("price"))
+    assert not converts(pa.string(), CATALOGUE.field("categories"))
+    assert not converts(pa.map_(pa.string(), pa.string()), CATALOGUE.field("categories"))
+    assert not converts(pa.list_(pa.string()), CATALOGUE.field("image_vector"))
+    assert not converts(pa.struct([]), CATALOGUE.field("image"))
+
+
+def test_times_of_every_type_become_microseconds() -> None:
+    second = 1_700_000_000
+    micros = second * 1_000_000
+    for array in (
+        pa.array([second], pa.timestamp("s")),
+        pa.array([second * 1_000], pa.timestamp("ms", tz="Europe/Amsterdam")),
+        pa.array([micros * 1_000], pa.timestamp("ns")),
+        pa.array([micros]),
+        pa.array([float(micros)]),
+        pa.array(["2023-11-14T22:13:20Z"]),
+        pa.array(["2023-11-15 00:13:20+02:00"], pa.large_string()),
+        pa.array([f" {micros} ".encode()]),
+    ):
+        assert to_microseconds(array).to_pylist() == [micros]
+    assert to_microseconds(pa.array([19_675], pa.int32()).cast(pa.date32())).to_pylist() == [
+        19_675 * 86_400_000_000
+    ]
+    assert to_microseconds(pa.array(["soon", None, "2023-02-30"])).to_pylist() == [None] * 3
