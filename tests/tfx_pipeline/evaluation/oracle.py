@@ -1,0 +1,63 @@
+"""An independent computation of every metric, by the definitions, one user at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Sequence
+
+from tests.tfx_pipeline.evaluation.lists import User
+
+
+def expected(
+    users: Sequence[User],
+    ks: Sequence[int],
+    list_k: int,
+    candidates: int,
+    counts: dict[str, float],
+    targets_of: Callable[[User], Sequence[str]] = lambda user: user.targets,
+) -> dict[str, float]:
+    """Every metric over `users`, of whom only `targets_of` count."""
+    asked = [(user, set(targets_of(user))) for user in users]
+    evaluated = [(user, targets) for user, targets in asked if targets]
+    metrics = {
+        "users": float(len(evaluated)),
+        "users_without_target": float(len(asked) - len(evaluated)),
+    }
+
+    def mean(of: Callable[[Sequence[str], set[str]], float]) -> float:
+        values = [of(user.recommended, targets) for user, targets in evaluated]
+        return sum(values) / len(values)
+
+    if evaluated:
+        for k in ks:
+            metrics[f"hr@{k}"] = mean(
+                lambda items, targets, k=k: float(any(t in targets for t in items[:k]))
+            )
+            metrics[f"recall@{k}"] = mean(
+                lambda items, targets, k=k: len(set(items[:k]) & targets) / min(k, len(targets))
+            )
+            metrics[f"ndcg@{k}"] = mean(lambda items, targets, k=k: _ndcg(items[:k], targets, k))
+        metrics["mrr"] = mean(_reciprocal)
+        total = sum(len(targets) for _, targets in evaluated)
+        repeated = sum(t in user.history for user, targets in evaluated for t in targets)
+        metrics["repeat_share"] = repeated / total
+    shown = [(user, item) for user, _ in asked for item in user.recommended[:list_k]]
+    if shown:
+        metrics[f"coverage@{list_k}"] = len({item for _, item in shown}) / candidates
+        logs = [math.log10(1 + counts.get(item, 0.0)) for _, item in shown]
+        metrics[f"popularity@{list_k}"] = sum(logs) / len(logs)
+        metrics[f"seen@{list_k}"] = sum(i in u.history for u, i in shown) / len(shown)
+    return metrics
+
+
+def _ndcg(items: Sequence[str], targets: set[str], k: int) -> float:
+    gain = sum(1 / math.log2(place + 2) for place, item in enumerate(items) if item in targets)
+    return gain / sum(1 / math.log2(place + 2) for place in range(min(k, len(targets))))
+
+
+def _reciprocal(items: Sequence[str], targets: set[str]) -> float:
+    for place, item in enumerate(items):
+        if item in targets:
+            return 1 / (place + 1)
+    return 0.0

@@ -1,0 +1,120 @@
+"""TFMA's configuration, made from ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from google.protobuf.wrappers_pb2 import BoolValue
+from google.protobuf.wrappers_pb2 import DoubleValue
+from google.protobuf.wrappers_pb2 import Int32Value
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import parse_slice
+from transforms import features
+
+METRICS_MODULE = "tfx_pipeline.evaluation.metrics"
+SIGNATURE = "serving_default"
+# At least one user has to be evaluated. It also makes TFX's Evaluator give a
+# verdict always: without a threshold it writes none, and nothing is pushed.
+_LEAST_USERS = 1.0
+
+
+def make_eval_config(config: EvaluationConfig) -> tfma.EvalConfig:
+    """Translates the section `evaluation` for TFX's Evaluator.
+
+    Args:
+        config: Metrics, slices and gates.
+
+    Returns:
+        TFMA's configuration: one model specification (TFX adds a baseline when
+        there is one), every metric with its thresholds, every slice.
+    """
+    options = tfma.Options(
+        compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
+        min_slice_size=Int32Value(value=config.min_slice_users),
+        include_default_metrics=BoolValue(value=False),
+    )
+    options.confidence_intervals.method = (
+        tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP  # used when they are computed
+    )
+    return tfma.EvalConfig(
+        model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=features.TARGET_ENTITY)],
+        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config))],
+        slicing_specs=[
+            tfma.SlicingSpec(),
+            *(tfma.SlicingSpec(feature_keys=keys) for keys in config.slices),
+        ],
+        options=options,
+    )
+
+
+def with_data(eval_config: tfma.EvalConfig, candidates: int, popularity: str) -> tfma.EvalConfig:
+    """Fills in what is known only when the evaluation runs.
+
+    Args:
+        eval_config: What `make_eval_config` returned.
+        candidates: How many items may be recommended.
+        popularity: Parquet file of training events by entity.
+
+    Returns:
+        A copy in which coverage@k and popularity@k can be computed.
+    """
+    filled = tfma.EvalConfig()
+    filled.CopyFrom(eval_config)
+    more = {"CoverageAtK": {"candidates": candidates}, "PopularityAtK": {"counts": popularity}}
+    for spec in filled.metrics_specs:
+        for metric in spec.metrics:
+            if metric.module == METRICS_MODULE and metric.class_name in more:
+                metric.config = json.dumps(json.loads(metric.config) | more[metric.class_name])
+    return filled
+
+
+def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
+    """Returns every metric with its thresholds."""
+    classes = {"hr": "HitRateAtK", "recall": "RecallAtK", "ndcg": "NdcgAtK"}
+    listed = {"coverage": "CoverageAtK", "popularity": "PopularityAtK", "seen": "SeenAtK"}
+    single = {
+        "mrr": "MeanReciprocalRank",
+        "repeat_share": "RepeatShare",
+        "users": "Users",
+        "users_without_target": "UsersWithoutTarget",
+    }
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {}
+    for k in config.ks:
+        wanted |= {f"{name}@{k}": (kind, {"k": k}) for name, kind in classes.items()}
+    wanted |= {f"{n}@{config.list_k}": (c, {"k": config.list_k}) for n, c in listed.items()}
+    wanted |= {name: (kind, {}) for name, kind in single.items()}
+    thresholds = {"users": _LEAST_USERS} | config.thresholds
+    return [
+        tfma.MetricConfig(
+            class_name=kind,
+            module=METRICS_MODULE,
+            config=json.dumps(arguments | {"name": name}),
+            threshold=_threshold(name, thresholds, config.change_thresholds),
+            per_slice_thresholds=[
+                tfma.PerSliceMetricThreshold(
+                    slicing_specs=[tfma.SlicingSpec(feature_values=parse_slice(slice_name))],
+                    threshold=_threshold(name, lowest, {}),
+                )
+                for slice_name, lowest in config.slice_thresholds.items()
+                if name in lowest
+            ],
+        )
+        for name, (kind, arguments) in wanted.items()
+    ]
+
+
+def _threshold(
+    name: str, lowest: Mapping[str, float], change: Mapping[str, float]
+) -> tfma.MetricThreshold | None:
+    """Returns the threshold of one metric, or None."""
+    threshold = tfma.MetricThreshold()
+    if name in lowest:
+        threshold.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest[name]))
+    if name in change:
+        threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+        threshold.change_threshold.absolute.CopyFrom(DoubleValue(value=change[name]))
+    return threshold if threshold.ByteSize() else None

@@ -1,0 +1,151 @@
+"""TFX's Evaluator for retrieval: its own executor, with three things handed to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from absl import logging
+from tfx import v1 as tfx
+from tfx.components.evaluator import executor as tfx_evaluator
+from tfx.dsl.components.base import executor_spec
+from tfx.types import artifact_utils
+from tfx.types import component_spec
+from tfx.types import standard_component_specs
+from tfx.utils import path_utils
+from tfx.utils import proto_utils
+
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.eval_config import make_eval_config
+from tfx_pipeline.evaluation.eval_config import with_data
+from tfx_pipeline.evaluation.popularity import write_popularity
+
+EXTRACTION = "tfx_pipeline.evaluation.extraction"
+ITEM_POPULARITY = "item_popularity.parquet"
+SERVABLE = "servable.json"
+
+_MODEL = standard_component_specs.MODEL_KEY
+_BASELINE = standard_component_specs.BASELINE_MODEL_KEY
+_EXAMPLES = standard_component_specs.EXAMPLES_KEY
+_EVAL_CONFIG = standard_component_specs.EVAL_CONFIG_KEY
+
+
+class EvaluatorExecutor(tfx_evaluator.Executor):
+    """Runs TFX's Evaluator.
+
+    Before it does, it leaves an empty baseline out (the first run has none,
+    and TFX would try to load it), counts the training events by entity and
+    tells the metrics where, and names the module with our extractors.
+    """
+
+    def Do(  # noqa: N802, the name is TFX's
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Evaluates, writes TFMA's output and the blessing.
+
+        Args:
+            input_dict: Examples, model, and the baseline, which may be empty.
+            output_dict: Evaluation and blessing.
+            exec_properties: As of `Evaluator`.
+        """
+        inputs, properties = dict(input_dict), dict(exec_properties)
+        if inputs.get(_BASELINE) and not _saved_model(inputs[_BASELINE]).exists():
+            logging.info("No model was blessed before: no change is measured in this run.")
+            del inputs[_BASELINE]
+        properties[_EVAL_CONFIG] = proto_utils.proto_to_json(
+            self._fill(inputs, output_dict, properties)
+        )
+        properties[standard_component_specs.MODULE_PATH_KEY] = EXTRACTION
+        super().Do(inputs, output_dict, properties)
+
+    def _fill(
+        self,
+        inputs: dict[str, list[Any]],
+        outputs: dict[str, list[Any]],
+        properties: dict[str, Any],
+    ) -> tfma.EvalConfig:
+        """Returns TFMA's configuration with what only this run knows."""
+        eval_config = tfma.EvalConfig()
+        proto_utils.json_to_proto(properties[_EVAL_CONFIG], eval_config)
+        evaluation = artifact_utils.get_single_uri(outputs[standard_component_specs.EVALUATION_KEY])
+        popularity = Path(evaluation) / ITEM_POPULARITY
+        popularity.parent.mkdir(parents=True, exist_ok=True)
+        (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
+        write_popularity(train, popularity, properties["popularity_timelines"])
+        return with_data(eval_config, _candidates(inputs[_MODEL]), str(popularity))
+
+
+class EvaluatorSpec(component_spec.ComponentSpec):
+    """What TFX's Evaluator has, and the version of our code."""
+
+    PARAMETERS = {
+        **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "popularity_timelines": component_spec.ExecutionParameter(type=int),
+        "code_version": component_spec.ExecutionParameter(type=str),
+    }
+    INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
+    OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
+    TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
+
+
+class Evaluator(tfx.types.BaseBeamComponent):
+    """Evaluates a servable with TFMA and blesses it at its thresholds.
+
+    Args:
+        examples: Raw timelines with the splits `train` and `split`.
+        model: The servable; its `serving_default` is evaluated.
+        baseline_model: The last blessed servable; an artifact without a
+            SavedModel means that there is none, and change thresholds are
+            then not checked.
+        config: Metrics, slices and gates.
+        code_version: Hash of the code that evaluates, for TFX's cache.
+        split: The split that is evaluated.
+    """
+
+    SPEC_CLASS = EvaluatorSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(EvaluatorExecutor)
+
+    def __init__(
+        self,
+        examples: tfx.types.BaseChannel,
+        model: tfx.types.BaseChannel,
+        baseline_model: tfx.types.BaseChannel,
+        config: EvaluationConfig,
+        code_version: str,
+        split: str = "test",
+    ) -> None:
+        super().__init__(
+            EvaluatorSpec(
+                examples=examples,
+                model=model,
+                baseline_model=baseline_model,
+                eval_config=make_eval_config(config),
+                example_splits=json.dumps([split]),
+                popularity_timelines=config.popularity_timelines,
+                code_version=code_version,
+                evaluation=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelEvaluation),
+                blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),
+            )
+        )
+
+
+def _saved_model(models: list[Any]) -> Path:
+    """Returns where the SavedModel of a Model artifact is, if it has one."""
+    (artifact,) = models
+    return Path(path_utils.serving_model_path(artifact.uri)) / "saved_model.pb"
+
+
+def _candidates(models: list[Any]) -> int:
+    """Returns how many candidates the servable has."""
+    file = _saved_model(models).with_name(SERVABLE)
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{file} is missing: the Evaluator judges servables, which ServableBuilder writes, "
+            "and not the towers of the Trainer."
+        )
+    return int(json.loads(file.read_text(encoding="utf-8"))["candidates"])

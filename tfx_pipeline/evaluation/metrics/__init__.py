@@ -1,0 +1,29 @@
+"""Retrieval metrics for TFMA, registered with it when this package is imported.
+
+Labels are the targets of a user (strings, any number); predictions are a dict
+with `classes` [B, k], ids best first with an empty tail where fewer exist.
+"""
+
+from tfx_pipeline.evaluation.metrics.listed import CoverageAtK
+from tfx_pipeline.evaluation.metrics.listed import PopularityAtK
+from tfx_pipeline.evaluation.metrics.listed import SeenAtK
+from tfx_pipeline.evaluation.metrics.ranked import HitRateAtK
+from tfx_pipeline.evaluation.metrics.ranked import MeanReciprocalRank
+from tfx_pipeline.evaluation.metrics.ranked import NdcgAtK
+from tfx_pipeline.evaluation.metrics.ranked import RecallAtK
+from tfx_pipeline.evaluation.metrics.ranked import RepeatShare
+from tfx_pipeline.evaluation.metrics.ranked import Users
+from tfx_pipeline.evaluation.metrics.ranked import UsersWithoutTarget
+
+__all__ = [
+    "CoverageAtK",
+    "HitRateAtK",
+    "MeanReciprocalRank",
+    "NdcgAtK",
+    "PopularityAtK",
+    "RecallAtK",
+    "RepeatShare",
+    "SeenAtK",
+    "Users",
+    "UsersWithoutTarget",
+]

@@ -1,0 +1,114 @@
+"""From TFMA's extracts of one user to what the metrics add up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_model_analysis as tfma
+
+from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
+from transforms import features
+
+CLASSES = "classes"
+
+
+class Listed(NamedTuple):
+    """The beginning of one user's recommended list.
+
+    Attributes:
+        ids: What is recommended, best first, without the empty tail.
+        seen: How many of them the user's history has.
+    """
+
+    ids: list[bytes]
+    seen: int
+
+
+class OutcomePreprocessor(tfma.metrics.Preprocessor):
+    """Finds the places of the targets in the recommended list.
+
+    Args:
+        model_name: The model, where several are evaluated.
+        output_name: Its output, where it has several.
+        with_repeats: Whether to look the targets up in the history.
+    """
+
+    def __init__(
+        self, model_name: str = "", output_name: str = "", with_repeats: bool = True
+    ) -> None:
+        super().__init__(name=f"outcome:{model_name}:{output_name}:{with_repeats}")
+        self._names = (model_name, output_name)
+        self._with_repeats = with_repeats
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[Outcome]:
+        """Yields one `Outcome`."""
+        targets = set(_ids(_of_model(extracts[tfma.LABELS_KEY], self._names)))
+        if not targets:
+            yield Outcome((), 0, 0)
+            return
+        classes = _classes(extracts, self._names)
+        place = {name: rank for rank, name in reversed(list(enumerate(classes)))}
+        history = _history(extracts) if self._with_repeats else set()
+        yield Outcome(
+            ranks=tuple(sorted(place[target] for target in targets if target in place)),
+            targets=len(targets),
+            repeats=sum(target in history for target in targets),
+        )
+
+
+class ListedPreprocessor(tfma.metrics.Preprocessor):
+    """Takes the first k recommended ids.
+
+    Args:
+        k: How many.
+        model_name: The model, where several are evaluated.
+        output_name: Its output, where it has several.
+    """
+
+    def __init__(self, k: int, model_name: str = "", output_name: str = "") -> None:
+        super().__init__(name=f"listed:{k}:{model_name}:{output_name}")
+        self._k = k
+        self._names = (model_name, output_name)
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[Listed]:
+        """Yields one `Listed`."""
+        ids = [name for name in _classes(extracts, self._names)[: self._k] if name]
+        history = _history(extracts)
+        yield Listed(ids, sum(name in history for name in ids))
+
+
+def _classes(extracts: Mapping[str, Any], names: tuple[str, str]) -> list[bytes]:
+    """Returns the recommended list, best first; its tail may be empty strings."""
+    output = _of_model(extracts[tfma.PREDICTIONS_KEY], names)
+    if not isinstance(output, Mapping) or CLASSES not in output:
+        found = sorted(output) if isinstance(output, Mapping) else type(output).__name__
+        raise ValueError(
+            "A retrieval model answers with `classes` [B, k] and `scores` [B, k]; this one "
+            f"answered with {found}. Evaluate its signature `serving_default`."
+        )
+    classes: list[bytes] = np.ravel(output[CLASSES]).tolist()
+    return classes
+
+
+def _history(extracts: Mapping[str, Any]) -> set[bytes]:
+    """Returns the entities of the user's history."""
+    return set(_ids(extracts[tfma.FEATURES_KEY].get(features.EVENT_ENTITY)))
+
+
+def _ids(values: Any) -> list[bytes]:
+    """Returns the ids of one user as a list, without empty ones; None is an empty list."""
+    if values is None:
+        return []
+    return [name for name in np.ravel(values).tolist() if name]
+
+
+def _of_model(value: Any, names: tuple[str, str]) -> Any:
+    """Returns what belongs to one model and output; TFMA nests by names only if there are many."""
+    for name in names:
+        if isinstance(value, Mapping) and name in value:
+            value = value[name]
+    return value

@@ -1,0 +1,156 @@
+"""TFMA metrics of where the targets stand in the recommended list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Any
+
+import apache_beam as beam
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics.metric_types import register_metric
+
+from tfx_pipeline.evaluation.metrics.extracts import OutcomePreprocessor
+from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
+from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
+
+_PENDING = 256  # users that are added up in one go
+
+
+class HitRateAtK(tfma.metrics.Metric):
+    """Share of users with a target among the first k (`hr@k`)."""
+
+    def __init__(self, k: int, name: str = "") -> None:
+        """Measures the first `k`."""
+        super().__init__(_computations(_mean("hit")), name=name or f"hr@{k}", k=k)
+
+
+class RecallAtK(tfma.metrics.Metric):
+    """Mean over users of targets among the first k / min(k, targets) (`recall@k`)."""
+
+    def __init__(self, k: int, name: str = "") -> None:
+        """Measures the first `k`."""
+        super().__init__(_computations(_mean("recall")), name=name or f"recall@{k}", k=k)
+
+
+class NdcgAtK(tfma.metrics.Metric):
+    """Normalised discounted cumulative gain of the first k (`ndcg@k`)."""
+
+    def __init__(self, k: int, name: str = "") -> None:
+        """Measures the first `k`."""
+        super().__init__(_computations(_mean("ndcg")), name=name or f"ndcg@{k}", k=k)
+
+
+class MeanReciprocalRank(tfma.metrics.Metric):
+    """Mean over users of 1 / place of the first target in the whole list (`mrr`)."""
+
+    def __init__(self, name: str = "mrr") -> None:
+        """Measures the whole list."""
+        super().__init__(_computations(_mean("reciprocal")), name=name)
+
+
+class Users(tfma.metrics.Metric):
+    """Number of users with a target: those over whom the means go (`users`)."""
+
+    def __init__(self, name: str = "users") -> None:
+        """Counts."""
+        super().__init__(_computations(lambda sums: float(sums.users)), name=name)
+
+
+class UsersWithoutTarget(tfma.metrics.Metric):
+    """Number of users without a target, who are in no mean (`users_without_target`)."""
+
+    def __init__(self, name: str = "users_without_target") -> None:
+        """Counts."""
+        super().__init__(_computations(lambda sums: float(sums.without_target)), name=name)
+
+
+class RepeatShare(tfma.metrics.Metric):
+    """Share of targets that the user's history has already (`repeat_share`)."""
+
+    def __init__(self, name: str = "repeat_share") -> None:
+        """Measures the data, not the model."""
+        super().__init__(_computations(RankingSums.repeat_share), name=name)
+
+
+for _metric in (
+    HitRateAtK,
+    RecallAtK,
+    NdcgAtK,
+    MeanReciprocalRank,
+    Users,
+    UsersWithoutTarget,
+    RepeatShare,
+):
+    register_metric(_metric)
+
+
+class _Combiner(beam.CombineFn):
+    """Adds outcomes up, a batch at a time.
+
+    An accumulator is the sums and the users that still wait to be added.
+    """
+
+    def __init__(self, key: tfma.metrics.MetricKey, k: int | None) -> None:
+        self._key = key
+        self._k = k
+
+    def create_accumulator(self) -> tuple[RankingSums, list[Outcome]]:
+        return RankingSums(self._k), []
+
+    def add_input(
+        self, accumulator: tuple[RankingSums, list[Outcome]], outcome: Outcome
+    ) -> tuple[RankingSums, list[Outcome]]:
+        accumulator[1].append(outcome)
+        return accumulator if len(accumulator[1]) < _PENDING else self.compact(accumulator)
+
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[RankingSums, list[Outcome]]]
+    ) -> tuple[RankingSums, list[Outcome]]:
+        total, pending = self.create_accumulator()
+        for sums, waiting in accumulators:
+            total.merge(sums)
+            pending.extend(waiting)
+        return self.compact((total, pending))
+
+    def compact(
+        self, accumulator: tuple[RankingSums, list[Outcome]]
+    ) -> tuple[RankingSums, list[Outcome]]:
+        sums, waiting = accumulator
+        sums.add(waiting)
+        return sums, []
+
+    def extract_output(
+        self, accumulator: tuple[RankingSums, list[Outcome]]
+    ) -> dict[tfma.metrics.MetricKey, RankingSums]:
+        return {self._key: self.compact(accumulator)[0]}
+
+
+def _mean(field: str) -> Callable[[RankingSums], float]:
+    return lambda sums: sums.mean(field)
+
+
+def _computations(value: Callable[[RankingSums], float]) -> Callable[..., list[Any]]:
+    """Returns what TFMA calls to compute a metric that follows from sums at one k.
+
+    All metrics with the same k share one combiner: TFMA drops computations
+    with equal keys.
+    """
+
+    def create(
+        name: str, k: int | None = None, model_name: str = "", output_name: str = ""
+    ) -> list[Any]:
+        private = f"_ranking@{k}" if k else "_ranking"  # TFMA reports no key with a leading _
+        source = tfma.metrics.MetricKey(private, model_name=model_name, output_name=output_name)
+        key = tfma.metrics.MetricKey(name, model_name=model_name, output_name=output_name)
+        sums = tfma.metrics.MetricComputation(
+            keys=[source],
+            preprocessors=[OutcomePreprocessor(model_name, output_name, with_repeats=k is None)],
+            combiner=_Combiner(source, k),
+        )
+        derived = tfma.metrics.DerivedMetricComputation(
+            keys=[key], result=lambda metrics: {key: value(metrics[source])}
+        )
+        return [sums, derived]
+
+    return tfma.metrics.merge_per_key_computations(create)

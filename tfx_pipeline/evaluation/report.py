@@ -1,0 +1,85 @@
+"""Reads what TFMA wrote."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+from tfx_pipeline.evaluation.config import format_slice
+
+_CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
+
+
+def read_metrics(evaluation: str | Path) -> dict[str, dict[str, float]]:
+    """Reads every metric of the evaluated model.
+
+    Args:
+        evaluation: Directory that TFX's Evaluator wrote.
+
+    Returns:
+        Slice -> metric -> value, where the slice of all users is "" and the
+        others are written `feature=value, feature=value`. A metric without a
+        value (a mean over no users) is left out.
+    """
+    slices: dict[str, dict[str, float]] = {}
+    for record in tfma.load_metrics(str(evaluation)):
+        values = {}
+        for metric in record.metric_keys_and_values:
+            value = _value(metric.value)
+            if metric.key.model_name in _CANDIDATE and not metric.key.is_diff:
+                if not math.isnan(value):
+                    values[metric.key.name] = value
+        keys = [(key.column, _slice_value(key)) for key in record.slice_key.single_slice_keys]
+        slices[format_slice(keys)] = dict(sorted(values.items()))
+    return dict(sorted(slices.items()))
+
+
+def read_failures(evaluation: str | Path) -> list[str]:
+    """Says in plain words which thresholds the model missed.
+
+    Args:
+        evaluation: Directory that TFX's Evaluator wrote.
+
+    Returns:
+        One line a threshold; empty when the model was blessed.
+    """
+    result = tfma.load_validation_result(str(evaluation))
+    failures = []
+    for metrics in result.metric_validations_per_slice:
+        keys = [(key.column, _slice_value(key)) for key in metrics.slice_key.single_slice_keys]
+        where = f" in {format_slice(keys)}" if keys else ""
+        for failure in metrics.failures:
+            change = failure.metric_threshold.change_threshold
+            lowest = failure.metric_threshold.value_threshold.lower_bound.value
+            kind = f"{failure.metric_key.name}{where}"
+            value = _value(failure.metric_value)
+            if change.HasField("absolute"):
+                failures.append(
+                    f"{kind} changed by {value:+.4g} against the last blessed model; "
+                    f"at least {change.absolute.value:+.4g} is required"
+                )
+            else:
+                failures.append(f"{kind} is {value:.4g}; at least {lowest:.4g} is required")
+    missing = result.missing_slices
+    failures += [f"no user is in the slice {dict(spec.feature_values)}" for spec in missing]
+    if not result.validation_ok and not failures:
+        failures.append("TFMA refused the model without naming a threshold")
+    return failures
+
+
+def _value(value: Any) -> float:
+    """Returns a TFMA value as a number; that of the whole sample where it is bounded."""
+    kind = value.WhichOneof("type")
+    if kind == "bounded_value":
+        return float(value.bounded_value.value.value)
+    return float(getattr(value, kind).value) if kind else float("nan")
+
+
+def _slice_value(key: Any) -> str:
+    """Returns the value of a slice key as text."""
+    kind = key.WhichOneof("kind")
+    value = getattr(key, kind)
+    return value.decode() if isinstance(value, bytes) else str(value)
