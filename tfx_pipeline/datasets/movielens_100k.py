@@ -22,9 +22,9 @@ from tfx_pipeline.datasets.download import find
 from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.event_log_writer import write_event_log
 from tfx_pipeline.datasets.manifest import Manifest
-from tfx_pipeline.datasets.movielens import MOVIE
 from tfx_pipeline.datasets.movielens import RATE
-from tfx_pipeline.datasets.movielens import catalogue_rows
+from tfx_pipeline.datasets.movielens_files import MOVIE
+from tfx_pipeline.datasets.movielens_files import catalogue_rows
 from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import constant
 

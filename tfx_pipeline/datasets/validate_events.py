@@ -103,10 +103,10 @@ def _check_numbers(rows: Rows, findings: Findings) -> None:
     )
     message = (
         "{count} of {rows} rows are impressions without a page, so nobody knows what they were "
-        "shown with. Give every result page an id."
+        "shown with and they are left out. Give every result page an id."
     )
     findings.rows(
-        "warning", "impression-without-page", "page_id", rows, lost.to_numpy().astype(bool), message
+        "error", "impression-without-page", "page_id", rows, lost.to_numpy().astype(bool), message
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from datetime import timezone
 from multiprocessing import get_context
@@ -133,6 +134,27 @@ def test_a_failure_midway_leaves_the_old_log_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["log"]
     assert EventLog(path).manifest.name == "old"
     assert EventLog(path).fingerprint() == before
+
+
+def die_midway(path: Path) -> None:
+    def stream():
+        yield make_events(["b"])
+        os._exit(9)  # as a killed process: nothing is cleaned up
+
+    write_event_log(path, Manifest(name="new"), stream(), overwrite=True)
+
+
+def test_a_killed_writer_leaves_the_old_log_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    write_event_log(path, Manifest(name="old"), make_events(["a"]))
+    before = EventLog(path).fingerprint()
+    process = get_context("fork").Process(target=die_midway, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == 9
+    assert EventLog(path).fingerprint() == before
+    write_event_log(path, Manifest(name="new"), make_events(["b"]), overwrite=True)
+    assert EventLog(path).manifest.name == "new"
 
 
 def test_overwriting_is_asked_for_and_spares_other_directories(tmp_path: Path) -> None:
