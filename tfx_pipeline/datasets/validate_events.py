@@ -140,7 +140,7 @@ def _report_tally(tally: UserTally, files: Sequence[TableFile], findings: Findin
             f"{tally.single:,} of {tally.users:,} users have one event or none besides "
             f"impressions. They can be learned from, but there is nothing to test them with."
         )
-        samples = rows_at(files, tally.single_rows, _EVENT)
+        samples = rows_at(files, tally.single_rows, ("user_id",))
         findings.add(
             Problem(
                 "info", "single-event-user", EVENTS_TABLE, "user_id", tally.single, message, samples
