@@ -24,11 +24,14 @@ def data() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Directory of the event log.")
 @click.option("--from", "location", help="The source's files: a folder or an archive.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="Option of the source.")
-def prepare(source: str, out: Path | None, location: str | None, options: tuple[str, ...]) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace an event log that is there.")
+def prepare(
+    source: str, out: Path | None, location: str | None, options: tuple[str, ...], overwrite: bool
+) -> None:
     """Turn SOURCE (movielens-1m, shop, ...) into an event log."""
     from tfx_pipeline.commands.data import prepare_log
 
-    click.echo(prepare_log(source, out, location, options))
+    click.echo(prepare_log(source, out, location, options, overwrite))
 
 
 @data.command("validate")
@@ -54,7 +57,7 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("base_path", type=click.Path(path_type=Path))
-@click.option("--name", help="Model name; the pipeline's by default.")
+@click.option("--name", default="recommender", show_default=True, help="Name of the model.")
 @click.option("--port", default=8500, show_default=True, help="gRPC port.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Server option.")
@@ -78,9 +81,9 @@ def serve(
 )
 @click.option("--base-path", type=click.Path(path_type=Path), help="Pushed versions, for titles.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
-@click.option("--name", help="Model name; the pipeline's by default.")
+@click.option("--name", default="recommender", show_default=True, help="Name of the model.")
 def recommend(
-    user: str, k: int, log_dir: Path | None, base_path: Path | None, address: str, name: str | None
+    user: str, k: int, log_dir: Path | None, base_path: Path | None, address: str, name: str
 ) -> None:
     """Ask a server for recommendations and print them beside the user's recent history."""
     from tfx_pipeline.commands.recommend import recommend_to

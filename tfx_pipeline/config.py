@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic import model_validator
 
 from models.config import TrainerConfig
 from serving.index.config import IndexConfig
@@ -16,6 +17,7 @@ from tfx_pipeline.evaluation.config import EvaluationConfig
 from transforms.base_config import Config
 from transforms.config import TransformConfig
 
+SHARED = ("target_events", "candidate_types", "exclude_seen")
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -29,6 +31,11 @@ class PipelineConfig(Config):
         push_dir: Where versions of the servable go; `<run_dir>/pushed` when empty.
         enable_cache: Whether TFX may answer a component from an earlier run.
         beam_pipeline_args: Options of every Beam job, e.g. the runner's.
+        target_events: Event types that a model learns and is asked to predict;
+            `*` is all. Said once here, it reaches every section that has it.
+        candidate_types: Entity types that are recommended; likewise.
+        exclude_seen: Event types whose entities are not recommended to the
+            same user again; likewise.
         timeline: How timelines are cut from the log.
         transform: How raw features become model features.
         trainer: The model and how it is trained.
@@ -43,12 +50,36 @@ class PipelineConfig(Config):
     push_dir: str = ""
     enable_cache: bool = True
     beam_pipeline_args: tuple[str, ...] = ("--direct_running_mode=in_memory",)
+    target_events: tuple[str, ...] = ("*",)
+    candidate_types: tuple[str, ...] = ("*",)
+    exclude_seen: tuple[str, ...] = ()
     timeline: TimelineConfig = TimelineConfig()
     transform: TransformConfig = TransformConfig()
     trainer: TrainerConfig = TrainerConfig()
     index: IndexConfig = IndexConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     push: PusherConfig = PusherConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share(cls, values: Any) -> Any:
+        """Hands what several sections must agree on to each of them."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for key in SHARED:
+            shared = values.get(key, cls.model_fields[key].default)
+            for name, field in cls.model_fields.items():
+                section = field.annotation
+                if not (isinstance(section, type) and issubclass(section, Config)):
+                    continue
+                if key not in section.model_fields:
+                    continue
+                given = dict(values.get(name) or {})
+                if list(given.setdefault(key, shared)) != list(shared):
+                    raise ValueError(f"Set `{key}` at the top of the file, not in `{name}`.")
+                values[name] = given
+        return values
 
     @property
     def serving_base_path(self) -> str:
@@ -79,7 +110,7 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
     if not isinstance(values, dict):
         raise ValueError(f"{path} should hold keys and values, like the files in {CONFIGS}.")
     for override in overrides:
-        _apply(values, override)
+        set_key(values, override)
     try:
         return PipelineConfig.model_validate(values)
     except ValidationError as error:
@@ -97,8 +128,16 @@ def _find(name_or_path: str) -> Path:
     )
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
-    """Sets one dotted key in nested dictionaries."""
+def set_key(values: dict[str, Any], override: str) -> None:
+    """Sets one dotted key in nested dictionaries.
+
+    Args:
+        values: The dictionaries, changed in place.
+        override: `section.key=value`, the value in YAML.
+
+    Raises:
+        ValueError: There is no `=`, or the key goes through a plain value.
+    """
     key, separator, value = override.partition("=")
     if not separator:
         raise ValueError(

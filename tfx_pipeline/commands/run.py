@@ -8,6 +8,8 @@ from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
 from tfx_pipeline.datasets.event_log import EventLog
 
+HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr")
+
 
 def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> str:
     """Runs a configuration on this machine.
@@ -63,7 +65,7 @@ def summarise(
         f"wall   {seconds:.0f} s" + (f", {len(cached)} components from cache" if cached else "")
     )
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
-    lines.append(f"serve  vitrine serve {config.serving_base_path} --name {config.name}")
+    lines.append(f"serve  vitrine serve {config.serving_base_path}")
     return "\n".join(lines)
 
 

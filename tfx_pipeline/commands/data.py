@@ -1,0 +1,65 @@
+"""`vitrine data`: event logs, made and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def prepare_log(
+    source: str, out: Path | None, location: str | None, options: tuple[str, ...], overwrite: bool
+) -> str:
+    """Turns a named source into an event log and says what it holds.
+
+    Args:
+        source: Name of the source.
+        out: Directory to write; `data/<source>` when not given.
+        location: Where the source's files are, when not in the usual places.
+        options: `key=value` pairs for the source.
+        overwrite: Whether an event log that is there may be replaced.
+
+    Returns:
+        One paragraph for the user.
+
+    Raises:
+        ValueError: An unknown source or option, or data that cannot be read.
+    """
+    from tfx_pipeline.datasets.registry import prepare
+
+    values = dict(map(_parse, options))
+    out = out or Path("data") / source
+    manifest = prepare(source, out, source=location, overwrite=overwrite, **values)
+    entities = ", ".join(f"{count:,} {kind}" for kind, count in manifest.entities.items())
+    return (
+        f"{out}: {manifest.events:,} events of {manifest.users:,} users; catalogue: {entities}.\n"
+        f"Source: {manifest.source}. Order of equal times: {manifest.tie_order}."
+    )
+
+
+def validate_log(log_dir: Path) -> tuple[str, bool]:
+    """Checks an event log.
+
+    Returns:
+        The report in plain words, and whether a run could use the log.
+    """
+    from tfx_pipeline.datasets.validate import validate_event_log
+
+    problems = validate_event_log(log_dir)
+    errors = [p for p in problems if p.severity == "error"]
+    lines = [str(problem) for problem in problems]
+    lines.append(
+        f"{log_dir}: {len(errors)} errors, {len(problems) - len(errors)} other remarks."
+        if problems
+        else f"{log_dir} is a sound event log."
+    )
+    return "\n".join(lines), not errors
+
+
+def _parse(option: str) -> tuple[str, Any]:
+    """Splits one `key=value` with a YAML value."""
+    key, separator, value = option.partition("=")
+    if not separator:
+        raise ValueError(f"An option is written key=value; received `{option}`.")
+    return key.strip(), yaml.safe_load(value)
