@@ -1,0 +1,160 @@
+"""A version is pushed whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfx_pipeline.components.pusher.publish import REQUIRED
+from tfx_pipeline.components.pusher.publish import publish
+from tfx_pipeline.components.pusher.versions import named_versions
+from tfx_pipeline.components.pusher.versions import pushed_versions
+
+ROOT = Path(__file__).parents[3]
+
+
+def servable(path: Path, size: int = 1000) -> Path:
+    for name in REQUIRED:
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(os.urandom(size))
+    return path
+
+
+def files_of(directory: Path) -> dict[str, bytes]:
+    return {
+        str(file.relative_to(directory)): file.read_bytes()
+        for file in directory.rglob("*")
+        if file.is_file()
+    }
+
+
+def add_nothing(version: Path) -> None:
+    assert not version.name.isdecimal()  # no server takes this name for a version
+
+
+def names(push_dir: Path) -> list[str]:
+    return sorted(entry.name for entry in push_dir.iterdir() if entry.name != ".lock")
+
+
+def test_versions_grow_and_are_whole(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+
+    def complete(version: Path) -> None:
+        add_nothing(version)
+        (version / "config.json").write_text("{}")
+
+    assert publish(push_dir, source, complete) == 1
+    assert publish(push_dir, source, complete) == 2
+    assert names(push_dir) == ["1", "2"]
+    assert files_of(push_dir / "2") == files_of(source) | {"config.json": b"{}"}
+    (push_dir / "41").mkdir()
+    (push_dir / "41" / "saved_model.pb").touch()  # somebody else's version
+    assert publish(push_dir, source, complete) == 42
+
+
+def test_old_versions_go_and_protected_ones_stay(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    for _ in range(5):
+        publish(push_dir, source, add_nothing, keep=2, protected={1})
+    assert pushed_versions(push_dir) == [1, 4, 5]
+    publish(push_dir, source, add_nothing, keep=0)
+    assert pushed_versions(push_dir) == [1, 4, 5, 6]
+    assert names(push_dir) == ["1", "4", "5", "6"]
+
+
+def test_labelled_versions_are_found(tmp_path):
+    config = tmp_path / "models.config"
+    config.write_text(
+        """model_config_list {
+          config { name: "shop" base_path: "/models/shop" model_platform: "tensorflow"
+            model_version_policy { specific { versions: 3 versions: 7 } }
+            version_labels { key: "stable" value: 3 } version_labels { key: "canary" value: 9 } }
+          config { name: "other" base_path: "/models/other"
+            model_version_policy { specific { versions: 1 } } }
+        }"""
+    )
+    assert named_versions(config, tmp_path / "shop") == {3, 7, 9}
+    config.write_text("model_config_list {")
+    with pytest.raises(ValueError, match="models.config"):
+        named_versions(config, tmp_path / "shop")
+
+
+def test_an_incomplete_servable_is_refused_before_anything_is_written(tmp_path):
+    source = servable(tmp_path / "servable")
+    (source / "index" / "vectors.npy").unlink()
+    with pytest.raises(FileNotFoundError, match="index/vectors.npy"):
+        publish(tmp_path / "pushed", source, add_nothing)
+    assert not (tmp_path / "pushed").exists()
+
+
+def test_a_bucket_is_no_directory(tmp_path):
+    with pytest.raises(ValueError, match="mounted"):
+        publish("s3://bucket/models", servable(tmp_path / "servable"), add_nothing)
+
+
+def run(code: str, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+    setup = (
+        "import sys; from pathlib import Path\n"
+        "from tfx_pipeline.components.pusher.publish import publish\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", setup + code, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **more,
+    )
+
+
+def test_a_killed_push_leaves_the_served_version_whole(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    publish(push_dir, source, add_nothing)
+    before = files_of(push_dir / "1")
+    killed = run(
+        "import os, signal\n"
+        "publish(sys.argv[1], Path(sys.argv[2]), lambda _: os.kill(os.getpid(), signal.SIGKILL))",
+        push_dir,
+        source,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    left = names(push_dir)
+    assert len(left) == 2 and left[0].startswith(".incoming-")
+    assert pushed_versions(push_dir) == [1] and files_of(push_dir / "1") == before
+
+    assert publish(push_dir, source, add_nothing) == 2  # the lock died with its process
+    assert names(push_dir) == ["1", "2"]
+
+
+def test_a_full_disk_leaves_the_served_version_whole(tmp_path):
+    push_dir = tmp_path / "pushed"
+    publish(push_dir, servable(tmp_path / "small"), add_nothing)
+    before = files_of(push_dir / "1")
+    large = servable(tmp_path / "large", size=300_000)
+    failed = run(
+        "publish(sys.argv[1], Path(sys.argv[2]), lambda _: None)",
+        push_dir,
+        large,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
+    )
+    assert failed.returncode == 1
+    message = failed.stderr.strip().splitlines()[-1]
+    assert "Version 1 is still served, whole. Free space and run again." in message
+    assert names(push_dir) == ["1"] and files_of(push_dir / "1") == before
+    assert publish(push_dir, large, add_nothing) == 2
+
+
+def test_two_pushes_do_not_meet(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+
+    def push_again(_: Path) -> None:
+        with pytest.raises(RuntimeError, match="Another push"):
+            publish(push_dir, source, add_nothing)
+
+    assert publish(push_dir, source, push_again) == 1

@@ -1,0 +1,85 @@
+"""Declares the pusher."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx import v1 as tfx
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec
+
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.executor import Executor
+
+_standard = tfx.types.standard_artifacts
+
+
+class PusherSpec(component_spec.ComponentSpec):
+    """What the pusher reads and writes."""
+
+    INPUTS = {
+        "servable": component_spec.ChannelParameter(type=_standard.Model),
+        "index_blessing": component_spec.ChannelParameter(type=_standard.ModelBlessing),
+        "model_blessing": component_spec.ChannelParameter(type=_standard.ModelBlessing),
+        "evaluation": component_spec.ChannelParameter(type=_standard.ModelEvaluation),
+        "examples": component_spec.ChannelParameter(type=_standard.Examples),
+    }
+    OUTPUTS = {"pushed_model": component_spec.ChannelParameter(type=_standard.PushedModel)}
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "push_dir": component_spec.ExecutionParameter(type=str),
+        "run_config": component_spec.ExecutionParameter(type=str),
+        "code_version": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class Pusher(tfx.types.BaseComponent):
+    """Pushes a blessed servable with a blessed index as the newest version.
+
+    TF Serving, which watches the push directory, never sees half a version:
+    it is written under another name and renamed. The output `pushed_model`
+    has the custom properties of TFX's own pusher: `pushed`,
+    `pushed_destination`, `pushed_version`; besides, `not_pushed_because`.
+
+    Args:
+        servable: What `ServableBuilder` wrote, of type `Model`.
+        index_blessing: The index validator's verdict.
+        model_blessing: The evaluator's verdict.
+        evaluation: What the evaluator measured; it is pushed along.
+        examples: Raw timelines; some of the split `test` become warm-up requests.
+        config: How versions are pushed.
+        push_dir: Directory of the versions.
+        code_version: Hash of the sources that run here.
+        run_config: The resolved configuration of the run as JSON; it is pushed along.
+    """
+
+    SPEC_CLASS = PusherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        servable: tfx.types.BaseChannel,
+        index_blessing: tfx.types.BaseChannel,
+        model_blessing: tfx.types.BaseChannel,
+        evaluation: tfx.types.BaseChannel,
+        examples: tfx.types.BaseChannel,
+        config: PusherConfig,
+        push_dir: str,
+        code_version: str,
+        run_config: str = "{}",
+    ) -> None:
+        pushed_model: Any = tfx.dsl.Channel(type=_standard.PushedModel)
+        super().__init__(
+            spec=PusherSpec(
+                servable=servable,
+                index_blessing=index_blessing,
+                model_blessing=model_blessing,
+                evaluation=evaluation,
+                examples=examples,
+                pushed_model=pushed_model,
+                config=config.to_json(),
+                push_dir=push_dir,
+                run_config=run_config,
+                code_version=code_version,
+            )
+        )

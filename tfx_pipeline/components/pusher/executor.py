@@ -1,0 +1,110 @@
+"""Runs the pusher."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+from tfx.components.util import model_utils
+from tfx.dsl.components.base import base_executor
+
+from serving.index.records import read_batches
+from tfx_pipeline.components import locations
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.publish import publish
+from tfx_pipeline.components.pusher.versions import named_versions
+from tfx_pipeline.components.pusher.warmup import write_warmup
+from tfx_pipeline.evaluation.report import read_failures
+
+INDEX_REPORT = "report.json"
+EVALUATION = "evaluation"
+RUN_CONFIG = "config.json"
+
+
+class Executor(base_executor.BaseExecutor):
+    """Pushes a servable when the model and its index are blessed."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes a version, or says why not.
+
+        Args:
+            input_dict: `servable`, `index_blessing`, `model_blessing`,
+                `evaluation` and `examples` (split `test`).
+            output_dict: `pushed_model`.
+            exec_properties: `config` and `run_config` as JSON, `push_dir`,
+                `code_version`.
+
+        Raises:
+            FileNotFoundError: The servable is not complete.
+            OSError: The disk is full; the served version stays whole.
+            RuntimeError: Another push is running.
+        """
+        config = PusherConfig.model_validate_json(exec_properties["config"])
+        (pushed,) = output_dict["pushed_model"]
+        reasons = objections(input_dict)
+        if reasons:
+            for reason in reasons:
+                logging.error("Not pushed: %s.", reason)
+            pushed.set_int_custom_property("pushed", 0)
+            pushed.set_string_custom_property("not_pushed_because", "; ".join(reasons))
+            return
+        push_dir = Path(exec_properties["push_dir"])
+
+        def complete(version_dir: Path) -> None:
+            evaluation = locations.directory(input_dict, "evaluation")
+            shutil.copytree(evaluation, version_dir / EVALUATION)
+            text = json.dumps(json.loads(exec_properties["run_config"]), indent=1, sort_keys=True)
+            (version_dir / RUN_CONFIG).write_text(text + "\n", encoding="utf-8")
+            files = locations.record_files(input_dict, "examples", "test")
+            batches = read_batches(files, 32, config.warmup_requests)
+            write_warmup(version_dir, itertools.chain.from_iterable(batches))
+
+        protected = set(config.protected_versions)
+        if config.models_config:
+            protected |= named_versions(config.models_config, push_dir)
+        servable = locations.saved_model(input_dict, "servable")
+        version = publish(
+            push_dir, servable, complete, keep=config.keep_versions, protected=protected
+        )
+        _archive(push_dir / str(version), Path(pushed.uri))
+        pushed.set_int_custom_property("pushed", 1)
+        pushed.set_string_custom_property("pushed_destination", str(push_dir / str(version)))
+        pushed.set_string_custom_property("pushed_version", str(version))
+
+
+def objections(input_dict: dict[str, list[Any]]) -> list[str]:
+    """Says what keeps a servable from being pushed; nothing when all is blessed."""
+    reasons = []
+    (index_blessing,) = input_dict["index_blessing"]
+    if not model_utils.is_model_blessed(index_blessing):
+        report = Path(index_blessing.uri) / INDEX_REPORT
+        found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+        reasons.append(f"the index is not blessed ({'; '.join(found.get('reasons', []))})")
+    (model_blessing,) = input_dict["model_blessing"]
+    if not model_utils.is_model_blessed(model_blessing):
+        failures = read_failures(locations.directory(input_dict, "evaluation"))
+        reasons.append(f"the model is not blessed ({'; '.join(failures)})")
+    return reasons
+
+
+def _archive(version_dir: Path, target: Path) -> None:
+    """Keeps the pushed files in the artifact as TFX does; as links where that is possible."""
+
+    def link(source: str, copy: str) -> str:
+        try:
+            os.link(source, copy)
+        except OSError:
+            shutil.copy2(source, copy)
+        return copy
+
+    shutil.copytree(version_dir, target, copy_function=link, dirs_exist_ok=True)

@@ -1,0 +1,151 @@
+"""Writes a version aside and renames it: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from tfx_pipeline.components.pusher.versions import INCOMING
+from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.versions import remove_leftovers
+from tfx_pipeline.components.pusher.versions import remove_old
+
+REQUIRED = (
+    "saved_model.pb",
+    "variables/variables.index",
+    "servable.json",
+    "index/index.json",
+    "index/candidates.parquet",
+    "index/vectors.npy",
+)
+_LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def publish(
+    push_dir: str | Path,
+    source: Path,
+    complete: Callable[[Path], None],
+    required: Sequence[str] = REQUIRED,
+    keep: int = 0,
+    protected: Collection[int] = (),
+) -> int:
+    """Copies a servable into the push directory as its newest version.
+
+    The copy is written under a name that no server takes for a version, on
+    the same file system, checked, flushed to the disk, and renamed in one step.
+
+    Args:
+        push_dir: Directory of all versions; made if it is not there.
+        source: The servable.
+        complete: Called with the copy before it is checked; adds what else
+            belongs to a version.
+        required: Files without which a version is not complete.
+        keep: How many of the newest versions stay; 0 keeps all.
+        protected: Versions that stay in any case.
+
+    Returns:
+        The number of the new version, above every other.
+
+    Raises:
+        FileNotFoundError: The servable lacks a required file.
+        OSError: The disk is full or the copy is damaged. What was served
+            before is untouched and nothing is left behind.
+        RuntimeError: Another push into the same directory is running.
+    """
+    served = pushed_versions(push_dir)
+    _require(source, required)
+    target = Path(push_dir)
+    target.mkdir(parents=True, exist_ok=True)
+    with _locked(target):
+        for name in remove_leftovers(target):
+            logging.warning("Removed %s, which a killed push had left.", target / name)
+        incoming = target / f"{INCOMING}{os.getpid()}"
+        try:
+            shutil.copytree(source, incoming)
+            complete(incoming)
+            _check(source, incoming)
+            _flush(incoming)
+            version = max(pushed_versions(target), default=0) + 1
+            incoming.rename(target / str(version))
+        except (OSError, shutil.Error) as error:
+            raise _explain(error, target, source, served) from error
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+        _flush_entry(target)
+        removed = remove_old(target, keep, protected)
+        logging.info("Pushed version %d to %s; removed %s.", version, target, removed or "none")
+    return version
+
+
+def _require(source: Path, required: Sequence[str]) -> None:
+    """Raises when a file is missing, before anything is written."""
+    missing = [name for name in required if not (source / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"The servable {source} lacks {', '.join(missing)}, so it is not pushed. "
+            "ServableBuilder writes complete ones; run it again."
+        )
+
+
+@contextlib.contextmanager
+def _locked(push_dir: Path) -> Iterator[None]:
+    """Holds the push directory; the lock of a killed process is free at once."""
+    with (push_dir / _LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(
+                f"Another push into {push_dir} is running; start this one again when it is over."
+            ) from error
+        yield
+
+
+def _check(source: Path, copy: Path) -> None:
+    """Raises when a file of the copy is missing or shorter than its source."""
+    for file in source.rglob("*"):
+        copied = copy / file.relative_to(source)
+        if file.is_file() and (
+            not copied.is_file() or copied.stat().st_size != file.stat().st_size
+        ):
+            raise OSError(errno.EIO, f"{copied.relative_to(copy)} was not copied whole")
+
+
+def _flush(directory: Path) -> None:
+    """Flushes files first and then directories, so that a crash loses no entry."""
+    for root, _, files in os.walk(directory, topdown=False):
+        for name in files:
+            _flush_entry(Path(root, name))
+        _flush_entry(Path(root))
+
+
+def _flush_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: OSError, push_dir: Path, source: Path, served: Sequence[int]) -> OSError:
+    """Returns an error that says what was pushed, what failed and what is still served."""
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()) / 2**20
+    free = shutil.disk_usage(push_dir).free / 2**20
+    kept = f"Version {served[-1]} is still served, whole." if served else "Nothing was served yet."
+    full = error.errno in _FULL or any(f"[Errno {number}]" in str(error) for number in _FULL)
+    mend = "Free space and run again." if full else "Mend the cause and run again."
+    return OSError(
+        error.errno or errno.EIO,
+        f"The push of {size:.1f} MiB into {push_dir} ({free:.0f} MiB free) failed: {error}. "
+        f"{kept} {mend}",
+    )

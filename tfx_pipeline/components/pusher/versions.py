@@ -1,0 +1,91 @@
+"""Versions in a push directory, named by integers as TF Serving wants them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from serving.client import protos
+
+INCOMING = ".incoming-"  # TF Serving takes no name for a version that is not an integer
+OUTGOING = ".outgoing-"
+_COMPLETE = "saved_model.pb"
+
+
+def pushed_versions(push_dir: str | Path) -> list[int]:
+    """Returns the versions in a push directory, oldest first; none if there is no directory."""
+    if "://" in str(push_dir):
+        raise ValueError(
+            f"`push_dir` should be a directory of a mounted file system, where a version can be "
+            f"renamed into place at once; received `{push_dir}`. Mount the bucket or a volume."
+        )
+    path = Path(push_dir)
+    if not path.is_dir():
+        return []
+    names = (entry.name for entry in path.iterdir() if (entry / _COMPLETE).is_file())
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def remove_leftovers(push_dir: Path) -> list[str]:
+    """Removes what killed pushes left behind and returns the names."""
+    leftovers = sorted(
+        entry.name for entry in push_dir.iterdir() if entry.name.startswith((INCOMING, OUTGOING))
+    )
+    for name in leftovers:
+        shutil.rmtree(push_dir / name)
+    return leftovers
+
+
+def remove_old(push_dir: Path, keep: int, protected: Collection[int]) -> list[int]:
+    """Removes the oldest versions.
+
+    Args:
+        push_dir: The push directory.
+        keep: How many of the newest stay; 0 keeps all.
+        protected: Versions that stay in any case.
+
+    Returns:
+        The versions that are gone.
+    """
+    versions = pushed_versions(push_dir)
+    old = [v for v in versions[: -max(keep, 1)] if v not in protected] if keep else []
+    for version in old:
+        # Renamed first: a server never sees a version with half of its files.
+        outgoing = push_dir / f"{OUTGOING}{version}"
+        (push_dir / str(version)).rename(outgoing)
+        shutil.rmtree(outgoing)
+    return old
+
+
+def named_versions(models_config: str | Path, push_dir: str | Path) -> set[int]:
+    """Returns the versions that TF Serving's configuration holds on to.
+
+    Args:
+        models_config: A text file with a `ModelServerConfig`.
+        push_dir: The base path of the model.
+
+    Returns:
+        Versions with a label and versions of a `specific` policy, of the
+        models whose base path ends in the same directory name (a container
+        sees it under another path).
+
+    Raises:
+        ValueError: The file cannot be read as such a configuration.
+    """
+    message = protos.ModelServerConfig()
+    try:
+        text_format.Parse(Path(models_config).read_text(encoding="utf-8"), message)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ValueError(
+            f"`models_config` should name TF Serving's model configuration (text of a "
+            f"ModelServerConfig); {models_config} is not one: {error}"
+        ) from error
+    found: set[int] = set()
+    for model in message.model_config_list.config:
+        if Path(model.base_path).name == Path(push_dir).name:
+            found |= set(model.version_labels.values())
+            found |= set(model.model_version_policy.specific.versions)
+    return found
