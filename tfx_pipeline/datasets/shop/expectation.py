@@ -85,31 +85,27 @@ def _guesses(
     search = users.searching[user] if is_item else np.zeros(len(user))
     feed = sessions.FEED_SHARE * (1 - search) if is_item else np.ones(len(user))
     recent = truth.pages["recent"][page]
+    none = np.full(len(user), -1)
     for k in range(share.shape[1]):
+        use = users.interest_use[user, k]
         for leaf, part in (
             (users.interest_leaf[user, k], 1 - moved),
             (users.drift_leaf[user, k], moved),
         ):
-            use, chance = users.interest_use[user, k], share[:, k] * part
             wanted = dataclasses.replace(
                 intent, interest=np.full(len(user), k), focus_leaf=leaf, focus_use=use
             )
-            # A feed follows one of the things that were clicked lately.
-            entry = policy.FEED if is_item else policy.VIDEO
-            for item in recent.T:
-                known = item >= 0
-                near = np.where(known, truth.world.item_leaf[item], -1)
-                fit = np.where(known, truth.world.item_use[item], -1)
-                asked = _asked(request, entry, near, fit)
-                yield chance * feed / recent.shape[1], wanted, asked
+            entries = [(policy.FEED if is_item else policy.VIDEO, feed, none, none)]
             if is_item:
-                none = np.full(len(user), -1)
-                asked = _asked(request, policy.NAVIGATE, leaf, none)
-                yield chance * (1 - search - feed), wanted, asked
-                yield chance * search, wanted, _asked(request, policy.SEARCH, leaf, use)
-
-
-def _asked(request: policy.Request, entry: int, leaf: Ints, use: Ints) -> policy.Request:
-    none = np.full(len(leaf), -1)
-    entries = np.full(len(leaf), entry)
-    return dataclasses.replace(request, entry=entries, leaf=leaf, use=use, brand=none)
+                entries.append((policy.NAVIGATE, 1 - search - feed, leaf, none))
+                entries.append((policy.SEARCH, search, leaf, use))
+            for entry, chance, *said in entries:
+                asked = policy.make_request(
+                    truth.world,
+                    np.full(len(user), entry),
+                    request.time,
+                    (said[0], said[1], none),
+                    recent,
+                    request.memory,
+                )
+                yield share[:, k] * part * chance, wanted, asked

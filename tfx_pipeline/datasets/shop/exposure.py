@@ -40,11 +40,12 @@ def draw_probability(shelf: Shelf, request: policy.Request) -> Floats:
         (policy.RELATED, shelf.leaf, request.leaf),
         (policy.PURPOSE, shelf.use, request.use),
     ):
-        inside = weight * (group == asked[:, None])
-        mass = inside.sum(axis=1)
-        scale = share[:, source] / np.where(mass > 0, mass, 1)
-        total += scale[:, None] * inside
-        share[:, policy.POPULAR] += np.where(asked < 0, share[:, source], 0)
+        each = share[:, source] / asked.shape[1]
+        for column in asked.T:
+            inside = weight * (group == column[:, None])
+            mass = inside.sum(axis=1)
+            total += (each / np.where(mass > 0, mass, 1))[:, None] * inside
+        share[:, policy.POPULAR] += each * (asked < 0).sum(axis=1)
     fresh = last - first
     place = np.empty(count, np.int64)
     place[shelf.by_launch] = np.arange(count)

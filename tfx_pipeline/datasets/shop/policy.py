@@ -16,14 +16,16 @@ from tfx_pipeline.datasets.shop.config import DAY
 from tfx_pipeline.datasets.shop.shelf import Shelf
 from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
+from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import period_of
 
 FEED, NAVIGATE, SEARCH, VIDEO = range(4)  # how a page was asked for
 ENTRIES = ("feed", "navigate", "search", "video")
 
 POPULAR, RELATED, PURPOSE, MEMORY, NEW, ANY = range(6)
-# For each entry the shares of the sources, in their order. RELATED is the
-# context's leaf; PURPOSE the context's use (both fall back to POPULAR).
+# For each entry the shares of the sources, in their order. RELATED draws from a
+# leaf, PURPOSE from a use: the query's, or those of things lately clicked. Where
+# there is none they fall back to POPULAR.
 SOURCES = np.array(
     [
         [0.28, 0.34, 0.08, 0.12, 0.08, 0.10],
@@ -51,8 +53,10 @@ class Request:
     Attributes:
         entry: [n] FEED, NAVIGATE, SEARCH or VIDEO.
         time: [n] microseconds since the log's start.
-        leaf, use, brand: [n] of the query or the recent history, -1 for none.
-        memory: [n, M] what the user lately clicked or saw, -1 for none.
+        leaf, use: [n, R] of the last things that the user clicked or watched, or R
+            times that of the query or the place gone to; -1 for none.
+        brand: [n] of the query, -1 for none.
+        memory: [n, M] things on the user's mind, -1 for none.
     """
 
     entry: Ints
@@ -61,6 +65,31 @@ class Request:
     use: Ints
     brand: Ints
     memory: Ints
+
+
+def make_request(
+    world: World, entry: Ints, time: Ints, said: tuple[Ints, Ints, Ints], recent: Ints, memory: Ints
+) -> Request:
+    """Says what the policy knows: the query or the place, or else the recent history.
+
+    Args:
+        world: The shop.
+        entry: [n] how the pages are asked for.
+        time: [n] microseconds since the log's start.
+        said: [n] leaf, use and brand of the query or the place, -1 for none.
+        recent: [n, R] items lately clicked or seen in a video, -1 for none.
+        memory: [n, M] things on the user's mind.
+
+    Returns:
+        The request.
+    """
+    asked = ((entry == NAVIGATE) | (entry == SEARCH))[:, None]
+    known = recent >= 0
+    leaf = np.where(known, world.item_leaf[recent], -1)
+    use = np.where(known, world.item_use[recent], -1)
+    leaf = np.where(asked, said[0][:, None], leaf)
+    use = np.where(asked, said[1][:, None], use)
+    return Request(entry, time, leaf, use, said[2], memory)
 
 
 def draw_pool(rng: np.random.Generator, shelf: Shelf, request: Request, size: int) -> Ints:
@@ -73,7 +102,9 @@ def draw_pool(rng: np.random.Generator, shelf: Shelf, request: Request, size: in
     slot = (place * request.memory.shape[1]).astype(np.int64)
     recalled = np.take_along_axis(request.memory, slot, axis=1)
     first, last = new_range(shelf, request.time)
-    leaf, use = request.leaf[:, None], request.use[:, None]
+    like = rng.integers(0, request.leaf.shape[1], (n, size))  # which of the last things
+    leaf = np.take_along_axis(request.leaf, like, axis=1)
+    use = np.take_along_axis(request.use, like, axis=1)
     source = np.where((source == RELATED) & (leaf < 0), POPULAR, source)
     source = np.where((source == PURPOSE) & (use < 0), POPULAR, source)
     source = np.where((source == MEMORY) & (recalled < 0), POPULAR, source)
@@ -84,7 +115,7 @@ def draw_pool(rng: np.random.Generator, shelf: Shelf, request: Request, size: in
     pool = np.where(source == NEW, shelf.by_launch[np.minimum(fresh, len(shelf.leaf) - 1)], pool)
     for kind, group in ((POPULAR, None), (RELATED, leaf), (PURPOSE, use)):
         chosen = source == kind
-        where = None if group is None else np.broadcast_to(group, (n, size))[chosen]
+        where = None if group is None else group[chosen]
         pool[chosen] = _by_popularity(shelf, kind, where, period[chosen], place[chosen])
     pool = np.where(shelf.launch[pool] > request.time[:, None], -1, pool)
     return _without_repeats(pool)
@@ -139,10 +170,18 @@ def ranker_score(shelf: Shelf, request: Request, topic: Floats, things: Ints) ->
         The scores.
     """
     score = SCORE_POPULARITY * shelf.popularity[period_of(request.time)[:, None], things]
-    score = score + SCORE_LEAF * (shelf.leaf[things] == request.leaf[:, None])
-    score = score + SCORE_USE * (shelf.use[things] == request.use[:, None])
+    score = score + SCORE_LEAF * _match(shelf.leaf[things], request.leaf)
+    score = score + SCORE_USE * _match(shelf.use[things], request.use)
     score = score + SCORE_BRAND * (shelf.brand[things] == request.brand[:, None])
     return score + SCORE_TOPIC * topic
+
+
+def _match(have: Ints, asked: Ints) -> Floats:
+    """Returns for what share [n, C] of what was asked for [n, R] things are fit."""
+    share = np.zeros((len(asked), have.shape[1]))
+    for column in asked.T:
+        share += have == column[:, None]
+    return share / asked.shape[1]
 
 
 def choose(rng: np.random.Generator, pool: Ints, score: Floats, size: int) -> Ints:

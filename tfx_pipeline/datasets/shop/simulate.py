@@ -21,6 +21,7 @@ from tfx_pipeline.datasets.shop.policy import VIDEO
 from tfx_pipeline.datasets.shop.policy import Request
 from tfx_pipeline.datasets.shop.policy import choose
 from tfx_pipeline.datasets.shop.policy import draw_pool
+from tfx_pipeline.datasets.shop.policy import make_request
 from tfx_pipeline.datasets.shop.policy import ranker_score
 from tfx_pipeline.datasets.shop.sessions import Plan
 from tfx_pipeline.datasets.shop.shelf import Shelf
@@ -55,7 +56,7 @@ class Pages:
         outcome: [T, PAGE] sum of CLICKED, CARTED, BOUGHT, WATCHED.
         watched: [T, PAGE] watched fraction.
         focus_leaf, focus_use: [T] what the session was about.
-        leaf, use, brand: [T] what the policy was told, -1 for none.
+        leaf, use, brand: [T] what the query or the place said, -1 for nothing.
         memory_item, memory_strength: [kept, MEMORY_SLOTS] for the first steps only:
             items or videos on the user's mind, as the page shows them.
         recent: [kept, RECENT] items lately clicked or seen in a video.
@@ -151,36 +152,31 @@ class Simulation:
             memory_strength=memory.strength(user, time),
         )
 
-    def _request(self, steps: Ints, intent: utility.Intent, memory: Memory) -> Request:
-        """Says what the policy may know: the query, the place, or the recent history."""
+    def _request(self, steps: Ints, intent: utility.Intent) -> Request:
+        """Says what the policy is told, and notes it."""
         entry, session = self.plan.page_entry[steps], self.plan.session[steps]
-        slot = self.rng.integers(0, RECENT, len(steps))
-        recent = self._recent.things[intent.user, slot]
-        leaf = np.where(recent >= 0, self.world.item_leaf[recent], -1)
-        use = np.where(recent >= 0, self.world.item_use[recent], -1)
         search = entry == SEARCH
         asked = search | (entry == NAVIGATE)
-        leaf = np.where(asked, intent.focus_leaf, leaf)
-        use = np.where(asked, -1, use)
-        use = np.where(search & (self.plan.query_use[session] > 0), intent.focus_use, use)
         named = search & (self.plan.query_brand[session] > 0)
         named &= intent.focus_leaf == self.plan.focus_leaf[session]
+        leaf = np.where(asked, intent.focus_leaf, -1)
+        use = np.where(search & (self.plan.query_use[session] > 0), intent.focus_use, -1)
         brand = self.users.interest_brand[intent.user, intent.interest]
         brand = np.where(named, brand, -1)
+        recent = self._recent.things[intent.user]
         pages = self.pages
         pages.focus_leaf[steps], pages.focus_use[steps] = intent.focus_leaf, intent.focus_use
         pages.leaf[steps], pages.use[steps], pages.brand[steps] = leaf, use, brand
         keep = steps < self.kept
         pages.memory_item[steps[keep]] = intent.memory_item[keep]
         pages.memory_strength[steps[keep]] = intent.memory_strength[keep]
-        pages.recent[steps[keep]] = self._recent.things[intent.user[keep]]
-        return Request(entry, intent.time, leaf, use, brand, memory.things[intent.user])
+        pages.recent[steps[keep]] = recent[keep]
+        said = (leaf, use, brand)
+        return make_request(self.world, entry, intent.time, said, recent, intent.memory_item)
 
-    def _show(
-        self, steps: Ints, intent: utility.Intent, memory: Memory, shelf: Shelf, size: int
-    ) -> Ints:
+    def _show(self, steps: Ints, intent: utility.Intent, shelf: Shelf, size: int) -> Ints:
         """Draws a pool, ranks it, and returns what is shown [n, size]."""
-        request = self._request(steps, intent, memory)
+        request = self._request(steps, intent)
         pool = draw_pool(self.rng, shelf, request, POOL)
         if shelf is self.items:
             just = self._shown.things[intent.user]
@@ -199,7 +195,7 @@ class Simulation:
         if not len(steps):
             return
         intent = self._intent(steps, self._items)
-        shown = self._show(steps, intent, self._items, self.items, PAGE)
+        shown = self._show(steps, intent, self.items, PAGE)
         parts = self._parts("item", intent, shown)
         draw = self.rng.random((3, *shown.shape))
         clicked = (draw[0] < utility.choice("item", parts)) & (shown >= 0)
@@ -219,7 +215,7 @@ class Simulation:
         if not len(steps):
             return
         intent = self._intent(steps, self._watched)
-        shown = self._show(steps, intent, self._watched, self.videos, SLATE)
+        shown = self._show(steps, intent, self.videos, SLATE)
         parts = self._parts("video", intent, shown)
         draw = self.rng.random(shown.shape)
         watched = (draw < utility.choice("video", parts)) & (shown >= 0)

@@ -16,6 +16,7 @@ from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.shop import utility
 from tfx_pipeline.datasets.shop.policy import VIDEO
 from tfx_pipeline.datasets.shop.policy import Request
+from tfx_pipeline.datasets.shop.policy import make_request
 from tfx_pipeline.datasets.shop.users import Users
 from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
@@ -95,10 +96,12 @@ class Truth:
         )
 
     def request(self, page: Ints) -> Request:
-        """Returns what the logging policy was told on pages."""
-        names = ("entry", "time", "leaf", "use", "brand")
-        memory = self.pages["memory_item"][page]
-        return Request(memory=memory, **{name: self.pages[name][page] for name in names})
+        """Returns what the logging policy knew on pages."""
+        entry, time, leaf, use, brand, recent, memory = (
+            self.pages[name][page]
+            for name in ("entry", "time", "leaf", "use", "brand", "recent", "memory_item")
+        )
+        return make_request(self.world, entry, time, (leaf, use, brand), recent, memory)
 
     def parts(
         self, kind: str, page: Ints, things: Ints, users: Users | None = None
