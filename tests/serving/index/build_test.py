@@ -13,10 +13,10 @@ from serving.index import processes
 from serving.index.config import BuildConfig
 from serving.index.scann_files import PARTITIONER
 from serving.index.scann_files import read_partition
-from tests.helpers.servables import build_index
 from tests.helpers.servables import write_vectors
 from tests.serving.index.conftest import clustered
 
+pytestmark = pytest.mark.slow
 IDS = [f"movie:{i}" for i in range(3_416)]
 
 
@@ -26,16 +26,29 @@ def vectors():
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory, vectors):
+def workshop(tmp_path_factory, vectors):
+    """Builds three indexes in one process, for it takes seconds to import ScaNN."""
+    folder = tmp_path_factory.mktemp("workshop")
+    write_vectors(folder / "built", IDS, vectors)
+    write_vectors(folder / "again", IDS, vectors)
+    write_vectors(folder / "few", ["a:1", "a:2", "b:1"], np.eye(3))
+    np.save(folder / "queries.npy", clustered(200, 16, clusters=40, sigma=1.0, seed=4))
+    config = ["--config", BuildConfig(recall_at=50).to_json()]
+    again = ["--config", BuildConfig(recall_at=50, leaves_to_search=9).to_json()]
+    calls = [
+        ["--index", "built", "--towers", "abc", "--queries", "queries.npy", *config],
+        ["--index", "again", *again],
+        ["--index", "few"],
+    ]
+    script = f"from serving.index.build import main\nfor call in {calls!r}:\n    main(call)\n"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(workshop):
     """An index of MovieLens's size, tuned on queries."""
-    path = tmp_path_factory.mktemp("built") / "index"
-    write_vectors(path, IDS, vectors)
-    queries = path.parent / "queries.npy"
-    np.save(queries, clustered(200, 16, clusters=40, sigma=1.0, seed=4))
-    config = BuildConfig(recall_at=50)
-    arguments = ["--index", str(path), "--config", config.to_json(), "--towers", "abc"]
-    processes.run_module("serving.index.build", [*arguments, "--queries", str(queries)])
-    return files.open_index(path)
+    return files.open_index(workshop / "built")
 
 
 def test_the_tree_is_over_all_candidates(built, vectors):
@@ -63,26 +76,15 @@ def test_the_search_was_tuned_to_the_target(built):
     assert search["leaves_to_search"] == search["curve"][-1]["leaves_to_search"]
 
 
-def test_a_moved_index_answers_as_measured(built, tmp_path):
-    moved = tmp_path / "moved"
-    shutil.copytree(built.path, moved)
-    np.save(tmp_path / "queries.npy", clustered(100, 16, clusters=40, sigma=1.0, seed=5))
-    arguments = ["--index", str(moved), "--queries", str(tmp_path / "queries.npy")]
-    printed = processes.run_module("serving.index.check", [*arguments, "--recall-at", "50"])
-    assert '"recall": 0.9' in printed or '"recall": 1.0' in printed
-
-
-def test_the_same_vectors_give_the_same_files(built, vectors, tmp_path):
-    write_vectors(tmp_path / "again", IDS, vectors)
-    again = build_index(tmp_path / "again", BuildConfig(recall_at=50, leaves_to_search=9))
+def test_the_same_vectors_give_the_same_files(built, workshop):
+    again = files.open_index(workshop / "again")
     names = ("scann/datapoint_to_token.npy", "scann/hashed_dataset.npy", f"scann/{PARTITIONER}")
     for name in names:
         assert again.info["files"][name] == built.info["files"][name]
 
 
-def test_few_candidates_are_searched_by_brute_force(tmp_path):
-    write_vectors(tmp_path / "few", ["a:1", "a:2", "b:1"], np.eye(3))
-    index = build_index(tmp_path / "few")
+def test_few_candidates_are_searched_by_brute_force(workshop):
+    index = files.open_index(workshop / "few")
     assert index.info["form"] == "brute_force"
     assert index.info["candidate_types"] == {"a": 2, "b": 1}
     with pytest.raises(FileNotFoundError, match="has no tree"):

@@ -18,6 +18,7 @@ SOURCES = (
     "serving.index.tuning",
     "tfx_pipeline.components.index_builder",
     "tfx_pipeline.components.locations",
+    "transforms.base_config",
     "transforms.features",
 )
 

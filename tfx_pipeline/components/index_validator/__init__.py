@@ -24,6 +24,7 @@ SOURCES = (
     "serving.index.validate",
     "tfx_pipeline.components.index_validator",
     "tfx_pipeline.components.locations",
+    "transforms.base_config",
     "transforms.features",
 )
 

@@ -10,12 +10,14 @@ SOURCES = (
     "serving.index.files",
     "serving.index.form",
     "serving.index.portable",
+    "serving.index.records",
     "serving.index.scann_files",
     "serving.index.searcher",
     "serving.index.servable",
     "serving.index.towers",
     "tfx_pipeline.components.locations",
     "tfx_pipeline.components.servable_builder",
+    "transforms.base_config",
     "transforms.features",
 )
 
