@@ -49,9 +49,7 @@ class CatalogueIndex:
 
     def first(self, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Returns [n] bool, which rows are the first of their entity in the catalogue."""
-        place = np.minimum(
-            np.searchsorted(self._entries["hash"], hashes), len(self._entries) - 1
-        )
+        place = np.minimum(np.searchsorted(self._entries["hash"], hashes), len(self._entries) - 1)
         return self._entries["row"][place] == rows
 
 

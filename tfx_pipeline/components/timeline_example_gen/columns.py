@@ -232,9 +232,8 @@ def _parse(texts: pa.BinaryArray) -> tuple[np.ndarray, np.ndarray]:
     numbers = series.str.fullmatch(r"\s*[+-]?\d{1,18}\s*").fillna(False).to_numpy(bool)
     dates = pd.to_datetime(series.where(~numbers), errors="coerce", utc=True)
     known = dates.notna().to_numpy()
-    values = np.zeros(len(series), np.int64)
-    values[known] = dates[known].astype("int64").to_numpy() // 1_000
-    values[numbers] = series[numbers].astype("int64").to_numpy()
+    values = np.where(known, dates.to_numpy("datetime64[us]").astype(np.int64), 0)
+    values[numbers] = series.to_numpy()[numbers].astype(np.int64)
     return values, ~known & ~numbers
 
 

@@ -34,6 +34,19 @@ _ORIGINAL = {  # columns of the first stage -> columns of the log
 _SHOWN = 5  # reasons that a message names
 
 
+class TooManyDeadLetters(ValueError):
+    """More rows are bad than the configuration allows.
+
+    Attributes:
+        directory: Where the rows are.
+    """
+
+    def __init__(self, message: str, directory: str) -> None:
+        """Takes what to say and where the rows are."""
+        super().__init__(message)
+        self.directory = directory
+
+
 class Reasons:
     """The first reason against each row of a batch.
 
@@ -170,7 +183,7 @@ def check_threshold(report: Mapping[str, Any], config: TimelineConfig, directory
         directory: Where the dead letters are, for the message.
 
     Raises:
-        ValueError: It names the table, the share, the top reasons and the place.
+        TooManyDeadLetters: It names the table, the share, the top reasons and the place.
     """
     for table, by_reason in report.get("dead_letters", {}).items():
         bad, rows = sum(by_reason.values()), report["rows"][table]
@@ -178,11 +191,12 @@ def check_threshold(report: Mapping[str, Any], config: TimelineConfig, directory
             continue
         top = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
         named = ", ".join(f"{reason}: {count:,}" for reason, count in top)
-        raise ValueError(
+        raise TooManyDeadLetters(
             f"{bad:,} of {rows:,} rows of `{table}` are bad ({bad / rows:.1%}), and "
             f"max_dead_letter_fraction allows {config.max_dead_letter_fraction:.1%}. "
             f"Reasons: {named}. The rows are in {directory}, each with its reason, file and row "
-            "number. Mend the source, or raise the threshold."
+            "number. Mend the source, or raise the threshold.",
+            directory,
         )
 
 
@@ -197,7 +211,9 @@ def concat(tables: Sequence[pa.Table]) -> pa.Table:
             table = table.append_column(name, pa.nulls(table.num_rows, schema.field(name).type))
         aligned.append(table.select(names).cast(schema))
     joined = pa.concat_tables(aligned)
-    order = pc.sort_indices(joined, [("table", "ascending"), ("file", "ascending"), ("row", "ascending")])
+    order = pc.sort_indices(
+        joined, [("table", "ascending"), ("file", "ascending"), ("row", "ascending")]
+    )
     return joined.take(order)
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import posixpath
+import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 from absl import logging
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.runners.direct.direct_runner import DirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen import popularity
@@ -28,6 +33,7 @@ from tfx_pipeline.components.timeline_example_gen.partition import Partition
 from tfx_pipeline.components.timeline_example_gen.plan import Piece
 from tfx_pipeline.components.timeline_example_gen.plan import Plan
 from tfx_pipeline.components.timeline_example_gen.plan import make_plan
+from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -64,8 +70,10 @@ def generate(
     for name in (dead_letter.DIRECTORY, tfrecord.STAGING):
         _make_directory(posixpath.join(uri, name))
     logging.info("Reading %s rows into %d buckets", f"{plan.rows[EVENTS_TABLE]:,}", plan.buckets)
-    with make_pipeline() as pipeline:
-        build(pipeline, plan, uri, config)
+    pipeline = make_pipeline()
+    with _waiting_room(pipeline) as directory:
+        build(pipeline, plan, uri, config, Store(directory))
+        pipeline.run().wait_until_finish()
     counts = _finish(uri, plan, config)
     dead_letter.check_threshold(counts, config, posixpath.join(uri, dead_letter.DIRECTORY))
     _require_splits(counts, config)
@@ -74,7 +82,9 @@ def generate(
     return counts
 
 
-def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig) -> None:
+def build(
+    pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig, store: Store
+) -> None:
     """Adds the job's transforms to a pipeline; the report ends up in the staging directory.
 
     Args:
@@ -82,6 +92,7 @@ def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig)
         plan: What to read.
         uri: Where the artifact goes.
         config: How timelines are cut.
+        store: Where rows wait between stages.
     """
     as_json = config.to_json()
     catalogue = _pieces(pipeline, "Catalogue", plan.pieces[CATALOGUE_TABLE])
@@ -90,9 +101,10 @@ def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig)
         | "ReadKeys" >> beam.ParDo(ReadKeys()).with_output_types(bytes)
         | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
     )
-    rows = (
-        _pieces(pipeline, "Rows", plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE])
-        | "Partition" >> beam.ParDo(Partition(as_json, plan.buckets)).with_output_types(_MESSAGE)
+    rows = _pieces(
+        pipeline, "Rows", plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE]
+    ) | "Partition" >> beam.ParDo(Partition(as_json, plan.buckets, store)).with_output_types(
+        _MESSAGE
     )
     seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
     stage = (as_json, (plan.validation_start, plan.test_start), plan.buckets, uri)
@@ -102,19 +114,16 @@ def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig)
         | "Join" >> beam.Flatten()
         | "ByBucket" >> beam.GroupByKey()
         | "Sort"
-        >> beam.ParDo(stages.SortBucket(*stage, origins=origins), index).with_outputs(
+        >> beam.ParDo(stages.SortBucket(*stage, store=store, origins=origins), index).with_outputs(
             stages.COUNTS, stages.REPORT, main="sorted"
         )
     )
     classes = beam.pvalue.AsSingleton(
-        ordered[stages.COUNTS]
-        | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
+        ordered[stages.COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
     )
-    written = (
-        ordered["sorted"]
-        | "Write"
-        >> beam.ParDo(stages.WriteBucket(*stage), index, classes).with_output_types(bytes)
-    )
+    written = ordered["sorted"] | "Write" >> beam.ParDo(
+        stages.WriteBucket(*stage), index, classes
+    ).with_output_types(bytes)
     shards = len(plan.pieces[CATALOGUE_TABLE])
     rows_written = catalogue | "WriteCatalogue" >> beam.ParDo(
         WriteCatalogue(as_json, shards, uri), index
@@ -125,6 +134,19 @@ def build(pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig)
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
     )
+
+
+@contextlib.contextmanager
+def _waiting_room(pipeline: beam.Pipeline) -> Iterator[str]:
+    """Makes a directory for the time of a run on this machine; "" when a cluster runs it.
+
+    It is in the system's directory for temporary files (`TMPDIR` names another).
+    """
+    if not isinstance(pipeline.runner, (DirectRunner, FnApiRunner)):
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="timelines-") as directory:
+        yield directory
 
 
 def _pieces(pipeline: beam.Pipeline, name: str, pieces: Iterable[Piece]) -> beam.PCollection:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from tfx_pipeline.components.timeline_example_gen.store import Store
+
 EVENTS = "events"
 USERS = "users"
 DEAD = "dead"
@@ -14,7 +16,7 @@ DEAD = "dead"
 # LZ4 costs little beside what it saves: the runner keeps all groups in memory.
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
-Message = tuple[int, str, bytes]  # order, kind, rows
+Message = tuple[int, str, bytes]  # order, kind, and what `Store.get` returns the rows for
 
 
 class Group(NamedTuple):
@@ -47,8 +49,8 @@ def unpack(data: bytes) -> pa.Table:
 def collect(messages: Sequence[Message]) -> Group:
     """Joins the messages of a bucket."""
     kinds: dict[str, list[pa.Table]] = {EVENTS: [], USERS: [], DEAD: []}
-    for _, kind, data in sorted(messages, key=lambda message: (message[1], message[0])):
-        kinds[kind].append(unpack(data))
+    for _, kind, place in sorted(messages, key=lambda message: (message[1], message[0])):
+        kinds[kind].append(unpack(Store.get(place)))
     events, users = (
         pa.concat_tables(kinds[kind], promote=True) if kinds[kind] else None
         for kind in (EVENTS, USERS)

@@ -47,9 +47,7 @@ def build(timelines: Timelines, shown: np.ndarray, events: Events) -> Pages:
         events: The other rows.
     """
     rows = np.flatnonzero(shown)
-    keys, first, inverse = np.unique(
-        _key(timelines, rows), return_index=True, return_inverse=True
-    )
+    keys, first, inverse = np.unique(_key(timelines, rows), return_index=True, return_inverse=True)
     order = np.argsort(first)  # rows are in order, so this is by user and time
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
@@ -68,7 +66,14 @@ def build(timelines: Timelines, shown: np.ndarray, events: Events) -> Pages:
     ranks = np.arange(len(rows)) - offsets[page[sorting]]
     place = np.where(position[sorting] < 0, ranks, position[sorting])
     return Pages(
-        user, row, before, last_row, offsets, rows[sorting], place, clicked[sorting].astype(np.int64)
+        user,
+        row,
+        before,
+        last_row,
+        offsets,
+        rows[sorting],
+        place,
+        clicked[sorting].astype(np.int64),
     )
 
 

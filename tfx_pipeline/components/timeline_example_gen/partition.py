@@ -23,6 +23,7 @@ from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letters
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import IMPRESSION
 
@@ -44,10 +45,11 @@ _COLON = pa.scalar(b":", pa.binary())
 class Partition(beam.DoFn):
     """Reads pieces of the events or of the users and sends each row to its user's bucket."""
 
-    def __init__(self, config_json: str, buckets: int) -> None:
-        """Takes the configuration as JSON and the number of buckets."""
+    def __init__(self, config_json: str, buckets: int, store: Store) -> None:
+        """Takes the configuration as JSON, the number of buckets, and where rows wait."""
         self._config_json = config_json
         self._buckets = buckets
+        self._store = store
 
     def setup(self) -> None:
         """Parses the configuration once a worker."""
@@ -67,12 +69,14 @@ class Partition(beam.DoFn):
             rows, reasons = read(batch, piece.first_row + first, self._config)
             bad.append(first + reasons.bad)
             why += reasons.of(reasons.bad)
-            for bucket, part in split(rows, self._buckets):
-                yield bucket, (piece.first_row + first, kind, messages.pack(part))
+            parts = [(bucket, messages.pack(part)) for bucket, part in split(rows, self._buckets)]
+            places = self._store.put([data for _, data in parts])
+            for (bucket, _), place in zip(parts, places, strict=True):
+                yield bucket, (piece.first_row + first, kind, place)
         if why:
             letters = dead_letters(piece, np.concatenate(bad), why)
-            data = messages.pack(letters)
-            yield piece.number % self._buckets, (piece.first_row, messages.DEAD, data)
+            (place,) = self._store.put([messages.pack(letters)])
+            yield piece.number % self._buckets, (piece.first_row, messages.DEAD, place)
 
 
 def read_events(

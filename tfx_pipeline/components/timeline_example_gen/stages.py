@@ -30,6 +30,7 @@ from tfx_pipeline.components.timeline_example_gen.encode import Feature
 from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.report import Counts
+from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -43,7 +44,7 @@ _REPEATED = {EVENTS_TABLE: "duplicate of another event", USERS_TABLE: "user has 
 
 HELD_OUT = {"validation": page_rows.VALIDATION, "test": page_rows.TEST}
 
-Sorted = tuple[int, bytes, bytes]  # bucket, rows, users
+Sorted = tuple[int, bytes, bytes]  # bucket, and where the rows and the users are
 
 
 class Stage(beam.DoFn):
@@ -71,11 +72,13 @@ class SortBucket(Stage):
     """Joins what all workers read of one bucket and puts it in order.
 
     Args:
+        store: Keeps the sorted rows.
         origins: Says where rows of events and of users came from.
     """
 
-    def __init__(self, *args: Any, origins: dict[str, Origin]) -> None:
+    def __init__(self, *args: Any, store: Store, origins: dict[str, Origin]) -> None:
         super().__init__(*args)
+        self._store = store
         self._origins = origins
 
     def process(
@@ -95,7 +98,7 @@ class SortBucket(Stage):
                     dead.append(self._origins[table].letters(rows, _REPEATED[table]))
             counts, popular = self._count(timelines, catalogue, group.users)
             yield beam.pvalue.TaggedOutput(COUNTS, popular)
-            yield (bucket, *timelines.to_bytes())
+            yield (bucket, *self._store.put(timelines.to_bytes()))
         else:
             yield bucket, b"", b""
         for letters in dead:
@@ -104,9 +107,7 @@ class SortBucket(Stage):
             self._write_dead(bucket, dead)
         yield beam.pvalue.TaggedOutput(REPORT, report.pack(counts))
 
-    def _known(
-        self, events: pa.Table, catalogue: CatalogueIndex, dead: list[pa.Table]
-    ) -> pa.Table:
+    def _known(self, events: pa.Table, catalogue: CatalogueIndex, dead: list[pa.Table]) -> pa.Table:
         """Takes events of unknown entities out, where the configuration says so."""
         if self._config.unknown_entities == "keep":
             return events
@@ -164,14 +165,12 @@ class WriteBucket(Stage):
             for split in ("train", *HELD_OUT):
                 self._write(split, number, [])
             return
-        bucket = self._bucket(Timelines.from_bytes(rows, users))
+        bucket = self._bucket(Timelines.from_bytes(Store.get(rows), Store.get(users)))
         counts: Counts = {}
         with ThreadPoolExecutor() as pool:  # encoding and gzip release the lock
             jobs = [pool.submit(self._train, bucket, number)]
             for split in HELD_OUT:
-                jobs.append(
-                    pool.submit(self._held_out, bucket, number, split, index, classes)
-                )
+                jobs.append(pool.submit(self._held_out, bucket, number, split, index, classes))
             for job in jobs:
                 counts.update(job.result())
         yield report.pack(counts)
@@ -186,12 +185,11 @@ class WriteBucket(Stage):
         return Bucket(timelines, events, cuts, pages, of_split, streams)
 
     def _train(self, bucket: Bucket, number: int) -> Counts:
-        examples, counts = self._limited(bucket, assemble.train_examples(bucket, self._config), "train")
-        last = bucket.events.row[np.maximum(examples.end - 1, 0)] if len(bucket.events.row) else None
-        time = np.zeros(len(examples.user), np.int64)
-        if last is not None:
-            has_events = examples.end > examples.start
-            time = np.where(has_events, bucket.timelines.timestamp[last], 0)
+        chunks = assemble.train_examples(bucket, self._config)
+        examples, counts = self._limited(bucket, chunks, "train")
+        time = np.zeros(len(examples.user), np.int64)  # a user of impressions alone has no time
+        some = examples.end > examples.start
+        time[some] = bucket.timelines.timestamp[bucket.events.row[examples.end[some] - 1]]
         no_query = np.full(len(examples.user), -1, np.int32)
         self._write("train", number, assemble.timeline_features(bucket, examples, time, no_query))
         counts["train/chunks_after_the_first"] = int((examples.chunk > 0).sum())

@@ -52,11 +52,11 @@ def _frame(records: pa.LargeBinaryArray) -> memoryview | bytes:
     head = np.empty(len(records), [("length", "<u8"), ("crc", "<u4")])
     head["length"] = lengths
     packed = head["length"].tobytes()
-    head["crc"] = _masked([google_crc32c.value(packed[i : i + 8]) for i in range(0, len(packed), 8)])
-    tail = _masked([google_crc32c.value(record) for record in records.to_pylist()])
-    framed = pc.binary_join_element_wise(
-        _fixed(head), records, _fixed(tail.astype("<u4")), _EMPTY
+    head["crc"] = _masked(
+        [google_crc32c.value(packed[i : i + 8]) for i in range(0, len(packed), 8)]
     )
+    tail = _masked([google_crc32c.value(record) for record in records.to_pylist()])
+    framed = pc.binary_join_element_wise(_fixed(head), records, _fixed(tail.astype("<u4")), _EMPTY)
     return memoryview(framed.buffers()[2])
 
 
