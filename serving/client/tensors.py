@@ -100,8 +100,7 @@ def from_proto(proto: Any) -> npt.NDArray[Any]:
     count = math.prod(shape)
     number = proto.dtype
     if number == STRING:
-        strings = np.empty(len(proto.string_val), dtype=object)
-        strings[:] = list(proto.string_val)
+        strings = np.array(list(proto.string_val), dtype=object)
         return _fill(strings, count, b"").reshape(shape)
     if number == BFLOAT16:
         return _bfloat16(proto, count).reshape(shape)

@@ -20,10 +20,10 @@ from absl import logging
 
 from serving.local_server.config import BatchingConfig
 from serving.local_server.errors import RequestError
+from serving.local_server.merging import GrowingBatch
 from serving.local_server.merging import can_merge
 from serving.local_server.merging import merge
 from serving.local_server.merging import split
-from serving.local_server.merging import worth_merging
 from serving.local_server.metrics import ServerMetrics
 from serving.local_server.signature import Arrays
 
@@ -144,23 +144,20 @@ class BatchScheduler:
     def _take(self, lane: Lane) -> list[Work]:
         """Removes the next batch from a lane; leaves out who gave up."""
         batch: list[Work] = []
-        rows = 0
+        sizes = GrowingBatch()
         while lane.waiting:
             work = lane.waiting[0]
             alive = self._is_alive(work)
-            if alive and batch and not self._fits(lane, batch, rows, work):
+            if alive and batch:
+                if not lane.mergeable or sizes.rows + work.rows > self._options.max_batch_size:
+                    break
+            if alive and not sizes.take(work.arrays, work.rows):
                 break
             lane.waiting.popleft()
             self._queued_rows -= work.rows
             if alive:
                 batch.append(work)
-                rows += work.rows
         return batch
-
-    def _fits(self, lane: Lane, batch: Sequence[Work], rows: int, work: Work) -> bool:
-        if not lane.mergeable or rows + work.rows > self._options.max_batch_size:
-            return False
-        return worth_merging([other.arrays for other in batch], work.arrays)
 
     def _is_alive(self, work: Work) -> bool:
         if work.done.done():  # the client hung up

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import Any
 
 from absl import logging
 
@@ -33,15 +34,19 @@ def serve(config: ServerConfig) -> None:
             config.host,
         )
     stop = threading.Event()
-    handlers = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    handlers: dict[int, Any] = {}
+
+    def end(*_: object) -> None:
+        stop.set()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)  # a second signal does not wait
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handlers[number] = signal.signal(number, end)
     server = LocalServer(config)
     try:
         server.start()
         stop.wait()
     finally:
         server.stop()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        end()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from serving.local_server.signature import Arrays
-from serving.local_server.signature import cells
 
 # Below this many values in a batch, padding costs nothing worth avoiding.
 _FREE_CELLS = 1 << 16
@@ -19,19 +19,37 @@ def can_merge(arrays: Arrays) -> bool:
     return all(array.size for array in arrays.values())
 
 
-def worth_merging(batch: Sequence[Arrays], more: Arrays) -> bool:
-    """Whether padding to a common length at most doubles the work.
+class GrowingBatch:
+    """The sizes of a batch that takes requests one by one."""
 
-    One very long history would otherwise make the short ones of its batch as
-    long as itself.
-    """
-    requests = [*batch, more]
-    padded = 0
-    for name in more:
-        rows = sum(request[name].shape[0] for request in requests)
-        longest = np.max([request[name].shape[1:] for request in requests], axis=0)
-        padded += rows * int(np.prod(longest))
-    return padded <= max(_FREE_CELLS, 2 * sum(cells(request) for request in requests))
+    def __init__(self) -> None:
+        self.rows = 0
+        self._cells = 0
+        self._longest: dict[str, tuple[int, ...]] = {}
+
+    def take(self, arrays: Arrays, rows: int) -> bool:
+        """Takes a request, unless padding would more than double the work.
+
+        One very long history would otherwise make the short ones of its batch
+        as long as itself. The first request is always taken.
+
+        Args:
+            arrays: inputs of the same signature as the others', each [rows, ...].
+            rows: size of the request.
+
+        Returns:
+            Whether the request was taken.
+        """
+        longest = {name: array.shape[1:] for name, array in arrays.items()}
+        for name, sizes in self._longest.items():
+            if sizes != longest[name]:
+                longest[name] = tuple(map(max, sizes, longest[name]))
+        cells = self._cells + sum(array.size for array in arrays.values())
+        padded = (self.rows + rows) * sum(map(math.prod, longest.values()))
+        if self.rows and padded > max(_FREE_CELLS, 2 * cells):
+            return False
+        self.rows, self._cells, self._longest = self.rows + rows, cells, longest
+        return True
 
 
 def merge(requests: Sequence[Arrays]) -> Arrays:

@@ -100,7 +100,13 @@ class ServedModel:
             try:
                 on_disk = await self._in_executor(find_versions, self.config.base_path)
             except OSError as error:
-                logging.warning("Cannot look for versions of %s: %s", self.config.name, error)
+                logging.log_every_n_seconds(
+                    logging.WARNING,
+                    "Cannot look for versions of %s: %s",
+                    60,
+                    self.config.name,
+                    error,
+                )
                 return
             wanted = await self._bring_up_wanted(on_disk, settled)
             if wanted:
@@ -110,6 +116,11 @@ class ServedModel:
     def drain(self) -> None:
         """Begins to free every version."""
         self._retire(set())
+
+    @property
+    def draining(self) -> bool:
+        """Whether a version is being freed."""
+        return bool(self._draining)
 
     async def drained(self) -> None:
         """Waits until every version that is being freed is."""

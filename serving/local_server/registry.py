@@ -71,7 +71,7 @@ class Registry:
         await asyncio.gather(*(m.reconcile(settled=True) for m in self.models.values()))
         for model in old.values():
             model.drain()
-        self._leaving = [m for m in self._leaving if m.available()] + list(old.values())
+        self._leaving = [m for m in self._leaving if m.draining] + list(old.values())
 
     def ready(self) -> bool:
         """Whether every model has a version that answers."""

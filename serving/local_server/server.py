@@ -56,7 +56,7 @@ class LocalServer:
     @property
     def address(self) -> str:
         """`host:port` for clients."""
-        return f"{self.config.host}:{self.port}"
+        return _join(self.config.host, self.port)
 
     def start(self) -> None:
         """Listens, loads the models and begins to answer.
@@ -149,7 +149,7 @@ class LocalServer:
             ],
             maximum_concurrent_rpcs=config.max_concurrent_requests,
         )
-        wanted = f"{config.host}:{config.port}"
+        wanted = _join(config.host, config.port)
         try:
             if config.tls is None:
                 self.port = server.add_insecure_port(wanted)
@@ -201,6 +201,10 @@ class LocalServer:
         if self._page is not None:
             self._page.close()
             self._page = None
+
+
+def _join(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
 async def _say(healths: Any, serving: bool) -> None:

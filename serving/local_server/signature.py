@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -137,11 +136,6 @@ class ServedSignature:
                 f"{np.atleast_1d(array)[tuple(where)]} at {where}."
             )
         return array
-
-
-def cells(arrays: Arrays) -> int:
-    """Returns the number of values in all arrays."""
-    return sum(math.prod(array.shape) for array in arrays.values())
 
 
 def _sizes(shape: tuple[int | None, ...]) -> str:

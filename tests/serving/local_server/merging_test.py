@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.local_server.merging import GrowingBatch
 from serving.local_server.merging import can_merge
 from serving.local_server.merging import merge
 from serving.local_server.merging import split
-from serving.local_server.merging import worth_merging
 
 
 def request(*rows, dtype=np.int64):
@@ -47,8 +47,13 @@ def test_nothing_to_pad_with():
     assert can_merge(request([1]))
 
 
+def takes(*lengths: int) -> list[bool]:
+    batch = GrowingBatch()
+    return [batch.take({"x": np.zeros((1, length))}, 1) for length in lengths]
+
+
 def test_one_very_long_history_is_not_merged_with_short_ones():
-    short, long = {"x": np.zeros((1, 50))}, {"x": np.zeros((1, 200_000))}
-    assert worth_merging([short], short)
-    assert worth_merging([long], long)
-    assert not worth_merging([short] * 7, long)
+    assert takes(50, 60, 50) == [True, True, True]
+    assert takes(200_000, 200_000) == [True, True]
+    assert takes(50, 50, 200_000, 60) == [True, True, False, True]
+    assert takes(200_000, 50, 50) == [True, True, False]  # 600,000 for 200,100 cells
