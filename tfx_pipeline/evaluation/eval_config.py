@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -87,34 +86,40 @@ def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
         wanted |= {f"{name}@{k}": (kind, {"k": k}) for name, kind in classes.items()}
     wanted |= {f"{n}@{config.list_k}": (c, {"k": config.list_k}) for n, c in listed.items()}
     wanted |= {name: (kind, {}) for name, kind in single.items()}
-    thresholds = {"users": _LEAST_USERS} | config.thresholds
     return [
         tfma.MetricConfig(
             class_name=kind,
             module=METRICS_MODULE,
             config=json.dumps(arguments | {"name": name}),
-            threshold=_threshold(name, thresholds, config.change_thresholds),
-            per_slice_thresholds=[
-                tfma.PerSliceMetricThreshold(
-                    slicing_specs=[tfma.SlicingSpec(feature_values=parse_slice(slice_name))],
-                    threshold=_threshold(name, lowest, {}),
-                )
-                for slice_name, lowest in config.slice_thresholds.items()
-                if name in lowest
-            ],
+            per_slice_thresholds=_thresholds(name, config),
         )
         for name, (kind, arguments) in wanted.items()
     ]
 
 
-def _threshold(
-    name: str, lowest: Mapping[str, float], change: Mapping[str, float]
-) -> tfma.MetricThreshold | None:
-    """Returns the threshold of one metric, or None."""
-    threshold = tfma.MetricThreshold()
-    if name in lowest:
-        threshold.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest[name]))
-    if name in change:
-        threshold.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
-        threshold.change_threshold.absolute.CopyFrom(DoubleValue(value=change[name]))
-    return threshold if threshold.ByteSize() else None
+def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetricThreshold]:
+    """Returns the thresholds of one metric, each with its slice.
+
+    That of all users is given with a slice too (the empty one), for TFMA
+    checks a threshold without any slice in every slice.
+    """
+    overall = tfma.MetricThreshold()
+    lowest = ({"users": _LEAST_USERS} | config.thresholds).get(name)
+    change = config.change_thresholds.get(name)
+    if lowest is not None:
+        overall.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest))
+    if change is not None:
+        overall.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+        overall.change_threshold.absolute.CopyFrom(DoubleValue(value=change))
+    found = [(tfma.SlicingSpec(), overall)] if overall.ByteSize() else []
+    for slice_name, thresholds in config.slice_thresholds.items():
+        if name in thresholds:
+            bound = DoubleValue(value=thresholds[name])
+            single = tfma.MetricThreshold(
+                value_threshold=tfma.GenericValueThreshold(lower_bound=bound)
+            )
+            found.append((tfma.SlicingSpec(feature_values=parse_slice(slice_name)), single))
+    return [
+        tfma.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
+        for spec, threshold in found
+    ]

@@ -68,7 +68,8 @@ def evaluate(directory, users, config):
 
 @pytest.fixture(scope="module")
 def users():
-    return random_users(count=150, items=ITEMS, k=K, seed=7)
+    first = User("nobody", history=["movie:1"], activity="10-49", recommended=["movie:1"])
+    return [first, *random_users(count=150, items=ITEMS, k=K, seed=7)]
 
 
 @pytest.fixture(scope="module")

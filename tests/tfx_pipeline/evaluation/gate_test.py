@@ -1,0 +1,167 @@
+"""Lookup, Evaluator and Pusher as one pipeline: the first run, a worse model, a better one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tensorflow_model_analysis as tfma
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2
+from tfx import v1 as tfx
+
+from tests.tfx_pipeline.evaluation.lists import User
+from tests.tfx_pipeline.evaluation.lists import save_list_model
+from tests.tfx_pipeline.evaluation.lists import write_split
+from tfx_pipeline.components.latest_blessed import LatestBlessed
+from tfx_pipeline.components.pusher import Pusher
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.evaluator import Evaluator
+from tfx_pipeline.evaluation.run_metrics import write_run_metrics
+from transforms import features as f
+
+CONFIG = EvaluationConfig(
+    ks=(1, 5),
+    list_k=2,
+    thresholds={"hr@5": 0.3},
+    change_thresholds={"hr@5": -0.01},
+    slices=((f.SLICE_ACTIVITY,),),
+    slice_thresholds={f"{f.SLICE_ACTIVITY}=1-9": {"hr@5": 0.9}},
+)
+USERS = [
+    User(
+        name=f"u{i}",
+        history=["movie:1", "movie:2"],
+        targets=[f"movie:{10 + i}"] if i < 10 else [],
+        popularity=["head"] if i < 10 else [],
+        activity="1-9" if i < 5 else "10-49",
+    )
+    for i in range(12)
+]
+STANDARD = tfx.types.standard_artifacts
+
+
+def importer(name: str, uri: Path, kind: type, **more):
+    return tfx.dsl.Importer(source_uri=str(uri), artifact_type=kind, **more).with_id(name)
+
+
+def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
+    """Runs the three components on a model and returns node -> key -> directory."""
+    examples = importer(
+        "examples",
+        work / "examples",
+        STANDARD.Examples,
+        properties={"split_names": '["train", "test"]'},
+    )
+    servable = importer("servable", model, STANDARD.Model)
+    index = importer(
+        "index", work / "index", STANDARD.ModelBlessing, custom_properties={"blessed": 1}
+    )
+    push_dir = str(work / "pushed")
+    latest = LatestBlessed(servable.outputs["result"], push_dir, "1").with_id("latest-blessed")
+    evaluator = Evaluator(
+        examples.outputs["result"],
+        servable.outputs["result"],
+        latest.outputs["model"],
+        CONFIG,
+        code_version="1",
+    ).with_id("evaluator")
+    pusher = Pusher(
+        servable.outputs["result"],
+        index.outputs["result"],
+        evaluator.outputs["blessing"],
+        evaluator.outputs["evaluation"],
+        examples.outputs["result"],
+        PusherConfig(warmup_requests=3),
+        push_dir,
+        code_version="1",
+        run_config='{"name": "lists"}',
+    ).with_id("pusher")
+    database = str(work / "metadata.sqlite")
+    tfx.orchestration.LocalDagRunner().run(
+        tfx.dsl.Pipeline(
+            "lists",
+            str(work / "artifacts"),
+            components=[examples, servable, index, latest, evaluator, pusher],
+            enable_cache=True,
+            metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
+                database
+            ),
+            beam_pipeline_args=["--direct_running_mode=in_memory"],
+        )
+    )
+    return latest_outputs(database)
+
+
+def latest_outputs(database: str) -> dict[str, dict[str, str]]:
+    connection = metadata_store_pb2.ConnectionConfig()
+    connection.sqlite.filename_uri = database
+    store = metadata_store.MetadataStore(connection)
+    found = {}
+    for kind, node, key in (
+        ("ModelEvaluation", "evaluator", "evaluation"),
+        ("PushedModel", "pusher", "pushed_model"),
+    ):
+        artifact = max(store.get_artifacts_by_type(kind), key=lambda a: a.id)
+        found[node] = {key: artifact.uri} | {
+            name: value.string_value or str(value.int_value)
+            for name, value in artifact.custom_properties.items()
+        }
+    return found
+
+
+def make_model(path: Path, hits: int) -> Path:
+    """A servable that finds the target of the first `hits` users at place 2."""
+    lists = {
+        user.name: ["movie:1", user.targets[0] if user.targets and i < hits else "movie:3"]
+        for i, user in enumerate(USERS)
+    }
+    (path / "Format-Serving").parent.mkdir(parents=True)
+    save_list_model(path / "Format-Serving", lists, k=2, candidates=20)
+    return path
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    work = tmp_path_factory.mktemp("gate")
+    write_split(work / "examples", "train", USERS)
+    write_split(work / "examples", "test", USERS)
+    (work / "index").mkdir()
+    return work
+
+
+@pytest.mark.slow
+def test_first_run_then_a_worse_model_then_a_better_one(work):
+    first = run_pipeline(work, make_model(work / "first", hits=5))
+    metrics = write_run_metrics(work / "metrics.json", first)
+    assert metrics["test"]["hr@5"] == 0.5 and metrics["test"]["hr@1"] == 0.0
+    assert metrics["test"]["users"] == 10.0 and metrics["test"]["users_without_target"] == 2.0
+    assert metrics["test"]["coverage@2"] == pytest.approx(7 / 20)
+    # A slice below the threshold of all users is no failure.
+    assert metrics["slices"]["slice/activity=10-49"]["hr@5"] == 0.0
+    assert metrics["gate"] == {"blessed": 1, "failures": []}
+    assert json.loads((work / "metrics.json").read_text()) == metrics
+    assert first["pusher"]["pushed"] == "1" and first["pusher"]["pushed_version"] == "1"
+
+    version = work / "pushed" / "1"
+    assert first["pusher"]["pushed_destination"] == str(version)
+    assert json.loads((version / "config.json").read_text()) == {"name": "lists"}
+    assert (version / "assets.extra" / "tf_serving_warmup_requests").stat().st_size > 0
+    assert tfma.load_validation_result(str(version / "evaluation")).validation_ok
+
+    worse = run_pipeline(work, make_model(work / "worse", hits=4))
+    gate = write_run_metrics(work / "metrics.json", worse)["gate"]
+    assert gate["blessed"] == 0
+    assert sorted(gate["failures"]) == [
+        "hr@5 changed by -0.1 against the last blessed model; at least -0.01 is required",
+        "hr@5 in slice/activity=1-9 is 0.8; at least 0.9 is required",
+    ]
+    assert worse["pusher"]["pushed"] == "0"
+    assert gate["failures"][0] in worse["pusher"]["not_pushed_because"]
+    assert sorted(p.name for p in (work / "pushed").iterdir()) == [".lock", "1"]
+
+    better = run_pipeline(work, make_model(work / "better", hits=9))
+    assert write_run_metrics(work / "metrics.json", better)["test"]["hr@5"] == 0.9
+    assert better["pusher"]["pushed_version"] == "2"

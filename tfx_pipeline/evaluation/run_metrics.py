@@ -1,0 +1,100 @@
+"""`metrics.json`: the headline figures of a run, from the files of its components."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+INDEX_REPORT = "report.json"
+TRAINING = "training.json"
+
+
+def write_run_metrics(
+    path: str | Path, artifacts: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """Gathers the metrics of a run and writes them as JSON.
+
+    Args:
+        path: The file to write.
+        artifacts: Node id -> output key -> directory, as the local runner
+            returns them. What a run did not do is left out.
+
+    Returns:
+        `validation` (the best validation metrics of the training), `test`
+        (every metric over all users), `slices` (slice -> metrics), `index`
+        (recall of the index, and latency in ms), `gate` (`blessed`, 1 or 0,
+        and `failures`, the thresholds that were missed).
+    """
+    metrics: dict[str, dict[str, Any]] = {}
+    training = _directory(artifacts, "trainer", "model_run")
+    if training and (training / TRAINING).exists():
+        metrics["validation"] = _numbers(_read(training / TRAINING))
+    evaluation = _directory(artifacts, "evaluator", "evaluation")
+    if evaluation:
+        metrics |= _evaluated(evaluation)
+    index = _directory(artifacts, "index-validator", "blessing")
+    if index and (index / INDEX_REPORT).exists():
+        metrics["index"] = _index(_read(index / INDEX_REPORT))
+    target = Path(path)
+    aside = target.with_suffix(".json.partial")
+    aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(aside, target)
+    return metrics
+
+
+def _evaluated(evaluation: Path) -> dict[str, dict[str, Any]]:
+    """Returns test metrics, slices and the verdict."""
+    from tfx_pipeline.evaluation.report import read_failures
+    from tfx_pipeline.evaluation.report import read_metrics
+
+    slices = read_metrics(evaluation)
+    overall = slices.pop("", {})
+    without = overall.get("users_without_target", 0.0)
+    if without:
+        logging.warning(
+            "%d of %d test users have no target and are in no mean.",
+            without,
+            without + overall.get("users", 0.0),
+        )
+    failures = read_failures(evaluation)
+    return {
+        "test": overall,
+        "slices": slices,
+        "gate": {"blessed": int(not failures), "failures": failures},
+    }
+
+
+def _index(report: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the recall of the index and the latency of what answers."""
+    found = {name: float(value) for name, value in report.items() if name.startswith("recall@")}
+    for name in ("scann", "answer"):
+        for quantile, value in report.get(name, {}).get("latency_ms", {}).items():
+            found[f"{name}_latency_ms_{quantile}"] = float(value)
+    return found
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the entries that are numbers; those below `metrics` or `validation` if there are."""
+    for key in ("validation", "metrics"):
+        if isinstance(values.get(key), Mapping):
+            return _numbers(values[key])
+    return {
+        name: float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _directory(artifacts: Mapping[str, Mapping[str, str]], node: str, key: str) -> Path | None:
+    uri = artifacts.get(node, {}).get(key)
+    return Path(uri) if uri else None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return content
