@@ -142,6 +142,8 @@ def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:
     kind = _BY_CODE.get(code, ServingError)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         kind = TooLargeError
+    if "not found in signature def" in details:  # TF Serving: INVALID_ARGUMENT
+        kind = NotFoundError
     if code is grpc.StatusCode.UNAVAILABLE and any(w in details.lower() for w in _TLS_WORDS):
         kind = TlsError
     return kind(target, code.name, details)

@@ -83,6 +83,13 @@ def test_other_failures_are_final(code, kind):
     assert caught.value.code == code.name
 
 
+def test_tf_serving_words_for_an_unknown_signature():
+    words = 'Serving signature name: "rank" not found in signature def'
+    with Scripted((CODES.INVALID_ARGUMENT, words)) as server:
+        with pytest.raises(NotFoundError, match=r"metadata\(\)"):
+            ask(server)
+
+
 def test_a_message_that_is_too_large_is_not_sent_again():
     full = (CODES.RESOURCE_EXHAUSTED, "Received message larger than max (9 vs. 4)")
     with Scripted(full) as server, pytest.raises(TooLargeError, match="max_message_bytes"):
