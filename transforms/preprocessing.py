@@ -58,8 +58,7 @@ def preprocessing_fn(
     outputs[f.CATALOGUE_PRICE], outputs[names.CATALOGUE_PRICE_BUCKET] = log_prices(
         inputs[f.CATALOGUE_PRICE], config.price_buckets
     )
-    # Serving passes features by name, and an output that is its very input confuses it.
-    return {name: tf.identity(value) for name, value in outputs.items()}
+    return outputs
 
 
 def _texts(inputs: Inputs, config: TransformConfig) -> dict[str, tf.RaggedTensor]:

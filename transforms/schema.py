@@ -28,7 +28,7 @@ _ENVIRONMENTS_OF_OWNER = {
     "page": (TIMELINE, HELD_OUT),
     "impression": (TIMELINE, HELD_OUT),
     "target": (HELD_OUT,),
-    "slice": (HELD_OUT,),
+    "slice": (TIMELINE, HELD_OUT),
     "row": (CATALOGUE,),
 }
 _TYPES = {"bytes": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}

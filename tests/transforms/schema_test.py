@@ -41,7 +41,7 @@ def test_environments_part_timelines_from_the_catalogue_and_targets_from_trainin
     }
     assert present[CATALOGUE] == {"catalogue"}
     assert "catalogue" not in present[TIMELINE] | present[HELD_OUT]
-    assert present[HELD_OUT] - present[TIMELINE] == {"target", "slice"}
+    assert present[HELD_OUT] - present[TIMELINE] == {"target"}
 
 
 def test_splits_have_environments():
