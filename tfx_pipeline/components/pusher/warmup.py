@@ -47,7 +47,8 @@ def write_warmup(saved_model: Path, timelines: Iterable[bytes]) -> int:
     logs = []
     for group in groups:
         serialised = [one.SerializeToString(deterministic=True) for one in group]
-        logs.append(_log("serving_default", {"examples": serialised}))
+        # As objects: NumPy's own byte strings lose zeros at the end.
+        logs.append(_log("serving_default", {"examples": np.array(serialised, object)}))
         inputs = _dense(group)
         if wanted and wanted <= inputs.keys():
             logs.append(_log("recommend", {name: inputs[name] for name in sorted(wanted)}))

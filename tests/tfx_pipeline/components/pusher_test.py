@@ -1,0 +1,124 @@
+"""The pusher: what it refuses, and warm-up requests that the pushed model answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tfx import v1 as tfx
+
+from serving.client import protos
+from serving.client import tensors
+from serving.index.config import ServeConfig
+from tests.helpers.artifacts import artifact
+from tests.helpers.examples import timeline
+from tests.helpers.servables import write_tiny_servable
+from tests.helpers.sources import uncovered
+from tfx_pipeline.components import latest_blessed
+from tfx_pipeline.components import pusher
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.executor import Executor
+from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
+from tfx_pipeline.components.pusher.warmup import write_warmup
+
+STANDARD = tfx.types.standard_artifacts
+
+
+def given(kind, uri, **properties):
+    made = artifact(kind, uri)
+    for name, value in properties.items():
+        made.set_int_custom_property(name, value)
+    return [made]
+
+
+def test_an_index_that_is_not_blessed_is_not_pushed(tmp_path):
+    inputs = {
+        "servable": given(STANDARD.Model, tmp_path / "servable"),
+        "index_blessing": given(STANDARD.ModelBlessing, tmp_path / "index", blessed=0),
+        "model_blessing": given(STANDARD.ModelBlessing, tmp_path / "model", blessed=1),
+        "evaluation": given(STANDARD.ModelEvaluation, tmp_path / "evaluation"),
+        "examples": given(STANDARD.Examples, tmp_path / "examples"),
+    }
+    report = {"blessed": False, "reasons": ["recall@100 of ScaNN is 0.9"]}
+    (tmp_path / "index" / "report.json").write_text(json.dumps(report))
+    outputs = {"pushed_model": given(STANDARD.PushedModel, tmp_path / "pushed_model")}
+    properties = {
+        "config": PusherConfig().to_json(),
+        "push_dir": str(tmp_path / "pushed"),
+        "run_config": "{}",
+        "code_version": "1",
+    }
+    Executor().Do(inputs, outputs, properties)
+    (pushed,) = outputs["pushed_model"]
+    assert pushed.get_int_custom_property("pushed") == 0
+    reason = pushed.get_string_custom_property("not_pushed_because")
+    assert reason == "the index is not blessed (recall@100 of ScaNN is 0.9)"
+    assert not (tmp_path / "pushed").exists()
+
+
+TIMELINES = [
+    timeline("ann", ["movie:1", "movie:2"], targets=["movie:3"], request_time=50),
+    timeline("bob", [], attributes=["age=25"]),
+    timeline("eve", ["movie:2"] * 400),
+]
+
+
+def requests(saved_model):
+    records = tf.data.TFRecordDataset(str(saved_model / WARMUP_FILE)).as_numpy_iterator()
+    return [protos.PredictionLog.FromString(one).predict_log.request for one in records]
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    return write_tiny_servable(tmp_path_factory.mktemp("pusher"), config=ServeConfig(k=5))
+
+
+def test_the_pushed_model_answers_its_warm_up_requests(saved_model):
+    assert write_warmup(saved_model, TIMELINES) == 8
+    loaded = tf.saved_model.load(str(saved_model)).signatures
+    names = []
+    for request in requests(saved_model):
+        inputs = {name: tf.constant(tensors.from_proto(p)) for name, p in request.inputs.items()}
+        answer = loaded[request.model_spec.signature_name](**inputs)
+        names.append((request.model_spec.signature_name, int(answer["scores"].shape[0])))
+    assert sorted(names) == sorted(
+        [("serving_default", 1), ("recommend", 1)] * 3 + [("serving_default", 3), ("recommend", 3)]
+    )
+
+
+def test_warm_up_requests_name_no_user_and_no_target(saved_model):
+    write_warmup(saved_model, TIMELINES)
+    raw = (saved_model / WARMUP_FILE).read_bytes()
+    assert b"movie:2" in raw
+    assert not any(word in raw for word in (b"ann", b"target/", b"slice/", b"movie:3"))
+
+
+def test_a_model_without_recommend_gets_plain_requests(tmp_path):
+    module = tf.Module()
+    function = tf.function(
+        lambda examples: {"scores": tf.zeros([tf.shape(examples)[0]])},
+        input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
+    )
+    module.function = function
+    tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": function})
+    assert write_warmup(tmp_path / "m", TIMELINES[:1]) == 1
+    assert write_warmup(tmp_path / "m", []) == 0
+
+
+def test_the_sources_of_the_code_version_are_complete():
+    checked = "transforms.base_config"  # reads configurations, changes none
+    for name in ("component", "executor", "publish", "versions", "warmup"):
+        assert uncovered(f"tfx_pipeline.components.pusher.{name}", pusher.SOURCES) <= {checked}
+    assert uncovered("tfx_pipeline.components.latest_blessed", latest_blessed.SOURCES) == set()
+
+
+def test_the_configuration_does_not_import_tfx():
+    code = (
+        "import sys, tfx_pipeline.components.pusher.config, tfx_pipeline.evaluation.config; "
+        "assert not {'tfx', 'tensorflow', 'tensorflow_model_analysis'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
