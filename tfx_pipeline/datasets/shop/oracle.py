@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,13 +197,13 @@ def tables(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Prints the report of a log."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Prints the report of a log; `argv` are the arguments, the process's by default."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("log_dir", type=Path, help="event log that `prepare_shop` made")
     parser.add_argument("--requests", type=int, default=500, help="last choices to rank")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     report = Oracle(args.log_dir).report(args.requests)
     print(json.dumps(report, indent=2) if args.json else tables(report))
 
