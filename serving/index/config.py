@@ -97,11 +97,14 @@ class ServeConfig(Config):
             index.
         exclude_seen: Types of history events whose entities are not
             recommended again; ["*"] for all, [] for none.
+        chunk_mb: MiB that the index's search of one part of a batch takes: 8
+            stays in a CPU's cache, a GPU wants 256 or more.
     """
 
     k: int = Field(100, gt=0)
     exact_below: int = Field(20_000, ge=0)
     exclude_seen: tuple[str, ...] = ()
+    chunk_mb: int = Field(8, gt=0)
 
 
 class IndexConfig(BuildConfig, CheckConfig, ServeConfig):

@@ -41,14 +41,14 @@ def choose_form(index: IndexFiles, exact_below: int) -> Form:
     return Form(PORTABLE, f"{size:,} candidates are not fewer than exact_below ({exact_below:,})")
 
 
-def make_searcher(index: IndexFiles, form: Form, k: int) -> Searcher:
+def make_searcher(index: IndexFiles, form: Form, k: int, chunk_mb: int = 8) -> Searcher:
     """Makes the searcher of the chosen form over the candidates of `index`."""
     vectors = np.asarray(index.vectors)
     available = available_from(index)
     if form.name == EXACT:
         return ExactIndex(vectors, k, available)
     leaves = index.info["search"]["leaves_to_search"]
-    return PortableIndex(vectors, read_partition(index.scann_dir), leaves, k, available)
+    return PortableIndex(vectors, read_partition(index.scann_dir), leaves, k, available, chunk_mb)
 
 
 def available_from(index: IndexFiles) -> np.ndarray | None:

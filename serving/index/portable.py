@@ -5,9 +5,12 @@ each leaf padded. A query scores the leaves' centres, gathers the blocks of the
 best leaves, and scores what is in them exactly: a few large operations of
 fixed shape, which stock TF Serving runs on CPU and GPU and XLA compiles.
 
-A fixed number of blocks is gathered, as many as the `leaves_to_search` leaves
-with the most blocks have. So at least these leaves are searched, and further
-ones where they are small.
+The number of blocks gathered is fixed: enough for the best `leaves_to_search`
+leaves of every one of 4,096 candidates asked as queries. Where the best leaves
+are small, further ones are searched; the rare query with larger ones than any
+of these loses the end of its last leaf. (Enough for the largest leaves there
+are would be half as many blocks again, for nothing: they are seldom the best
+together.)
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from serving.index.searcher import hide_later
 from serving.index.searcher import mask_columns
 from serving.index.searcher import merge_interests
 
-_BLOCK_SIZES = (8, 16, 32, 64, 128, 256, 512, 1024)
+_BLOCK_SIZES = (8, 16, 32, 64, 128, 256, 512)
+_SAMPLE = 4_096  # candidates asked as queries
 
 
 @dataclass(frozen=True)
@@ -46,25 +50,26 @@ class Layout:
     probes: int
 
 
-def lay_out(leaf: np.ndarray, leaves: int, leaves_to_search: int, at_least: int) -> Layout:
+def lay_out(leaf: np.ndarray, leaves: int, searched: np.ndarray, at_least: int) -> Layout:
     """Chooses a block size and places the candidates.
 
     Args:
         leaf: [N] int32, the leaf of each candidate.
         leaves: L.
-        leaves_to_search: Leaves that every query searches at least.
+        searched: [S, l] int, leaves that some queries search; every one of
+            these queries gets all the blocks of its leaves.
         at_least: Slots that are gathered at least.
     """
     members = np.bincount(leaf, minlength=leaves)
     costs = []
     for slots in _BLOCK_SIZES:
         blocks = -(-members // slots)
-        probed = np.sort(blocks)[-leaves_to_search:].sum()
-        costs.append(probed * (slots + 4) + 2 * blocks.sum())
+        # A slot costs a gather and a product, a block a place in a sort.
+        costs.append(blocks[searched].sum(axis=1).max() * (slots + 1) + 0.3 * blocks.sum())
     slots = _BLOCK_SIZES[int(np.argmin(costs))]
     blocks = -(-members // slots)  # [L]
     total = int(blocks.sum())
-    probes = max(int(np.sort(blocks)[-leaves_to_search:].sum()), -(-at_least // slots))
+    probes = max(int(blocks[searched].sum(axis=1).max()), -(-at_least // slots))
     order = np.argsort(leaf, kind="stable")
     rank = np.arange(len(leaf)) - np.repeat(np.cumsum(members) - members, members)
     first = (np.cumsum(blocks) - blocks) * slots  # [L]
@@ -81,16 +86,23 @@ def lay_out(leaf: np.ndarray, leaves: int, leaves_to_search: int, at_least: int)
     )
 
 
+def best_leaves(queries: np.ndarray, centres: np.ndarray, count: int) -> np.ndarray:
+    """Returns the leaves that queries search: [S, d] and [L, d] float32 -> [S, count] int."""
+    return np.argpartition(-(queries @ centres.T), count - 1, axis=1)[:, :count]
+
+
 class PortableIndex(Searcher):
     """Searches the leaves of a trained tree.
 
     Args:
         vectors: [N, d] float32.
         partition: The tree that ScaNN trained over them.
-        leaves_to_search: Leaves that every query searches at least.
+        leaves_to_search: Leaves that a query searches at least; see above.
         k: Results of a query. Where the leaves hold fewer that are not
             excluded, all candidates are scored for the chunk.
         available_from: [N] int64, microseconds, or None.
+        chunk_mb: MiB that the search of one part of a batch takes. Parts of 8
+            stay in a CPU's cache; a GPU wants large ones.
 
     Raises:
         ValueError: Vectors and tree do not fit.
@@ -103,6 +115,7 @@ class PortableIndex(Searcher):
         leaves_to_search: int,
         k: int,
         available_from: np.ndarray | None = None,
+        chunk_mb: int = 8,
     ) -> None:
         leaves, dim = partition.centres.shape
         if partition.leaf.shape != vectors.shape[:1] or dim != vectors.shape[1]:
@@ -111,9 +124,12 @@ class PortableIndex(Searcher):
                 f"vectors are {list(vectors.shape)}: they belong to different indexes."
             )
         leaves_to_search = min(leaves, max(1, leaves_to_search))
-        layout = lay_out(partition.leaf, leaves, leaves_to_search, min(k, len(vectors)))
-        cells = layout.probes * layout.slots * (dim + 2) + layout.row.size
-        super().__init__("portable_index", len(vectors), k, available_from, cells)
+        sample = vectors[:: -(-len(vectors) // _SAMPLE)]
+        searched = best_leaves(sample, partition.centres, leaves_to_search)
+        layout = lay_out(partition.leaf, leaves, searched, min(k, len(vectors)))
+        cells = layout.probes * layout.slots * (dim + 2)
+        budget = chunk_mb * (1 << 18)
+        super().__init__("portable_index", len(vectors), k, available_from, cells, budget)
         self.layout = layout
         total = layout.row.shape[0]
         blocks = np.zeros((total * layout.slots, dim), np.float32)

@@ -157,7 +157,7 @@ def write_servable(
     form = choose_form(index, config.exact_below)
     servable = RetrievalServable(
         towers,
-        make_searcher(index, form, config.k),
+        make_searcher(index, form, config.k, config.chunk_mb),
         CandidateIds(index.candidates["id"].to_pylist()),
         config.exclude_seen,
     )

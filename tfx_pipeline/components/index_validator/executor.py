@@ -56,10 +56,11 @@ class Executor(base_executor.BaseExecutor):
         [index] = input_dict["index"]
         blessing.set_string_custom_property("current_index", index.uri)
         blessing.set_int_custom_property("current_index_id", index.id)
-        _bless(blessing, folder, report)
+        bless(blessing, folder, report)
 
 
-def _bless(blessing: Any, folder: Path, report: dict[str, Any]) -> None:
+def bless(blessing: Any, folder: Path, report: dict[str, Any]) -> None:
+    """Writes the verdict of `report` into the directory and onto the artifact."""
     good = bool(report["blessed"])
     name = constants.BLESSED_FILE_NAME if good else constants.NOT_BLESSED_FILE_NAME
     (folder / name).touch()
