@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tfx_pipeline.components.timeline_example_gen.columns import as_binary
-from tfx_pipeline.components.timeline_example_gen.columns import as_times
 from tfx_pipeline.components.timeline_example_gen.columns import batches
-from tfx_pipeline.components.timeline_example_gen.columns import column
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
+from tfx_pipeline.components.timeline_example_gen.columns import required
+from tfx_pipeline.components.timeline_example_gen.columns import times
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.datasets.event_log import CATALOGUE
 
 ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when
 
@@ -94,7 +94,7 @@ def entity_names(batch: pa.RecordBatch, reasons: Reasons) -> pa.BinaryArray:
     """Returns `type:id` of each row of the catalogue, and notes which have none."""
     parts = []
     for name in ("entity_type", "entity_id"):
-        array = as_binary(batch.column(batch.schema.get_field_index(name))).fill_null(b"")
+        array = required(batch, CATALOGUE.field(name)).fill_null(b"")
         reasons.mark(np.asarray(pc.equal(pc.binary_length(array), 0)), f"{name} is missing")
         reasons.mark(invalid_utf8(array), f"{name} is not UTF-8")
         parts.append(array)
@@ -105,11 +105,10 @@ def entity_names(batch: pa.RecordBatch, reasons: Reasons) -> pa.BinaryArray:
 
 def available_from(batch: pa.RecordBatch) -> np.ndarray:
     """Returns [n] int64 microseconds, `ALWAYS` for null and for what is no time."""
-    array = column(batch, "available_from")
-    if array is None:
+    found = times(batch, CATALOGUE.field("available_from"))
+    if found is None:
         return np.full(batch.num_rows, ALWAYS)
-    times = as_times(array)
-    return np.where(times.missing | times.unparsable, ALWAYS, times.values)
+    return np.where(found.missing | found.unparsable, ALWAYS, found.values)
 
 
 def _merge(parts: list[bytes]) -> bytes:

@@ -14,13 +14,12 @@ from tfx_pipeline.components.timeline_example_gen import report
 from tfx_pipeline.components.timeline_example_gen import tfrecord
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import entity_names
-from tfx_pipeline.components.timeline_example_gen.columns import as_binary
-from tfx_pipeline.components.timeline_example_gen.columns import as_numbers
 from tfx_pipeline.components.timeline_example_gen.columns import as_ragged
-from tfx_pipeline.components.timeline_example_gen.columns import as_times
 from tfx_pipeline.components.timeline_example_gen.columns import batches
-from tfx_pipeline.components.timeline_example_gen.columns import column
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
+from tfx_pipeline.components.timeline_example_gen.columns import optional
+from tfx_pipeline.components.timeline_example_gen.columns import required
+from tfx_pipeline.components.timeline_example_gen.columns import times
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.encode import Feature
@@ -101,7 +100,7 @@ def read_rows(
     rows = first_row + np.arange(batch.num_rows)
     reasons.mark(~catalogue.first(hash_ids(names), rows), "entity has a row already")
     one = np.arange(batch.num_rows)
-    types = as_binary(batch.column(batch.schema.get_field_index("entity_type"))).fill_null(b"")
+    types = required(batch, CATALOGUE.field("entity_type")).fill_null(b"")
     features = [
         Feature(f.CATALOGUE_ENTITY, bytes_stream(names), one, one + 1),
         Feature(f.CATALOGUE_TYPE, bytes_stream(types), one, one + 1),
@@ -115,25 +114,21 @@ def _single_values(batch: pa.RecordBatch, one: np.ndarray, reasons: Reasons) -> 
     """Encodes columns of one value a row; a null leaves the feature out."""
     features = []
     for name, feature in (("title", f.CATALOGUE_TITLE), ("image", f.CATALOGUE_IMAGE)):
-        if (array := column(batch, name)) is not None:
-            values = as_binary(array)
+        if (values := optional(batch, CATALOGUE.field(name))) is not None:
             if name == "title":
                 reasons.mark(invalid_utf8(values), "title is not UTF-8")
             present = np.asarray(values.is_valid())
             stream = bytes_stream(values.fill_null(b""))
             features.append(Feature(feature, stream, one, one + 1, present))
-    if (array := column(batch, "price")) is not None:
-        price = array.cast(pa.float64())
+    if (price := optional(batch, CATALOGUE.field("price"))) is not None:
         numbers = np.asarray(price.fill_null(0.0))
         reasons.mark(~np.isfinite(numbers) | (numbers < 0), "price is negative or not finite")
         present = np.asarray(price.is_valid())
-        stream = float_stream(as_numbers(price, np.float32))
-        features.append(Feature(f.CATALOGUE_PRICE, stream, one, one + 1, present))
-    if (array := column(batch, "available_from")) is not None:
-        times = as_times(array)
-        reasons.mark(times.unparsable, "available_from is unparsable")
-        stream = int_stream(times.values)
-        features.append(Feature(f.CATALOGUE_AVAILABLE_FROM, stream, one, one + 1, ~times.missing))
+        features.append(Feature(f.CATALOGUE_PRICE, float_stream(numbers), one, one + 1, present))
+    if (found := times(batch, CATALOGUE.field("available_from"))) is not None:
+        reasons.mark(found.unparsable, "available_from is unparsable")
+        stream = int_stream(found.values)
+        features.append(Feature(f.CATALOGUE_AVAILABLE_FROM, stream, one, one + 1, ~found.missing))
     return features
 
 
@@ -141,16 +136,15 @@ def _lists(batch: pa.RecordBatch, reasons: Reasons) -> list[Feature]:
     """Encodes columns of any number of values a row."""
     features = []
     for name, feature in (_TEXT_LISTS | _VECTORS).items():
-        if (array := column(batch, name)) is None:
+        if (lists := optional(batch, CATALOGUE.field(name))) is None:
             continue
-        values, offsets = as_ragged(array)
+        values, offsets = as_ragged(lists)
         if name in _VECTORS:
-            numbers = np.asarray(values.cast(pa.float32()))
+            numbers = np.asarray(values)
             reasons.mark(rows_of(~np.isfinite(numbers), offsets), f"{name} is not finite")
-            stream = float_stream(np.nan_to_num(numbers))
+            stream = float_stream(numbers)
         else:
-            texts = as_binary(values)
-            reasons.mark(rows_of(invalid_utf8(texts), offsets), f"{name} are not UTF-8")
-            stream = bytes_stream(texts)
+            reasons.mark(rows_of(invalid_utf8(values), offsets), f"{name} are not UTF-8")
+            stream = bytes_stream(values)
         features.append(Feature(feature, stream, offsets[:-1], offsets[1:]))
     return features

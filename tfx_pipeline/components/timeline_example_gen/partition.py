@@ -10,13 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tfx_pipeline.components.timeline_example_gen import messages
-from tfx_pipeline.components.timeline_example_gen.columns import as_binary
-from tfx_pipeline.components.timeline_example_gen.columns import as_numbers
 from tfx_pipeline.components.timeline_example_gen.columns import as_ragged
-from tfx_pipeline.components.timeline_example_gen.columns import as_times
 from tfx_pipeline.components.timeline_example_gen.columns import batches
-from tfx_pipeline.components.timeline_example_gen.columns import column
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
+from tfx_pipeline.components.timeline_example_gen.columns import optional
+from tfx_pipeline.components.timeline_example_gen.columns import required
+from tfx_pipeline.components.timeline_example_gen.columns import times
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
@@ -24,8 +23,10 @@ from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letter
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.plan import Piece
 from tfx_pipeline.components.timeline_example_gen.store import Store
+from tfx_pipeline.datasets.event_log import EVENTS
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import IMPRESSION
+from tfx_pipeline.datasets.event_log import USERS
 
 _EVENT_COLUMNS = (
     "user_id",
@@ -96,12 +97,12 @@ def read_events(
     """
     reasons = Reasons(batch.num_rows)
     text = {
-        name: _required_text(batch, name, reasons)
+        name: _required_text(batch, EVENTS.field(name), reasons)
         for name in ("user_id", "entity_type", "entity_id", "event")
     }
     reasons.mark(_any(pc.match_substring(text["entity_type"], ":")), "entity_type has a colon")
     timestamp = _timestamps(batch, config, reasons)
-    ordinal = batch.column(batch.schema.get_field_index("ordinal"))
+    ordinal = required(batch, EVENTS.field("ordinal"))
     reasons.mark(np.asarray(ordinal.is_null()), "ordinal is missing")
     if ANY not in config.event_types:
         allowed = pc.is_in(text["event"], pa.array([e.encode() for e in config.event_types]))
@@ -111,16 +112,15 @@ def read_events(
         "entity": pc.binary_join_element_wise(text["entity_type"], text["entity_id"], _COLON),
         "event": text["event"],
         "timestamp": pa.array(timestamp),
-        "ordinal": pa.array(as_numbers(ordinal, np.int64)),
+        "ordinal": ordinal.fill_null(0),
         "row": pa.array(np.arange(first_row, first_row + batch.num_rows)),
         **_optional_text(batch, {"page_id": "page", "query": "query"}, reasons),
     }
     _require_pages(columns, reasons)
-    if (position := column(batch, "position")) is not None:
-        filled = position.fill_null(-1)
-        columns["position"] = pa.array(as_numbers(filled, np.int32))
-    if (value := column(batch, "value")) is not None:
-        columns["value"] = pa.array(as_numbers(value.cast(pa.float64()), np.float32))
+    if (position := optional(batch, EVENTS.field("position"))) is not None:
+        columns["position"] = position.fill_null(-1)
+    if (value := optional(batch, EVENTS.field("value"))) is not None:
+        columns["value"] = pc.if_else(pc.is_finite(value), value, 0.0).fill_null(0.0)
     return _good(pa.table(columns), reasons), reasons
 
 
@@ -135,16 +135,14 @@ def read_users(
     """
     del config
     reasons = Reasons(batch.num_rows)
-    user = _required_text(batch, "user_id", reasons)
-    attributes = column(batch, "attributes")
+    user = _required_text(batch, USERS.field("user_id"), reasons)
+    attributes = optional(batch, USERS.field("attributes"))
     if attributes is None:
         lists = pa.array([[]] * batch.num_rows, pa.list_(pa.binary()))
     else:
-        ragged = as_ragged(attributes)
-        values = as_binary(ragged.values)
-        reasons.mark(rows_of(invalid_utf8(values), ragged.offsets), "attributes are not UTF-8")
-        offsets = pa.array(ragged.offsets.astype(np.int32))
-        lists = pa.ListArray.from_arrays(offsets, values)
+        values, offsets = as_ragged(attributes)
+        reasons.mark(rows_of(invalid_utf8(values), offsets), "attributes are not UTF-8")
+        lists = pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
     row = pa.array(np.arange(first_row, first_row + batch.num_rows))
     table = pa.table({"user": user, "attributes": lists, "row": row})
     return _good(table, reasons), reasons
@@ -172,12 +170,12 @@ def rows_of(bad: np.ndarray | None, offsets: np.ndarray) -> np.ndarray | None:
     return before[offsets[1:]] > before[offsets[:-1]]
 
 
-def _required_text(batch: pa.RecordBatch, name: str, reasons: Reasons) -> pa.BinaryArray:
+def _required_text(batch: pa.RecordBatch, field: pa.Field, reasons: Reasons) -> pa.BinaryArray:
     """Returns a column of ids; a null or empty one is a reason against its row."""
-    array = as_binary(batch.column(batch.schema.get_field_index(name)))
+    array = required(batch, field)
     array = array.fill_null(b"") if array.null_count else array
-    reasons.mark(_any(pc.equal(pc.binary_length(array), 0)), f"{name} is missing")
-    reasons.mark(invalid_utf8(array), f"{name} is not UTF-8")
+    reasons.mark(_any(pc.equal(pc.binary_length(array), 0)), f"{field.name} is missing")
+    reasons.mark(invalid_utf8(array), f"{field.name} is not UTF-8")
     return array
 
 
@@ -186,19 +184,22 @@ def _optional_text(
 ) -> dict[str, pa.Array]:
     columns = {}
     for name, short in names.items():
-        if (array := column(batch, name)) is not None:
-            columns[short] = as_binary(array)
-            reasons.mark(invalid_utf8(columns[short]), f"{name} is not UTF-8")
+        if (array := optional(batch, EVENTS.field(name))) is not None:
+            columns[short] = array
+            reasons.mark(invalid_utf8(array), f"{name} is not UTF-8")
     return columns
 
 
 def _timestamps(batch: pa.RecordBatch, config: TimelineConfig, reasons: Reasons) -> np.ndarray:
-    times = as_times(batch.column(batch.schema.get_field_index("timestamp")))
-    reasons.mark(times.missing, "timestamp is missing")
-    reasons.mark(times.unparsable, "timestamp is unparsable")
-    outside = (times.values < config.earliest) | (times.values >= config.latest)
+    found = times(batch, EVENTS.field("timestamp"))
+    if found is None:
+        reasons.mark(np.ones(batch.num_rows, bool), "timestamp is missing")
+        return np.zeros(batch.num_rows, np.int64)
+    reasons.mark(found.missing, "timestamp is missing")
+    reasons.mark(found.unparsable, "timestamp is unparsable")
+    outside = (found.values < config.earliest) | (found.values >= config.latest)
     reasons.mark(outside, "timestamp is out of range")
-    return times.values
+    return found.values
 
 
 def _require_pages(columns: dict[str, pa.Array], reasons: Reasons) -> None:
