@@ -29,6 +29,7 @@ from tfx_pipeline.components.pusher.versions import pushed_versions
 
 NO_BASELINE = "NO_BLESSED_MODEL"  # object stores drop empty directories
 SOURCES = (
+    "serving.index.records",
     "tfx_pipeline.components.latest_blessed",
     "tfx_pipeline.components.locations",
     "tfx_pipeline.components.pusher.versions",

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tfx_pipeline.components.pusher.labels import named_versions
 from tfx_pipeline.components.pusher.publish import REQUIRED
 from tfx_pipeline.components.pusher.publish import publish
-from tfx_pipeline.components.pusher.versions import named_versions
 from tfx_pipeline.components.pusher.versions import pushed_versions
 
 ROOT = Path(__file__).parents[3]

@@ -16,8 +16,8 @@ from tfx.dsl.components.base import base_executor
 from serving.index.records import read_batches
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.labels import named_versions
 from tfx_pipeline.components.pusher.publish import publish
-from tfx_pipeline.components.pusher.versions import named_versions
 from tfx_pipeline.components.pusher.warmup import write_warmup
 from tfx_pipeline.evaluation.report import read_failures
 
