@@ -11,12 +11,11 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
-from models.windows import EVENT_FEATURES
-from models.windows import REQUEST_FEATURES
 from models.windows import WindowSpec
 from models.windows import cut_last_windows
 from models.windows import cut_windows
 from transforms import features as f
+from transforms import names
 
 Spec = Mapping[str, tf.io.RaggedFeature]
 Timelines = dict[str, tf.RaggedTensor]
@@ -87,7 +86,10 @@ def training_batches(
         ValueError: There is no file.
     """
     serialised = _records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
-    pools = _parsed(serialised, spec, config.pool, EVENT_FEATURES + REQUEST_FEATURES)
+    wanted = windows.timeline_features
+    if windows.query_tokens:
+        wanted += (names.EVENT_QUERY_TOKENS,)
+    pools = _parsed(serialised, spec, config.pool, wanted)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
@@ -122,7 +124,7 @@ def evaluation_batches(
     Raises:
         ValueError: There is no file.
     """
-    wanted = (*EVENT_FEATURES, *REQUEST_FEATURES, f.TARGET_ENTITY)
+    wanted = (*windows.timeline_features, f.TARGET_ENTITY)
 
     def cut(timelines: Timelines) -> dict[str, tf.Tensor]:
         targets = timelines[f.TARGET_ENTITY].to_tensor()
@@ -150,7 +152,7 @@ def target_frequencies(
         [V + 1] float64.
     """
     total = np.zeros(rule.entities.shape, np.float64)
-    for timelines in _parsed(_records(files), spec, 1024, EVENT_FEATURES):
+    for timelines in _parsed(_records(files), spec, 1024, (f.EVENT_ENTITY, f.EVENT_TYPE)):
         events = timelines[f.EVENT_ENTITY]
         eligible = tf.cast(rule.eligible(timelines), tf.float64)
         share = tf.ones_like(eligible)
@@ -197,10 +199,17 @@ def draw_targets(
 def _examples(
     timelines: Timelines, rows: tf.Tensor, ends: tf.Tensor, windows: WindowSpec
 ) -> dict[str, tf.Tensor]:
-    place = tf.gather(timelines[f.EVENT_ENTITY].row_starts(), rows) + ends
-    time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, place)
-    target = tf.gather(timelines[f.EVENT_ENTITY].flat_values, place)
-    return cut_windows(timelines, rows, ends, windows, time) | {b.TARGET_ENTITY: target}
+    """Cuts targets and the windows before them; the request is the target event's."""
+    events = timelines[f.EVENT_ENTITY]
+    place = tf.gather(events.row_starts(), rows) + ends  # [B]
+    time = None
+    if windows.use_time:
+        time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, place)
+    cut = cut_windows(timelines, rows, ends, windows, time)
+    if windows.query_tokens:
+        tokens = tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, place)  # [B, (words)]
+        cut[b.QUERY_TOKENS] = tokens.to_tensor(shape=[None, windows.query_tokens])
+    return cut | {b.TARGET_ENTITY: tf.gather(events.flat_values, place)}
 
 
 def _position(events: tf.RaggedTensor) -> tf.Tensor:
@@ -214,11 +223,11 @@ def _records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.D
             "Expected files of transformed timelines, found none. Check that the Trainer gets "
             "the artifact of Transform with the splits `train`, `validation` and `catalogue`."
         )
-    names = tf.data.Dataset.from_tensor_slices(sorted(files))
+    paths = tf.data.Dataset.from_tensor_slices(sorted(files))
     if shuffle_seed is not None:
-        names = names.shuffle(len(files), seed=shuffle_seed)
-    return names.interleave(
-        lambda name: tf.data.TFRecordDataset(name, "GZIP"),
+        paths = paths.shuffle(len(files), seed=shuffle_seed)
+    return paths.interleave(
+        lambda path: tf.data.TFRecordDataset(path, "GZIP"),
         cycle_length=4,
         block_length=64,
         num_parallel_calls=tf.data.AUTOTUNE,

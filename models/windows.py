@@ -14,10 +14,6 @@ from transforms import names
 ALL = -1  # every event, however many
 _SECOND = 1e6  # microseconds
 
-# What windows are cut from.
-EVENT_FEATURES = (f.EVENT_ENTITY, f.EVENT_TYPE, f.EVENT_TIMESTAMP)
-REQUEST_FEATURES = (f.REQUEST_TIME, f.USER_ATTRIBUTES, names.REQUEST_QUERY_TOKENS)
-
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec:
@@ -39,6 +35,18 @@ class WindowSpec:
     attributes: int = 0
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
+
+    @property
+    def timeline_features(self) -> tuple[str, ...]:
+        """The transformed features of a timeline that such windows are cut from."""
+        wanted = [f.EVENT_ENTITY, f.EVENT_TYPE]
+        if self.use_time:
+            wanted += [f.EVENT_TIMESTAMP, f.REQUEST_TIME]
+        if self.attributes:
+            wanted.append(f.USER_ATTRIBUTES)
+        if self.query_tokens:
+            wanted.append(names.REQUEST_QUERY_TOKENS)
+        return tuple(wanted)
 
 
 def cut_windows(

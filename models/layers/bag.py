@@ -1,4 +1,4 @@
-"""The mean of the embeddings of a set of tokens."""
+"""The sum of the embeddings of a set of tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Bag(tf.keras.layers.Layer):
 
         out = sum_{i: token_i != 0} E[token_i] / sqrt(max(1, |{i: token_i != 0}|))
 
-    so that long sets neither drown nor shout. Token 0 is no token.
+    so that long sets neither drown nor shout. Token 0 is no token. The cost
+    follows the tokens that are there, not the padding nor the vocabulary.
 
     Args:
         size: The greatest token plus one.
@@ -37,15 +38,17 @@ class Bag(tf.keras.layers.Layer):
         """Embeds sets of tokens.
 
         Args:
-            tokens: [..., n] int, 0 is padding.
+            tokens: [N, n] int, 0 is padding.
 
         Returns:
-            [..., d] float32; zeros for an empty set.
+            [N, d] float32; zeros for an empty set.
         """
-        present = tf.cast(tokens > 0, tf.float32)  # [..., n]
-        total = tf.reduce_sum(tf.gather(self.table, tokens) * present[..., None], axis=-2)
-        count = tf.maximum(tf.reduce_sum(present, axis=-1, keepdims=True), 1.0)
-        return total * tf.math.rsqrt(count)
+        places = tf.where(tokens > 0)  # [P, 2], sorted by row
+        distinct, index = tf.unique(tf.gather_nd(tokens, places))  # [U], [P]
+        vectors = tf.gather(self.table, distinct)  # [U, d]
+        rows = tf.shape(tokens)[0]
+        summed = tf.sparse.segment_sqrt_n(vectors, index, places[:, 0], num_segments=rows)
+        return tf.ensure_shape(summed, [None, self.dim])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

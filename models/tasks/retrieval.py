@@ -52,7 +52,7 @@ class Retrieval(tfrs.tasks.Retrieval):
         target_ids: tf.Tensor,
         negative_embeddings: tf.Tensor,
         negative_ids: tf.Tensor,
-        log_expected_count: tf.Tensor | None = None,
+        correction: tf.Tensor | None = None,
         excluded: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Computes the sampled loss.
@@ -65,7 +65,9 @@ class Retrieval(tfrs.tasks.Retrieval):
             negative_embeddings: [N, d] float32, negatives of all rows; a row's own
                 target among them is passed over.
             negative_ids: [N] int64.
-            log_expected_count: [N] float32, log n; nothing is corrected when None.
+            correction: [N] float32, subtracted from the scores of the negatives: log n
+                for logQ, less log m for a negative that stands for m equal
+                ones; nothing is when None.
             excluded: [B, N] bool, negatives that do not count for a row.
 
         Returns:
@@ -73,8 +75,8 @@ class Retrieval(tfrs.tasks.Retrieval):
         """
         positive = self._scores_of_pairs(query_embeddings, candidate_embeddings)  # [B]
         negative = self._scores(query_embeddings, negative_embeddings)  # [B, N]
-        if log_expected_count is not None:
-            negative -= log_expected_count[None, :]
+        if correction is not None:
+            negative -= correction[None, :]
         passed_over = tf.equal(target_ids[:, None], negative_ids[None, :])  # [B, N]
         if excluded is not None:
             passed_over |= excluded
@@ -97,16 +99,15 @@ class Retrieval(tfrs.tasks.Retrieval):
             candidate_embeddings: [M, d] float32, all candidates.
             labels: [B] int64, the row of each target among the candidates.
             sample_weight: [B] float32; 1 each when None.
-            excluded: [B, M] bool, candidates that do not count for a row; its
-                target counts always.
+            excluded: [B, M] bool, candidates that do not count for a row; never
+                its target.
 
         Returns:
             Scalar float32, the weighted mean over the rows.
         """
         logits = self._scores(query_embeddings, candidate_embeddings)  # [B, M]
         if excluded is not None:
-            own = tf.equal(labels[:, None], tf.range(tf.shape(logits)[1], dtype=labels.dtype))
-            logits = tf.where(excluded & ~own, _NEVER, logits)
+            logits = tf.where(excluded, _NEVER, logits)
         loss = _cross_entropy(logits, labels, sample_weight)
         if self._label_smoothing:
             smooth = tf.reduce_logsumexp(logits, axis=1) - _mean_above(logits)

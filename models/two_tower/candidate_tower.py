@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Mapping
 
 import numpy as np
@@ -63,40 +62,28 @@ class CandidateTower(tf.keras.layers.Layer):
 
         Args:
             features: `entity` [N] int64 and the catalogue's features, each [N, width].
-            training: Whether ids are hidden at random.
+            training: Whether ids are hidden at random; an id that occurs twice
+                is then hidden once but not the other time, so pass distinct ids.
 
         Returns:
             [N, d] float32.
         """
-        vector = self.ids(features[c.ENTITY], training=training)
-        if not self.features.is_empty:
-            vector += self.features(features)
-        return vector if self.refine is None else self.refine(vector, training=training)
+        return self.combine(features[c.ENTITY], self.describe(features), training)
 
     def look_up(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the catalogue's features of [N] int64 ids, each [N, width]."""
         found = {name: tf.gather(table, ids) for name, table in self._tables.items()}
         return found | {c.ENTITY: ids}
 
-    def embed(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Embeds items of the catalogue: [N] int64 -> [N, d] float32.
+    def describe(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """Returns what items are like, [N, d] float32, or None when no feature is read."""
+        return None if self.features.is_empty else self.features(features)
 
-        Each distinct id is embedded once, so the cost follows the distinct items of
-        a batch, and an id that is hidden is hidden wherever it occurs in the batch.
-        """
-        return once_each(lambda some: self(self.look_up(some), training=training), ids)
-
-
-def once_each(embed: Callable[[tf.Tensor], tf.Tensor], ids: tf.Tensor) -> tf.Tensor:
-    """Embeds each distinct id once.
-
-    Args:
-        embed: Maps [U] ids to [U, d] vectors.
-        ids: [...] int64.
-
-    Returns:
-        [..., d].
-    """
-    distinct, place = tf.unique(tf.reshape(ids, [-1]))
-    vectors = tf.gather(embed(distinct), place)
-    return tf.reshape(vectors, tf.concat([tf.shape(ids), tf.shape(vectors)[1:]], axis=0))
+    def combine(
+        self, ids: tf.Tensor, described: tf.Tensor | None, training: bool = False
+    ) -> tf.Tensor:
+        """Joins [N] distinct ids with what `describe` says of them: [N, d] float32."""
+        vector = self.ids(ids, training=training)
+        if described is not None:
+            vector += described
+        return vector if self.refine is None else self.refine(vector, training=training)

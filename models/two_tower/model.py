@@ -17,7 +17,6 @@ from models.tasks.negatives import NegativeSampler
 from models.tasks.retrieval import Retrieval
 from models.tasks.seen import seen_mask
 from models.two_tower.candidate_tower import CandidateTower
-from models.two_tower.candidate_tower import once_each
 from models.two_tower.query_tower import QueryTower
 from models.windows import ALL
 from models.windows import WindowSpec
@@ -113,13 +112,14 @@ class TwoTower(tfrs.Model):
         Returns:
             [B, d] float32, the temperature folded in.
         """
-        items = once_each(self._history_vectors, batch[b.HISTORY_ENTITY])  # [B, T, d]
-        query = self.query_tower(batch, items, training=training)
-        return self._direction(query) * tf.exp(self.log_scale)
+        history = batch[b.HISTORY_ENTITY]
+        distinct, place = tf.unique(tf.reshape(history, [-1]))
+        described = self._described(distinct) if self.history_map else None
+        return self._queries(batch, self._history(distinct, described), place, training)
 
     def embed_items(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Embeds items of the catalogue: [N] int64 ids -> [N, d] float32."""
-        return self._direction(self.candidate_tower.embed(ids, training=training))
+        """Embeds items of the catalogue: [N] distinct int64 ids -> [N, d] float32."""
+        return self._direction(self.candidate_tower.combine(ids, self._described(ids), training))
 
     def embed_features(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Embeds items by their features (`models.catalogue`), N rows -> [N, d] float32."""
@@ -128,6 +128,10 @@ class TwoTower(tfrs.Model):
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes the retrieval loss of a batch.
 
+        Every distinct item of the batch is embedded once, so a step costs what the
+        batch holds, whatever the size of the catalogue, and an item whose id is
+        hidden is hidden for the whole batch.
+
         Args:
             inputs: Windows and `target/entity` [B] by name (`models.batch`).
             training: Whether dropout works and ids are hidden.
@@ -135,55 +139,91 @@ class TwoTower(tfrs.Model):
         Returns:
             Scalar float32.
         """
-        query = self.embed_queries(inputs, training=training)
-        target = inputs[b.TARGET_ENTITY]
-        if self.config.task.loss == "full":
-            loss = self._full_loss(inputs, query, target, training)
+        full, target = self.config.task.loss == "full", inputs[b.TARGET_ENTITY]
+        if full:
+            candidates = self._trained
         else:
-            loss = self._sampled_loss(inputs, query, target, training)
+            sampled = self.sampler.sample(self.config.task.negatives)
+            candidates = tf.concat([target, sampled], axis=0)
+        history = tf.reshape(inputs[b.HISTORY_ENTITY], [-1])
+        # Candidates come first, so the distinct candidates are the first distinct ids.
+        distinct, place = tf.unique(tf.concat([candidates, history], axis=0))
+        candidate_place = place[: tf.size(candidates)]
+        number = tf.reduce_max(candidate_place) + 1
+        described = self._described(distinct)
+        vectors = self._history(distinct, described)
+        query = self._queries(inputs, vectors, place[tf.size(candidates) :], training)
+        described = None if described is None else described[:number]
+        items = self.candidate_tower.combine(distinct[:number], described, training)
+        items = self._direction(items)  # [n, d]
+        excluded = None
+        if b.SEEN_ENTITY in inputs:
+            excluded = seen_mask(inputs[b.SEEN_ENTITY], distinct[:number], target)
+        if full:
+            labels = tf.gather(self._columns, target)
+            loss = self.task.full(query, items, labels, excluded=excluded)
+        else:
+            loss = self._sampled_loss(query, target, items, distinct, candidate_place, excluded)
         self.mean_loss.update_state(loss)
         return loss
 
-    def _full_loss(
-        self, inputs: Mapping[str, tf.Tensor], query: tf.Tensor, target: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        items = self.embed_items(self._trained, training=training)
-        labels = tf.gather(self._columns, target)
-        return self.task.full(query, items, labels, excluded=self._excluded(inputs, self._trained))
-
     def _sampled_loss(
-        self, inputs: Mapping[str, tf.Tensor], query: tf.Tensor, target: tf.Tensor, training: bool
+        self,
+        query: tf.Tensor,
+        target: tf.Tensor,
+        items: tf.Tensor,
+        ids: tf.Tensor,
+        place: tf.Tensor,
+        excluded: tf.Tensor | None,
     ) -> tf.Tensor:
-        config, batch = self.config.task, tf.shape(target)[0]
-        sampled = self.sampler.sample(config.negatives)
-        vectors = self.embed_items(tf.concat([target, sampled], axis=0), training=training)
-        negatives, negative_ids = vectors[batch:], sampled
-        if config.in_batch:
-            negatives, negative_ids = vectors, tf.concat([target, sampled], axis=0)
-        log_count = None
+        """Computes the loss with each distinct negative once, in the name of its equals.
+
+        Args:
+            query: [B, d].
+            target: [B] ids.
+            items: [n, d], vectors of the distinct targets and sampled negatives.
+            ids: [>= n], their ids first.
+            place: [B + N], which of the items each target, then each sample is.
+            excluded: [B, n] bool or None.
+
+        Returns:
+            Scalar float32.
+        """
+        config, batch, number = self.config.task, tf.size(target), tf.shape(items)[0]
+        negatives = place if config.in_batch else place[batch:]
+        many = tf.cast(tf.math.bincount(negatives, minlength=number), tf.float32)  # [n]
+        correction = tf.where(many > 0, -tf.math.log(many), 1e30)
         if config.correct_sampling:
-            log_count = self.sampler.log_expected_count(negative_ids, batch, config.negatives)
+            correction += self.sampler.log_expected_count(ids[:number], batch, config.negatives)
         return self.task(
             query,
-            vectors[:batch],
+            tf.gather(items, place[:batch]),
             target_ids=target,
-            negative_embeddings=negatives,
-            negative_ids=negative_ids,
-            log_expected_count=log_count,
-            excluded=self._excluded(inputs, negative_ids),
+            negative_embeddings=items,
+            negative_ids=ids[:number],
+            correction=correction,
+            excluded=excluded,
         )
 
-    def _excluded(self, inputs: Mapping[str, tf.Tensor], items: tf.Tensor) -> tf.Tensor | None:
-        """Returns [B, N] bool, items of the row's own history, where these do not count."""
-        return seen_mask(inputs[b.SEEN_ENTITY], items) if b.SEEN_ENTITY in inputs else None
+    def _described(self, ids: tf.Tensor) -> tf.Tensor | None:
+        return self.candidate_tower.describe(self.candidate_tower.look_up(ids))
 
-    def _history_vectors(self, ids: tf.Tensor) -> tf.Tensor:
-        table = self.history_ids or self.candidate_tower.ids
-        vectors = table(ids)
-        if self.history_map is not None:
-            features = self.candidate_tower.features(self.candidate_tower.look_up(ids))
-            vectors += self.history_map(features)
-        return vectors
+    def _history(self, ids: tf.Tensor, described: tf.Tensor | None) -> tf.Tensor:
+        """Returns the vectors of items as parts of a history: [U] ids -> [U, d]."""
+        vectors = (self.history_ids or self.candidate_tower.ids)(ids)
+        return vectors + self.history_map(described) if self.history_map else vectors
+
+    def _queries(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        vectors: tf.Tensor,
+        place: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        """Embeds requests whose windows' items have [U, d] vectors at [B T] places."""
+        place = tf.reshape(place, tf.shape(batch[b.HISTORY_ENTITY]))
+        query = self.query_tower(batch, vectors, place, training=training)
+        return self._direction(query) * tf.exp(self.log_scale)
 
     def _direction(self, vectors: tf.Tensor) -> tf.Tensor:
         if not self.config.two_tower.normalize:

@@ -19,11 +19,12 @@ from models.two_tower.config import QueryTowerConfig
 class QueryTower(tf.keras.layers.Layer):
     """Embeds a request: the history's poolings, its newest items, the user and the query.
 
-        x[t] = item[t] + type[t] + age[t]
+        x[t] = dropout(item[t]) + type[t] + age[t]
         out  = perceptron([x[0..k), pool_1(x), .., pool_H(x), user attributes, query words])
 
     with the poolings of `HistoryPooling`, whose content term compares events
     with the k newest ones. Events of unknown entities and padding count as absent.
+    Types are left out where the log has only one.
 
     Args:
         dim: d, length of an embedding.
@@ -38,7 +39,8 @@ class QueryTower(tf.keras.layers.Layer):
         self.pool = HistoryPooling(config.heads, config.window, config.content_dim, name="pool")
         self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
         self.out = Perceptron(config.hidden, dim, config.dropout, name="out")
-        if config.use_event_types:
+        self.use_types = config.use_event_types and sizes.event_type > 2
+        if self.use_types:
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
             self.type_bias = _bias(sizes.event_type, config.heads, "type_bias")
         if config.use_time:
@@ -50,27 +52,33 @@ class QueryTower(tf.keras.layers.Layer):
             self.words = Bag(sizes.query_token, dim, name="words")
 
     def call(
-        self, batch: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False
+        self,
+        batch: Mapping[str, tf.Tensor],
+        vectors: tf.Tensor,
+        place: tf.Tensor,
+        training: bool = False,
     ) -> tf.Tensor:
         """Embeds requests.
 
         Args:
             batch: Windows by name (`models.batch`), B rows.
-            items: [B, T, d] float32, the vectors of the windows' items.
+            vectors: [U, d] float32, vectors of the distinct items of all windows.
+            place: [B, T] int32, which of the vectors each event's item has.
             training: Whether dropout works.
 
         Returns:
             [B, d] float32.
         """
-        config = self.config
+        config, newest = self.config, self.config.last_items
         known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)
         known &= batch[b.HISTORY_ENTITY] > 0  # [B, T]
-        events, bias = self._events(batch, items)
-        events = self.item_dropout(events, training=training)
-        present = tf.cast(known[:, : config.last_items, None], tf.float32)
-        last = events[:, : config.last_items] * present  # [B, k, d]
-        last = tf.reshape(last, [-1, config.last_items * self.dim])
-        pooled = self.pool(events, known, last if config.content_dim else None, bias)
+        vectors = self.item_dropout(vectors, training=training)
+        # The newest events are gathered again rather than sliced off, whose gradient is dear.
+        last = self._events(batch, vectors, place, newest)  # [B, k, d]
+        last *= tf.cast(known[:, :newest, None], tf.float32)
+        last = tf.reshape(last, [-1, newest * self.dim])
+        events = self._events(batch, vectors, place, config.window)  # [B, T, d]
+        pooled = self.pool(events, known, last if config.content_dim else None, self._bias(batch))
         parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim])]
         if config.use_user_attributes:
             parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
@@ -79,18 +87,22 @@ class QueryTower(tf.keras.layers.Layer):
         return self.out(tf.concat(parts, axis=1), training=training)
 
     def _events(
-        self, batch: Mapping[str, tf.Tensor], items: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Returns the events' vectors [B, T, d], and biases of the poolings [B, T, H]."""
-        biases = []
-        if self.config.use_event_types:
-            items += self.types(batch[b.HISTORY_TYPE])
-            biases.append(self.type_bias(batch[b.HISTORY_TYPE]))
+        self, batch: Mapping[str, tf.Tensor], vectors: tf.Tensor, place: tf.Tensor, number: int
+    ) -> tf.Tensor:
+        """Returns the vectors of the newest events, [B, number, d]."""
+        events = tf.gather(vectors, place[:, :number])
+        if self.use_types:
+            events += self.types(batch[b.HISTORY_TYPE][:, :number])
         if self.config.use_time:
-            bucket = age_bucket(batch[b.HISTORY_AGE])
-            items += self.ages(bucket)
-            biases.append(self.age_bias(bucket))
-        return items, tf.add_n(biases) if biases else None
+            events += self.ages(age_bucket(batch[b.HISTORY_AGE][:, :number]))
+        return events
+
+    def _bias(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """Returns the biases of the poolings' weights, [B, T, H], if there are any."""
+        biases = [self.type_bias(batch[b.HISTORY_TYPE])] if self.use_types else []
+        if self.config.use_time:
+            biases.append(self.age_bias(age_bucket(batch[b.HISTORY_AGE])))
+        return tf.add_n(biases) if biases else None
 
 
 def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models  # noqa: F401
+from models import batch as b
+from models.evaluation import CatalogueRanking
+from models.evaluation import rank_targets
+from models.evaluation import ranking_metrics
+
+
+def oracle_ranks(queries, candidates, targets, seen):
+    """Sorts every list by descending score, earlier rows first among equals."""
+    ranks = np.full(targets.shape, len(candidates))
+    for user, query in enumerate(queries):
+        scores = candidates @ query
+        for column, target in enumerate(targets[user]):
+            if target < 0:
+                continue
+            shown = [
+                row for row in range(len(candidates)) if row not in seen[user] or row == target
+            ]
+            order = sorted(shown, key=lambda row: (-scores[row], row))
+            ranks[user, column] = order.index(target)
+    return ranks
+
+
+def test_ranks_equal_sorting_with_seen_items_ties_and_missing_targets():
+    rng = np.random.default_rng(1)
+    queries = rng.integers(-2, 3, size=[20, 3]).astype(np.float32)  # whole numbers: many ties
+    candidates = rng.integers(-2, 3, size=[40, 3]).astype(np.float32)
+    targets = rng.integers(-1, 40, size=[20, 3])
+    seen = rng.integers(-1, 40, size=[20, 15])  # with repeats, and targets among them
+
+    ranks = rank_targets(*(tf.constant(values) for values in (queries, candidates, targets, seen)))
+
+    np.testing.assert_array_equal(ranks, oracle_ranks(queries, candidates, targets, seen))
+
+
+def test_nothing_seen():
+    queries, candidates = np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32)[[1, 0, 1]]
+    targets = np.array([[1], [2]])
+
+    ranks = rank_targets(
+        tf.constant(queries),
+        tf.constant(candidates),
+        tf.constant(targets),
+        tf.zeros([2, 0], tf.int64),
+    )
+
+    np.testing.assert_array_equal(ranks, [[0], [1]])
+
+
+def test_best_of_several_vectors_ranks():
+    queries = tf.constant([[[1.0, 0.0], [0.0, 1.0]]])
+    candidates = tf.constant([[0.9, 0.0], [0.0, 2.0], [1.5, 0.0]])
+
+    ranks = rank_targets(
+        queries,
+        candidates,
+        tf.constant([[0, 1, 2]], tf.int64),
+        tf.zeros([1, 0], tf.int64),
+    )
+
+    np.testing.assert_array_equal(ranks, [[2, 0, 1]])
+
+
+def test_metrics_by_hand():
+    ranks = np.array([[0, 9], [1, 3], [5, 9]])  # at K = 2: hit at 0; hit at 1; miss
+    present = np.array([[True, False], [True, True], [True, False]])
+
+    metrics = ranking_metrics(ranks, present, [2])
+
+    log2 = np.log2
+    assert metrics["hr@2"] == pytest.approx(2 / 3)
+    assert metrics["recall@2"] == pytest.approx((1 + 0.5 + 0) / 3)
+    ideal_of_two = 1 + 1 / log2(3)
+    assert metrics["ndcg@2"] == pytest.approx((1 + (1 / log2(3)) / ideal_of_two) / 3)
+    assert metrics["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 6) / 3)
+
+
+def make_batch(targets, seen):
+    size = len(targets)
+    return {
+        b.HISTORY_LENGTH: tf.range(size, dtype=tf.int64),
+        b.TARGET_ENTITY: tf.constant(targets, tf.int64),
+        b.SEEN_ENTITY: tf.constant(seen, tf.int64),
+    }
+
+
+def test_catalogue_ranking_maps_entities_to_candidates_and_limits_users():
+    # Entities 2, 3 and 5 are candidates; 4 is not, so its user misses.
+    vectors = tf.constant([[0.0], [9.0], [1.0], [2.0], [9.0], [3.0]])
+    batches = [make_batch([[5], [3], [2]], [[0], [5], [3]]), make_batch([[4], [5]], [[0], [0]])]
+    ranking = CatalogueRanking(batches, np.array([2, 3, 5]), size=6, k=[1], users=4)
+
+    metrics = ranking.evaluate(
+        lambda batch: tf.ones([len(batch[b.HISTORY_LENGTH]), 1]),
+        lambda ids: tf.gather(vectors, ids),
+    )
+
+    # 5 leads; 3 leads once 5 is seen; 2 comes after 5 though 3 is seen; 4 is no candidate.
+    assert metrics["hr@1"] == pytest.approx(2 / 4)
+    assert metrics["users"] == 4
+
+
+def test_catalogue_ranking_equals_the_oracle_on_random_vectors():
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=[50, 4]).astype(np.float32)
+    queries = rng.normal(size=[30, 4]).astype(np.float32)
+    targets = rng.integers(1, 50, size=[30, 1])
+    seen = rng.integers(0, 50, size=[30, 6])
+    seen[seen == targets] = 0
+    batch = make_batch(targets, seen)
+    ranking = CatalogueRanking([batch], np.arange(1, 50), size=50, k=[5, 10])
+
+    metrics = ranking.evaluate(
+        lambda _: tf.constant(queries), lambda ids: tf.gather(tf.constant(vectors), ids)
+    )
+
+    ranks = oracle_ranks(queries, vectors[1:], targets - 1, seen - 1)
+    assert metrics["hr@10"] == pytest.approx((ranks < 10).mean(), abs=1e-12)
+    gains = np.where(ranks < 5, 1 / np.log2(ranks + 2), 0)
+    assert metrics["ndcg@5"] == pytest.approx(gains.mean(), abs=1e-12)

@@ -1,0 +1,187 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import batch as b
+from models.config import InputConfig
+from models.input_pipeline import TargetRule
+from models.input_pipeline import draw_targets
+from models.input_pipeline import evaluation_batches
+from models.input_pipeline import target_frequencies
+from models.input_pipeline import training_batches
+from models.windows import ALL
+from models.windows import WindowSpec
+from transforms import features as f
+from transforms import names
+
+COLUMNS = (f.EVENT_ENTITY, f.EVENT_TYPE, f.EVENT_TIMESTAMP, f.USER_ATTRIBUTES, f.TARGET_ENTITY)
+SPEC = {
+    name: tf.io.RaggedFeature(tf.int64, value_key=name, row_splits_dtype=tf.int64)
+    for name in (*COLUMNS, f.CONTEXT_LENGTH, f.REQUEST_TIME)
+}
+SPEC[names.EVENT_QUERY_TOKENS] = tf.io.RaggedFeature(
+    tf.int64,
+    value_key="words",
+    partitions=[tf.io.RaggedFeature.RowLengths("lengths")],
+    row_splits_dtype=tf.int64,
+)
+ANY = TargetRule(np.ones([100], bool))
+
+
+def write(path, timelines):
+    """Writes transformed timelines, each a dictionary of lists of integers."""
+    with tf.io.TFRecordWriter(str(path), options="GZIP") as writer:
+        for timeline in timelines:
+            example = tf.train.Example()
+            for name, values in timeline.items():
+                example.features.feature[name].int64_list.value.extend(values)
+            writer.write(example.SerializeToString())
+    return str(path)
+
+
+def line(entities, context=0, types=None, **more):
+    return {
+        f.EVENT_ENTITY: entities,
+        f.EVENT_TYPE: types or [1] * len(entities),
+        f.CONTEXT_LENGTH: [context],
+    } | more
+
+
+def pairs(batches):
+    """Lists (newest events .., target) of every row, in order."""
+    rows = []
+    for batch in batches:
+        history, target = batch[b.HISTORY_ENTITY].numpy(), batch[b.TARGET_ENTITY].numpy()
+        rows += [
+            (*row[row > 0].tolist(), int(item)) for row, item in zip(history, target, strict=True)
+        ]
+    return rows
+
+
+def batches_of(path, timelines, rule=ANY, windows=None, seed=1, **config):
+    files = [write(path / "timelines.gz", timelines)]
+    windows = windows or WindowSpec(window=2)
+    config = InputConfig(**({"batch_size": 4} | config))
+    return training_batches(files, SPEC, windows, rule, config, seed)
+
+
+def test_every_position_with_a_past_is_a_target_once_an_epoch(tmp_path):
+    dataset = batches_of(tmp_path, [line([1, 2, 3]), line([4]), line([5, 6])])
+
+    assert Counter(pairs(dataset)) == Counter([(1, 2), (2, 1, 3), (5, 6)])
+
+
+def test_context_of_a_chunk_is_history_but_never_a_target(tmp_path):
+    dataset = batches_of(tmp_path, [line([1, 2, 3, 4], context=3), line([5, 6], context=2)])
+
+    assert pairs(dataset) == [(3, 2, 4)]
+
+
+def test_types_and_entities_that_do_not_count_are_history_only(tmp_path):
+    entities = np.ones([100], bool)
+    entities[[0, 3]] = False
+    rule = TargetRule(entities, types=(2,))
+    dataset = batches_of(tmp_path, [line([1, 2, 3, 4], types=[2, 1, 2, 2])], rule)
+
+    assert pairs(dataset) == [(3, 2, 4)]
+
+
+def test_batches_are_full_across_pools_and_mix_users(tmp_path):
+    timelines = [line([10 * user + step for step in range(1, 6)]) for user in range(1, 8)]
+    dataset = batches_of(tmp_path, timelines, batch_size=8, pool=3)
+    batches = list(dataset)
+
+    assert [len(batch[b.TARGET_ENTITY]) for batch in batches] == [8, 8, 8, 4]
+    users = [set(batch[b.TARGET_ENTITY].numpy() // 10) for batch in batches]
+    assert min(len(some) for some in users[:3]) >= 2
+
+
+def test_epochs_are_shuffled_anew_and_equal_seeds_shuffle_equally(tmp_path):
+    timelines = [line([10 * user + step for step in range(1, 6)]) for user in range(1, 8)]
+    first, same, other = (batches_of(tmp_path, timelines, seed=seed, pool=3) for seed in (1, 1, 2))
+    epoch_1, epoch_2 = pairs(first), pairs(first)
+
+    assert epoch_1 != epoch_2 and Counter(epoch_1) == Counter(epoch_2)
+    assert (epoch_1, epoch_2) == (pairs(same), pairs(same))
+    assert epoch_1 != pairs(other)
+
+
+def test_at_most_so_many_targets_of_a_timeline_drawn_anew_each_epoch(tmp_path):
+    timelines = [line(list(range(1, 21))), line([31, 32])]
+    dataset = batches_of(tmp_path, timelines, targets_per_timeline=3)
+    epochs = [pairs(dataset) for _ in range(4)]
+
+    for epoch in epochs:
+        assert len(epoch) == 4 and (31, 32) in epoch
+    assert len({tuple(sorted(epoch)) for epoch in epochs}) > 1
+
+
+def test_frequencies_equal_the_mean_of_what_is_drawn(tmp_path):
+    files = [write(tmp_path / "t.gz", [line([1, 2, 3, 2, 3, 3]), line([4, 2]), line([2])])]
+    unlimited = target_frequencies(files, SPEC, ANY, 0)
+    limited = target_frequencies(files, SPEC, ANY, 2)
+
+    np.testing.assert_array_equal(np.flatnonzero(unlimited), [2, 3])
+    assert unlimited[[2, 3]].tolist() == [3, 3]  # twice of user 1, once of user 2
+    np.testing.assert_allclose(limited[[2, 3]], [2 * 0.4 + 1, 3 * 0.4])
+
+    config = InputConfig(batch_size=8, targets_per_timeline=2)
+    dataset = training_batches(files, SPEC, WindowSpec(window=1), ANY, config, 0)
+    drawn = np.bincount([row[-1] for row in pairs(dataset.repeat(300))], minlength=100)
+    np.testing.assert_allclose(drawn / 300, limited, atol=0.1)
+
+
+def test_ages_count_from_the_target(tmp_path):
+    times = {f.EVENT_TIMESTAMP: [0, 5_000_000, 7_000_000]}
+    windows = WindowSpec(window=2, use_time=True)
+    dataset = batches_of(tmp_path, [line([1, 2, 3], context=2, **times)], windows=windows)
+
+    (batch,) = dataset
+    np.testing.assert_array_equal(batch[b.HISTORY_AGE], [[2.0, 7.0]])
+
+
+def test_query_of_a_target_is_the_events(tmp_path):
+    words = {"words": [7, 8, 9], "lengths": [0, 1, 2]}
+    windows = WindowSpec(window=1, query_tokens=3)
+    spec = SPEC | {
+        names.REQUEST_QUERY_TOKENS: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+    }
+    files = [write(tmp_path / "t.gz", [line([1, 2, 3], **words)])]
+    (batch,) = training_batches(files, spec, windows, ANY, InputConfig(), 0)
+
+    order = np.argsort(batch[b.TARGET_ENTITY])
+    np.testing.assert_array_equal(batch[b.QUERY_TOKENS].numpy()[order], [[7, 0, 0], [8, 9, 0]])
+
+
+def test_evaluation_batches_read_the_whole_history_and_every_target(tmp_path):
+    timelines = [
+        line([1, 2, 3], **{f.TARGET_ENTITY: [9]}),
+        line([], **{f.TARGET_ENTITY: [7, 8]}),
+    ]
+    files = [write(tmp_path / "t.gz", timelines)]
+    (batch,) = evaluation_batches(files, SPEC, WindowSpec(window=2, seen=ALL))
+
+    np.testing.assert_array_equal(batch[b.HISTORY_ENTITY], [[3, 2], [0, 0]])
+    np.testing.assert_array_equal(batch[b.SEEN_ENTITY], [[3, 2, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(batch[b.TARGET_ENTITY], [[9, 0], [7, 8]])
+
+
+def test_targets_are_drawn_in_random_order():
+    timelines = {
+        f.EVENT_ENTITY: tf.ragged.constant(
+            [list(range(1, 50))] * 2, tf.int64, row_splits_dtype=tf.int64
+        ),
+        f.CONTEXT_LENGTH: tf.ragged.constant([[0], [0]], tf.int64, row_splits_dtype=tf.int64),
+    }
+    rows, ends = draw_targets(timelines, ANY, 0, tf.constant([1, 2], tf.int64))
+
+    drawn = list(zip(rows.numpy(), ends.numpy(), strict=True))
+    assert sorted(drawn) == [(row, end) for row in (0, 1) for end in range(1, 49)]
+    assert ends.numpy().tolist() != sorted(ends.numpy().tolist())
+
+
+def test_no_files_is_an_error():
+    with pytest.raises(ValueError, match="found none"):
+        training_batches([], SPEC, WindowSpec(window=1), ANY, InputConfig(), 0)
