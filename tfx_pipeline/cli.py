@@ -122,7 +122,7 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except (ValueError, FileNotFoundError, PermissionError, ConnectionError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         click.secho(f"Error: {error}", err=True, fg="red")
         sys.exit(1)
 
