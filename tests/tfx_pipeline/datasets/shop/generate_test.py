@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +37,21 @@ def test_same_bytes_for_any_number_of_workers(tmp_path: Path) -> None:
     assert list(one) == list(two)
     assert [name for name in one if one[name] != two[name]] == []
     assert len([name for name in one if name.startswith("events/")]) == 2
+
+
+def test_same_bytes_without_vector_instructions(tmp_path: Path) -> None:
+    prepare_shop(tmp_path / "here", TINY, workers=1)
+    code = (
+        "import sys; from pathlib import Path; from tfx_pipeline.datasets.shop import *; "
+        "prepare_shop(Path(sys.argv[1]), ShopConfig.model_validate_json(sys.argv[2]), workers=1)"
+    )
+    plain = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "plain"), TINY.to_json()],
+        env={**os.environ, "NPY_DISABLE_CPU_FEATURES": plain},
+        check=True,
+    )
+    assert _files(tmp_path / "here") == _files(tmp_path / "plain")
 
 
 def test_seed_changes_the_log_and_images_do_not_change_the_events(tmp_path: Path) -> None:
