@@ -39,7 +39,7 @@ class EvaluationConfig(Config):
     """
 
     ks: tuple[int, ...] = (10, 50, 100)
-    list_k: int = Field(10, gt=0)
+    list_k: int = Field(default=10, gt=0)
     thresholds: dict[str, float] = {}
     change_thresholds: dict[str, float] = {}
     slices: tuple[tuple[str, ...], ...] = (
@@ -48,9 +48,9 @@ class EvaluationConfig(Config):
         (features.SLICE_TARGET_AGE,),
     )
     slice_thresholds: dict[str, dict[str, float]] = {}
-    min_slice_users: int = Field(1, ge=1)
+    min_slice_users: int = Field(default=1, ge=1)
     confidence_intervals: bool = False
-    popularity_timelines: int = Field(200_000, gt=0)
+    popularity_timelines: int = Field(default=200_000, gt=0)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

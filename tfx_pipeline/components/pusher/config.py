@@ -20,7 +20,7 @@ class PusherConfig(Config):
             0 writes none. They hold histories of real users, without user ids.
     """
 
-    keep_versions: int = Field(3, ge=0)
+    keep_versions: int = Field(default=3, ge=0)
     protected_versions: tuple[int, ...] = ()
     models_config: str = ""
-    warmup_requests: int = Field(8, ge=0)
+    warmup_requests: int = Field(default=8, ge=0)

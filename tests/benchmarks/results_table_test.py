@@ -1,0 +1,64 @@
+"""Tables of READMEs come from result files."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.results import Results
+from benchmarks.results_table import main
+from benchmarks.results_table import update
+
+MARKED = """# Title
+<!-- results: speed columns=model,hr@10,runs digits=3 -->
+anything that was here
+<!-- /results -->
+after
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    results = Results("speed", command="python -m benchmarks.speed", directory=tmp_path)
+    results.measure({"model": "ease"}, 0, lambda: {"hr@10": 0.1083, "events/s": 134_000.4})
+    for seed, value in enumerate((0.27, 0.28)):
+        results.measure({"model": "two_tower"}, seed, lambda value=value: {"hr@10": value})
+    return tmp_path
+
+
+def test_a_table_is_rendered_between_its_marks(directory):
+    lines = update(MARKED, directory).splitlines()
+    assert lines[0] == "# Title" and lines[-1] == "after"
+    assert lines[2:6] == [
+        "| model | hr@10 | runs |",
+        "|---|---:|---:|",
+        "| ease | 0.108 | 1 |",
+        "| two_tower | 0.275 ± 0.007 | 2 |",
+    ]
+    assert lines[7].startswith("`python -m benchmarks.speed` · commit ")
+
+
+def test_rendering_twice_changes_nothing(directory):
+    once = update(MARKED, directory)
+    assert update(once, directory) == once
+
+
+def test_large_numbers_and_missing_values(directory):
+    table = update("<!-- results: speed columns=model,events/s -->\n<!-- /results -->", directory)
+    assert "| ease | 134,000 |" in table and "| two_tower |  |" in table
+
+
+def test_mistakes_are_named(directory):
+    with pytest.raises(ValueError, match=r"no column \['hr@11'\]"):
+        update(MARKED.replace("hr@10", "hr@11"), directory)
+    with pytest.raises(ValueError, match="digit"):
+        update(MARKED.replace("digits=3", "digit=3"), directory)
+    with pytest.raises(FileNotFoundError, match="slow.json"):
+        update(MARKED.replace(": speed", ": slow"), directory)
+
+
+def test_files_without_tables_are_left_alone(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("# Nothing to render\n")
+    with pytest.raises(SystemExit) as exit_:
+        main(["--check", str(file)])
+    assert exit_.value.code == 0 and file.read_text() == "# Nothing to render\n"
