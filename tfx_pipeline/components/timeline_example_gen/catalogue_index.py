@@ -42,15 +42,21 @@ class CatalogueIndex:
             [n] bool, which are in the catalogue; and [n] int64, since when
             they are available, `ALWAYS` where that is not known.
         """
-        place = np.searchsorted(self._entries["hash"], hashes)
-        place = np.minimum(place, len(self._entries) - 1)
-        known = self._entries["hash"][place] == hashes
-        return known, np.where(known, self._entries["available_from"][place], ALWAYS)
+        if not len(self._entries):
+            return np.zeros(len(hashes), bool), np.full(len(hashes), ALWAYS)
+        entries = self._entries[self._place(hashes)]
+        known = entries["hash"] == hashes
+        return known, np.where(known, entries["available_from"], ALWAYS)
 
     def first(self, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Returns [n] bool, which rows are the first of their entity in the catalogue."""
-        place = np.minimum(np.searchsorted(self._entries["hash"], hashes), len(self._entries) - 1)
-        return self._entries["row"][place] == rows
+        if not len(self._entries):
+            return np.zeros(len(hashes), bool)
+        return self._entries["row"][self._place(hashes)] == rows
+
+    def _place(self, hashes: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self._entries["hash"], hashes)
+        return np.minimum(place, len(self._entries) - 1)
 
 
 class ReadKeys(beam.DoFn):

@@ -124,7 +124,7 @@ def encode_examples(features: Iterable[Feature]) -> pa.LargeBinaryArray:
     Returns:
         [B] serialised examples, the same bytes for the same values.
     """
-    pieces: list[pa.Array] = []
+    pieces: list[pa.Array | pa.Scalar] = []
     for feature in sorted(features, key=lambda f: f.name):
         values = _slices(feature.stream, feature.starts, feature.ends)
         header = _entry_header(feature.name, feature.stream.kind, _lengths(values))
@@ -141,14 +141,19 @@ def encode_examples(features: Iterable[Feature]) -> pa.LargeBinaryArray:
 _Piece = tuple[np.ndarray, np.ndarray]  # bytes [B or 1, w] and how many count [B or 1]
 
 
-def _entry_header(name: str, kind: Kind, lengths: np.ndarray) -> pa.LargeBinaryArray:
+def _entry_header(name: str, kind: Kind, lengths: np.ndarray) -> pa.Array | pa.Scalar:
     """Returns what precedes the values of a map entry: the key and nested lengths.
 
     Args:
         name: The key.
         kind: The type of the values.
         lengths: [B] int64, bytes of the values of each example.
+
+    Returns:
+        One value an example, or one for all when all have the same length.
     """
+    if len(lengths) > 1 and lengths[0] == lengths.min() == lengths.max():
+        return _entry_header(name, kind, lengths[:1])[0]
     key = name.encode()
     pieces: list[_Piece] = []  # from the innermost message to the outermost
     size = lengths

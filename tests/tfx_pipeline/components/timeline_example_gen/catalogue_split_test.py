@@ -6,6 +6,7 @@ import datetime
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from tests.tfx_pipeline.components.timeline_example_gen.logs import dead_letters
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
@@ -104,3 +105,11 @@ def test_the_first_row_of_an_entity_wins_across_files(tmp_path: Path) -> None:
     examples = read_splits(tmp_path / "out")["catalogue"]
     assert len(examples) == report["catalogue"]["examples"] == 50
     assert {e["catalogue/price"][0] for e in examples} == {float(i) for i in range(50)}
+
+
+def test_a_catalogue_of_bad_rows_alone_stops_the_run(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log", EVENTS, [{"entity_type": "item", "entity_id": ""}] * 3)
+    with pytest.raises(
+        ValueError, match="3 of 3 rows of `catalogue` are bad.*entity_id is missing"
+    ):
+        run(log, tmp_path / "out")
