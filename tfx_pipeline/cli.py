@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -56,39 +58,43 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.argument("base_path", type=click.Path(path_type=Path))
-@click.option("--name", default="recommender", show_default=True, help="Name of the model.")
-@click.option("--port", default=8500, show_default=True, help="gRPC port.")
+@click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run; else the newest.")
+@click.option("--base-path", type=click.Path(path_type=Path), help="Versions, instead of a run's.")
+@click.option("--name", help="What requests call the model; the run's name by default.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8500, show_default=True, help="gRPC port.")
+@click.option("--insecure", is_flag=True, help="Listen beyond loopback without mutual TLS.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Server option.")
 def serve(
-    base_path: Path, name: str | None, port: int, host: str, overrides: tuple[str, ...]
+    run_dir: Path | None,
+    base_path: Path | None,
+    name: str | None,
+    host: str,
+    port: int,
+    insecure: bool,
+    overrides: tuple[str, ...],
 ) -> None:
-    """Answer TF Serving's gRPC protocol from the pushed versions in BASE_PATH.
+    """Answer TF Serving's gRPC protocol from the versions that a run pushed.
 
     For a laptop and for tests; production runs TF Serving itself.
     """
-    from tfx_pipeline.commands.serve import serve_versions
+    from tfx_pipeline.commands.serve import serve_run
 
-    serve_versions(base_path, name, host, port, overrides)
+    address = {"host": host, "port": port, "insecure": insecure}
+    serve_run(run_dir, base_path, name, address, overrides)
 
 
 @cli.command()
-@click.option("--user", required=True, help="A user of the event log.")
+@click.option("--user", required=True, help="A user of the run's event log.")
 @click.option("-k", default=10, show_default=True, help="How many recommendations.")
-@click.option(
-    "--log-dir", type=click.Path(path_type=Path), help="Event log with the user's history."
-)
-@click.option("--base-path", type=click.Path(path_type=Path), help="Pushed versions, for titles.")
+@click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run; else the newest.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
-@click.option("--name", default="recommender", show_default=True, help="Name of the model.")
-def recommend(
-    user: str, k: int, log_dir: Path | None, base_path: Path | None, address: str, name: str
-) -> None:
+@click.option("--name", help="What the server calls the model; the run's name by default.")
+def recommend(user: str, k: int, run_dir: Path | None, address: str, name: str | None) -> None:
     """Ask a server for recommendations and print them beside the user's recent history."""
     from tfx_pipeline.commands.recommend import recommend_to
 
-    click.echo(recommend_to(user, k, log_dir, base_path, address, name))
+    click.echo(recommend_to(user, k, run_dir, address, name))
 
 
 @cli.command()
@@ -115,6 +121,10 @@ def doctor() -> None:
 
 def main() -> None:
     """Runs the command line; a mistake of the user's is a message, not a stack trace."""
+    # Libraries of this stack warn about each other; none of it tells a user what to do.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    warnings.simplefilter("ignore")
     try:
         cli(standalone_mode=False)
     except click.exceptions.Abort:

@@ -6,28 +6,33 @@ from pathlib import Path
 
 from serving.recommend import format_recommendations
 from serving.recommend import recommend_for_user
+from tfx_pipeline.commands.finished_run import find_run
 
 
-def recommend_to(
-    user: str, k: int, log_dir: Path, base_path: Path, address: str, name: str
-) -> str:
-    """Asks a server for recommendations for a user of an event log.
+def recommend_to(user: str, k: int, run_dir: Path | None, address: str, name: str | None) -> str:
+    """Asks a server for recommendations for a user of a run's event log.
 
     Args:
         user: The user's id in the log.
         k: How many recommendations.
-        log_dir: The event log that has the user's history.
-        base_path: The pushed versions; the newest one's index has the titles.
+        run_dir: The run that pushed what is served; the newest one when None.
         address: `host:port` of the server.
-        name: What the server calls the model.
+        name: What the server calls the model; the run's name when None.
 
     Returns:
         The user's recent history beside the recommendations.
 
     Raises:
-        ValueError: The log does not know the user.
+        ValueError: There is no such run, or the log does not know the user.
         ConnectionError: The server cannot be reached or refuses the request.
     """
-    return format_recommendations(
-        recommend_for_user(user, k, log_dir, base_path, address=address, model=name)
+    config = find_run(run_dir)
+    answer = recommend_for_user(
+        user,
+        k,
+        Path(config.log_dir),
+        Path(config.serving_base_path),
+        address=address,
+        model=name or config.name,
     )
+    return format_recommendations(answer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
@@ -31,7 +32,7 @@ def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> str:
     return summarise(config, *execute(config))
 
 
-def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, float]], float, tuple[str, ...]]:
+def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, tuple[str, ...]]:
     """Runs the pipeline and writes `metrics.json`.
 
     Returns:
@@ -49,7 +50,7 @@ def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, float]], float,
 
 def summarise(
     config: PipelineConfig,
-    metrics: dict[str, dict[str, float]],
+    metrics: dict[str, dict[str, Any]],
     seconds: float,
     cached: tuple[str, ...],
 ) -> str:
@@ -64,8 +65,11 @@ def summarise(
     lines.append(
         f"wall   {seconds:.0f} s" + (f", {len(cached)} components from cache" if cached else "")
     )
+    gate = metrics.get("gate", {})
+    if gate and not gate["blessed"]:
+        lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
-    lines.append(f"serve  vitrine serve {config.serving_base_path}")
+    lines.append(f"serve  vitrine serve --run {config.run_dir}")
     return "\n".join(lines)
 
 

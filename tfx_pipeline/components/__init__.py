@@ -1,1 +1,1 @@
-
+"""The TFX components that TFX lacks."""

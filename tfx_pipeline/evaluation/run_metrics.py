@@ -33,7 +33,7 @@ def write_run_metrics(
     metrics: dict[str, dict[str, Any]] = {}
     training = _directory(artifacts, "trainer", "model_run")
     if training and (training / TRAINING).exists():
-        metrics["validation"] = _numbers(_read(training / TRAINING))
+        metrics["validation"] = _numbers(_read(training / TRAINING)["best"])
     evaluation = _directory(artifacts, "evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
@@ -79,10 +79,7 @@ def _index(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the entries that are numbers; those below `metrics` or `validation` if there are."""
-    for key in ("validation", "metrics"):
-        if isinstance(values.get(key), Mapping):
-            return _numbers(values[key])
+    """Returns the entries that are numbers."""
     return {
         name: float(value)
         for name, value in values.items()

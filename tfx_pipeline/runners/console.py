@@ -10,7 +10,7 @@ from types import TracebackType
 
 from absl import logging as absl_logging
 
-PROGRESS_LOGGER = "vitrine.progress"
+TRAINING = "models/callbacks.py"  # what the trainer logs is worth seeing as it happens
 
 
 class Console(logging.Handler):
@@ -41,10 +41,13 @@ class Console(logging.Handler):
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         self._root = logging.getLogger()
         self._absl = absl_logging.get_absl_logger()
-        self._before = [(log, log.handlers[:], log.level) for log in (self._root, self._absl)]
+        others = [logging.getLogger(name) for name in ("tensorflow", "apache_beam")]
+        logs = [self._root, self._absl, *others]
+        self._before = [(log, log.handlers[:], log.level) for log in logs]
         absl_logging.set_verbosity(absl_logging.INFO)
         self._root.handlers[:] = [self._file, self]
-        self._absl.handlers[:] = []
+        for log in logs[1:]:
+            log.handlers[:] = []  # they pass their records on to the root
         self._root.setLevel(logging.INFO)
         return self
 
@@ -63,8 +66,8 @@ class Console(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Shows a record if it tells of a component or of progress within one."""
         message = record.getMessage()
-        if record.name == PROGRESS_LOGGER:
-            self._write(f"      {message}", transient=bool(getattr(record, "transient", False)))
+        if record.pathname.endswith(TRAINING):
+            self._write(f"        {message}", transient=", step " in message)
         elif message.startswith("Component ") and message.endswith(" is running."):
             self.running = message.split()[1]
             self._started = time.time()

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absl import logging
+from ml_metadata import proto
 from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from tfx_pipeline.config import PipelineConfig
@@ -88,7 +88,7 @@ def _root_message(error: BaseException) -> str:
 
 def _latest_artifacts(database: str, pipeline_name: str) -> dict[str, dict[str, str]]:
     """Reads the outputs of the newest run from ML Metadata."""
-    connection = metadata_store_pb2.ConnectionConfig()
+    connection = proto.ConnectionConfig()
     connection.sqlite.filename_uri = database
     store = metadata_store.MetadataStore(connection)
     newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda c: c.id)
@@ -97,7 +97,7 @@ def _latest_artifacts(database: str, pipeline_name: str) -> dict[str, dict[str, 
         node = _node_id(store, execution.id, pipeline_name)
         outputs = artifacts.setdefault(node, {})
         for event in store.get_events_by_execution_ids([execution.id]):
-            if event.type == metadata_store_pb2.Event.OUTPUT:
+            if event.type == proto.Event.OUTPUT:
                 (artifact,) = store.get_artifacts_by_id([event.artifact_id])
                 outputs[event.path.steps[0].key] = artifact.uri
     return artifacts
