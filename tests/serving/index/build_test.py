@@ -10,55 +10,28 @@ import pytest
 
 from serving.index import files
 from serving.index import processes
-from serving.index.config import BuildConfig
 from serving.index.scann_files import PARTITIONER
 from serving.index.scann_files import read_partition
 from tests.helpers.servables import write_vectors
-from tests.serving.index.conftest import clustered
+from tests.serving.index.conftest import MOVIES
 
 pytestmark = pytest.mark.slow
-IDS = [f"movie:{i}" for i in range(3_416)]
-
-
-@pytest.fixture(scope="module")
-def vectors():
-    return clustered(len(IDS), 16, clusters=40, sigma=1.0, seed=3)
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory, vectors):
-    """Builds three indexes in one process, for it takes seconds to import ScaNN."""
-    folder = tmp_path_factory.mktemp("workshop")
-    write_vectors(folder / "built", IDS, vectors)
-    write_vectors(folder / "again", IDS, vectors)
-    write_vectors(folder / "few", ["a:1", "a:2", "b:1"], np.eye(3))
-    np.save(folder / "queries.npy", clustered(200, 16, clusters=40, sigma=1.0, seed=4))
-    config = ["--config", BuildConfig(recall_at=50).to_json()]
-    again = ["--config", BuildConfig(recall_at=50, leaves_to_search=9).to_json()]
-    calls = [
-        ["--index", "built", "--towers", "abc", "--queries", "queries.npy", *config],
-        ["--index", "again", *again],
-        ["--index", "few"],
-    ]
-    script = f"from serving.index.build import main\nfor call in {calls!r}:\n    main(call)\n"
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
 def built(workshop):
     """An index of MovieLens's size, tuned on queries."""
-    return files.open_index(workshop / "built")
+    return workshop.index("movies")
 
 
-def test_the_tree_is_over_all_candidates(built, vectors):
+def test_the_tree_is_over_all_candidates(built, workshop):
     assert built.info["form"] == "tree_ah"
     assert built.info["towers"] == "abc"
     partition = read_partition(built.scann_dir)
     assert partition.centres.shape == (built.info["build"]["leaves"], 16)
-    assert partition.leaf.shape == (len(IDS),)
+    assert partition.leaf.shape == (len(MOVIES),)
     # k-means: a candidate's centre is the nearest one.
-    distances = ((vectors[:, None] - partition.centres[None]) ** 2).sum(-1)
+    distances = ((workshop.movies[:, None] - partition.centres[None]) ** 2).sum(-1)
     assert (distances.argmin(1) == partition.leaf).mean() > 0.99
 
 
@@ -77,14 +50,14 @@ def test_the_search_was_tuned_to_the_target(built):
 
 
 def test_the_same_vectors_give_the_same_files(built, workshop):
-    again = files.open_index(workshop / "again")
+    again = workshop.index("again")
     names = ("scann/datapoint_to_token.npy", "scann/hashed_dataset.npy", f"scann/{PARTITIONER}")
     for name in names:
         assert again.info["files"][name] == built.info["files"][name]
 
 
 def test_few_candidates_are_searched_by_brute_force(workshop):
-    index = files.open_index(workshop / "few")
+    index = workshop.index("few")
     assert index.info["form"] == "brute_force"
     assert index.info["candidate_types"] == {"a": 2, "b": 1}
     with pytest.raises(FileNotFoundError, match="has no tree"):

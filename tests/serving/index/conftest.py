@@ -1,22 +1,43 @@
-"""What several tests of the index read: built once, for that takes ten seconds."""
+"""What several tests of the index read, built once: it takes seconds to import ScaNN."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+from serving.index import files
 from serving.index.config import BuildConfig
-from serving.index.files import IndexFiles
-from tests.helpers.servables import build_index
 from tests.helpers.servables import write_vectors
 
+MOVIES = [f"movie:{i}" for i in range(3_416)]  # as many as MovieLens-1M has in its sequences
+ITEMS = [f"item:{i}" for i in range(25_000)]
+_SCRIPT = """
+import shutil
+from serving.index import build, check
 
-class Large(NamedTuple):
-    index: IndexFiles
-    queries: np.ndarray  # [300, 32] float32, of the same clusters as the candidates
+for call in {calls!r}:
+    build.main(call)
+shutil.copytree("large", "moved")
+check.main(["--index", "moved", "--queries", "large.npy", "--recall-at", "100"])
+"""
+
+
+class Workshop(NamedTuple):
+    folder: Path
+    movies: np.ndarray  # [3,416, 16] float32
+    queries: np.ndarray  # [300, 32] float32, of the same clusters as the items
+    scann: dict[str, Any]  # what `serving.index.check` measured with the queries
+
+    def index(self, name: str) -> files.IndexFiles:
+        """Opens one of `movies` (tuned on queries), `again`, `few` and `large`."""
+        return files.open_index(self.folder / name)
 
 
 def clustered(count: int, dim: int, clusters: int, sigma: float, seed: int) -> np.ndarray:
@@ -28,11 +49,34 @@ def clustered(count: int, dim: int, clusters: int, sigma: float, seed: int) -> n
 
 
 @pytest.fixture(scope="session")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Large:
-    """25,000 candidates, of which a tenth becomes available at time 1,000, with a ScaNN tree."""
-    path: Path = tmp_path_factory.mktemp("large") / "index"
-    ids = [f"item:{i}" for i in range(25_000)]
-    vectors = clustered(len(ids), 32, clusters=200, sigma=1.0, seed=1)
-    write_vectors(path, ids, vectors, {name: 1_000 for name in ids[::10]})
-    index = build_index(path, BuildConfig(leaves_to_search=16, reorder=400))
-    return Large(index, clustered(300, 32, clusters=200, sigma=1.0, seed=2))
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Builds four indexes in one process and measures a moved copy of the large one."""
+    folder = tmp_path_factory.mktemp("workshop")
+    movies = clustered(len(MOVIES), 16, clusters=40, sigma=1.0, seed=3)
+    items = clustered(len(ITEMS), 32, clusters=200, sigma=1.0, seed=1)
+    queries = clustered(300, 32, clusters=200, sigma=1.0, seed=2)
+    for name in ("movies", "again"):
+        write_vectors(folder / name, MOVIES, movies)
+    write_vectors(folder / "few", ["a:1", "a:2", "b:1"], np.eye(3))
+    # A tenth becomes available at time 1,000.
+    write_vectors(folder / "large", ITEMS, items, {name: 1_000 for name in ITEMS[::10]})
+    np.save(folder / "large.npy", queries)
+    np.save(folder / "movies.npy", clustered(200, 16, clusters=40, sigma=1.0, seed=4))
+    tuned = BuildConfig(recall_at=50).to_json()
+    fixed = BuildConfig(leaves_to_search=16, reorder=400).to_json()
+    calls = [
+        ["--index", "movies", "--config", tuned, "--towers", "abc", "--queries", "movies.npy"],
+        ["--index", "again", "--config", BuildConfig(recall_at=50, leaves_to_search=9).to_json()],
+        ["--index", "few"],
+        ["--index", "large", "--config", fixed],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT.format(calls=calls)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    scann = json.loads(done.stdout.strip().splitlines()[-1])
+    return Workshop(folder, movies, queries, scann)

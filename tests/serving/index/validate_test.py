@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 
-from serving.index import files
 from serving.index import validate
 from serving.index.config import CheckConfig
 from serving.index.form import available_from
@@ -23,19 +20,18 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def scann(large, tmp_path_factory):
-    """Measured on a copy elsewhere: a searcher may be moved."""
-    folder = tmp_path_factory.mktemp("moved")
-    np.save(folder / "queries.npy", large.queries)
-    shutil.copytree(large.index.path, folder / "index")
-    moved = files.open_index(folder / "index")
-    assert moved.fingerprint == large.index.fingerprint
-    return validate.measure_scann(moved, folder / "queries.npy", 100)
+def large(workshop):
+    return workshop.index("large")
 
 
 @pytest.fixture(scope="module")
-def answer(large):
-    return validate.measure_answer(large.index, large.queries, CheckConfig())
+def queries(workshop):
+    return workshop.queries
+
+
+@pytest.fixture(scope="module")
+def answer(large, queries):
+    return validate.measure_answer(large, queries, CheckConfig())
 
 
 def search(searcher, queries, excluded=None, request_time=0):
@@ -51,27 +47,32 @@ def search(searcher, queries, excluded=None, request_time=0):
 def test_above_exact_below_the_portable_form_answers(large, answer):
     assert answer["form"] == "portable"
     assert answer["recall_at"] == 100
-    assert choose_form(large.index, 20_000).name == "portable"
-    assert choose_form(large.index, 25_000).name == "portable"
-    assert choose_form(large.index, 25_001).name == "exact"
+    assert choose_form(large, 20_000).name == "portable"
+    assert choose_form(large, 25_000).name == "portable"
+    assert choose_form(large, 25_001).name == "exact"
 
 
-def test_the_portable_form_finds_no_less_than_scann_at_the_same_leaves(scann, answer):
-    assert scann["queries"] == 300
+def test_the_portable_form_finds_no_less_than_scann_at_the_same_leaves(workshop, answer):
+    scann = workshop.scann
+    assert scann["queries"] == 300 and scann["recall_at"] == 100
     assert scann["recall"] > 0.9
     assert answer["recall"] >= scann["recall"]
 
 
-def test_the_portable_form_is_exact_over_the_leaves_that_it_searches(large):
-    partition = read_partition(large.index.scann_dir)
-    searcher = make_searcher(large.index, choose_form(large.index, 0), 100)
+def test_a_moved_index_is_the_same(workshop, large):
+    assert workshop.index("moved").fingerprint == large.fingerprint
+
+
+def test_the_portable_form_is_exact_over_the_leaves_that_it_searches(large, queries):
+    partition = read_partition(large.scann_dir)
+    searcher = make_searcher(large, choose_form(large, 0), 100)
     assert isinstance(searcher, PortableIndex)
-    layout, queries = searcher.layout, large.queries[:50]
-    assert layout.probes * layout.slots < large.index.size / 2
+    layout, queries = searcher.layout, queries[:50]
+    assert layout.probes * layout.slots < large.size / 2
     leaf_scores = queries @ partition.centres.T
     chosen = np.argsort(-leaf_scores[:, layout.leaf], axis=1, kind="stable")[:, : layout.probes]
     rows, scores = search(searcher, queries)
-    vectors = np.asarray(large.index.vectors)
+    vectors = np.asarray(large.vectors)
     whole = []
     for query in range(len(queries)):
         inside = layout.row[chosen[query]].reshape(-1)
@@ -84,20 +85,20 @@ def test_the_portable_form_is_exact_over_the_leaves_that_it_searches(large):
     assert np.mean(whole) > 0.95  # queries that had all the leaves they asked for
 
 
-def test_all_leaves_are_exact_search(large):
-    partition = read_partition(large.index.scann_dir)
-    leaves = large.index.info["build"]["leaves"]
-    vectors = np.asarray(large.index.vectors)
-    rows, _ = search(PortableIndex(vectors, partition, leaves, 100), large.queries)
-    assert recall(vectors, large.queries, rows, 100).min() == 1.0
+def test_all_leaves_are_exact_search(large, queries):
+    partition = read_partition(large.scann_dir)
+    leaves = large.info["build"]["leaves"]
+    vectors = np.asarray(large.vectors)
+    rows, _ = search(PortableIndex(vectors, partition, leaves, 100), queries)
+    assert recall(vectors, queries, rows, 100).min() == 1.0
 
 
-def test_masks_at_scale(large):
-    searcher = make_searcher(large.index, choose_form(large.index, 0), 100)
-    queries = large.queries[:20]
+def test_masks_at_scale(large, queries):
+    searcher = make_searcher(large, choose_form(large, 0), 100)
+    queries = queries[:20]
     plain, _ = search(searcher, queries)
     rows, scores = search(searcher, queries, plain[:, :50], request_time=999)
-    late = available_from(large.index) > 999
+    late = available_from(large) > 999
     assert late.sum() == 2_500
     assert (rows >= 0).all() and np.isfinite(scores).all()
     assert not late[rows].any()
