@@ -26,6 +26,7 @@ from benchmarks.baselines import NEWEST
 from benchmarks.baselines import baselines
 from benchmarks.environment import ROOT
 from benchmarks.interactions import read_interactions
+from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from tfx_pipeline.config import load_config
@@ -98,13 +99,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--only", choices=("baselines", "two_tower"))
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / SOURCE)
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     options = parser.parse_args(arguments)
     if not options.log_dir.exists():
         from tfx_pipeline.datasets.registry import prepare
 
         prepare(SOURCE, options.log_dir)
-    results = Results(result_name(options.log_dir), COMMAND, options.fresh)
+    name = result_name(options.log_dir)
+    results = Results(name, COMMAND, options.fresh, options.results_dir)
     if options.fresh:
         shutil.rmtree(options.runs_dir, ignore_errors=True)
     if options.only != "two_tower":

@@ -1,0 +1,38 @@
+"""`metrics.json` gathers what the components of a run measured."""
+
+from __future__ import annotations
+
+import json
+
+from tfx_pipeline.evaluation.run_metrics import write_run_metrics
+
+
+def test_training_and_index(tmp_path):
+    best = {"hr@10": 0.25, "epoch": 3, "converged": True, "note": "best"}
+    (tmp_path / "training.json").write_text(json.dumps({"best": best, "epochs": [best]}))
+    report = {
+        "blessed": True,
+        "recall@100": 0.991,
+        "scann": {"recall": 0.991, "latency_ms": {"p50": 0.1, "p99": 0.4}},
+        "answer": {"recall": 1.0, "latency_ms": {"p50": 0.2, "p99": 0.5}},
+    }
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    artifacts = {
+        "trainer": {"model": "elsewhere", "model_run": str(tmp_path)},
+        "index-validator": {"blessing": str(tmp_path)},
+    }
+    metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+    assert metrics["validation"] == {"hr@10": 0.25, "epoch": 3.0}
+    assert metrics["index"] == {
+        "recall@100": 0.991,
+        "scann_latency_ms_p50": 0.1,
+        "scann_latency_ms_p99": 0.4,
+        "answer_latency_ms_p50": 0.2,
+        "answer_latency_ms_p99": 0.5,
+    }
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_what_did_not_run_is_left_out(tmp_path):
+    assert write_run_metrics(tmp_path / "metrics.json", {}) == {}
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
