@@ -22,7 +22,6 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen import popularity
 from tfx_pipeline.components.timeline_example_gen import report
-from tfx_pipeline.components.timeline_example_gen import stages
 from tfx_pipeline.components.timeline_example_gen import tfrecord
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys
@@ -33,7 +32,12 @@ from tfx_pipeline.components.timeline_example_gen.partition import Partition
 from tfx_pipeline.components.timeline_example_gen.plan import Piece
 from tfx_pipeline.components.timeline_example_gen.plan import Plan
 from tfx_pipeline.components.timeline_example_gen.plan import make_plan
+from tfx_pipeline.components.timeline_example_gen.sort_bucket import COUNTS
+from tfx_pipeline.components.timeline_example_gen.sort_bucket import REPORT
+from tfx_pipeline.components.timeline_example_gen.sort_bucket import SEED
+from tfx_pipeline.components.timeline_example_gen.sort_bucket import SortBucket
 from tfx_pipeline.components.timeline_example_gen.store import Store
+from tfx_pipeline.components.timeline_example_gen.write_bucket import WriteBucket
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -114,22 +118,22 @@ def build(
         | "Join" >> beam.Flatten()
         | "ByBucket" >> beam.GroupByKey()
         | "Sort"
-        >> beam.ParDo(stages.SortBucket(*stage, store=store, origins=origins), index).with_outputs(
-            stages.COUNTS, stages.REPORT, main="sorted"
+        >> beam.ParDo(SortBucket(*stage, store=store, origins=origins), index).with_outputs(
+            COUNTS, REPORT, main="sorted"
         )
     )
     classes = beam.pvalue.AsSingleton(
-        ordered[stages.COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
+        ordered[COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
     )
     written = ordered["sorted"] | "Write" >> beam.ParDo(
-        stages.WriteBucket(*stage), index, classes
+        WriteBucket(*stage), index, classes
     ).with_output_types(bytes)
     shards = len(plan.pieces[CATALOGUE_TABLE])
     rows_written = catalogue | "WriteCatalogue" >> beam.ParDo(
         WriteCatalogue(as_json, shards, uri), index
     ).with_output_types(bytes)
     (
-        (ordered[stages.REPORT], written, rows_written)
+        (ordered[REPORT], written, rows_written)
         | "Reports" >> beam.Flatten()
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
@@ -160,7 +164,7 @@ def _pieces(pipeline: beam.Pipeline, name: str, pieces: Iterable[Piece]) -> beam
 
 def _seeds(buckets: int) -> list[_MESSAGE]:
     """Returns one message a bucket, so that every shard is written, if empty."""
-    return [(bucket, (0, stages.SEED, b"")) for bucket in range(buckets)]
+    return [(bucket, (0, SEED, b"")) for bucket in range(buckets)]
 
 
 def _write_counts(counts: bytes, uri: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -81,27 +80,15 @@ class Timelines:
         )
 
 
-class Repeated(NamedTuple):
-    """Rows that say again what an earlier row said.
-
-    Attributes:
-        events: Exact duplicates of events.
-        users: Further rows of the same user in the users table.
-    """
-
-    events: pa.Table
-    users: pa.Table | None
-
-
-def build(events: pa.Table, users: pa.Table | None) -> tuple[Timelines, Repeated]:
+def build(events: pa.Table, users: pa.Table | None) -> tuple[Timelines, pa.Table]:
     """Sorts the rows of a bucket.
 
     Args:
-        events: Rows as `partition.read_events` returns them, in the log's order.
-        users: Rows as `partition.read_users` returns them, or None.
+        events: One row or more as `partition.read_events` returns them, in the log's order.
+        users: Rows as `partition.read_users` returns them, one a user, or None.
 
     Returns:
-        The timelines, and the rows that were left out as duplicates.
+        The timelines, and the events that were left out as duplicates.
     """
     ids, user = _users(_single(events.column("user")))
     timestamp = np.asarray(_single(events.column("timestamp")))
@@ -114,10 +101,9 @@ def build(events: pa.Table, users: pa.Table | None) -> tuple[Timelines, Repeated
     user, timestamp, ordinal = user[order], timestamp[order], ordinal[order]
     repeated = _duplicates(user, timestamp, ordinal, codes["entity"], codes["event"])
     kept = slice(None) if repeated is None else ~repeated
-    known, again = _attributes(ids, users)
     timelines = Timelines(
         users=ids,
-        attributes=known,
+        attributes=_attributes(ids, users),
         user=user[kept],
         timestamp=timestamp[kept],
         codes={name: values[kept] for name, values in codes.items()},
@@ -126,7 +112,15 @@ def build(events: pa.Table, users: pa.Table | None) -> tuple[Timelines, Repeated
         value=_numbers(events, "value", 0, np.float32)[order][kept],
     )
     dropped = order[:0] if repeated is None else order[repeated]
-    return timelines, Repeated(events.take(pa.array(dropped)), again)
+    return timelines, events.take(pa.array(dropped))
+
+
+def first_of_each(ids: pa.ChunkedArray) -> np.ndarray:
+    """Returns [n] bool, which values are the first of their kind."""
+    _, first = np.unique(np.asarray(_single(ids).dictionary_encode().indices), return_index=True)
+    is_first = np.zeros(len(ids), bool)
+    is_first[first] = True
+    return is_first
 
 
 def _users(ids: pa.Array) -> tuple[pa.Array, np.ndarray]:
@@ -176,20 +170,16 @@ def _duplicates(*sorted_keys: np.ndarray) -> np.ndarray | None:
     return repeated if repeated.any() else None
 
 
-def _attributes(ids: pa.Array, users: pa.Table | None) -> tuple[pa.ListArray, pa.Table | None]:
-    """Returns each user's attributes, and the rows of users who came before."""
+def _attributes(ids: pa.Array, users: pa.Table | None) -> pa.ListArray:
+    """Returns each user's attributes, none for a user who is not in the table."""
     if users is None:
-        return pa.array([[]] * len(ids), pa.list_(pa.binary())), None
-    known = _single(users.column("user"))
-    encoded = known.dictionary_encode()
-    _, first = np.unique(np.asarray(encoded.indices), return_index=True)
-    again = np.ones(len(known), bool)
-    again[first] = False
-    index = pc.index_in(ids, known)  # the first of several
-    lists = _single(users.column("attributes")).take(index)
+        return pa.array([[]] * len(ids), pa.list_(pa.binary()))
+    lists = _single(users.column("attributes")).take(
+        pc.index_in(ids, _single(users.column("user")))
+    )
     if lists.null_count:
         lists = pc.if_else(lists.is_valid(), lists, pa.scalar([], lists.type))
-    return lists, users.filter(pa.array(again)) if again.any() else None
+    return lists
 
 
 def _single(column: pa.ChunkedArray) -> pa.Array:

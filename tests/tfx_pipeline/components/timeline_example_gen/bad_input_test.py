@@ -170,6 +170,27 @@ def test_events_of_unknown_entities_are_kept_or_not(tmp_path: Path) -> None:
     assert report["dead_letters"]["events"] == {"entity is not in the catalogue": 1}
 
 
+def test_buckets_may_lose_all_their_events(tmp_path: Path) -> None:
+    strangers = [event(f"u{i}", "nobody knows", T) for i in range(30)]
+    users = [{"user_id": f"u{i}"} for i in (1, 2, 3, 3)]
+    _, report = timelines(
+        tmp_path,
+        [*GOOD, *strangers],
+        log={
+            "catalogue": [{"entity_type": "item", "entity_id": str(i)} for i in range(6)],
+            "users": users,
+        },
+        buckets=20,
+        unknown_entities="dead-letter",
+        max_dead_letter_fraction=0.9,
+    )
+    assert report["events"]["kept"] == 6 and report["users"]["in_users_table"] == 3
+    assert report["dead_letters"] == {
+        "events": {"entity is not in the catalogue": 30},
+        "users": {"user has a row already": 1},
+    }
+
+
 @pytest.mark.parametrize("column", ["user_id", "timestamp", "ordinal", "entity_type"])
 def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     rows = pa.Table.from_pylist(GOOD).drop([column])
