@@ -1,0 +1,76 @@
+"""One small run of the real pipeline, which every test here reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.config import load_config
+
+USERS = 300
+SHRUNK = (
+    "trainer.epochs=1",
+    "trainer.steps_per_epoch=60",
+    "trainer.input.batch_size=128",
+    "trainer.tensorboard=false",
+    "index.k=50",
+    "evaluation.ks=[10, 50]",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        config: What was run.
+        metrics: What `metrics.json` holds.
+        cached: Components that were answered from the cache.
+    """
+
+    config: PipelineConfig
+    metrics: dict[str, Any]
+    cached: tuple[str, ...]
+
+    @property
+    def version(self) -> Path:
+        """The newest pushed version."""
+        return max(Path(self.config.serving_base_path).glob("[0-9]*"), key=lambda p: int(p.name))
+
+    def examples(self, split: str) -> list[bytes]:
+        """Returns the serialised raw examples of a split."""
+        import tensorflow as tf
+
+        (artifact,) = Path(self.config.run_dir, "artifacts").glob("timeline-example-gen/examples/*")
+        files = sorted(str(path) for path in (artifact / f"Split-{split}").iterdir())
+        return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+
+
+def overrides(log_dir: Path, run_dir: Path) -> tuple[str, ...]:
+    """Returns the overrides that shrink the shop's configuration."""
+    return (f"log_dir={log_dir}", f"run_dir={run_dir}", *SHRUNK)
+
+
+@pytest.fixture(scope="session")
+def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An event log of a very small simulated shop."""
+    from tfx_pipeline.datasets.registry import prepare
+
+    log = tmp_path_factory.mktemp("shop") / "log"
+    prepare("shop", log, users=USERS, images=False)
+    return log
+
+
+@pytest.fixture(scope="session")
+def run(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The real entry point on the shop's configuration, shrunk."""
+    from tfx_pipeline.commands.run import execute
+
+    run_dir = tmp_path_factory.mktemp("run") / "shop"
+    config = load_config("shop_demo", overrides(shop_log, run_dir))
+    metrics, _, cached = execute(config)
+    return Run(config, metrics, cached)
