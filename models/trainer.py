@@ -94,6 +94,12 @@ def train(
     counts = target_counts(transform)
     counts[0] = 0
     rule = TargetRule(counts > 0, _indices(transform, config.target_events))
+    if rule.types == ():
+        raise ValueError(
+            f"Expected `target_events` to name event types of the log, received "
+            f"{list(config.target_events)}, none of which it has. Choose some of its event types, "
+            "and the same for the example generator and Transform, or `*` for all."
+        )
     drawn = counts.astype(np.float64)
     if config.input.targets_per_timeline:
         limit = config.input.targets_per_timeline

@@ -1,0 +1,106 @@
+"""A small log, transformed once, and small towers, trained once, for the tests of models."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tensorflow as tf
+
+from models.config import TrainerConfig
+from models.signatures import save_towers
+from tests.helpers.timelines import run_transform
+from tests.helpers.timelines import small_log
+from tests.helpers.timelines import write_examples
+
+SMALL = TrainerConfig.model_validate(
+    {
+        "two_tower": {"dim": 16, "query": {"window": 8, "hidden": [32]}},
+        "task": {"negatives": 16},
+        "input": {"batch_size": 64, "pool": 32},
+        "validation": {"k": [5, 10], "watch": "hr@5", "patience": 0},
+        "optimizer": {"learning_rate": 0.01},
+        "epochs": 3,
+        "exclude_seen": ["*"],
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class SmallLog:
+    """A log with its transformed splits.
+
+    Attributes:
+      raw: Serialised raw examples by split.
+      transform: What Transform wrote, a `tft.TFTransformOutput`.
+      graph: The directory of that.
+      examples: The directory of the transformed splits.
+    """
+
+    raw: dict[str, list[bytes]]
+    transform: Any
+    graph: Path
+    examples: Path
+
+    def files(self, split: str) -> list[str]:
+        return sorted(str(path) for path in (self.examples / f"Split-{split}").glob("*"))
+
+
+@pytest.fixture(scope="session")
+def log(tmp_path_factory: pytest.TempPathFactory) -> SmallLog:
+    import tensorflow_transform as tft
+
+    path = tmp_path_factory.mktemp("log")
+    raw = small_log()
+    write_examples(path / "examples", raw)
+    folders = run_transform(path / "examples", path / "transform")
+    transform = tft.TFTransformOutput(str(folders["transform_graph"]))
+    return SmallLog(raw, transform, folders["transform_graph"], folders["transformed_examples"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What `run_fn` left behind.
+
+    Attributes:
+      model_dir: The exported towers.
+      run_dir: Logs and `training.json`.
+      towers: The loaded SavedModel.
+      model: The model that was exported, in this process.
+    """
+
+    model_dir: Path
+    run_dir: Path
+    towers: Any
+    model: Any
+
+
+@pytest.fixture(scope="session")
+def trained(log: SmallLog, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    from models import trainer
+
+    path = tmp_path_factory.mktemp("trained")
+    train = [str(log.examples / f"Split-{name}" / "*") for name in ("train", "catalogue")]
+    exported = []
+
+    def save(model: Any, *arguments: Any) -> None:
+        exported.append(model)
+        save_towers(model, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "save_towers", save)  # to keep the model that it is given
+        trainer.run_fn(
+            SimpleNamespace(
+                train_files=train,
+                eval_files=[str(log.examples / "Split-validation" / "*")],
+                transform_graph_path=str(log.graph),
+                serving_model_dir=str(path / "model"),
+                model_run_dir=str(path / "run"),
+                custom_config={"config": SMALL.to_json()},
+            )
+        )
+    towers = tf.saved_model.load(str(path / "model"))
+    return Trained(path / "model", path / "run", towers, exported[0])

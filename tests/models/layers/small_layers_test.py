@@ -1,0 +1,112 @@
+"""The layers that fit in a few lines: bags, perceptrons, id embeddings, ages."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.layers.age_bucket import AGE_BUCKETS
+from models.layers.age_bucket import age_bucket
+from models.layers.bag import Bag
+from models.layers.item_embedding import ItemEmbedding
+from models.layers.perceptron import Perceptron
+
+
+def copy_of(layer, *inputs):
+    """The layer made again of its configuration, with the same weights."""
+    copy = type(layer).from_config(layer.get_config())
+    copy(*inputs)
+    copy.set_weights(layer.get_weights())
+    return copy
+
+
+def test_bag_is_the_sum_over_the_root_of_the_size():
+    bag = Bag(10, 3)
+    tokens = tf.constant([[4, 7, 0, 0], [0, 0, 0, 0], [2, 2, 0, 5]])
+    out = bag(tokens).numpy()
+
+    table = bag.table.numpy()
+    np.testing.assert_allclose(out[0], (table[4] + table[7]) / np.sqrt(2), rtol=1e-5)
+    np.testing.assert_array_equal(out[1], np.zeros(3))
+    np.testing.assert_allclose(out[2], (2 * table[2] + table[5]) / np.sqrt(3), rtol=1e-5)
+    np.testing.assert_array_equal(copy_of(bag, tokens)(tokens), out)
+
+
+def test_bag_of_no_tokens_at_all():
+    np.testing.assert_array_equal(Bag(5, 2)(tf.zeros([3, 4], tf.int32)), np.zeros([3, 2]))
+    assert Bag(5, 2)(tf.zeros([3, 0], tf.int32)).shape == (3, 2)
+
+
+def test_bag_gradient_touches_the_tokens_that_are_there():
+    bag = Bag(10, 2)
+    with tf.GradientTape() as tape:
+        out = tf.reduce_sum(bag(tf.constant([[4, 0], [4, 6]])))
+    gradient = tf.convert_to_tensor(tape.gradient(out, bag.table)).numpy()
+
+    expected = np.zeros([10, 2])
+    expected[4] = 1 + 1 / np.sqrt(2)
+    expected[6] = 1 / np.sqrt(2)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_perceptron_adds_a_linear_way_past_the_hidden_layer():
+    layer = Perceptron([3], 2)
+    x = tf.random.stateless_normal([4, 5], [0, 1])
+    out = layer(x)
+
+    hidden, hidden_bias, last, last_bias, past = (weight.numpy() for weight in layer.weights)
+    inner = tf.nn.gelu(x @ hidden + hidden_bias).numpy()
+    np.testing.assert_allclose(out, inner @ last + last_bias + x.numpy() @ past, atol=1e-5)
+    np.testing.assert_array_equal(copy_of(layer, x)(x), out)
+
+
+def test_perceptron_without_hidden_layers_is_linear():
+    layer = Perceptron([], 2)
+    layer(tf.zeros([1, 5]))
+
+    assert [weight.shape for weight in layer.weights] == [(5, 2), (2,)]
+
+
+def test_dropout_works_in_training_only():
+    layer = Perceptron([8], 2, dropout=0.5)
+    x = tf.ones([64, 5])
+
+    assert np.ptp(layer(x).numpy(), axis=0).max() < 1e-6
+    assert np.ptp(layer(x, training=True).numpy(), axis=0).max() > 1e-3
+
+
+def test_unknown_ids_share_the_unknown_items_vector():
+    known = np.array([False, True, False, True])
+    layer = ItemEmbedding(4, 3, known=known)
+    out = layer(tf.constant([0, 1, 2, 3], tf.int64)).numpy()
+
+    np.testing.assert_array_equal(out[2], out[0])
+    assert not np.array_equal(out[1], out[0]) and not np.array_equal(out[3], out[0])
+
+
+def test_id_dropout_hides_ids_in_training_at_its_rate():
+    tf.random.set_seed(0)
+    layer = ItemEmbedding(1001, 2, id_dropout=0.3)
+    ids = tf.range(1, 1001, dtype=tf.int64)
+    hidden = (layer(ids, training=True).numpy() == layer(tf.constant([0])).numpy()).all(axis=1)
+
+    assert 0.25 < hidden.mean() < 0.35
+    assert not (layer(ids).numpy() == layer(tf.constant([0])).numpy()).all(axis=1).any()
+
+
+def test_flags_of_known_ids_must_fit():
+    with pytest.raises(ValueError, match="received shape"):
+        ItemEmbedding(4, 3, known=np.ones(3, bool))(tf.constant([1]))
+
+
+def test_flags_of_known_ids_are_weights():
+    layer = ItemEmbedding(3, 2, known=np.array([False, True, False]))
+    ids = tf.constant([1, 2])
+    expected = layer(ids)
+
+    np.testing.assert_array_equal(copy_of(layer, ids)(ids), expected)
+
+
+def test_age_buckets_are_doublings():
+    seconds = tf.constant([-5.0, 0.0, 1.0, 3.0, 7.0, 86_400.0, 1e12])
+
+    np.testing.assert_array_equal(age_bucket(seconds), [0, 0, 1, 2, 3, 16, AGE_BUCKETS - 1])

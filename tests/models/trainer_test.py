@@ -1,0 +1,127 @@
+import json
+
+import numpy as np
+import pytest
+from tensorflow.python.framework import config as framework_config
+
+from models.config import TrainerConfig
+from models.trainer import train
+from tests.models.conftest import SMALL
+
+
+def run(log, config, **more):
+    return train(
+        config,
+        log.transform,
+        log.files("train"),
+        log.files("catalogue"),
+        log.files("validation"),
+        **more,
+    )
+
+
+def changed(**sections):
+    """The small configuration with some sections updated."""
+    values = SMALL.model_dump()
+    for name, update in sections.items():
+        if isinstance(update, dict):
+            values[name] = values[name] | update
+        else:
+            values[name] = update
+    return TrainerConfig.model_validate(values)
+
+
+def test_report_holds_the_configuration_and_every_epoch(trained):
+    report = json.loads((trained.run_dir / "training.json").read_text())
+
+    assert TrainerConfig.model_validate(report["config"]) == SMALL
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
+    best = max(report["epochs"], key=lambda epoch: epoch["hr@5"])
+    assert report["best"] == best
+    assert report["targets_per_epoch"] == 60 * 9  # ten training events each, the first has no past
+    assert report["steps_per_epoch"] == 9
+    for epoch in report["epochs"]:
+        assert epoch["users"] == 60 and epoch["seconds"] > 0
+
+
+def test_training_learns(trained):
+    report = json.loads((trained.run_dir / "training.json").read_text())
+
+    assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]
+    assert report["best"]["hr@10"] > 0.8  # a user likes ten of forty items; chance is a quarter
+
+
+def test_logs_for_tensorboard_are_written(trained):
+    assert list(trained.run_dir.rglob("events.out.tfevents*"))
+
+
+def test_equal_seeds_train_equal_models(log):
+    config = changed(epochs=1, deterministic=True)
+    try:
+        weights = [run(log, seeded)[0].get_weights() for seeded in (config, config)]
+        other = run(log, config.model_copy(update={"seed": 2}))[0].get_weights()
+    finally:
+        framework_config.disable_op_determinism()
+
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert any(not np.array_equal(one, two) for one, two in zip(weights[0], other, strict=True))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {
+            "two_tower": {
+                "normalize": True,
+                "temperature": 0.1,
+                "learn_temperature": True,
+                "tie_item_tables": True,
+                "query": {"window": 4, "content_dim": 0, "use_time": True, "use_query": True},
+                "candidate": {"hidden": [8], "features": ["title"]},
+            },
+            "task": {"loss": "full", "label_smoothing": 0.1},
+            "optimizer": {"name": "adagrad", "clip_norm": 1.0},
+        },
+        {
+            "two_tower": {"history_features": False, "candidate": {"features": []}},
+            "task": {"in_batch": False, "correct_sampling": False, "exclude_history": False},
+            "input": {"targets_per_timeline": 2, "batch_size": 32},
+            "validation": {"users": 10},
+            "target_events": ["buy"],
+            "exclude_seen": ["buy"],
+            "steps_per_epoch": 3,
+        },
+    ],
+    ids=["full", "bare"],
+)
+def test_every_option_trains(log, sections):
+    _, report = run(log, changed(epochs=2, **sections))
+
+    assert len(report["epochs"]) == 2
+    assert all(np.isfinite(epoch["loss"]) for epoch in report["epochs"])
+
+
+def test_patience_stops_and_the_best_epoch_stays(log):
+    config = changed(epochs=9, validation={"patience": 1}, optimizer={"learning_rate": 1.0})
+    model, report = run(log, config)
+
+    assert len(report["epochs"]) < 9
+    assert report["epochs"][-1]["hr@5"] <= report["best"]["hr@5"]
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_time_limit_ends_after_an_epoch(log):
+    _, report = run(log, changed(epochs=9, max_minutes=1e-6))
+
+    assert len(report["epochs"]) == 1
+
+
+def test_unknown_metric_is_an_error(log):
+    with pytest.raises(ValueError, match="validation.watch"):
+        run(log, changed(epochs=1, validation={"watch": "auc"}))
+
+
+def test_no_such_target_event_is_an_error(log):
+    with pytest.raises(ValueError, match="target_events"):
+        run(log, changed(target_events=["rate"]))
