@@ -30,16 +30,13 @@ class Run:
         config: What was run.
         metrics: What `metrics.json` holds.
         cached: Components that were answered from the cache.
+        version: The version that this run pushed.
     """
 
     config: PipelineConfig
     metrics: dict[str, Any]
     cached: tuple[str, ...]
-
-    @property
-    def version(self) -> Path:
-        """The newest pushed version."""
-        return max(Path(self.config.serving_base_path).glob("[0-9]*"), key=lambda p: int(p.name))
+    version: Path
 
     def examples(self, split: str) -> list[bytes]:
         """Returns the serialised raw examples of a split."""
@@ -48,6 +45,11 @@ class Run:
         (artifact,) = Path(self.config.run_dir, "artifacts").glob("timeline-example-gen/examples/*")
         files = sorted(str(path) for path in (artifact / f"Split-{split}").iterdir())
         return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
+
+
+def versions(run: Run) -> set[str]:
+    """Returns the names of the versions that are pushed by now."""
+    return {path.name for path in Path(run.config.serving_base_path).glob("[0-9]*")}
 
 
 def overrides(log_dir: Path, run_dir: Path) -> tuple[str, ...]:
@@ -73,4 +75,5 @@ def run(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run_dir = tmp_path_factory.mktemp("run") / "shop"
     config = load_config("shop_demo", overrides(shop_log, run_dir))
     metrics, _, cached = execute(config)
-    return Run(config, metrics, cached)
+    (version,) = Path(config.serving_base_path).glob("[0-9]*")
+    return Run(config, metrics, cached, version)

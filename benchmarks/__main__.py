@@ -1,0 +1,21 @@
+"""Runs every benchmark, one after another; each does what is missing and keeps the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+ALL = (
+    "timeline_generation",
+    "transform_throughput",
+    "training_throughput",
+    "throughput",
+    "serving",
+    "movielens_1m_retrieval",
+    "results_table",
+)
+
+if __name__ == "__main__":
+    for name in ALL:
+        print(f"== {name}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)
