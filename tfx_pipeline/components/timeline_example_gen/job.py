@@ -89,7 +89,7 @@ def generate(
 def build(
     pipeline: beam.Pipeline, plan: Plan, uri: str, config: TimelineConfig, store: Store
 ) -> None:
-    """Adds the job's transforms to a pipeline; the report ends up in the staging directory.
+    """Adds the job's transforms to a pipeline; its counts end up in `generation_report.json`.
 
     Args:
         pipeline: An empty pipeline.
@@ -105,11 +105,9 @@ def build(
         | "ReadKeys" >> beam.ParDo(ReadKeys()).with_output_types(bytes)
         | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
     )
-    rows = _pieces(
-        pipeline, "Rows", plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE]
-    ) | "Partition" >> beam.ParDo(Partition(as_json, plan.buckets, store)).with_output_types(
-        _MESSAGE
-    )
+    pieces = plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE]
+    partition = beam.ParDo(Partition(as_json, plan.buckets, store)).with_output_types(_MESSAGE)
+    rows = _pieces(pipeline, "Rows", pieces) | "Partition" >> partition
     seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
     stage = (as_json, (plan.validation_start, plan.test_start), plan.buckets, uri)
     origins = {table: Origin(plan.pieces[table]) for table in (EVENTS_TABLE, USERS_TABLE)}
@@ -125,15 +123,13 @@ def build(
     classes = beam.pvalue.AsSingleton(
         ordered[COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
     )
-    written = ordered["sorted"] | "Write" >> beam.ParDo(
-        WriteBucket(*stage), index, classes
-    ).with_output_types(bytes)
+    write = beam.ParDo(WriteBucket(*stage), index, classes)
+    written = ordered["sorted"] | "Write" >> write.with_output_types(bytes)
     shards = len(plan.pieces[CATALOGUE_TABLE])
-    rows_written = catalogue | "WriteCatalogue" >> beam.ParDo(
-        WriteCatalogue(as_json, shards, uri), index
-    ).with_output_types(bytes)
+    write_catalogue = beam.ParDo(WriteCatalogue(as_json, shards, uri), index)
+    catalogue_written = catalogue | "WriteCatalogue" >> write_catalogue.with_output_types(bytes)
     (
-        (ordered[REPORT], written, rows_written)
+        (ordered[REPORT], written, catalogue_written)
         | "Reports" >> beam.Flatten()
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)

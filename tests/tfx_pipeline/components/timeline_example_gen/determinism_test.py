@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
+from tfx_pipeline.components.timeline_example_gen import job
 
 ROWS = 6_000
 TWO_THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
@@ -89,4 +91,12 @@ def test_the_order_of_rows_and_files_does_not_matter(tmp_path: Path, one_worker:
     shuffled = np.random.default_rng(1).permutation(ROWS)
     log = a_log(tmp_path / "log", shuffled, row_group_size=4_000, files=1)
     run(log, tmp_path / "out", ONE_WORKER, **CONFIG)
+    assert digests(tmp_path / "out") == digests(one_worker)
+
+
+def test_rows_may_wait_in_elements_as_they_do_on_a_cluster(
+    tmp_path: Path, one_worker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_waiting_room", lambda pipeline: contextlib.nullcontext(""))
+    run(a_log(tmp_path / "log"), tmp_path / "out", ONE_WORKER, **CONFIG)
     assert digests(tmp_path / "out") == digests(one_worker)
