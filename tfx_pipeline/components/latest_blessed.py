@@ -28,12 +28,6 @@ from tfx_pipeline.components import locations
 from tfx_pipeline.components.pusher.versions import pushed_versions
 
 NO_BASELINE = "NO_BLESSED_MODEL"  # object stores drop empty directories
-SOURCES = (
-    "serving.index.records",
-    "tfx_pipeline.components.latest_blessed",
-    "tfx_pipeline.components.locations",
-    "tfx_pipeline.components.pusher.versions",
-)
 _NOT_EVALUATED = ("index", "evaluation", "config.json", "assets.extra")
 _Model = tfx.types.standard_artifacts.Model
 

@@ -12,9 +12,7 @@ from serving.index.config import CheckConfig
 from serving.index.validate import objections
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import towers_model
-from tests.helpers.sources import uncovered
 from tests.tfx_pipeline.components.conftest import do
-from tfx_pipeline.components.index_validator import SOURCES
 from tfx_pipeline.components.index_validator.executor import Executor
 from tfx_pipeline.components.index_validator.executor import bless
 
@@ -68,7 +66,3 @@ def test_an_index_that_was_never_written_is_an_error(index_run, tmp_path):
     blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
     with pytest.raises(FileNotFoundError, match="holds no `index.json`"):
         do(Executor, inputs, {"blessing": blessing}, {"config": "{}"})
-
-
-def test_sources_name_everything_that_runs():
-    assert uncovered("tfx_pipeline.components.index_validator.executor", SOURCES) == set()

@@ -9,9 +9,7 @@ from tfx.utils import path_utils
 
 from serving.index import files
 from tests.helpers.examples import timeline
-from tests.helpers.sources import uncovered
 from tests.tfx_pipeline.components.conftest import IDS
-from tfx_pipeline.components.servable_builder import SOURCES
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +37,3 @@ def test_it_answers_with_the_portable_index_and_excludes_what_was_watched(index_
     for i in range(40):
         assert set(classes[i]) <= set(IDS) - set(IDS[i : i + 30])
         assert len(set(classes[i])) == 20
-
-
-def test_sources_name_everything_that_runs():
-    assert uncovered("tfx_pipeline.components.servable_builder.executor", SOURCES) == set()

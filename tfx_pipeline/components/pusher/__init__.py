@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-# What runs in this component, for `code_version`.
-SOURCES = (
-    "serving.client.protos",
-    "serving.client.tensors",
-    "serving.index.records",
-    "tfx_pipeline.components.locations",
-    "tfx_pipeline.components.pusher",
-    "tfx_pipeline.evaluation.report",
-    "transforms.features",
-)
-
-__all__ = ["SOURCES", "Pusher"]
+__all__ = ["Pusher"]
 
 
 def __getattr__(name: str) -> Any:
