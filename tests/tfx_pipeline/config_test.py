@@ -1,0 +1,100 @@
+"""Configurations: shipped ones are valid, mistakes are named, shared keys are said once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tfx_pipeline.config import CONFIGS
+from tfx_pipeline.config import load_config
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_configuration_is_valid_and_round_trips(path: Path, tmp_path: Path) -> None:
+    config = load_config(path.stem)
+    again = tmp_path / "again.yaml"
+    again.write_text(config.to_yaml())
+    assert load_config(str(again)) == config
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_configuration_says_what_it_costs(path: Path) -> None:
+    head = path.read_text().split("name:")[0]
+    for word in ("Data", "Hardware", "Expected", "Wall"):
+        assert f"# {word}" in head, word
+
+
+def test_overrides_are_typed_and_nested() -> None:
+    config = load_config(
+        "movielens_1m",
+        (
+            "trainer.seed=7",
+            "evaluation.ks=[5]",
+            "evaluation.thresholds={}",
+            "evaluation.change_thresholds={}",
+        ),
+    )
+    assert config.trainer.seed == 7
+    assert config.evaluation.ks == (5,)
+
+
+def test_an_unknown_key_names_the_nearest() -> None:
+    with pytest.raises(ValueError, match="`sed` is not a key of TrainerConfig; the nearest is"):
+        load_config("movielens_1m", ("trainer.sed=7",))
+
+
+def test_a_value_of_a_wrong_type_names_its_place() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.epochs: .*integer"):
+        load_config("movielens_1m", ("trainer.epochs=many",))
+
+
+def test_an_override_without_a_value_is_explained() -> None:
+    with pytest.raises(ValueError, match="written key=value"):
+        load_config("movielens_1m", ("trainer.seed",))
+
+
+def test_an_unknown_configuration_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="movielens_1m"):
+        load_config("no_such_configuration")
+
+
+def test_what_sections_share_is_said_once_and_reaches_all() -> None:
+    config = load_config("shop_demo")
+    assert config.candidate_types == ("item",)
+    sections = (config.timeline, config.transform, config.trainer, config.index)
+    assert {section.candidate_types for section in sections} == {("item",)}
+    assert config.trainer.exclude_seen == config.index.exclude_seen == ()
+    with pytest.raises(ValueError, match="Set `candidate_types` at the top"):
+        load_config("shop_demo", ("trainer.candidate_types=[video]",))
+
+
+def test_what_is_saved_is_plain_yaml() -> None:
+    assert yaml.safe_load(load_config("movielens_1m").to_yaml())["name"] == "movielens-1m"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["data", "--help"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys; from tfx_pipeline.cli import cli; cli(sys.argv[1:], standalone_mode=False); "
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'pyarrow', 'scann', 'pydantic'}; "
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+
+
+def test_a_mistake_is_a_message_and_no_stack_trace(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tfx_pipeline.cli", "run", "shop_demo"]
+    done = subprocess.run(
+        [*command, "--set", f"log_dir={tmp_path}/none"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "no event log" in done.stderr
+    assert "Traceback" not in done.stderr
