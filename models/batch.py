@@ -15,3 +15,4 @@ SEEN_ENTITY = "seen/entity"  # [B, S] int64, what may not be recommended again, 
 USER_ATTRIBUTES = "user/attributes"  # [B, A] int64, 0 is none
 QUERY_TOKENS = "query/tokens"  # [B, Q] int64, 0 is none
 TARGET_ENTITY = "target/entity"  # [B] int64 in training, [B, M] in evaluation, 0 is none
+TARGET_NUMBER = "target/number"  # [B] int64 in evaluation, how many of the M are targets

@@ -119,6 +119,9 @@ class Progress(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Logs a line when it is time."""
+        if batch == 0:  # the first step also traces the graph
+            self._last_step, self._last_time = 1, time.monotonic()
+            return
         passed = time.monotonic() - self._last_time
         if passed < self._every:
             return

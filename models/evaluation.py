@@ -29,11 +29,11 @@ def rank_targets(
         queries: [B, d] or [B, K, d] float32; of several vectors the best counts.
         candidates: [N, d] float32.
         targets: [B, M] int64 rows of the candidates, -1 where there is none.
-        seen: [B, S] int64 rows of the candidates, -1 where there is none; a
-            target among them is ranked as if it were not there.
+        seen: [B, S] int64 rows of the candidates, -1 where there is none.
 
     Returns:
-        [B, M] int64, 0 is the top; N for a missing target.
+        [B, M] int64, 0 is the top; N for a target that is missing or seen, and
+        so in no list.
     """
     if queries.shape.rank == 3:
         scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
@@ -49,8 +49,8 @@ def rank_targets(
         place = tf.range(number)[None, :]
         above = (scores > score) | ((scores >= score) & (place < target))  # [B, N]
         known = (seen_scores > score) | ((seen_scores >= score) & (seen < target))
-        known &= (seen >= 0) & (seen != target)
-        return _count(above) - _count(known)
+        shown = ~tf.reduce_any(tf.equal(seen, target), axis=1)
+        return tf.where(shown, _count(above) - _count(known & (seen >= 0)), number)
 
     every = tf.map_fn(rank, tf.range(tf.shape(targets)[1]), fn_output_signature=tf.int64)
     return tf.where(targets >= 0, tf.transpose(every), number)
@@ -120,7 +120,7 @@ class CatalogueRanking:
     ) -> dict[str, float]:
         """Embeds the catalogue once and every history, and ranks.
 
-        A target outside the candidates is a miss at every cut-off.
+        A target outside the candidates, or unknown, is a miss at every cut-off.
 
         Args:
             embed_queries: Maps a batch to [B, d] or [B, K, d] float32.
@@ -135,13 +135,13 @@ class CatalogueRanking:
         ranks, present = [], []
         for batch in self._batches:
             queries = embed_queries(batch)
-            targets = batch[b.TARGET_ENTITY]
+            targets, numbers = batch[b.TARGET_ENTITY], batch[b.TARGET_NUMBER]
             seen = tf.zeros([tf.shape(targets)[0], 0], tf.int64)
             seen = batch.get(b.SEEN_ENTITY, seen)
             for start in range(0, targets.shape[0], step):
                 part = slice(start, start + step)
                 ranks.append(self._rank(queries[part], candidates, targets[part], seen[part]))
-                present.append(targets[part].numpy() > 0)
+                present.append(tf.sequence_mask(numbers[part], targets.shape[1]).numpy())
         width = max((part.shape[1] for part in present), default=1)
         every = np.concatenate([_widened(part.numpy(), width) for part in ranks])
         where = np.concatenate([_widened(part, width) for part in present])
@@ -153,10 +153,8 @@ class CatalogueRanking:
     def _rank(
         self, queries: tf.Tensor, candidates: tf.Tensor, targets: tf.Tensor, seen: tf.Tensor
     ) -> tf.Tensor:
-        ranks = rank_targets(
-            queries, candidates, tf.gather(self._rows, targets), tf.gather(self._rows, seen)
-        )
-        return ranks
+        targets, seen = tf.gather(self._rows, targets), tf.gather(self._rows, seen)
+        return rank_targets(queries, candidates, targets, seen)
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

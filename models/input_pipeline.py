@@ -127,8 +127,11 @@ def evaluation_batches(
     wanted = (*windows.timeline_features, f.TARGET_ENTITY)
 
     def cut(timelines: Timelines) -> dict[str, tf.Tensor]:
-        targets = timelines[f.TARGET_ENTITY].to_tensor()
-        return cut_last_windows(timelines, windows) | {b.TARGET_ENTITY: targets}
+        targets = timelines[f.TARGET_ENTITY]
+        return cut_last_windows(timelines, windows) | {
+            b.TARGET_ENTITY: targets.to_tensor(),
+            b.TARGET_NUMBER: targets.row_lengths(),
+        }
 
     parsed = _parsed(_records(files), spec, batch_size, wanted)
     return parsed.map(cut, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)

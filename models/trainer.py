@@ -58,6 +58,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         run_dir=fn_args.model_run_dir,
     )
     save_towers(model, transform.transform_features_layer(), fn_args.serving_model_dir)
+    tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(str(Path(fn_args.model_run_dir, "training.json")), "w") as file:
         file.write(json.dumps(report, indent=1))
 

@@ -15,11 +15,9 @@ def oracle_ranks(queries, candidates, targets, seen):
     for user, query in enumerate(queries):
         scores = candidates @ query
         for column, target in enumerate(targets[user]):
-            if target < 0:
+            if target < 0 or target in seen[user]:
                 continue
-            shown = [
-                row for row in range(len(candidates)) if row not in seen[user] or row == target
-            ]
+            shown = [row for row in range(len(candidates)) if row not in seen[user]]
             order = sorted(shown, key=lambda row: (-scores[row], row))
             ranks[user, column] = order.index(target)
     return ranks
@@ -84,15 +82,19 @@ def make_batch(targets, seen):
     return {
         b.HISTORY_LENGTH: tf.range(size, dtype=tf.int64),
         b.TARGET_ENTITY: tf.constant(targets, tf.int64),
+        b.TARGET_NUMBER: tf.ones([size], tf.int64),
         b.SEEN_ENTITY: tf.constant(seen, tf.int64),
     }
 
 
 def test_catalogue_ranking_maps_entities_to_candidates_and_limits_users():
-    # Entities 2, 3 and 5 are candidates; 4 is not, so its user misses.
+    # Entities 2, 3 and 5 are candidates; 4 is not and 0 is unknown, so their users miss.
     vectors = tf.constant([[0.0], [9.0], [1.0], [2.0], [9.0], [3.0]])
-    batches = [make_batch([[5], [3], [2]], [[0], [5], [3]]), make_batch([[4], [5]], [[0], [0]])]
-    ranking = CatalogueRanking(batches, np.array([2, 3, 5]), size=6, k=[1], users=4)
+    batches = [
+        make_batch([[5], [3], [2]], [[0], [5], [3]]),
+        make_batch([[4], [0], [5]], [[0], [0], [0]]),
+    ]
+    ranking = CatalogueRanking(batches, np.array([2, 3, 5]), size=6, k=[1], users=5)
 
     metrics = ranking.evaluate(
         lambda batch: tf.ones([len(batch[b.HISTORY_LENGTH]), 1]),
@@ -100,8 +102,17 @@ def test_catalogue_ranking_maps_entities_to_candidates_and_limits_users():
     )
 
     # 5 leads; 3 leads once 5 is seen; 2 comes after 5 though 3 is seen; 4 is no candidate.
-    assert metrics["hr@1"] == pytest.approx(2 / 4)
-    assert metrics["users"] == 4
+    assert metrics["hr@1"] == pytest.approx(2 / 5)
+    assert metrics["users"] == 5
+
+
+def test_timelines_without_a_target_are_no_users():
+    batch = make_batch([[1], [0]], [[0], [0]]) | {b.TARGET_NUMBER: tf.constant([1, 0], tf.int64)}
+    ranking = CatalogueRanking([batch], np.array([1]), size=2, k=[1])
+
+    metrics = ranking.evaluate(lambda _: tf.ones([2, 1]), lambda _: tf.ones([1, 1]))
+
+    assert metrics["hr@1"] == 1.0 and metrics["users"] == 1
 
 
 def test_catalogue_ranking_equals_the_oracle_on_random_vectors():

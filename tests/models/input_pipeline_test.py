@@ -166,6 +166,7 @@ def test_evaluation_batches_read_the_whole_history_and_every_target(tmp_path):
     np.testing.assert_array_equal(batch[b.HISTORY_ENTITY], [[3, 2], [0, 0]])
     np.testing.assert_array_equal(batch[b.SEEN_ENTITY], [[3, 2, 1], [0, 0, 0]])
     np.testing.assert_array_equal(batch[b.TARGET_ENTITY], [[9, 0], [7, 8]])
+    np.testing.assert_array_equal(batch[b.TARGET_NUMBER], [1, 2])
 
 
 def test_targets_are_drawn_in_random_order():
