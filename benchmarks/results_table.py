@@ -112,6 +112,7 @@ def _cell(row: dict[str, Any], name: str, digits: int) -> str:
         return ""
     if isinstance(value, str):
         return value
+    digits = 1 if name.endswith("seconds") else digits
     text = _number(value, digits)
     deviation = row.get(name + DEVIATION)
     if deviation is not None and row.get("runs", 1) > 1:

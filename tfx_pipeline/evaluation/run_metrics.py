@@ -74,7 +74,8 @@ def _index(report: Mapping[str, Any]) -> dict[str, float]:
     found = {name: float(value) for name, value in report.items() if name.startswith("recall@")}
     for name in ("scann", "answer"):
         for quantile, value in report.get(name, {}).get("latency_ms", {}).items():
-            found[f"{name}_latency_ms_{quantile}"] = float(value)
+            if quantile.startswith("p"):  # beside them is how many queries were timed
+                found[f"{name}_latency_ms_{quantile}"] = float(value)
     return found
 
 

@@ -13,7 +13,7 @@ def test_training_and_index(tmp_path):
     report = {
         "blessed": True,
         "recall@100": 0.991,
-        "scann": {"recall": 0.991, "latency_ms": {"p50": 0.1, "p99": 0.4}},
+        "scann": {"recall": 0.991, "latency_ms": {"p50": 0.1, "p99": 0.4, "queries": 100}},
         "answer": {"recall": 1.0, "latency_ms": {"p50": 0.2, "p99": 0.5}},
     }
     (tmp_path / "report.json").write_text(json.dumps(report))
