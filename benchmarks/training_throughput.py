@@ -218,8 +218,8 @@ def _batches(path: Path, model: TwoTower) -> tf.data.Dataset:
     """Returns the Trainer's batches of the log, without an end."""
     import tensorflow as tf
 
-    from models.input_pipeline import TargetRule
     from models.input_pipeline import training_batches
+    from models.targets import TargetRule
 
     if not path.exists():
         write_timelines(path)

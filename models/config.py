@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from pydantic import model_validator
 
 from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
@@ -36,6 +37,12 @@ class RetrievalConfig(Config):
     correct_sampling: bool = True
     exclude_history: bool | None = None
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @model_validator(mode="after")
+    def _there_are_negatives(self) -> RetrievalConfig:
+        if self.loss == "sampled" and not (self.in_batch or self.negatives):
+            raise ValueError("`sampled` needs negatives: set `in_batch`, or `negatives` above 0.")
+        return self
 
 
 class OptimizerConfig(Config):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -11,6 +10,9 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
+from models.targets import TargetRule
+from models.targets import Timelines
+from models.targets import draw_targets
 from models.windows import WindowSpec
 from models.windows import cut_last_windows
 from models.windows import cut_windows
@@ -18,42 +20,6 @@ from transforms import features as f
 from transforms import names
 
 Spec = Mapping[str, tf.io.RaggedFeature]
-Timelines = dict[str, tf.RaggedTensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class TargetRule:
-    """Which events may be training targets, by index.
-
-    Attributes:
-        entities: [V + 1] bool, which entities may be targets.
-        types: Indices of the event types that count; None is all.
-    """
-
-    entities: np.ndarray
-    types: tuple[int, ...] | None = None
-
-    def eligible(self, timelines: Timelines) -> tf.Tensor:
-        """Says which events may be targets.
-
-        An event may when an event came before it, it is no context repeated
-        from an earlier chunk, and its type and its entity count.
-
-        Args:
-            timelines: Transformed features of U timelines with E events in all.
-
-        Returns:
-            [E] bool.
-        """
-        events = timelines[f.EVENT_ENTITY]
-        context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]  # [U]
-        first = tf.gather(tf.maximum(context, 1), events.value_rowids())  # [E]
-        chosen = _position(events) >= first
-        chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
-        if self.types is not None:
-            kinds = timelines[f.EVENT_TYPE].flat_values[:, None]
-            chosen &= tf.reduce_any(tf.equal(kinds, tf.constant(self.types, tf.int64)), axis=1)
-        return chosen
 
 
 def training_batches(
@@ -169,36 +135,6 @@ def target_frequencies(
     return total
 
 
-def draw_targets(
-    timelines: Timelines, rule: TargetRule, limit: int, seed: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Draws training targets of a pool of timelines, in random order.
-
-    Args:
-        timelines: Transformed features of U timelines.
-        rule: Which events may be targets.
-        limit: At most so many of a timeline; 0 takes all.
-        seed: [2] int64.
-
-    Returns:
-        The timeline of each target and its position there, two [P] int64.
-    """
-    events = timelines[f.EVENT_ENTITY]
-    place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
-    rows = tf.gather(events.value_rowids(), place)
-    draw = tf.random.stateless_uniform(tf.shape(place), seed)
-    if limit:
-        # Rows apart, in random order within a row: the first `limit` of each stay.
-        order = tf.argsort(tf.cast(rows, tf.float64) + tf.cast(draw, tf.float64))
-        ordered = tf.gather(rows, order)
-        rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
-        kept = tf.boolean_mask(order, rank < limit)
-        place, rows, draw = (tf.gather(values, kept) for values in (place, rows, draw))
-    order = tf.argsort(draw)
-    rows, place = tf.gather(rows, order), tf.gather(place, order)
-    return rows, place - tf.gather(events.row_starts(), rows)
-
-
 def _examples(
     timelines: Timelines, rows: tf.Tensor, ends: tf.Tensor, windows: WindowSpec
 ) -> dict[str, tf.Tensor]:
@@ -213,11 +149,6 @@ def _examples(
         tokens = tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, place)  # [B, (words)]
         cut[b.QUERY_TOKENS] = tokens.to_tensor(shape=[None, windows.query_tokens])
     return cut | {b.TARGET_ENTITY: tf.gather(events.flat_values, place)}
-
-
-def _position(events: tf.RaggedTensor) -> tf.Tensor:
-    starts = tf.gather(events.row_starts(), events.value_rowids())
-    return tf.range(tf.size(starts, tf.int64), dtype=tf.int64) - starts
 
 
 def _records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.Dataset:

@@ -18,13 +18,13 @@ from models.callbacks import Validation
 from models.catalogue import load_catalogue
 from models.config import TrainerConfig
 from models.evaluation import CatalogueRanking
-from models.input_pipeline import TargetRule
 from models.input_pipeline import evaluation_batches
 from models.input_pipeline import target_frequencies
 from models.input_pipeline import training_batches
 from models.optimizers import make_optimizer
 from models.signatures import save_towers
 from models.sizes import Sizes
+from models.targets import TargetRule
 from models.two_tower.model import TwoTower
 from transforms import names
 from transforms.vocabulary import target_counts

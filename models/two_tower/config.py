@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from pydantic import model_validator
 
 from transforms.base_config import Config
 
@@ -44,6 +45,14 @@ class QueryTowerConfig(Config):
     use_query: bool = False
     max_user_attributes: int = Field(default=16, ge=1)
     max_query_tokens: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _window_holds_the_last_items(self) -> QueryTowerConfig:
+        if self.last_items > self.window:
+            raise ValueError(
+                f"`last_items` ({self.last_items}) should be at most `window` ({self.window})."
+            )
+        return self
 
 
 class CandidateTowerConfig(Config):

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
-from models.input_pipeline import TargetRule
-from models.input_pipeline import draw_targets
 from models.input_pipeline import evaluation_batches
 from models.input_pipeline import target_frequencies
 from models.input_pipeline import training_batches
+from models.targets import TargetRule
+from models.targets import draw_targets
 from models.windows import ALL
 from models.windows import WindowSpec
 from transforms import features as f

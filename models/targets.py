@@ -1,0 +1,78 @@
+"""Which events are training targets, and their draw."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from transforms import features as f
+from transforms.ragged import per_value
+from transforms.ragged import positions
+
+Timelines = dict[str, tf.RaggedTensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetRule:
+    """Which events may be training targets, by index.
+
+    Attributes:
+        entities: [V + 1] bool, which entities may be targets.
+        types: Indices of the event types that count; None is all.
+    """
+
+    entities: np.ndarray
+    types: tuple[int, ...] | None = None
+
+    def eligible(self, timelines: Timelines) -> tf.Tensor:
+        """Says which events may be targets.
+
+        An event may when an event came before it, it is no context repeated
+        from an earlier chunk, and its type and its entity count.
+
+        Args:
+            timelines: Transformed features of U timelines with E events in all.
+
+        Returns:
+            [E] bool.
+        """
+        events = timelines[f.EVENT_ENTITY]
+        context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]  # [U]
+        chosen = positions(events) >= per_value(tf.maximum(context, 1), events)
+        chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
+        if self.types is not None:
+            kinds = timelines[f.EVENT_TYPE].flat_values[:, None]
+            chosen &= tf.reduce_any(tf.equal(kinds, tf.constant(self.types, tf.int64)), axis=1)
+        return chosen
+
+
+def draw_targets(
+    timelines: Timelines, rule: TargetRule, limit: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws training targets of a pool of timelines, in random order.
+
+    Args:
+        timelines: Transformed features of U timelines.
+        rule: Which events may be targets.
+        limit: At most so many of a timeline; 0 takes all.
+        seed: [2] int64.
+
+    Returns:
+        The timeline of each target and its position there, two [P] int64.
+    """
+    events = timelines[f.EVENT_ENTITY]
+    place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
+    rows = tf.gather(events.value_rowids(), place)
+    draw = tf.random.stateless_uniform(tf.shape(place), seed)
+    if limit:
+        # Rows apart, in random order within a row: the first `limit` of each stay.
+        order = tf.argsort(tf.cast(rows, tf.float64) + tf.cast(draw, tf.float64))
+        ordered = tf.gather(rows, order)
+        rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
+        kept = tf.boolean_mask(order, rank < limit)
+        place, rows, draw = (tf.gather(values, kept) for values in (place, rows, draw))
+    order = tf.argsort(draw)
+    rows, place = tf.gather(rows, order), tf.gather(place, order)
+    return rows, place - tf.gather(events.row_starts(), rows)
