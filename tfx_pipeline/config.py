@@ -81,6 +81,16 @@ class PipelineConfig(Config):
                 values[name] = given
         return values
 
+    @model_validator(mode="after")
+    def _enough_results(self) -> PipelineConfig:
+        longest = max(self.evaluation.ks)
+        if self.index.k < longest:
+            raise ValueError(
+                f"`index.k` ({self.index.k}) is how many results the servable returns, and "
+                f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
+            )
+        return self
+
     @property
     def serving_base_path(self) -> str:
         """The directory that holds the pushed versions, one integer name each."""

@@ -70,6 +70,8 @@ def fill_proto(proto: Any, values: npt.ArrayLike, as_fields: bool = False) -> No
         ValueError: the type cannot be sent, or nested lists have unequal lengths.
     """
     array = np.asarray(values)
+    if array.dtype.kind in "SU" and not isinstance(values, np.ndarray | np.generic):
+        array = np.asarray(values, dtype=object)  # fixed-width strings lose trailing NUL bytes
     if array.dtype == np.float64 and not isinstance(values, np.ndarray | np.generic):
         array = array.astype(np.float32)
     number = data_type(array)

@@ -52,6 +52,11 @@ def test_a_value_of_a_wrong_type_names_its_place() -> None:
         load_config("movielens_1m", ("trainer.epochs=many",))
 
 
+def test_no_metric_asks_for_more_than_the_servable_returns() -> None:
+    with pytest.raises(ValueError, match=r"`index\.k` \(20\)"):
+        load_config("movielens_1m", ("index.k=20",))
+
+
 def test_an_override_without_a_value_is_explained() -> None:
     with pytest.raises(ValueError, match="written key=value"):
         load_config("movielens_1m", ("trainer.seed",))

@@ -107,3 +107,14 @@ def test_pad_lays_rows_out():
 def test_pad_is_never_zero_wide():
     out = pad([], np.array([0, 0]), b"", object)
     assert out.tolist() == [[b""], [b""]]
+
+
+@pytest.mark.parametrize("values", [[b"ab\0", b"\0\0", b""], [[b"a\0"], [b"b"]], b"c\0", "d\0"])
+def test_trailing_nul_bytes_survive(values):
+    proto = TensorProto()
+    fill_proto(proto, values)
+    expected = np.asarray(values, dtype=object)
+    sent = from_proto(proto)
+    assert sent.shape == expected.shape
+    plain = [v if isinstance(v, bytes) else v.encode() for v in expected.ravel().tolist()]
+    assert sent.ravel().tolist() == plain
