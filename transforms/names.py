@@ -14,6 +14,9 @@ TITLE_TOKEN = "title_token"
 QUERY = "query"
 QUERY_TOKEN = "query_token"
 
+# What the file of a vocabulary without values holds: a lookup table needs a line.
+NOTHING = b"\x00"
+
 # Features that Transform makes besides those that keep their raw names.
 EVENT_QUERY_TOKENS = "event/query_tokens"
 PAGE_QUERY_TOKENS = "page/query_tokens"

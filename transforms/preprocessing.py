@@ -8,23 +8,21 @@ import tensorflow as tf
 
 from transforms import features as f
 from transforms import names
+from transforms import vocabularies
 from transforms.config import TransformConfig
-from transforms.lookup import Vocabulary
+from transforms.lookup import Lookup
 from transforms.prices import log_prices
 from transforms.text import clean
 from transforms.text import merge_texts
 from transforms.text import words
-from transforms.vocabularies import Inputs
-from transforms.vocabularies import count_targets
-from transforms.vocabularies import entity_vocabulary
-from transforms.vocabularies import simple_vocabularies
-from transforms.vocabularies import text_vocabularies
 
+# Raw queries, and the names under which their words come out.
 _QUERIES = {
     f.EVENT_QUERY: names.EVENT_QUERY_TOKENS,
     f.PAGE_QUERY: names.PAGE_QUERY_TOKENS,
     f.REQUEST_QUERY: names.REQUEST_QUERY_TOKENS,
 }
+_COUNTED_QUERIES = (f.EVENT_QUERY, f.PAGE_QUERY)
 
 
 def preprocessing_fn(
@@ -34,7 +32,7 @@ def preprocessing_fn(
 
     Every output keeps its raw name, its row of the batch and its ragged shape;
     ids become int64 indices, of which 0 is unknown or none. Each output reads
-    only the raw features that it is named after (and the vocabularies), so that
+    only the raw feature that it is named after (and the vocabularies), so that
     a request that lacks some features still gets all others.
 
     Args:
@@ -42,37 +40,37 @@ def preprocessing_fn(
         custom_config: `{"config": TransformConfig as JSON}`; defaults without it.
 
     Returns:
-        Model features, each a ragged tensor with B rows; see transforms/README.md.
+        Model features, each a ragged tensor with B rows; transforms/README.md
+        lists them.
     """
     text = (custom_config or {}).get("config")
     config = TransformConfig.model_validate_json(text) if text else TransformConfig()
-    count_targets(inputs, config)
-    vocabularies = {names.ENTITY: entity_vocabulary(inputs, config)}
-    vocabularies |= simple_vocabularies(inputs, config)
+
+    titles = merge_texts(words(clean(inputs[f.CATALOGUE_TITLE]), config.title_length))
+    queries = {name: clean(inputs[name]) for name in _QUERIES}
+    query_words = {name: words(queries[name], config.query_length) for name in _QUERIES}
+    paths = vocabularies.count(
+        vocabularies.entities(inputs, config)
+        + vocabularies.tokens(inputs, config)
+        + vocabularies.texts(
+            titles,
+            [queries[name] for name in _COUNTED_QUERIES],
+            [query_words[name] for name in _COUNTED_QUERIES],
+            config,
+        )
+    )
+    oov_buckets = {names.QUERY: config.query_oov_buckets}
+    look_up = {name: Lookup(path, oov_buckets.get(name, 0)) for name, path in paths.items()}
+
     outputs = dict(inputs)
-    outputs |= _texts(inputs, config)
-    outputs |= {
-        feature: vocabularies[vocabulary](inputs[feature])
-        for feature, vocabulary in names.INDEXED.items()
-    }
+    for feature, vocabulary in names.INDEXED.items():
+        outputs[feature] = look_up[vocabulary](inputs[feature])
+    outputs[f.CATALOGUE_TITLE] = look_up[names.TITLE_TOKEN](titles)
+    for feature, words_name in _QUERIES.items():
+        outputs[feature] = look_up[names.QUERY](queries[feature])
+        outputs[words_name] = look_up[names.QUERY_TOKEN](query_words[feature])
+    outputs[names.REQUEST_QUERY_TOKENS] = merge_texts(outputs[names.REQUEST_QUERY_TOKENS])
     outputs[f.CATALOGUE_PRICE], outputs[names.CATALOGUE_PRICE_BUCKET] = log_prices(
         inputs[f.CATALOGUE_PRICE], config.price_buckets
     )
-    return outputs
-
-
-def _texts(inputs: Inputs, config: TransformConfig) -> dict[str, tf.RaggedTensor]:
-    """Indices of title words, whole queries and query words, by output name."""
-    titles = merge_texts(words(clean(inputs[f.CATALOGUE_TITLE]), config.title_length))
-    queries = {feature: clean(inputs[feature]) for feature in _QUERIES}
-    tokens = {feature: words(queries[feature], config.query_length) for feature in _QUERIES}
-    counted = (f.EVENT_QUERY, f.PAGE_QUERY)
-    vocabularies: dict[str, Vocabulary] = text_vocabularies(
-        titles, [queries[name] for name in counted], [tokens[name] for name in counted], config
-    )
-    outputs = {f.CATALOGUE_TITLE: vocabularies[names.TITLE_TOKEN](titles)}
-    for feature, tokens_name in _QUERIES.items():
-        outputs[feature] = vocabularies[names.QUERY](queries[feature])
-        outputs[tokens_name] = vocabularies[names.QUERY_TOKEN](tokens[feature])
-    outputs[names.REQUEST_QUERY_TOKENS] = merge_texts(outputs[names.REQUEST_QUERY_TOKENS])
     return outputs

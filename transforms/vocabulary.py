@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from transforms.names import ENTITY
 from transforms.names import ENTITY_COUNTS
+from transforms.names import NOTHING
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
@@ -30,7 +31,7 @@ def entity_vocabulary(tft_output: tft.TFTransformOutput) -> list[bytes]:
         ValueError: There is no such vocabulary, or it is empty.
     """
     entities = _lines(tft_output, ENTITY)
-    if not any(b":" in entity for entity in entities[:1]):
+    if not entities:
         raise ValueError(
             "Expected at least one entity in the training events or in the catalogue, received "
             "none. Look at the example generator's report for rows that it turned away."
@@ -53,8 +54,6 @@ def target_counts(tft_output: tft.TFTransformOutput) -> np.ndarray:
     """
     entities = pa.array(entity_vocabulary(tft_output), pa.large_binary())
     pairs = [line.split(b" ", 1) for line in _lines(tft_output, ENTITY_COUNTS)]
-    # Transform writes a line of its own, without a colon, when it counted nothing.
-    pairs = [pair for pair in pairs if b":" in pair[1]]
     names = pa.array([entity for _, entity in pairs], pa.large_binary())
     index = pc.index_in(names, value_set=entities).fill_null(-1).to_numpy(zero_copy_only=False)
     counts = np.zeros(len(entities) + 1, np.int64)
@@ -86,4 +85,5 @@ def _lines(tft_output: tft.TFTransformOutput, name: str) -> list[bytes]:
             "such file. Run Transform with `transforms.preprocessing.preprocessing_fn`."
         )
     with tf.io.gfile.GFile(path, "rb") as file:
-        return file.read().split(b"\n")[:-1]
+        lines = file.read().split(b"\n")[:-1]
+    return [] if lines in ([NOTHING], [b"0 " + NOTHING]) else lines
