@@ -7,7 +7,7 @@ from typing import Literal
 
 from transforms import features as f
 
-Kind = Literal["bytes", "int", "float"]
+Kind = Literal["bytes", "image", "int", "float"]
 Owner = Literal["timeline", "event", "page", "impression", "target", "slice", "row"]
 
 
@@ -23,7 +23,6 @@ class Field:
       required: Whether every example of its environment holds a value.
       many: Whether one owner has any number of values.
       minimum: The least value that is allowed, or None.
-      vector: Whether the values are one fixed-width vector for the owner.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Field:
     required: bool = False
     many: bool = False
     minimum: int | float | None = None
-    vector: bool = False
 
 
 FIELDS: tuple[Field, ...] = (
@@ -69,9 +67,9 @@ FIELDS: tuple[Field, ...] = (
     Field(f.CATALOGUE_PRICE, "float", "row", minimum=0.0),
     Field(f.CATALOGUE_AVAILABLE_FROM, "int", "row"),
     Field(f.CATALOGUE_RELATED, "bytes", "row", many=True),
-    Field(f.CATALOGUE_IMAGE, "bytes", "row"),
-    Field(f.CATALOGUE_IMAGE_VECTOR, "float", "row", many=True, vector=True),
-    Field(f.CATALOGUE_TEXT_VECTOR, "float", "row", many=True, vector=True),
+    Field(f.CATALOGUE_IMAGE, "image", "row"),
+    Field(f.CATALOGUE_IMAGE_VECTOR, "float", "row", many=True),
+    Field(f.CATALOGUE_TEXT_VECTOR, "float", "row", many=True),
 )
 
 BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}

@@ -43,7 +43,7 @@ def catalogue_spec() -> dict[str, tf.io.RaggedFeature]:
 def _spec(fields: Iterable[Field]) -> dict[str, tf.io.RaggedFeature]:
     import tensorflow as tf
 
-    types = {"bytes": tf.string, "int": tf.int64, "float": tf.float32}
+    types = {"bytes": tf.string, "image": tf.string, "int": tf.int64, "float": tf.float32}
     return {
         field.name: tf.io.RaggedFeature(types[field.kind], row_splits_dtype=tf.int64)
         for field in fields

@@ -31,7 +31,12 @@ _ENVIRONMENTS_OF_OWNER = {
     "slice": (TIMELINE, HELD_OUT),
     "row": (CATALOGUE,),
 }
-_TYPES = {"bytes": schema_pb2.BYTES, "int": schema_pb2.INT, "float": schema_pb2.FLOAT}
+_TYPES = {
+    "bytes": schema_pb2.BYTES,
+    "image": schema_pb2.BYTES,
+    "int": schema_pb2.INT,
+    "float": schema_pb2.FLOAT,
+}
 
 
 def schema_path() -> str:
@@ -89,6 +94,8 @@ def _feature(field: Field) -> schema_pb2.Feature:
             feature.float_domain.min = field.minimum
     elif field.minimum is not None:
         feature.int_domain.min = int(field.minimum)
+    elif field.kind == "image":
+        feature.image_domain.SetInParent()
     return feature
 
 
