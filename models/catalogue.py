@@ -28,6 +28,15 @@ VECTORS = {
     "text_vector": f.CATALOGUE_TEXT_VECTOR,
 }  # [N, width] float32 each
 
+_READ = (
+    f.CATALOGUE_ENTITY,
+    f.CATALOGUE_TYPE,
+    f.CATALOGUE_PRICE,
+    names.CATALOGUE_PRICE_BUCKET,
+    *TOKENS.values(),
+    *VECTORS.values(),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class CatalogueTable:
@@ -99,7 +108,7 @@ def load_catalogue(
             "Expected files of the split `catalogue`, found none. Pass it to the Trainer: "
             "`train_args=TrainArgs(splits=['train', 'catalogue'])`."
         )
-    spec = {name: spec[name] for name in spec if name.startswith("catalogue/")}
+    spec = {name: spec[name] for name in _READ}  # the bytes of images are not read
     batches = tf.data.TFRecordDataset(list(files), "GZIP").batch(4096)
     rows = [tf.io.parse_example(batch, spec) for batch in batches]
     widths = _widths(rows, config)

@@ -95,6 +95,9 @@ class CatalogueRanking:
         size: V + 1, the greatest entity index plus one.
         k: Cut-offs of the metrics.
         users: At most so many timelines are ranked; 0 ranks all.
+
+    Raises:
+        ValueError: No timeline has a held-out target.
     """
 
     def __init__(
@@ -111,6 +114,11 @@ class CatalogueRanking:
         rows[0] = -1
         self._rows = tf.constant(rows)
         self._batches = _limited(batches, users)
+        if not any(tf.reduce_any(batch[b.TARGET_NUMBER] > 0) for batch in self._batches):
+            raise ValueError(
+                "Expected held-out targets in the split `validation`, found none. Users need three "
+                "events for a leave-last-out split; for a time-cut, move `validation_start`."
+            )
         self._k = tuple(k)
 
     def evaluate(

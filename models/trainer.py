@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -59,7 +59,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     )
     save_towers(model, transform.transform_features_layer(), fn_args.serving_model_dir)
     tf.io.gfile.makedirs(fn_args.model_run_dir)
-    with tf.io.gfile.GFile(str(Path(fn_args.model_run_dir, "training.json")), "w") as file:
+    with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
         file.write(json.dumps(report, indent=1))
 
 

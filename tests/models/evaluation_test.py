@@ -133,3 +133,9 @@ def test_catalogue_ranking_equals_the_oracle_on_random_vectors():
     assert metrics["hr@10"] == pytest.approx((ranks < 10).mean(), abs=1e-12)
     gains = np.where(ranks < 5, 1 / np.log2(ranks + 2), 0)
     assert metrics["ndcg@5"] == pytest.approx(gains.mean(), abs=1e-12)
+
+
+def test_no_held_out_target_is_an_error():
+    empty = make_batch([[0]], [[0]]) | {b.TARGET_NUMBER: tf.constant([0], tf.int64)}
+    with pytest.raises(ValueError, match="validation"):
+        CatalogueRanking([empty], np.array([1]), size=2)
