@@ -11,24 +11,24 @@ class TransformConfig(Config):
     """How raw features become model features.
 
     Attributes:
-      target_events: The event types that may be training targets; `*` is all.
-        The same as the example generator's.
-      candidate_types: The entity types that may be training targets; `*` is all.
-        The same as the example generator's.
-      max_entities: The most frequent entities that get an index of their own.
-      max_event_types: The same for event types.
-      max_categories: The same for categories.
-      max_attributes: The same for attributes of catalogue rows.
-      max_user_attributes: The same for attributes of users.
-      max_title_tokens: The same for words of titles.
-      max_queries: The same for whole queries.
-      max_query_tokens: The same for words of queries.
-      query_oov_buckets: Indices, after the vocabulary's, that the hash of a
-        whole query outside the vocabulary chooses from.
-      min_token_count: Words of titles and queries seen less often are unknown.
-      title_length: Words of a title that are kept.
-      query_length: Words of a query that are kept.
-      price_buckets: Quantile buckets of `catalogue/price_bucket`.
+        target_events: The event types that may be training targets; `*` is all.
+            The same as the example generator's.
+        candidate_types: The entity types that may be training targets; `*` is all.
+            The same as the example generator's.
+        max_entities: The most frequent entities that get an index of their own.
+        max_event_types: The same for event types.
+        max_categories: The same for categories.
+        max_attributes: The same for attributes of catalogue rows.
+        max_user_attributes: The same for attributes of users.
+        max_title_tokens: The same for words of titles.
+        max_queries: The same for whole queries.
+        max_query_tokens: The same for words of queries.
+        query_oov_buckets: Indices, after the vocabulary's, that the hash of a
+            whole query outside the vocabulary chooses from.
+        min_token_count: Words of titles and queries seen less often are unknown.
+        title_length: Words of a title that are kept.
+        query_length: Words of a query that are kept.
+        price_buckets: Quantile buckets of `catalogue/price_bucket`.
     """
 
     target_events: tuple[str, ...] = ("*",)

@@ -16,13 +16,13 @@ class Field:
     """One raw feature.
 
     Attributes:
-      name: The feature's name, one of `transforms.features`.
-      kind: The type of its values.
-      owner: What it describes; the features of one owner have the same length,
-        one value each, unless `many` is set.
-      required: Whether every example of its environment holds a value.
-      many: Whether one owner has any number of values.
-      minimum: The least value that is allowed, or None.
+        name: The feature's name, one of `transforms.features`.
+        kind: The type of its values.
+        owner: What it describes; the features of one owner have the same length,
+            one value each, unless `many` is set.
+        required: Whether every example of its environment holds a value.
+        many: Whether one owner has any number of values.
+        minimum: The least value that is allowed, or None.
     """
 
     name: str

@@ -22,11 +22,11 @@ def timeline_spec(held_out: bool = False) -> dict[str, tf.io.RaggedFeature]:
     """Returns the spec of raw serialised timelines for `tf.io.parse_example`.
 
     Args:
-      held_out: Whether `target/*` and `slice/*` are parsed too; never in a
-        signature.
+        held_out: Whether `target/*` and `slice/*` are parsed too; never in a
+            signature.
 
     Returns:
-      For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
+        For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
     """
     return _spec(TIMELINE_FIELDS + HELD_OUT_FIELDS if held_out else TIMELINE_FIELDS)
 
@@ -35,7 +35,7 @@ def catalogue_spec() -> dict[str, tf.io.RaggedFeature]:
     """Returns the spec of raw serialised catalogue rows for `tf.io.parse_example`.
 
     Returns:
-      For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
+        For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
     """
     return _spec(CATALOGUE_FIELDS)
 

@@ -48,11 +48,11 @@ def environment_of(split: str) -> str:
     """Returns the schema environment in which a split is validated.
 
     Args:
-      split: A split's name, such as `train` or `catalogue`.
+        split: A split's name, such as `train` or `catalogue`.
 
     Returns:
-      `CATALOGUE` for the catalogue, `TIMELINE` for training timelines and
-      `HELD_OUT` for every other split.
+        `CATALOGUE` for the catalogue, `TIMELINE` for training timelines and
+        `HELD_OUT` for every other split.
     """
     return {"catalogue": CATALOGUE, "train": TIMELINE}.get(split, HELD_OUT)
 

@@ -28,10 +28,12 @@ def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None
     examples = tfx.components.ImportExampleGen(input_base=str(log), input_config=inputs).with_id(
         "examples"
     )
-    statistics = tfx.components.StatisticsGen(
-        examples=examples.outputs["examples"], stats_options=statistics_options()
-    ).with_id("statistics-gen")
     schema = CuratedSchemaGen(code_version="1").with_id("import-schema-gen")
+    statistics = tfx.components.StatisticsGen(
+        examples=examples.outputs["examples"],
+        schema=schema.outputs["schema"],
+        stats_options=statistics_options(),
+    ).with_id("statistics-gen")
     validator = TimelineExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id("example-validator")
