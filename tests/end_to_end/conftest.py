@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def run(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     run_dir = tmp_path_factory.mktemp("run") / "shop"
     config = load_config("shop_demo", overrides(shop_log, run_dir))
-    metrics, _, cached = execute(config)
+    _, _, cached = execute(config)
+    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     (version,) = Path(config.serving_base_path).glob("[0-9]*")
     return Run(config, metrics, cached, version)
