@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--users", type=int, default=6_000)
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     options = parser.parse_args()
     size = {"events": options.events, "users": options.users, "items": options.items}
