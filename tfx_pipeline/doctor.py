@@ -123,10 +123,11 @@ def _import_order() -> Check:
     )
 
 
+# `tf.keras` has no version of its own when it is Keras 2, which the package tf_keras brings.
 _PRINT_KERAS = (
-    "import transforms, tensorflow as tf; "
-    "print('TensorFlow', tf.__version__, 'with Keras', tf.keras.__version__); "
-    "assert tf.keras.__version__.startswith('2.'), 'Keras 3 is active'"
+    "import transforms, tensorflow as tf; keras = tf.keras.Model.__module__.split('.')[0]; "
+    "assert keras == 'tf_keras', 'Keras 3 is active'; "
+    "print('TensorFlow', tf.__version__, 'with Keras 2')"
 )
 
 
