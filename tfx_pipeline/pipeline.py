@@ -66,6 +66,7 @@ def create_pipeline(
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train", "catalogue"], transform=SPLITS),
         custom_config=_custom_config(config.transform, "transforms.preprocessing"),
+        disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
         disable_statistics=True,
     ).with_id("transform")
     transform.add_upstream_node(example_validator)
