@@ -30,5 +30,5 @@ lock:  ## compile requirements.in into requirements.lock
 	uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
 	  --custom-compile-command 'make lock' requirements.in -o requirements.lock
 
-clean:
-	rm -rf .venv .tools runs pushed data build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+clean:  ## what set-up and tools made; data and runs stay
+	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -33,7 +33,7 @@ def rank_targets(
 
     Returns:
         [B, M] int64, 0 is the top; N for a target that is missing or seen, and
-        so in no list.
+        so in no list, or whose score is not finite.
     """
     if queries.shape.rank == 3:
         scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
@@ -49,7 +49,8 @@ def rank_targets(
         place = tf.range(number)[None, :]
         above = (scores > score) | ((scores >= score) & (place < target))  # [B, N]
         known = (seen_scores > score) | ((seen_scores >= score) & (seen < target))
-        shown = ~tf.reduce_any(tf.equal(seen, target), axis=1)
+        # A diverged model ranks nothing: no comparison with NaN holds, which would look like a hit.
+        shown = tf.math.is_finite(score[:, 0]) & ~tf.reduce_any(tf.equal(seen, target), axis=1)
         return tf.where(shown, _count(above) - _count(known & (seen >= 0)), number)
 
     every = tf.map_fn(rank, tf.range(tf.shape(targets)[1]), fn_output_signature=tf.int64)

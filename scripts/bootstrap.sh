@@ -27,7 +27,8 @@ find_python() {
 
 find_uv() {
   if [ -x "$TOOLS/uv/bin/uv" ]; then echo "$TOOLS/uv/bin/uv"; return; fi
-  if command -v uv >/dev/null 2>&1; then command -v uv; return; fi
+  # A uv on PATH may be a shim that does not run, or too old for `venv --clear`.
+  if uv venv --help 2>/dev/null | grep -q -- --clear; then command -v uv; return; fi
   local base
   for base in "$1" python3; do
     [ -n "$base" ] || continue

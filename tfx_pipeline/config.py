@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transforms.base_config import Config
 from transforms.config import TransformConfig
 
 SHARED = ("target_events", "candidate_types", "exclude_seen")
+RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
 CONFIGS = Path(__file__).parent / "configs"
 
 
@@ -75,7 +77,10 @@ class PipelineConfig(Config):
                     continue
                 if key not in section.model_fields:
                     continue
-                given = dict(values.get(name) or {})
+                given = values.get(name) or {}
+                if not isinstance(given, dict) or not isinstance(shared, list | tuple):
+                    continue  # of a wrong type, which its own field says better
+                given = dict(given)
                 if list(given.setdefault(key, shared)) != list(shared):
                     raise ValueError(f"Set `{key}` at the top of the file, not in `{name}`.")
                 values[name] = given
@@ -95,6 +100,10 @@ class PipelineConfig(Config):
     def serving_base_path(self) -> str:
         """The directory that holds the pushed versions, one integer name each."""
         return self.push_dir or str(Path(self.run_dir) / "pushed")
+
+    def pushed_json(self) -> str:
+        """Returns what a pushed version depends on; how it was run is left out."""
+        return json.dumps(self.model_dump(mode="json", exclude=RUN_ONLY), sort_keys=True)
 
     def to_yaml(self) -> str:
         """Returns the resolved configuration, every default spelled out."""
@@ -116,7 +125,7 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
             (the message names the nearest one), or a value of a wrong type.
     """
     path = _find(name_or_path)
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
         raise ValueError(f"{path} should hold keys and values, like the files in {CONFIGS}.")
     for override in overrides:
@@ -125,6 +134,14 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
         return PipelineConfig.model_validate(values)
     except ValidationError as error:
         raise ValueError(_explain(error, path)) from None
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Reads YAML; a mistake in it is a `ValueError` that says where."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"`{where}` is not valid YAML: {error}") from None
 
 
 def _find(name_or_path: str) -> Path:
@@ -158,7 +175,7 @@ def set_key(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
             raise ValueError(f"`{section}` in the override `{override}` is a value, not a section.")
-    values[leaf] = yaml.safe_load(value)
+    values[leaf] = parse_yaml(value, override)
 
 
 def _explain(error: ValidationError, path: Path) -> str:

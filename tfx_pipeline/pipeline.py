@@ -128,7 +128,7 @@ def create_pipeline(
         config=config.push,
         push_dir=config.serving_base_path,
         code_version=code_version(f"{COMPONENTS}.pusher"),
-        run_config=config.to_json(),
+        run_config=config.pushed_json(),
     ).with_id("pusher")
 
     return tfx.dsl.Pipeline(

@@ -20,6 +20,8 @@ SHRUNK = (
     "trainer.tensorboard=false",
     "index.k=50",
     "evaluation.ks=[10, 50]",
+    "evaluation.thresholds={}",
+    "evaluation.change_thresholds={}",
 )
 
 

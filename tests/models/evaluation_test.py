@@ -139,3 +139,13 @@ def test_no_held_out_target_is_an_error():
     empty = make_batch([[0]], [[0]]) | {b.TARGET_NUMBER: tf.constant([0], tf.int64)}
     with pytest.raises(ValueError, match="validation"):
         CatalogueRanking([empty], np.array([1]), size=2)
+
+
+def test_a_score_that_is_not_finite_is_a_miss():
+    queries = tf.constant([[np.nan, 0.0], [1.0, 0.0]])
+    candidates = tf.constant([[1.0, 0.0], [0.0, 1.0]])
+    nothing_seen = tf.fill([2, 1], tf.constant(-1, tf.int64))
+    targets = tf.constant([[0], [0]], tf.int64)
+    ranks = rank_targets(queries, candidates, targets, nothing_seen)
+
+    np.testing.assert_array_equal(ranks.numpy(), [[2], [0]])

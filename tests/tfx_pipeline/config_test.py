@@ -62,6 +62,18 @@ def test_an_override_without_a_value_is_explained() -> None:
         load_config("movielens_1m", ("trainer.seed",))
 
 
+@pytest.mark.parametrize("override", ["evaluation.ks=[1", "target_events=", "trainer=3"])
+def test_any_malformed_value_is_a_value_error(override: str) -> None:
+    with pytest.raises(ValueError, match="YAML|valid"):
+        load_config("movielens_1m", (override,))
+
+
+def test_what_a_version_depends_on_leaves_out_how_it_was_run() -> None:
+    one = load_config("movielens_1m", ("enable_cache=false", "run_dir=elsewhere"))
+    assert one.pushed_json() == load_config("movielens_1m").pushed_json()
+    assert one.pushed_json() != load_config("movielens_1m", ("trainer.seed=9",)).pushed_json()
+
+
 def test_an_unknown_configuration_lists_the_known() -> None:
     with pytest.raises(ValueError, match="movielens_1m"):
         load_config("no_such_configuration")

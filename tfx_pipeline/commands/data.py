@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tfx_pipeline.config import parse_yaml
 
 
 def prepare_log(
@@ -62,4 +62,4 @@ def _parse(option: str) -> tuple[str, Any]:
     key, separator, value = option.partition("=")
     if not separator:
         raise ValueError(f"An option is written key=value; received `{option}`.")
-    return key.strip(), yaml.safe_load(value)
+    return key.strip(), parse_yaml(value, option)

@@ -34,8 +34,8 @@ def run_demo(port: int) -> None:
     click.secho(f"\nRunning the pipeline `{config.name}` on {config.log_dir}", bold=True)
     metrics, seconds, cached = execute(config)
     click.echo(summarise(config, metrics, seconds, cached))
-    if not any(Path(config.serving_base_path).glob("[0-9]*")):
-        raise RuntimeError(f"Nothing was pushed: {metrics['gate']['failures']}")
+    if not metrics["gate"]["blessed"]:
+        raise RuntimeError(f"Nothing was pushed: {'; '.join(metrics['gate']['failures'])}")
     _serve_and_ask(config, port)
     click.secho(f"\nThe demo took {time.time() - started:.0f} s. Serve it again with:", bold=True)
     click.echo(

@@ -20,13 +20,13 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
         ValueError: There is no such run.
     """
     if run_dir is None:
-        runs = sorted(RUNS.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+        runs = sorted(RUNS.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime)
         if not runs:
             raise ValueError(
-                f"There is no run below `{RUNS}`. Make one with `vitrine run CONFIG`, or name its "
-                "directory."
+                f"There is no finished run below `{RUNS}`. Make one with `vitrine run CONFIG`, or "
+                "name its directory."
             )
-        return load_config(str(runs[-1]))
+        run_dir = runs[-1].parent
     if not (run_dir / "config.yaml").is_file():
         raise ValueError(f"{run_dir} is not the directory of a run: it has no config.yaml.")
     return load_config(str(run_dir / "config.yaml"))

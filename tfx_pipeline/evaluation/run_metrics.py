@@ -39,7 +39,12 @@ def write_run_metrics(
         metrics |= _evaluated(evaluation)
     index = _directory(artifacts, "index-validator", "blessing")
     if index and (index / INDEX_REPORT).exists():
-        metrics["index"] = _index(_read(index / INDEX_REPORT))
+        report = _read(index / INDEX_REPORT)
+        metrics["index"] = _index(report)
+        if not report.get("blessed", True):
+            gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
+            gate["blessed"] = 0
+            gate["failures"] += [f"index: {reason}" for reason in report.get("reasons", [])]
     target = Path(path)
     aside = target.with_suffix(".json.partial")
     aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
