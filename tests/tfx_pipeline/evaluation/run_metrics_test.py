@@ -33,6 +33,14 @@ def test_training_and_index(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
 
 
+def test_an_index_that_was_not_blessed_closes_the_gate(tmp_path):
+    report = {"blessed": False, "recall@100": 0.9, "reasons": ["recall@100 0.9 is below 0.98"]}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    artifacts = {"index-validator": {"blessing": str(tmp_path)}}
+    gate = write_run_metrics(tmp_path / "metrics.json", artifacts)["gate"]
+    assert gate == {"blessed": 0, "failures": ["index: recall@100 0.9 is below 0.98"]}
+
+
 def test_what_did_not_run_is_left_out(tmp_path):
     assert write_run_metrics(tmp_path / "metrics.json", {}) == {}
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
