@@ -14,6 +14,8 @@ from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.index_validator import IndexValidator
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
+from tfx_pipeline.components.pusher.origin import candidate_id
+from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.components.servable_builder import ServableBuilder
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
 from tfx_pipeline.config import PipelineConfig
@@ -105,9 +107,17 @@ def create_pipeline(
         code_version=code_version(f"{COMPONENTS}.servable_builder"),
     ).with_id("servable-builder")
 
+    # What is served decides what a candidate is compared with: the cache has to see it.
+    candidate = candidate_id(
+        (example_gen, schema_gen, transform, trainer, index_builder, servable_builder)
+    )
+    state = serving_state(config.serving_base_path, candidate)
+
     latest_blessed = LatestBlessed(
         servable=servable_builder.outputs["servable"],
         push_dir=config.serving_base_path,
+        candidate=candidate,
+        serving_state=state,
         code_version=code_version(f"{COMPONENTS}.latest_blessed"),
     ).with_id("latest-blessed")
 
@@ -127,6 +137,8 @@ def create_pipeline(
         examples=example_gen.outputs["examples"],
         config=config.push,
         push_dir=config.serving_base_path,
+        candidate=candidate,
+        serving_state=state,
         code_version=code_version(f"{COMPONENTS}.pusher"),
         run_config=config.pushed_json(),
     ).with_id("pusher")

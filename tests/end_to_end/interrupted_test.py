@@ -14,7 +14,6 @@ import pytest
 
 from tests.end_to_end.conftest import Run
 from tests.end_to_end.conftest import overrides
-from tests.end_to_end.conftest import versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -54,8 +53,9 @@ def from_cache(output: Path) -> set[str]:
 
 def test_kill_and_go_on_after_an_edit(run: Run, shop_log: Path, edited_sources: Path) -> None:
     run_dir = Path(run.config.run_dir)
-    arguments = [word for key in overrides(shop_log, run_dir) for word in ("--set", key)]
-    before = versions(run)
+    push_dir = edited_sources / "pushed"
+    keys = (*overrides(shop_log, run_dir), f"push_dir={push_dir}")
+    arguments = [word for key in keys for word in ("--set", key)]
     log = run_dir / "run.log"
     seen = log.stat().st_size
 
@@ -74,4 +74,4 @@ def test_kill_and_go_on_after_an_edit(run: Run, shop_log: Path, edited_sources: 
     second = start(edited_sources, arguments, edited_sources / "second.txt")
     assert second.wait(timeout=PATIENCE) == 0, (edited_sources / "second.txt").read_text()
     assert from_cache(edited_sources / "second.txt") == BEFORE_TRAINER | {"trainer"}
-    assert len(versions(run)) == len(before) + 1
+    assert [path.name for path in push_dir.glob("[0-9]*")] == ["1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,26 @@ def test_the_client_is_answered_from_what_was_pushed(run: Run, shop_log: Path) -
     assert len({row.entity for row in answer.recommendations}) == 10
     assert all(row.entity.startswith("item:") for row in answer.recommendations)
     assert answer.recommendations[0].title in format_recommendations(answer)
+
+
+def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
+    run: Run, shop_log: Path, tmp_path: Path
+) -> None:
+    given = (*overrides(shop_log, Path(run.config.run_dir)), f"push_dir={tmp_path / 'pushed'}")
+    one, other = load_config("shop_demo", given), load_config("shop_demo", (*given, "index.k=60"))
+
+    def pushed() -> list[str]:
+        return sorted(path.name for path in (tmp_path / "pushed").glob("[0-9]*"))
+
+    execute(one)
+    execute(other)
+    assert pushed() == ["1", "2"]
+    _, _, cached = execute(one)  # back to the first: it is compared with the second and pushed
+    assert pushed() == ["1", "2", "3"]
+    assert {"trainer", "servable-builder"} <= set(cached)
+    assert not {"latest-blessed", "evaluator", "pusher"} & set(cached)
+    _, _, cached = execute(one)
+    assert len(cached) == 12
+    shutil.rmtree(tmp_path / "pushed")
+    execute(one)
+    assert pushed() == ["1"]

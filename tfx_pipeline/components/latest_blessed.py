@@ -7,9 +7,9 @@ On the first run there is none: the output is then a `Model` artifact that
 holds no SavedModel, and `tfx_pipeline.evaluation.evaluator` takes that for
 "no baseline".
 
-The component reads the candidate's channel without looking into it: a new
-candidate makes it look again, and an unchanged one is answered from TFX's
-cache with everything behind it.
+A version that was made of the very same candidate is passed over: nothing is
+compared with itself, and running an unchanged pipeline again finds the baseline
+it had before, in TFX's cache (see `pusher/origin.py`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.origin import baseline_version
 
 NO_BASELINE = "NO_BLESSED_MODEL"  # object stores drop empty directories
-_NOT_EVALUATED = ("index", "evaluation", "config.json", "assets.extra")
+_NOT_EVALUATED = ("index", "evaluation", "config.json", "origin.json", "assets.extra")
 _Model = tfx.types.standard_artifacts.Model
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the newest pushed version, if there is one."""
+    """Copies the newest version of another candidate, if there is one."""
 
     def Do(
         self,
@@ -46,28 +46,28 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `servable`, the candidate.
             output_dict: `model`, laid out as the Trainer's.
-            exec_properties: `push_dir` and `code_version`.
+            exec_properties: `push_dir`, `candidate`, `serving_state` and `code_version`.
 
         Raises:
             ValueError: `push_dir` is no mounted directory.
         """
         (model,) = output_dict["model"]
-        versions = pushed_versions(exec_properties["push_dir"])
-        if not versions:
+        version = baseline_version(exec_properties["push_dir"], exec_properties["candidate"])
+        if not version:
             folder = Path(model.uri)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / NO_BASELINE).write_text(f"{exec_properties['push_dir']} has no version.\n")
+            (folder / NO_BASELINE).write_text(f"{exec_properties['push_dir']} has no baseline.\n")
             model.set_int_custom_property("version", 0)
-            logging.info("No version was pushed yet, so there is no model to compare with.")
+            logging.info("No other version was pushed yet, so there is no model to compare with.")
             return
-        source = Path(exec_properties["push_dir"]) / str(versions[-1])
+        source = Path(exec_properties["push_dir"]) / str(version)
         shutil.copytree(
             source,
             locations.saved_model(output_dict, "model"),
             ignore=lambda where, names: _NOT_EVALUATED if Path(where) == source else (),
         )
-        model.set_int_custom_property("version", versions[-1])
-        logging.info("The last blessed model is version %d.", versions[-1])
+        model.set_int_custom_property("version", version)
+        logging.info("The last blessed model is version %d.", version)
 
 
 class LatestBlessedSpec(component_spec.ComponentSpec):
@@ -77,6 +77,8 @@ class LatestBlessedSpec(component_spec.ComponentSpec):
     OUTPUTS = {"model": component_spec.ChannelParameter(type=_Model)}
     PARAMETERS = {
         "push_dir": component_spec.ExecutionParameter(type=str),
+        "candidate": component_spec.ExecutionParameter(type=str),
+        "serving_state": component_spec.ExecutionParameter(type=str),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
 
@@ -87,16 +89,30 @@ class LatestBlessed(tfx.types.BaseComponent):
     Args:
         servable: The candidate, of type `Model`; it orders the components.
         push_dir: Where `Pusher` writes versions.
+        candidate: What the candidate is made of: `pusher.origin.candidate_id`.
+        serving_state: State of the push directory: `pusher.origin.serving_state`.
         code_version: Hash of the sources that run here.
     """
 
     SPEC_CLASS = LatestBlessedSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, servable: tfx.types.BaseChannel, push_dir: str, code_version: str) -> None:
+    def __init__(
+        self,
+        servable: tfx.types.BaseChannel,
+        push_dir: str,
+        candidate: str,
+        serving_state: str,
+        code_version: str,
+    ) -> None:
         model: Any = tfx.dsl.Channel(type=_Model)
         super().__init__(
             spec=LatestBlessedSpec(
-                servable=servable, model=model, push_dir=push_dir, code_version=code_version
+                servable=servable,
+                model=model,
+                push_dir=push_dir,
+                candidate=candidate,
+                serving_state=serving_state,
+                code_version=code_version,
             )
         )

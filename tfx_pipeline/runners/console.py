@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from pathlib import Path
@@ -33,10 +34,14 @@ class Console(logging.Handler):
         self._finished = 0
         self._started = 0.0
         self._log_file = log_file
-        self._is_terminal = sys.stderr.isatty()
 
     def __enter__(self) -> Console:
         """Redirects the log for the length of a run."""
+        # TensorFlow's C++ and child processes write to the descriptor, past any handler.
+        sys.stderr.flush()
+        self._screen = os.fdopen(os.dup(2), "w", encoding="utf-8")
+        with self._log_file.open("ab") as log:
+            os.dup2(log.fileno(), 2)
         self._file = logging.FileHandler(self._log_file, mode="a", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
         self._root = logging.getLogger()
@@ -59,6 +64,9 @@ class Console(logging.Handler):
     ) -> None:
         """Restores the log."""
         self._file.close()
+        sys.stderr.flush()
+        os.dup2(self._screen.fileno(), 2)
+        self._screen.close()
         for log, handlers, level in self._before:
             log.handlers[:] = handlers
             log.setLevel(level)
@@ -84,8 +92,8 @@ class Console(logging.Handler):
 
     def _write(self, text: str, transient: bool = False) -> None:
         """Writes a line; a transient one is overwritten by the next on a terminal."""
-        if self._is_terminal:
-            sys.stderr.write(f"\r\033[K{text}" + ("" if transient else "\n"))
+        if self._screen.isatty():
+            self._screen.write(f"\r\033[K{text}" + ("" if transient else "\n"))
         elif not transient:
-            sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+            self._screen.write(f"{text}\n")
+        self._screen.flush()

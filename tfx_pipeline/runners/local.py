@@ -52,6 +52,8 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     """
     run_dir = Path(config.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
+    if "://" not in config.serving_base_path:
+        Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     database = str(run_dir / "metadata.sqlite")
     pipeline = create_pipeline(

@@ -46,6 +46,8 @@ def test_an_index_that_is_not_blessed_is_not_pushed(tmp_path):
     properties = {
         "config": PusherConfig().to_json(),
         "push_dir": str(tmp_path / "pushed"),
+        "candidate": "mine",
+        "serving_state": "0@0",
         "run_config": "{}",
         "code_version": "1",
     }

@@ -28,6 +28,8 @@ class PusherSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
         "push_dir": component_spec.ExecutionParameter(type=str),
+        "candidate": component_spec.ExecutionParameter(type=str),
+        "serving_state": component_spec.ExecutionParameter(type=str),
         "run_config": component_spec.ExecutionParameter(type=str),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
@@ -49,6 +51,8 @@ class Pusher(tfx.types.BaseComponent):
         examples: Raw timelines; some of the split `test` become warm-up requests.
         config: How versions are pushed.
         push_dir: Directory of the versions.
+        candidate: What the servable is made of: `origin.candidate_id`.
+        serving_state: State of the push directory: `origin.serving_state`.
         code_version: Hash of the sources that run here.
         run_config: The resolved configuration of the run as JSON; it is pushed along.
     """
@@ -65,6 +69,8 @@ class Pusher(tfx.types.BaseComponent):
         examples: tfx.types.BaseChannel,
         config: PusherConfig,
         push_dir: str,
+        candidate: str,
+        serving_state: str,
         code_version: str,
         run_config: str = "{}",
     ) -> None:
@@ -79,6 +85,8 @@ class Pusher(tfx.types.BaseComponent):
                 pushed_model=pushed_model,
                 config=config.to_json(),
                 push_dir=push_dir,
+                candidate=candidate,
+                serving_state=serving_state,
                 run_config=run_config,
                 code_version=code_version,
             )

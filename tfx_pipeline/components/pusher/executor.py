@@ -17,6 +17,7 @@ from serving.index.records import read_batches
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import named_versions
+from tfx_pipeline.components.pusher.origin import write_origin
 from tfx_pipeline.components.pusher.publish import publish
 from tfx_pipeline.components.pusher.warmup import write_warmup
 from tfx_pipeline.evaluation.report import read_failures
@@ -42,7 +43,7 @@ class Executor(base_executor.BaseExecutor):
                 `evaluation` and `examples` (split `test`).
             output_dict: `pushed_model`.
             exec_properties: `config` and `run_config` as JSON, `push_dir`,
-                `code_version`.
+                `candidate`, `serving_state`, `code_version`.
 
         Raises:
             FileNotFoundError: The servable is not complete.
@@ -65,6 +66,9 @@ class Executor(base_executor.BaseExecutor):
             shutil.copytree(evaluation, version_dir / EVALUATION)
             text = json.dumps(json.loads(exec_properties["run_config"]), indent=1, sort_keys=True)
             (version_dir / RUN_CONFIG).write_text(text + "\n", encoding="utf-8")
+            write_origin(
+                version_dir, exec_properties["candidate"], exec_properties["serving_state"]
+            )
             files = locations.record_files(input_dict, "examples", "test")
             batches = read_batches(files, 32, config.warmup_requests)
             write_warmup(version_dir, itertools.chain.from_iterable(batches))

@@ -1,0 +1,84 @@
+"""What a pushed version was made of, and what was served when it was made.
+
+TFX's cache answers a component whose inputs and properties it has seen. The
+push directory is neither, and yet it decides which version a candidate is
+compared with and whether there is anything to push. So its state is a property
+of the components that look into it. A pushed version keeps the state that it
+was made in: running the same pipeline again, with its own product as the newest
+version, finds the same state and is answered from the cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.components.pusher.versions import pushed_versions
+
+ORIGIN = "origin.json"
+
+
+def candidate_id(components: Iterable[Any]) -> str:
+    """Hashes what a candidate is made of.
+
+    Args:
+        components: TFX components up to the one that makes the candidate. Their
+            properties hold configurations, code versions and the fingerprint
+            of the event log.
+
+    Returns:
+        Sixteen hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for component in components:
+        digest.update(f"{component.id}\0".encode())
+        for name, value in sorted(component.exec_properties.items()):
+            digest.update(f"{name}={value}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def serving_state(push_dir: str | Path, candidate: str) -> str:
+    """Names the state of a push directory, as a candidate has to see it.
+
+    Args:
+        push_dir: Directory of the versions.
+        candidate: What `candidate_id` gave.
+
+    Returns:
+        The state that the newest version was made in, if it was made of this
+        very candidate. Otherwise the newest version and the time at which a
+        version last came or went.
+    """
+    versions = pushed_versions(push_dir)
+    newest = versions[-1] if versions else 0
+    origin = read_origin(Path(push_dir) / str(newest))
+    if origin.get("candidate") == candidate:
+        return str(origin["state"])
+    changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0
+    return f"{newest}@{changed}"
+
+
+def baseline_version(push_dir: str | Path, candidate: str) -> int:
+    """Returns the newest version that was not made of this candidate; 0 if there is none."""
+    for version in reversed(pushed_versions(push_dir)):
+        if read_origin(Path(push_dir) / str(version)).get("candidate") != candidate:
+            return version
+    return 0
+
+
+def write_origin(version_dir: Path, candidate: str, state: str) -> None:
+    """Writes what `read_origin` reads."""
+    text = json.dumps({"candidate": candidate, "state": state}, indent=1)
+    (version_dir / ORIGIN).write_text(text + "\n", encoding="utf-8")
+
+
+def read_origin(version_dir: Path) -> dict[str, str]:
+    """Returns `candidate` and `state` of a version; nothing when it has no such note."""
+    try:
+        found = json.loads((version_dir / ORIGIN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
