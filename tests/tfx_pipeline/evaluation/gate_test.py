@@ -17,6 +17,7 @@ from tests.tfx_pipeline.evaluation.lists import write_split
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
 from tfx_pipeline.evaluation.run_metrics import write_run_metrics
@@ -60,7 +61,10 @@ def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
         "index", work / "index", STANDARD.ModelBlessing, custom_properties={"blessed": 1}
     )
     push_dir = str(work / "pushed")
-    latest = LatestBlessed(servable.outputs["result"], push_dir, "1").with_id("latest-blessed")
+    state = {"candidate": str(model), "serving_state": serving_state(push_dir, str(model))}
+    latest = LatestBlessed(servable.outputs["result"], push_dir, code_version="1", **state).with_id(
+        "latest-blessed"
+    )
     evaluator = Evaluator(
         examples.outputs["result"],
         servable.outputs["result"],
@@ -78,6 +82,7 @@ def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
         push_dir,
         code_version="1",
         run_config='{"name": "lists"}',
+        **state,
     ).with_id("pusher")
     database = str(work / "metadata.sqlite")
     tfx.orchestration.LocalDagRunner().run(
