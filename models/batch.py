@@ -3,6 +3,9 @@
 A row of a batch is a request: what the user did before it, newest first, and
 what the user did then. B rows, T window events, S seen events, A attributes,
 Q query words, M targets.
+
+A sequence model learns from whole sequences instead: a row is a stretch of a
+timeline, oldest first, with a target wherever the next event may be one.
 """
 
 from __future__ import annotations
@@ -16,3 +19,12 @@ USER_ATTRIBUTES = "user/attributes"  # [B, A] int64, 0 is none
 QUERY_TOKENS = "query/tokens"  # [B, Q] int64, 0 is none
 TARGET_ENTITY = "target/entity"  # [B] int64 in training, [B, M] in evaluation, 0 is none
 TARGET_NUMBER = "target/number"  # [B] int64 in evaluation, how many of the M are targets
+
+SEQUENCE_ENTITY = "sequence/entity"  # [B, T] int64, oldest first, 0 is none or unknown
+SEQUENCE_TYPE = "sequence/type"  # [B, T] int64
+SEQUENCE_LENGTH = "sequence/length"  # [B] int64, how many of the T are events
+SEQUENCE_AGE = "sequence/age"  # [B, T] float32, seconds before the row's last request
+SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] float32, the same of each place's request
+SEQUENCE_MASKED = "sequence/masked"  # [B, T] bool, events that the model may not read
+SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, places whose output is a query
+SEQUENCE_TARGET = "sequence/target"  # [B, T] int64, what each query should find

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models.two_tower.config import CandidateTowerConfig
+from models.towers_config import CandidateTowerConfig
 from transforms import features as f
 from transforms import names
 

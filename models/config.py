@@ -7,6 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
+from models.sequence.config import SequenceConfig
+from models.towers_config import TowersConfig
 from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
 
@@ -69,7 +71,8 @@ class InputConfig(Config):
     """How batches are cut from timelines.
 
     Attributes:
-      batch_size: Targets in a batch.
+      batch_size: Targets in a batch; for the sequence model about so many events,
+        padding included.
       targets_per_timeline: At most so many targets of a timeline in an epoch,
         drawn anew each time; 0 takes all.
       pool: Timelines whose targets are shuffled together.
@@ -107,6 +110,7 @@ class TrainerConfig(Config):
     Attributes:
       model: Which recommender is trained.
       two_tower: The two-tower, when it is the model.
+      sequence: The sequence model, when it is the model.
       task: What it is trained to tell its target from.
       optimizer: How weights are adjusted.
       input: How batches are cut from timelines.
@@ -120,12 +124,14 @@ class TrainerConfig(Config):
       exclude_seen: Event types whose entities are never recommended to the same
         user again; `*` is all. The same as the index's.
       seed: Of initial weights, shuffles, dropout and negatives.
+      precision: Of products with matrices where it pays; weights and sums stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
       tensorboard: Whether logs for TensorBoard are written.
     """
 
-    model: Literal["two_tower"] = "two_tower"
+    model: Literal["two_tower", "sequence"] = "two_tower"
     two_tower: TwoTowerConfig = TwoTowerConfig()
+    sequence: SequenceConfig = SequenceConfig()
     task: RetrievalConfig = RetrievalConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     input: InputConfig = InputConfig()
@@ -137,5 +143,11 @@ class TrainerConfig(Config):
     candidate_types: tuple[str, ...] = ("*",)
     exclude_seen: tuple[str, ...] = ()
     seed: int = 1
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
     deterministic: bool = False
     tensorboard: bool = True
+
+    @property
+    def towers(self) -> TowersConfig:
+        """The configuration of the model that is trained."""
+        return {"two_tower": self.two_tower, "sequence": self.sequence}[self.model]

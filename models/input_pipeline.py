@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,13 +12,14 @@ from models.config import InputConfig
 from models.targets import TargetRule
 from models.targets import Timelines
 from models.targets import draw_targets
+from models.timeline_files import Spec
+from models.timeline_files import parsed_timelines
+from models.timeline_files import timeline_records
 from models.windows import WindowSpec
 from models.windows import cut_last_windows
 from models.windows import cut_windows
 from transforms import features as f
 from transforms import names
-
-Spec = Mapping[str, tf.io.RaggedFeature]
 
 
 def training_batches(
@@ -51,11 +51,11 @@ def training_batches(
     Raises:
         ValueError: There is no file.
     """
-    serialised = _records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
+    serialised = timeline_records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
     wanted = windows.timeline_features
     if windows.query_tokens:
         wanted += (names.EVENT_QUERY_TOKENS,)
-    pools = _parsed(serialised, spec, config.pool, wanted)
+    pools = parsed_timelines(serialised, spec, config.pool, wanted)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
@@ -99,7 +99,7 @@ def evaluation_batches(
             b.TARGET_NUMBER: targets.row_lengths(),
         }
 
-    parsed = _parsed(_records(files), spec, batch_size, wanted)
+    parsed = parsed_timelines(timeline_records(files), spec, batch_size, wanted)
     return parsed.map(cut, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
@@ -121,7 +121,9 @@ def target_frequencies(
         [V + 1] float64.
     """
     total = np.zeros(rule.entities.shape, np.float64)
-    for timelines in _parsed(_records(files), spec, 1024, (f.EVENT_ENTITY, f.EVENT_TYPE)):
+    for timelines in parsed_timelines(
+        timeline_records(files), spec, 1024, (f.EVENT_ENTITY, f.EVENT_TYPE)
+    ):
         events = timelines[f.EVENT_ENTITY]
         eligible = tf.cast(rule.eligible(timelines), tf.float64)
         share = tf.ones_like(eligible)
@@ -149,30 +151,3 @@ def _examples(
         tokens = tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, place)  # [B, (words)]
         cut[b.QUERY_TOKENS] = tokens.to_tensor(shape=[None, windows.query_tokens])
     return cut | {b.TARGET_ENTITY: tf.gather(events.flat_values, place)}
-
-
-def _records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.Dataset:
-    if not files:
-        raise ValueError(
-            "Expected files of transformed timelines, found none. Check that the Trainer gets "
-            "the artifact of Transform with the splits `train`, `validation` and `catalogue`."
-        )
-    paths = tf.data.Dataset.from_tensor_slices(sorted(files))
-    if shuffle_seed is not None:
-        paths = paths.shuffle(len(files), seed=shuffle_seed)
-    return paths.interleave(
-        lambda path: tf.data.TFRecordDataset(path, "GZIP"),
-        cycle_length=4,
-        block_length=64,
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-
-
-def _parsed(
-    records: tf.data.Dataset, spec: Spec, size: int, wanted: Sequence[str]
-) -> tf.data.Dataset:
-    chosen = {name: spec[name] for name in (*wanted, f.CONTEXT_LENGTH) if name in spec}
-    return records.batch(size).map(
-        lambda batch: tf.io.parse_example(batch, chosen), num_parallel_calls=tf.data.AUTOTUNE
-    )

@@ -20,8 +20,9 @@ from models.config import TrainerConfig
 from models.evaluation import CatalogueRanking
 from models.input_pipeline import evaluation_batches
 from models.input_pipeline import target_frequencies
-from models.input_pipeline import training_batches
 from models.optimizers import make_optimizer
+from models.retrieval_model import RetrievalModel
+from models.sequence.model import SequenceModel
 from models.signatures import save_towers
 from models.sizes import Sizes
 from models.targets import TargetRule
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tfx import v1 as tfx
 
 _CATALOGUE = "/Split-catalogue/"
+_MODELS: dict[str, type[RetrievalModel]] = {"two_tower": TwoTower, "sequence": SequenceModel}
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
@@ -70,7 +72,7 @@ def train(
     catalogue_files: Sequence[str],
     validation_files: Sequence[str],
     run_dir: str | None = None,
-) -> tuple[TwoTower, dict[str, Any]]:
+) -> tuple[RetrievalModel, dict[str, Any]]:
     """Trains a model and keeps its best epoch on the validation split.
 
     Args:
@@ -105,12 +107,10 @@ def train(
     if config.input.targets_per_timeline:
         limit = config.input.targets_per_timeline
         drawn = target_frequencies(train_files, spec, rule, limit)
-    table = load_catalogue(catalogue_files, spec, sizes.entity, config.two_tower.candidate)
-    model = TwoTower(config, sizes, table, drawn, _indices(transform, config.exclude_seen))
-    batches = training_batches(
-        train_files, spec, model.window_spec(training=True), rule, config.input, config.seed
-    )
-    steps = max(1, int(np.ceil(drawn.sum() / config.input.batch_size)))
+    table = load_catalogue(catalogue_files, spec, sizes.entity, config.towers.candidate)
+    seen = _indices(transform, config.exclude_seen)
+    model = _MODELS[config.model](config, sizes, table, drawn, seen)
+    batches, steps = model.training_batches(train_files, spec, rule)
     if config.steps_per_epoch:
         steps, batches = config.steps_per_epoch, batches.repeat()
     held_out = evaluation_batches(validation_files, spec, model.window_spec(training=False))
@@ -134,7 +134,7 @@ def train(
 
 
 def _fit(
-    model: TwoTower,
+    model: RetrievalModel,
     config: TrainerConfig,
     batches: tf.data.Dataset,
     steps: int,

@@ -7,8 +7,9 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-# Below any score, yet finite, so that no gradient is NaN.
-_NEVER = -1e30
+from models.tasks.excluded import NEVER
+from models.tasks.excluded import leave_out
+from models.tasks.full_softmax import full_softmax_loss
 
 
 class Retrieval(tfrs.tasks.Retrieval):
@@ -53,7 +54,7 @@ class Retrieval(tfrs.tasks.Retrieval):
         negative_embeddings: tf.Tensor,
         negative_ids: tf.Tensor,
         correction: tf.Tensor | None = None,
-        excluded: tf.Tensor | None = None,
+        excluded: tf.RaggedTensor | None = None,
     ) -> tf.Tensor:
         """Computes the sampled loss.
 
@@ -68,7 +69,7 @@ class Retrieval(tfrs.tasks.Retrieval):
             correction: [N] float32, subtracted from the scores of the negatives: log n
                 for logQ, less log m for a negative that stands for m equal
                 ones; nothing is when None.
-            excluded: [B, N] bool, negatives that do not count for a row.
+            excluded: [B, (columns)] int, negatives that do not count for a row.
 
         Returns:
             Scalar float32, the weighted mean over the rows.
@@ -78,9 +79,7 @@ class Retrieval(tfrs.tasks.Retrieval):
         if correction is not None:
             negative -= correction[None, :]
         passed_over = tf.equal(target_ids[:, None], negative_ids[None, :])  # [B, N]
-        if excluded is not None:
-            passed_over |= excluded
-        negative = tf.where(passed_over, _NEVER, negative)
+        negative = leave_out(tf.where(passed_over, NEVER, negative), excluded)
         logits = tf.concat([positive[:, None], negative], axis=1)  # [B, 1 + N]
         return _cross_entropy(logits, tf.zeros_like(target_ids), sample_weight)
 
@@ -90,7 +89,8 @@ class Retrieval(tfrs.tasks.Retrieval):
         candidate_embeddings: tf.Tensor,
         labels: tf.Tensor,
         sample_weight: tf.Tensor | None = None,
-        excluded: tf.Tensor | None = None,
+        excluded: tf.RaggedTensor | None = None,
+        precision: tf.DType = tf.float32,
     ) -> tf.Tensor:
         """Computes the loss over all candidates.
 
@@ -99,21 +99,36 @@ class Retrieval(tfrs.tasks.Retrieval):
             candidate_embeddings: [M, d] float32, all candidates.
             labels: [B] int64, the row of each target among the candidates.
             sample_weight: [B] float32; 1 each when None.
-            excluded: [B, M] bool, candidates that do not count for a row; never
-                its target.
+            excluded: [B, (columns)] int, candidates that do not count for a row;
+                never its target.
+            precision: Of the products with matrices, for queries of one vector.
 
         Returns:
             Scalar float32, the weighted mean over the rows.
         """
-        logits = self._scores(query_embeddings, candidate_embeddings)  # [B, M]
-        if excluded is not None:
-            logits = tf.where(excluded, _NEVER, logits)
-        loss = _cross_entropy(logits, labels, sample_weight)
-        if self._label_smoothing:
-            smooth = tf.reduce_logsumexp(logits, axis=1) - _mean_above(logits)
-            share = self._label_smoothing
-            loss = (1.0 - share) * loss + share * _weighted_mean(smooth, sample_weight)
-        return loss
+        if sample_weight is None:
+            sample_weight = tf.ones_like(labels, tf.float32)
+        weight = tf.math.divide_no_nan(sample_weight, tf.reduce_sum(sample_weight))
+        if query_embeddings.shape.rank == 3:
+            scores = leave_out(self._scores(query_embeddings, candidate_embeddings), excluded)
+            return tf.reduce_sum(weight * self._smoothed(scores, labels))
+        return full_softmax_loss(
+            query_embeddings,
+            candidate_embeddings,
+            labels,
+            weight,
+            excluded,
+            self._label_smoothing,
+            precision,
+        )
+
+    def _smoothed(self, scores: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Returns the losses [B] of scores [B, M]."""
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=scores)
+        if not self._label_smoothing:
+            return loss
+        even = tf.reduce_logsumexp(scores, axis=1) - _mean_above(scores)
+        return (1.0 - self._label_smoothing) * loss + self._label_smoothing * even
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
@@ -147,5 +162,5 @@ def _weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
 
 def _mean_above(logits: tf.Tensor) -> tf.Tensor:
     """Returns [B], the mean over the logits of a row that count."""
-    counts = tf.cast(logits > _NEVER, logits.dtype)
+    counts = tf.cast(logits > NEVER, logits.dtype)
     return tf.reduce_sum(logits * counts, axis=1) / tf.reduce_sum(counts, axis=1)

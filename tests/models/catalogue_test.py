@@ -3,7 +3,7 @@ import pytest
 
 from models.catalogue import CatalogueTable
 from models.catalogue import load_catalogue
-from models.two_tower.config import CandidateTowerConfig
+from models.towers_config import CandidateTowerConfig
 from transforms.vocabulary import entity_vocabulary
 
 

@@ -122,7 +122,7 @@ def test_duplicate_stays_out_whatever_the_size_of_its_score():
 
 
 def test_excluded_negatives_do_not_count():
-    excluded = tf.constant([[False, False, False, True], [False, False, True, False]])
+    excluded = tf.ragged.constant([[3], [2]])
     loss = in_batch(QUERY, TARGET, SAMPLED, TARGET_IDS, SAMPLED_IDS, excluded=excluded)
 
     rows = [minus_log_softmax(2, 1, 0.5), minus_log_softmax(2, 2, -2)]
@@ -154,7 +154,7 @@ def test_full_loss_is_the_softmax_over_all():
 
 
 def test_full_loss_leaves_excluded_candidates_out():
-    excluded = tf.constant([[False, True, False, False], [False, False, False, False]])
+    excluded = tf.ragged.constant([[1], []], dtype=tf.int32)
     candidates = tf.concat([TARGET, SAMPLED], 0)
     loss = Retrieval().full(QUERY, candidates, tf.constant([0, 1], tf.int64), excluded=excluded)
 

@@ -13,7 +13,7 @@ from models.layers.item_embedding import ItemEmbedding
 from models.layers.item_features import ItemFeatures
 from models.layers.perceptron import Perceptron
 from models.sizes import Sizes
-from models.two_tower.config import CandidateTowerConfig
+from models.towers_config import CandidateTowerConfig
 
 
 class CandidateTower(tf.keras.layers.Layer):

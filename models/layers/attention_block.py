@@ -1,0 +1,92 @@
+"""A transformer's block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from models.layers.positions import rotate
+from models.layers.rms_norm import RMSNorm
+
+
+class AttentionBlock(tf.keras.layers.Layer):
+    r"""Softmax attention and a hidden layer, each beside a way past it.
+
+        x = x + drop(W_o [softmax(Q_h K_h' / sqrt(c) + bias_h) V_h]_h),   Q, K, V of norm(x)
+        x = x + drop(W_2 relu(W_1 norm(x)))
+
+    (Vaswani et al. 2017, section 3, normalised before each part.)
+
+    Args:
+        heads: H; they divide the dimension, c = d / H.
+        hidden: Width of the hidden layer, in dimensions.
+        dropout: Share of what each part adds that is zeroed in training.
+        rotary: Whether queries and keys are turned by their place.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        hidden: float = 4.0,
+        dropout: float = 0.0,
+        rotary: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.heads, self.hidden, self.dropout, self.rotary = heads, hidden, dropout, rotary
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the block's layers for inputs [B, T, d]."""
+        dim, policy = input_shape[-1], self._dtype_policy
+
+        def dense(width: int, name: str, activation: str | None = None) -> tf.keras.layers.Dense:
+            return tf.keras.layers.Dense(width, activation, name=name, dtype=policy)
+
+        self.attention_norm = RMSNorm(name="attention_norm", dtype=policy)
+        self.inputs = dense(3 * dim, "inputs")
+        self.outputs = dense(dim, "outputs")
+        self.hidden_norm = RMSNorm(name="hidden_norm", dtype=policy)
+        self.widen = dense(int(self.hidden * dim), "widen", "relu")
+        self.narrow = dense(dim, "narrow")
+        self.drop = tf.keras.layers.Dropout(self.dropout, dtype=policy)
+        super().build(input_shape)
+
+    def call(self, events: tf.Tensor, bias: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Lets events look at one another.
+
+        Args:
+            events: [B, T, d] floating.
+            bias: [1 or B, 1 or H, T, T] floating, added to the scores, query by
+                key; very negative where an event must not look.
+            training: Whether dropout works.
+
+        Returns:
+            [B, T, d].
+        """
+        attended = self.outputs(self._attend(self.attention_norm(events), bias))
+        events += self.drop(attended, training=training)
+        return events + self.drop(
+            self.narrow(self.widen(self.hidden_norm(events))), training=training
+        )
+
+    def _attend(self, events: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+        batch, length, dim = tf.shape(events)[0], tf.shape(events)[1], events.shape[2]
+        width = dim // self.heads
+        parts = tf.reshape(self.inputs(events), [batch, length, 3, self.heads, width])
+        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))  # [B, H, T, c]
+        if self.rotary:
+            query, key = rotate(query), rotate(key)
+        scores = tf.matmul(query * width**-0.5, key, transpose_b=True)  # [B, H, T, T]
+        weights = tf.nn.softmax(scores + tf.cast(bias, scores.dtype))
+        found = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, c]
+        return tf.reshape(found, [batch, length, dim])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return super().get_config() | {
+            "heads": self.heads,
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+            "rotary": self.rotary,
+        }

@@ -1,0 +1,1 @@
+"""The sequence model: a transformer over timelines."""

@@ -1,0 +1,100 @@
+"""Configuration of the sequence model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic import model_validator
+
+from models.towers_config import TowersConfig
+from transforms.base_config import Config
+
+
+class EncoderConfig(Config):
+    """How a sequence of events becomes a sequence of query vectors.
+
+    Attributes:
+      block: `attention` is a transformer's block with softmax attention, `hstu` the
+        gated pointwise attention of HSTU.
+      blocks: How many blocks follow one another.
+      heads: Attention heads of a block; they divide the dimension.
+      hidden: Width of a transformer block's hidden layer, in dimensions.
+      dropout: Share of values that are zeroed in training, of the events and in
+        each block.
+      positions: How places are told apart: `absolute` adds a vector for the
+        place in the window, `rotary` turns queries and keys by it, `relative`
+        adds a bias for the distance to the attention; `none` leaves it to the
+        direction of attention.
+      use_event_types: Whether the type of an event is read.
+      use_time: Whether times are read: the interval before an event, and how
+        long before the request it was as a bias of the attention.
+    """
+
+    block: Literal["attention", "hstu"] = "attention"
+    blocks: int = Field(default=2, ge=1)
+    heads: int = Field(default=2, ge=1)
+    hidden: float = Field(default=4.0, gt=0.0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    positions: Literal["absolute", "rotary", "relative", "none"] = "relative"
+    use_event_types: bool = True
+    use_time: bool = False
+
+
+class SequenceInputConfig(Config):
+    """How timelines become sequences to learn from.
+
+    Attributes:
+      length: Events that the model reads; longer timelines are cut into windows.
+      windows: `all` learns from every window of a timeline, `last` from the newest.
+      overlap: Events that a window shares with the next newer one. They are
+        context there, and targets in the older window alone.
+      length_multiple: Lengths of batches are rounded up to a multiple of this;
+        set it to `length` for XLA, which compiles anew for each shape.
+    """
+
+    length: int = Field(default=200, ge=1)
+    windows: Literal["all", "last"] = "all"
+    overlap: int = Field(default=0, ge=0)
+    length_multiple: int = Field(default=8, ge=1)
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> SequenceInputConfig:
+        if self.overlap >= self.length:
+            raise ValueError(
+                f"`overlap` ({self.overlap}) should be below `length` ({self.length})."
+            )
+        return self
+
+
+class SequenceConfig(TowersConfig):
+    """A transformer over the timeline, a candidate tower over the catalogue.
+
+    Attributes:
+      tie_item_tables: Whether history items and candidates share one id table.
+      encoder: How a sequence is read.
+      input: How timelines become sequences.
+      objective: `next` learns to find the next event at every place; `masked`
+        to find hidden events from both sides.
+      mask_share: Share of the events that `masked` hides; the newest one always is.
+      xla: Whether the encoder is compiled by XLA.
+    """
+
+    tie_item_tables: bool = True
+    encoder: EncoderConfig = EncoderConfig()
+    input: SequenceInputConfig = SequenceInputConfig()
+    objective: Literal["next", "masked"] = "next"
+    mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    xla: bool = False
+
+    @model_validator(mode="after")
+    def _heads_divide_the_dimension(self) -> SequenceConfig:
+        heads = self.encoder.heads
+        if self.dim % heads:
+            raise ValueError(f"`encoder.heads` ({heads}) should divide `dim` ({self.dim}).")
+        if self.encoder.positions == "rotary" and self.dim // heads % 2:
+            raise ValueError(
+                f"Rotary positions turn pairs of values: `dim` / `encoder.heads` should be even, "
+                f"received {self.dim} / {heads}."
+            )
+        return self

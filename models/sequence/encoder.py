@@ -1,0 +1,125 @@
+"""The encoder: a sequence of events as a sequence of vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from models import batch as b
+from models.layers.age_bucket import AGE_BUCKETS
+from models.layers.age_bucket import age_bucket
+from models.layers.attention_block import AttentionBlock
+from models.layers.hstu_block import HSTUBlock
+from models.layers.positions import DistanceBias
+from models.layers.positions import TimeBias
+from models.layers.rms_norm import RMSNorm
+from models.sequence.config import EncoderConfig
+from models.sizes import Sizes
+
+_FORBIDDEN = -1e9  # added to a score; the exponential of it is 0
+
+
+class Encoder(tf.keras.layers.Layer):
+    """Reads a sequence, each place from what came before it or from all of it.
+
+        x[t] = drop(item[t] + type[t] + interval[t] + position[t])
+        out  = norm(block_n(.. block_1(x)))
+
+    with a learned vector in place of a hidden item. Padding comes last: in a causal
+    encoder nothing looks at it, and otherwise it is masked.
+
+    Args:
+        dim: d.
+        length: The longest sequence.
+        config: How it is read.
+        sizes: Sizes of the vocabularies.
+        causal: Whether a place looks at earlier ones only.
+        precision: Dtype policy of the blocks, e.g. `mixed_bfloat16`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        length: int,
+        config: EncoderConfig,
+        sizes: Sizes,
+        causal: bool = True,
+        precision: str = "float32",
+    ) -> None:
+        super().__init__(name="encoder")
+        self.config = config
+        self.causal = causal
+        self.length = length
+        rotary = config.positions == "rotary"
+        self.blocks = []
+        for number in range(config.blocks):
+            common: dict[str, Any] = {"name": f"block_{number}", "dtype": precision}
+            common |= {"dropout": config.dropout, "rotary": rotary}
+            if config.block == "hstu":
+                self.blocks.append(HSTUBlock(config.heads, length, **common))
+            else:
+                self.blocks.append(AttentionBlock(config.heads, config.hidden, **common))
+        self.drop = tf.keras.layers.Dropout(config.dropout)
+        self.norm = RMSNorm(name="norm")
+        normal = tf.keras.initializers.RandomNormal(stddev=0.02)
+        if config.positions == "absolute":
+            self.places = self.add_weight(name="places", shape=[length, dim], initializer=normal)
+        if not causal:
+            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=normal)
+        self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
+        if config.positions == "relative":
+            self.distance_biases = [
+                DistanceBias(config.heads, length, name=f"distance_{number}")
+                for number in range(config.blocks)
+            ]
+        self.use_types = config.use_event_types and sizes.event_type > 2
+        if self.use_types:
+            self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
+        if config.use_time:
+            self.intervals = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="intervals")
+            self.time_bias = TimeBias(config.heads, name="time")
+
+    def call(
+        self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """Encodes sequences.
+
+        Args:
+            sequence: What else is known of the events, by name (`models.batch`).
+            items: [B, T, d] float32, vectors of the events' items.
+            training: Whether dropout works.
+
+        Returns:
+            [B, T, d] float32.
+        """
+        events = items
+        if not self.causal:
+            masked = sequence[b.SEQUENCE_MASKED][:, :, None]
+            events = tf.where(masked, self.hidden, events)
+        if self.use_types:
+            events += self.types(sequence[b.SEQUENCE_TYPE])
+        if self.config.use_time:
+            ages = sequence[b.SEQUENCE_AGE]
+            before = tf.concat([ages[:, :1], ages[:, :-1]], axis=1)  # of the event before
+            events += self.intervals(age_bucket(tf.maximum(before - ages, 0.0)))
+        if self.config.positions == "absolute":
+            events += self.places[: tf.shape(events)[1]]
+        events = self.drop(events, training=training)
+        bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
+        if self.config.use_time:
+            ages, requests = sequence[b.SEQUENCE_AGE], sequence[b.SEQUENCE_REQUEST_AGE]
+            bias += self.time_bias(ages, requests)
+        for block, distance in zip(self.blocks, self.distance_biases, strict=True):
+            events = block(events, bias if distance is None else bias + distance(events), training)
+        return self.norm(tf.cast(events, tf.float32))
+
+    def _allowed(self, lengths: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Returns [1 or B, 1, T, T] float32: 0 where a place may look, else forbidden."""
+        place = tf.range(length)
+        if self.causal:
+            ahead = place[None, :] > place[:, None]  # [T, T]
+            return tf.cast(ahead, tf.float32)[None, None] * _FORBIDDEN
+        padding = place[None, :] >= tf.cast(lengths, tf.int32)[:, None]  # [B, T]
+        return tf.cast(padding, tf.float32)[:, None, None, :] * _FORBIDDEN

@@ -1,0 +1,172 @@
+"""The sequence recommender."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from models import batch as b
+from models.catalogue import CatalogueTable
+from models.config import TrainerConfig
+from models.retrieval_model import RetrievalModel
+from models.sequence.encoder import Encoder
+from models.sequences import SequenceSpec
+from models.sequences import count_batches
+from models.sequences import sequence_batches
+from models.sizes import Sizes
+from models.targets import TargetRule
+from models.tasks.excluded import earlier_columns
+from models.timeline_files import Spec
+from models.windows import ALL
+from models.windows import WindowSpec
+
+
+class SequenceModel(RetrievalModel):
+    """A transformer over the timeline and a candidate tower over the catalogue.
+
+    The vector at a place of the sequence is the query that follows the event
+    there: training finds the next event at every place at once (Kang & McAuley 2018), or
+    hidden events from both sides (Sun et al. 2019).
+
+    Args:
+        config: The model and what it learns.
+        sizes: Sizes of the vocabularies.
+        table: Catalogue features by entity index.
+        counts: [V + 1], how often each entity is a training target.
+        seen_types: Indices of the event types whose entities are not recommended
+            again; None is all, the empty tuple none.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        sizes: Sizes,
+        table: CatalogueTable,
+        counts: np.ndarray,
+        seen_types: tuple[int, ...] | None = (),
+    ) -> None:
+        super().__init__(config, sizes, table, counts, seen_types)
+        towers = config.sequence
+        self._causal = towers.objective == "next"
+        length = towers.input.length + (0 if self._causal else 1)  # and the hidden one
+        self.encoder = Encoder(
+            towers.dim, length, towers.encoder, sizes, self._causal, config.precision
+        )
+        self._compiled = tf.function(self.encoder.call, jit_compile=True)
+
+    @property
+    def sequence_spec(self) -> SequenceSpec:
+        """What the sequences hold that the model learns from."""
+        config, towers = self.config.sequence.input, self.config.sequence
+        return SequenceSpec(
+            length=config.length,
+            every_window=config.windows == "all",
+            overlap=config.overlap,
+            length_multiple=config.length_multiple,
+            use_time=towers.encoder.use_time,
+            mask_share=0.0 if self._causal else towers.mask_share,
+        )
+
+    def window_spec(self, training: bool) -> WindowSpec:
+        """Returns what the windows hold that requests are embedded from; see the base class."""
+        del training
+        return WindowSpec(
+            window=self.config.sequence.input.length,
+            seen=ALL if self._seen_types != () else 0,
+            use_time=self.config.sequence.encoder.use_time,
+            seen_types=self._seen_types or None,
+        )
+
+    def training_batches(
+        self, files: Sequence[str], spec: Spec, rule: TargetRule
+    ) -> tuple[tf.data.Dataset, int]:
+        """Makes batches of sequences; see the base class."""
+        config, sequences = self.config.input, self.sequence_spec
+        batches = sequence_batches(files, spec, sequences, rule, config, self.config.seed)
+        return batches, count_batches(files, spec, sequences, config)
+
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
+        return super().embed_queries(sequences_of_windows(batch, not self._causal), training)
+
+    def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return inputs[b.SEQUENCE_ENTITY]
+
+    def _target_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return tf.boolean_mask(inputs[b.SEQUENCE_TARGET], inputs[b.SEQUENCE_QUERY])
+
+    def _queries(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        vectors: tf.Tensor,
+        place: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        read = {name: value for name, value in inputs.items() if name.startswith("sequence/")}
+        encode = self._compiled if self.config.sequence.xla else self.encoder
+        encoded = encode(read, tf.gather(vectors, place), training=training)  # [B, T, d]
+        return self._query_direction(tf.boolean_mask(encoded, inputs[b.SEQUENCE_QUERY]))
+
+    def _excluded(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        place: tf.Tensor,
+        ids: tf.Tensor,
+        target_place: tf.Tensor,
+    ) -> tf.RaggedTensor | None:
+        """Excludes the events of a sequence up to a query's place, the seen types of them."""
+        exclude = self.config.task.exclude_history
+        if not (self._seen_types != () if exclude is None else exclude):
+            return None
+        seen = inputs[b.SEQUENCE_ENTITY] > 0
+        if self._seen_types:
+            types = inputs[b.SEQUENCE_TYPE][:, :, None]
+            chosen = tf.constant(self._seen_types, tf.int64)
+            seen &= tf.reduce_any(tf.equal(types, chosen), axis=-1)
+        if self.config.task.loss == "full":
+            known = tf.gather(self._is_trained, inputs[b.SEQUENCE_ENTITY])
+            place = tf.cast(tf.gather(self._columns, inputs[b.SEQUENCE_ENTITY]), tf.int32)
+            seen &= known
+        else:
+            seen &= place < tf.size(ids)
+        where = tf.where(inputs[b.SEQUENCE_QUERY])  # [P, 2]
+        return earlier_columns(place, seen, where[:, 0], where[:, 1], target_place)
+
+
+def sequences_of_windows(
+    batch: Mapping[str, tf.Tensor], hide_next: bool = False
+) -> dict[str, tf.Tensor]:
+    """Turns windows, newest first, into sequences, oldest first, with one query each.
+
+    Args:
+        batch: Windows by name (`models.batch`), B rows of T events.
+        hide_next: Whether a hidden event follows, whose place the query has.
+
+    Returns:
+        Sequences by name, B rows; an empty one has its query at place 0.
+    """
+    lengths = batch[b.HISTORY_LENGTH]
+
+    def turn(values: tf.Tensor) -> tf.Tensor:
+        values = tf.reverse_sequence(values, lengths, seq_axis=1, batch_axis=0)
+        return tf.pad(values, [[0, 0], [0, 1]]) if hide_next else values
+
+    sequence = {
+        b.SEQUENCE_ENTITY: turn(batch[b.HISTORY_ENTITY]),
+        b.SEQUENCE_TYPE: turn(batch[b.HISTORY_TYPE]),
+        b.SEQUENCE_LENGTH: lengths + int(hide_next),
+    }
+    last = tf.maximum(sequence[b.SEQUENCE_LENGTH] - 1, 0)[:, None]
+    rank = tf.range(tf.shape(sequence[b.SEQUENCE_ENTITY], tf.int64)[1])[None, :]
+    sequence[b.SEQUENCE_QUERY] = tf.equal(rank, last)
+    sequence[b.SEQUENCE_MASKED] = sequence[b.SEQUENCE_QUERY] & hide_next
+    if b.HISTORY_AGE in batch:
+        ages = turn(batch[b.HISTORY_AGE])
+        sequence[b.SEQUENCE_AGE] = ages
+        # The request that follows an event is the next event; the last one is now.
+        following = tf.pad(ages[:, 1:], [[0, 0], [0, 1]])
+        sequence[b.SEQUENCE_REQUEST_AGE] = ages if hide_next else following
+    return sequence
