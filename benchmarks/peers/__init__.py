@@ -1,0 +1,1 @@
+"""Public models in other frameworks, each a process of its own, to measure ours against."""
