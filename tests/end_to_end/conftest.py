@@ -20,6 +20,7 @@ SHRUNK = (
     "trainer.tensorboard=false",
     "index.k=50",
     "evaluation.ks=[10, 50]",
+    "evaluation.min_users=1",
     "evaluation.thresholds={}",
     "evaluation.change_thresholds={}",
 )

@@ -22,6 +22,8 @@ class EvaluationConfig(Config):
         ks: Lengths of the recommended list for hr@k, recall@k and ndcg@k.
         list_k: Length for coverage@k, popularity@k and seen@k, which look at
             what is recommended and not at the targets.
+        min_users: Fewest test users with a target over whom a model is blessed;
+            a mean over a handful of users says little about it.
         thresholds: Lowest value of a metric that is blessed, e.g.
             `{"hr@10": 0.18}`.
         change_thresholds: Lowest change against the last blessed model that is
@@ -40,6 +42,7 @@ class EvaluationConfig(Config):
 
     ks: tuple[int, ...] = (10, 50, 100)
     list_k: int = Field(default=10, gt=0)
+    min_users: int = Field(default=100, ge=1)
     thresholds: dict[str, float] = {}
     change_thresholds: dict[str, float] = {}
     slices: tuple[tuple[str, ...], ...] = (

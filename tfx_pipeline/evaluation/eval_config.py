@@ -16,9 +16,6 @@ from transforms import features
 
 METRICS_MODULE = "tfx_pipeline.evaluation.metrics"
 SIGNATURE = "serving_default"
-# At least one user has to be evaluated. It also makes TFX's Evaluator give a
-# verdict always: without a threshold it writes none, and nothing is pushed.
-_LEAST_USERS = 1.0
 
 
 def make_eval_config(config: EvaluationConfig) -> tfma.EvalConfig:
@@ -101,10 +98,13 @@ def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetric
     """Returns the thresholds of one metric, each with its slice.
 
     That of all users is given with a slice too (the empty one), for TFMA
-    checks a threshold without any slice in every slice.
+    checks a threshold without any slice in every slice. The number of users
+    always has one, for without any threshold TFX's Evaluator gives no verdict.
     """
     overall = tfma.MetricThreshold()
-    lowest = ({"users": _LEAST_USERS} | config.thresholds).get(name)
+    lowest = config.thresholds.get(name)
+    if name == "users":
+        lowest = max(config.min_users, lowest or 0)
     change = config.change_thresholds.get(name)
     if lowest is not None:
         overall.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest))

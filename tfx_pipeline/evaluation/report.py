@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
+from tensorflow_model_analysis.proto import validation_result_pb2
 
 from tfx_pipeline.evaluation.config import format_slice
 
@@ -25,7 +29,8 @@ def read_metrics(evaluation: str | Path) -> dict[str, dict[str, float]]:
         value (a mean over no users) is left out.
     """
     slices: dict[str, dict[str, float]] = {}
-    for record in tfma.load_metrics(str(evaluation)):
+    for serialised in _records(evaluation, "metrics"):
+        record = metrics_for_slice_pb2.MetricsForSlice.FromString(serialised)
         values = {}
         for metric in record.metric_keys_and_values:
             value = _value(metric.value)
@@ -46,7 +51,8 @@ def read_failures(evaluation: str | Path) -> list[str]:
     Returns:
         One line a threshold; empty when the model was blessed.
     """
-    result = tfma.load_validation_result(str(evaluation))
+    (serialised,) = _records(evaluation, "validations")
+    result = validation_result_pb2.ValidationResult.FromString(serialised)
     failures = []
     for metrics in result.metric_validations_per_slice:
         keys = [(key.column, _slice_value(key)) for key in metrics.slice_key.single_slice_keys]
@@ -61,6 +67,11 @@ def read_failures(evaluation: str | Path) -> list[str]:
                     f"{kind} changed by {value:+.4g} against the last blessed model; "
                     f"at least {change.absolute.value:+.4g} is required"
                 )
+            elif kind == "users":
+                failures.append(
+                    f"only {value:.0f} test users have a target, and `evaluation.min_users` asks "
+                    f"for {lowest:.0f}: over so few, the metrics are mostly chance"
+                )
             else:
                 failures.append(f"{kind} is {value:.4g}; at least {lowest:.4g} is required")
     missing = result.missing_slices
@@ -68,6 +79,14 @@ def read_failures(evaluation: str | Path) -> list[str]:
     if not result.validation_ok and not failures:
         failures.append("TFMA refused the model without naming a threshold")
     return failures
+
+
+def _records(evaluation: str | Path, name: str) -> Iterator[bytes]:
+    """Yields the records of one of TFMA's files; its own reader warns of a deprecated one."""
+    files = sorted(str(file) for file in Path(evaluation).glob(f"{name}*.tfrecord"))
+    if not files:
+        raise FileNotFoundError(f"{evaluation} has no {name}*.tfrecord; run the Evaluator again.")
+    yield from tf.data.TFRecordDataset(files).as_numpy_iterator()
 
 
 def _value(value: Any) -> float:

@@ -16,6 +16,12 @@ def test_the_nearest_metric_is_named():
         EvaluationConfig(slice_thresholds={"slice/activity=1-9": {"hr": 0.1}})
 
 
+def test_a_handful_of_users_blesses_nothing_by_default():
+    assert EvaluationConfig().min_users == 100
+    with pytest.raises(ValueError, match="min_users"):
+        EvaluationConfig(min_users=0)
+
+
 def test_lengths_are_positive_and_different():
     for ks in ((), (10, 10), (0, 5)):
         with pytest.raises(ValueError, match="`ks`"):

@@ -26,6 +26,7 @@ from transforms import features as f
 CONFIG = EvaluationConfig(
     ks=(1, 5),
     list_k=2,
+    min_users=10,
     thresholds={"hr@5": 0.3},
     change_thresholds={"hr@5": -0.01},
     slices=((f.SLICE_ACTIVITY,),),

@@ -22,6 +22,7 @@ from tfx_pipeline.evaluation.extraction import custom_extractors
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 from tfx_pipeline.evaluation.popularity import write_popularity
+from tfx_pipeline.evaluation.report import read_failures
 from tfx_pipeline.evaluation.report import read_metrics
 from transforms import features as f
 
@@ -29,6 +30,7 @@ ITEMS, K = 40, 12
 CONFIG = EvaluationConfig(
     ks=(1, 3, 10, 20),
     list_k=3,
+    min_users=1_000,
     slices=(
         (f.SLICE_ACTIVITY,),
         (f.SLICE_TARGET_POPULARITY,),
@@ -73,8 +75,13 @@ def users():
 
 
 @pytest.fixture(scope="module")
-def measured(users, tmp_path_factory):
-    return read_metrics(evaluate(tmp_path_factory.mktemp("metrics"), users, CONFIG))
+def evaluation(users, tmp_path_factory):
+    return evaluate(tmp_path_factory.mktemp("metrics"), users, CONFIG)
+
+
+@pytest.fixture(scope="module")
+def measured(evaluation):
+    return read_metrics(evaluation)
 
 
 def oracle(users, **more):
@@ -118,6 +125,15 @@ def test_a_slice_by_target_sees_its_targets_alone(users, measured):
         wanted = oracle({"all": users, "some": crossed}, targets_of=targets_of)
         name = f"{f.SLICE_ACTIVITY}=1-9, {f.SLICE_TARGET_POPULARITY}={group}"
         assert_same(measured[name], wanted)
+
+
+def test_too_few_users_are_refused_and_counted(users, evaluation, capfd):
+    tested = sum(bool(user.targets) for user in users)
+    assert read_failures(evaluation) == [
+        f"only {tested} test users have a target, and `evaluation.min_users` asks for 1000: over "
+        "so few, the metrics are mostly chance"
+    ]
+    assert "deprecated" not in capfd.readouterr().err
 
 
 def test_no_other_slices(measured):
