@@ -44,16 +44,19 @@ def validate_log(log_dir: Path) -> tuple[str, bool]:
     Returns:
         The report in plain words, and whether a run could use the log.
     """
-    from tfx_pipeline.datasets.validate import validate_event_log
+    from tfx_pipeline.datasets.problem import counted
+    from tfx_pipeline.datasets.validate import inspect_event_log
 
-    problems = validate_event_log(log_dir)
-    errors = [p for p in problems if p.severity == "error"]
-    lines = [str(problem) for problem in problems]
-    lines.append(
-        f"{log_dir}: {len(errors)} errors, {len(problems) - len(errors)} other remarks."
-        if problems
-        else f"{log_dir} is a sound event log."
-    )
+    found = inspect_event_log(log_dir)
+    errors = sum(problem.severity == "error" for problem in found.problems)
+    remarks = len(found.problems) - errors
+    lines = [str(problem) for problem in found.problems]
+    verdict = "a sound event log"
+    if found.problems:
+        verdict = f"{counted(errors, 'error')}, {counted(remarks, 'other remark')}"
+    lines.append(f"{log_dir}: {verdict}")
+    if any(found.totals.values()):
+        lines.append(found.summary.text(found.ordinal))
     return "\n".join(lines), not errors
 
 

@@ -14,8 +14,9 @@ TIME_COLUMNS = ("timestamp", "available_from")
 def converts(kind: pa.DataType, field: pa.Field) -> bool:
     """Returns whether a column's type can be read as a field of the schema.
 
-    Ids may be whole numbers, text may be bytes, attributes may be a map, and
-    lists may be of fixed size; a column without any value may have any type.
+    Text may be bytes, attributes may be a map, and lists may be of fixed size;
+    a column without any value may have any type. Numbers are no text: an id
+    that one reader writes as `5` is `5.0` or `05` to another.
     """
     types = pa.types
     if types.is_null(kind):
@@ -26,7 +27,7 @@ def converts(kind: pa.DataType, field: pa.Field) -> bool:
         numeric = types.is_integer(kind) or types.is_floating(kind)
         return numeric or types.is_timestamp(kind) or types.is_date(kind) or _is_text(kind)
     if types.is_string(field.type):
-        return _is_text(kind) or types.is_integer(kind)
+        return _is_text(kind)
     if types.is_integer(field.type):
         return types.is_integer(kind)
     if types.is_floating(field.type):

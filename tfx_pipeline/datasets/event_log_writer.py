@@ -186,8 +186,8 @@ class EventLogWriter(EventLogShard):
             return
         if not self._overwrite:
             raise FileExistsError(
-                f"`{self.path}` exists already. Choose another directory, or allow it to be "
-                f"overwritten."
+                f"`{self.path}` exists already. Use it as it is, choose another directory, or "
+                f"replace it with `--overwrite`."
             )
         if not Path(self.path, MANIFEST_NAME).is_file():
             raise FileExistsError(

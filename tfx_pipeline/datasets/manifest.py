@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
@@ -67,7 +68,19 @@ class Manifest(Config):
             ) from error
         if not isinstance(values, dict):
             raise ValueError(f"`{path}` must be a JSON object; it holds a {type(values).__name__}.")
-        return cls.model_validate(values)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            told = [
+                ".".join(str(part) for part in fault["loc"])
+                + (": " if fault["loc"] else "")
+                + fault["msg"].removeprefix("Value error, ")
+                + (f"; received {fault['input']!r}" if fault["loc"] else "")
+                for fault in error.errors(include_url=False)
+            ]
+            raise ValueError(
+                f"`{path}` is not valid. " + " ".join(t.rstrip(".") + "." for t in told)
+            ) from None
 
     def write(self, directory: str | Path) -> None:
         """Writes `manifest.json` into a directory."""

@@ -152,6 +152,11 @@ class _Open:
         self.samples: list[dict[str, Any]] = []
 
 
+def counted(count: int, noun: str) -> str:
+    """Returns `1 file`, `2 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def plain_value(scalar: pa.Scalar) -> Any:
     """Returns an Arrow value as a Python one; text that is not UTF-8 as bytes."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfx_pipeline.datasets.manifest import Manifest
@@ -12,19 +13,45 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.summary import LogSummary
 from tfx_pipeline.datasets.timestamps import latest as latest_time
 from tfx_pipeline.datasets.validate_catalogue import check_catalogue
 from tfx_pipeline.datasets.validate_catalogue import check_users
 from tfx_pipeline.datasets.validate_events import check_events
-from tfx_pipeline.datasets.validate_files import TableFile
 from tfx_pipeline.datasets.validate_files import check_files
 
 
+@dataclass(frozen=True)
+class Inspection:
+    """What a check of an event log found.
+
+    Attributes:
+        problems: What is wrong with it, errors first.
+        summary: What it holds, as far as it was read.
+        totals: Rows of each table, by the files' footers.
+        ordinal: Whether its times are an order only.
+    """
+
+    problems: list[Problem]
+    summary: LogSummary
+    totals: dict[str, int]
+    ordinal: bool
+
+
 def validate_event_log(
+    path: str | Path, event_types: Sequence[str] | None = None, latest: int | None = None
+) -> list[Problem]:
+    """Returns the problems that `inspect_event_log` finds."""
+    return inspect_event_log(path, event_types, latest).problems
+
+
+def inspect_event_log(
     path: str | Path,
     event_types: Sequence[str] | None = None,
     latest: int | None = None,
-) -> list[Problem]:
+    images: bool = True,
+    most_events: int | None = None,
+) -> Inspection:
     """Checks an event log, every row of it, and keeps going after a problem.
 
     Memory stays bounded: some megabytes, 24 bytes a catalogue entity and 8 a
@@ -36,31 +63,37 @@ def validate_event_log(
             default, and any when it names none.
         latest: The latest time that is plausible, in microseconds; the end of
             tomorrow by default.
+        images: Whether to read and check the images of the catalogue.
+        most_events: Of a log with more events than this, only the manifest,
+            the files and their columns are checked, and no row; None for no limit.
 
     Returns:
-        What was found, errors first. No problem of severity `error` means that
-        a pipeline can read the log.
+        What was found. No problem of severity `error` means that a pipeline
+        can read the log.
     """
-    root, findings = Path(path), Findings()
+    root, findings, summary = Path(path), Findings(), LogSummary()
     if not root.is_dir():
         message = (
             f"`{root}` is not a directory. An event log is a directory with events/*.parquet, "
             f"catalogue/*.parquet and {MANIFEST_NAME}."
         )
-        return [Problem("error", "missing-log", "log", None, 1, message)]
+        missing = Problem("error", "missing-log", "log", None, 1, message)
+        return Inspection([missing], summary, {}, ordinal=False)
     latest = latest_time() if latest is None else latest
     manifest = _read_manifest(root, findings)
     ordinal = manifest is not None and manifest.time == "ordinal"
     files = check_files(root, findings)
-    known = check_catalogue(files[CATALOGUE_TABLE], ordinal, latest, findings)
+    totals = {table: sum(file.rows for file in paths) for table, paths in files.items()}
+    if most_events is not None and totals[EVENTS_TABLE] > most_events:
+        return Inspection(findings.close(totals), summary, totals, ordinal)
+    known = check_catalogue(files[CATALOGUE_TABLE], ordinal, latest, findings, summary, images)
     check_users(files[USERS_TABLE], findings)
     if event_types is None:
         event_types = manifest.event_types if manifest else []
-    users = check_events(files[EVENTS_TABLE], known, event_types, ordinal, latest, findings)
+    check_events(files[EVENTS_TABLE], known, event_types, ordinal, latest, findings, summary)
     if manifest is not None:
-        _compare_counts(manifest, files, users, findings)
-    totals = {table: sum(file.rows for file in paths) for table, paths in files.items()}
-    return findings.close(totals)
+        _compare_counts(manifest, totals, summary.users, findings)
+    return Inspection(findings.close(totals), summary, totals, ordinal)
 
 
 def _read_manifest(root: Path, findings: Findings) -> Manifest | None:
@@ -73,13 +106,12 @@ def _read_manifest(root: Path, findings: Findings) -> Manifest | None:
 
 
 def _compare_counts(
-    manifest: Manifest, files: dict[str, list[TableFile]], users: int, findings: Findings
+    manifest: Manifest, totals: dict[str, int], users: int, findings: Findings
 ) -> None:
     """Reports a manifest that was written for other files."""
-    rows = sum(file.rows for file in files[EVENTS_TABLE])
-    entities = sum(file.rows for file in files[CATALOGUE_TABLE])
+    entities = totals[CATALOGUE_TABLE]
     for name, said, found in (
-        ("events", manifest.events, rows),
+        ("events", manifest.events, totals[EVENTS_TABLE]),
         ("users", manifest.users, users),
         ("entities", sum(manifest.entities.values()), entities),
     ):

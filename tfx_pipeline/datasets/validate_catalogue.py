@@ -13,8 +13,10 @@ from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.problem import Rows
 from tfx_pipeline.datasets.row_hash import hash_strings
+from tfx_pipeline.datasets.schemas import CATALOGUE
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.summary import LogSummary
 from tfx_pipeline.datasets.validate_files import TableFile
 from tfx_pipeline.datasets.validate_images import check_images
 from tfx_pipeline.datasets.validate_rows import check_attributes
@@ -23,13 +25,19 @@ from tfx_pipeline.datasets.validate_rows import check_text
 from tfx_pipeline.datasets.validate_rows import check_times
 from tfx_pipeline.datasets.validate_rows import read_rows
 from tfx_pipeline.datasets.validate_rows import rows_at
+from tfx_pipeline.datasets.validate_rows import type_in_id
 
 MAX_DECODED_IMAGES = 50_000
 _KEY = ("entity_type", "entity_id")
 
 
 def check_catalogue(
-    files: Sequence[TableFile], ordinal: bool, latest: int, findings: Findings
+    files: Sequence[TableFile],
+    ordinal: bool,
+    latest: int,
+    findings: Findings,
+    summary: LogSummary,
+    images: bool = True,
 ) -> np.ndarray:
     """Checks the catalogue.
 
@@ -40,18 +48,24 @@ def check_catalogue(
         ordinal: Whether the log's times are an order only.
         latest: The latest time that is plausible, in microseconds.
         findings: Receives the problems.
+        summary: Receives the counts.
+        images: Whether to read and check the images, which takes longest.
 
     Returns:
         Hashes of the entities `type:id`, sorted, [entities] uint64.
     """
     entities, ids, numbers = [np.empty(0, np.uint64)], [np.empty(0, np.uint64)], []
     vectors: dict[str, int] = {}
-    images = 0
-    for rows in read_rows(files, CATALOGUE_TABLE, findings):
-        check_images(rows, findings, decode=images < MAX_DECODED_IMAGES)
-        images += rows.data.num_rows - rows.data.column("image").null_count
+    seen = 0
+    columns = [name for name in CATALOGUE.names if images or name != "image"]
+    for rows in read_rows(files, CATALOGUE_TABLE, findings, columns):
+        if images:
+            check_images(rows, findings, decode=seen < MAX_DECODED_IMAGES)
+            seen += rows.data.num_rows - rows.data.column("image").null_count
         rows = check_text(rows, findings)
         check_entity_type(rows, findings)
+        _check_ids(rows, findings)
+        summary.add_entities(rows.data)
         check_attributes(rows, findings)
         check_times(rows, "available_from", ordinal, latest, findings)
         _check_price(rows, findings)
@@ -67,9 +81,9 @@ def check_catalogue(
             "nothing to recommend. Write a row for each."
         )
         findings.add(Problem("error", "empty-catalogue", CATALOGUE_TABLE, None, 1, message))
-    if images > MAX_DECODED_IMAGES:
+    if seen > MAX_DECODED_IMAGES:
         message = f"The first {MAX_DECODED_IMAGES:,} images were decoded; of the others, headers."
-        findings.add(Problem("info", "images-sampled", CATALOGUE_TABLE, "image", images, message))
+        findings.add(Problem("info", "images-sampled", CATALOGUE_TABLE, "image", seen, message))
     if not numbers:
         return entities[0]
     known, identity, number = np.concatenate(entities), np.concatenate(ids), np.concatenate(numbers)
@@ -111,6 +125,15 @@ def is_among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
         return np.zeros(len(values), bool)
     place = np.minimum(np.searchsorted(known, values), len(known) - 1)
     return known[place] == values
+
+
+def _check_ids(rows: Rows, findings: Findings) -> None:
+    message = (
+        "{count} of {rows} ids repeat their entity type, which has a column of its own: such an "
+        "entity is called `item:item:42` everywhere. Write the id alone, here and in the events."
+    )
+    twice = type_in_id(rows.data)
+    findings.rows("warning", "type-in-id", "entity_id", rows, twice, message, _KEY)
 
 
 def _check_price(rows: Rows, findings: Findings) -> None:

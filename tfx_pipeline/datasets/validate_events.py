@@ -16,6 +16,7 @@ from tfx_pipeline.datasets.row_hash import combine
 from tfx_pipeline.datasets.row_hash import hash_strings
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import IMPRESSION
+from tfx_pipeline.datasets.summary import LogSummary
 from tfx_pipeline.datasets.user_tally import UserTally
 from tfx_pipeline.datasets.validate_catalogue import is_among
 from tfx_pipeline.datasets.validate_catalogue import qualified
@@ -25,6 +26,7 @@ from tfx_pipeline.datasets.validate_rows import check_text
 from tfx_pipeline.datasets.validate_rows import check_times
 from tfx_pipeline.datasets.validate_rows import read_rows
 from tfx_pipeline.datasets.validate_rows import rows_at
+from tfx_pipeline.datasets.validate_rows import type_in_id
 
 HEAVY_USER_EVENTS = 100_000
 _ENTITY = ("entity_type", "entity_id")
@@ -38,7 +40,8 @@ def check_events(
     ordinal: bool,
     latest: int,
     findings: Findings,
-) -> int:
+    summary: LogSummary,
+) -> None:
     """Checks the events.
 
     Counts of users and the search for duplicates go through a temporary file
@@ -51,9 +54,7 @@ def check_events(
         ordinal: Whether the log's times are an order only.
         latest: The latest time that is plausible, in microseconds.
         findings: Receives the problems.
-
-    Returns:
-        How many users have events.
+        summary: Receives the counts.
     """
     if files and not sum(file.rows for file in files):
         message = "The table has no rows. What users did is what everything is learned from."
@@ -69,9 +70,31 @@ def check_events(
             if known is not None and len(known):
                 _check_known(rows, entities, known, findings)
             _tally(rows, entities, tally)
+            summary.add_events(rows.data)
         tally.finish()
         _report_tally(tally, files, findings)
-        return tally.users
+        summary.users = tally.users
+    _check_order(summary, findings)
+
+
+def _check_order(summary: LogSummary, findings: Findings) -> None:
+    """Reports a log in which every event has the same time."""
+    total = sum(summary.events.values())
+    if total < 2 or summary.times is None or summary.times[0] != summary.times[1]:
+        return
+    same = f"Every event has the time {summary.times[0]}"
+    if summary.ordinals and summary.ordinals[0] != summary.ordinals[1]:
+        message = (
+            f"{same}, so the order of a user's events rests on `ordinal` alone. Write the time of "
+            "each event, or, where none is known, its place among the user's events."
+        )
+        findings.add(Problem("warning", "one-time", EVENTS_TABLE, "timestamp", total, message))
+    else:
+        message = (
+            f"{same} and no `ordinal` of its own, so nothing says what a user did first. Write "
+            "the time of each event, or its place among the user's events."
+        )
+        findings.add(Problem("error", "no-order", EVENTS_TABLE, "timestamp", total, message))
 
 
 def _check_event_types(rows: Rows, event_types: Sequence[str], findings: Findings) -> None:
@@ -116,17 +139,29 @@ def _check_known(rows: Rows, entities: np.ndarray, known: np.ndarray, findings: 
         "no features and are never recommended. Add them to the catalogue."
     )
     bad = ~is_among(entities, known)
-    findings.rows("warning", "not-in-catalogue", "entity_id", rows, bad, message, _ENTITY)
+    if not bad.any():
+        return
+    rows = rows.where(bad)
+    twice = type_in_id(rows.data)
+    findings.rows("warning", "not-in-catalogue", "entity_id", rows, ~twice, message, _ENTITY)
+    message = (
+        "{count} of {rows} ids repeat their entity type and are not in the catalogue. The type has "
+        "a column of its own: write the id alone, `42` and not `item:42`."
+    )
+    findings.rows("error", "type-in-id", "entity_id", rows, twice, message, _ENTITY)
 
 
 def _tally(rows: Rows, entities: np.ndarray, tally: UserTally) -> None:
     data = rows.data
     users = hash_strings(data.column("user_id"))
+    # Of rows without a time nobody can say whether they are the same event.
+    unknown = pc.is_null(data.column("timestamp")).to_numpy().astype(bool)
+    times = pc.fill_null(data.column("timestamp"), 0).to_numpy()
     whole = combine(
         users,
         entities,
         hash_strings(data.column("event")),
-        pc.fill_null(data.column("timestamp"), -1).to_numpy(),
+        np.where(unknown, -1 - rows.numbers(), times),
         hash_strings(data.column("page_id")),
         pc.fill_null(data.column("position"), -1).to_numpy(),
     )

@@ -17,6 +17,7 @@ from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.problem import Severity
+from tfx_pipeline.datasets.problem import counted
 from tfx_pipeline.datasets.problem import plain_value
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
@@ -104,8 +105,8 @@ def _report_other_files(root: Path, table: str, paths: list[Path], findings: Fin
     if paths:
         samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
-            f"{len(paths)} files do not end in .parquet and are not read. Convert them to Parquet "
-            f"or move them away."
+            f"Found {counted(len(paths), 'file')} without the ending .parquet, which nothing reads. "
+            f"Convert to Parquet, or move away."
         )
         findings.add(Problem("warning", "unread-file", table, None, len(paths), message, samples))
 
@@ -139,7 +140,7 @@ def _report_missing_columns(
         rows = sum(schemas[p][1] for p in paths)
         samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
-            f"The column is missing in {len(paths)} of {len(schemas)} files; expected "
+            f"The column is missing in {len(paths)} of {counted(len(schemas), 'file')}; expected "
             f"{known.field(name).type}.{hint}"
         )
         findings.add(Problem("error", "missing-column", table, name, rows, message, samples))
@@ -171,7 +172,7 @@ def _report_wrong_types(
                 guessed[field.name, str(kind)].append(path)
     for (name, kind), paths in guessed.items():
         message = (
-            f"Found {kind} in {len(paths)} files, which has to be parsed or rounded each time it "
+            f"Found {kind} in {counted(len(paths), 'file')}, which has to be parsed or rounded each time it "
             f"is read; expected int64 microseconds since the epoch, or an Arrow timestamp."
         )
         samples = _look_at(paths[0], root, name)
@@ -182,13 +183,20 @@ def _report_wrong_types(
         if name in TIME_COLUMNS:
             expected = "int64 microseconds since the epoch, or an Arrow timestamp"
         message = (
-            f"Found {kind} in {len(paths)} files; expected {expected}. Cast it where the log is "
-            f"written."
+            f"Found {kind} in {counted(len(paths), 'file')}; expected {expected}. Cast it where the log "
+            f"is written{_how_to_cast(name, expected)}."
         )
         samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)
         findings.add(Problem("error", "wrong-type", table, name, rows, message, samples))
     return {(path, name) for (name, _), paths in wrong.items() for path in paths}
+
+
+def _how_to_cast(name: str, expected: pa.DataType | str) -> str:
+    """Says how a column becomes text, which is the usual need."""
+    if expected != pa.string():
+        return ""
+    return f': `df["{name}"] = df["{name}"].astype("string")` with pandas'
 
 
 def _look_at(path: Path, root: Path, column: str) -> tuple[dict[str, object], ...]:

@@ -98,6 +98,8 @@ def check_text(rows: Rows, findings: Findings) -> Rows:
     """
     usable = np.ones(rows.data.num_rows, bool)
     for field in TABLES[rows.table]:
+        if field.name not in rows.data.column_names:
+            continue  # nobody asked for it
         column = rows.data.column(field.name)
         is_id = field.name in _IDS
         if pa.types.is_string(field.type) or field.type == pa.list_(pa.string()):
@@ -130,6 +132,13 @@ def check_entity_type(rows: Rows, findings: Findings) -> None:
         "Use another character."
     )
     findings.rows("error", "colon-in-type", "entity_type", rows, bad, message)
+
+
+def type_in_id(rows: pa.Table) -> np.ndarray:
+    """Returns which ids repeat their entity type, as in `item:42` of type `item`, [n] bool."""
+    ids = rows.column("entity_id")
+    first = pc.list_element(pc.split_pattern(ids, ":", max_splits=1), 0)
+    return _mask(pc.and_(pc.match_substring(ids, ":"), pc.equal(first, rows.column("entity_type"))))
 
 
 def check_attributes(rows: Rows, findings: Findings) -> None:

@@ -160,7 +160,7 @@ def test_a_killed_writer_leaves_the_old_log_whole(tmp_path: Path) -> None:
 def test_overwriting_is_asked_for_and_spares_other_directories(tmp_path: Path) -> None:
     path = tmp_path / "log"
     write_event_log(path, Manifest(name="old"), make_events(["a"]))
-    with pytest.raises(FileExistsError, match="exists already"):
+    with pytest.raises(FileExistsError, match="exists already.*--overwrite"):
         write_event_log(path, Manifest(name="new"), make_events(["b"]))
     write_event_log(path, Manifest(name="new"), make_events(["b"]), overwrite=True)
     assert EventLog(path).manifest.name == "new"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tfx_pipeline.datasets.problem import Problem
+from tfx_pipeline.datasets.validate import inspect_event_log
 from tfx_pipeline.datasets.validate import validate_event_log
 
 NOON = 1_700_000_000_000_000  # microseconds, November 2023
@@ -86,6 +87,33 @@ def test_a_sound_log_has_no_problem(log: Path) -> None:
     assert validate_event_log(log) == []
 
 
+def test_what_a_log_holds_is_counted(log: Path) -> None:
+    put(log, "events", events(event=["view"] * 9 + ["buy"] * 3))
+    put(log, "catalogue", catalogue(entity_type=["item"] * 3 + ["video"]))
+    say(log, name="toy")
+    found = inspect_event_log(log).summary
+    assert (found.users, found.events) == (3, {"view": 9, "buy": 3})
+    assert found.entities == {"item": 3, "video": 1}
+    assert (found.times, found.ordinals) == ((NOON, NOON + 11), (0, 11))
+    text = found.text(ordinal=False)
+    assert "12 events (view 9, buy 3), from 2023-11-14 to 2023-11-14" in text
+    assert "4 rows (item 3, video 1)" in text
+
+
+def test_of_a_large_log_no_row_is_read(log: Path) -> None:
+    put(log, "events", events(event=["clik"] * 12))
+    found = inspect_event_log(log, most_events=11)
+    assert (found.problems, found.totals["events"]) == ([], 12)
+    put(log, "events", events(user_id=[1] * 12))
+    assert only(inspect_event_log(log, most_events=11).problems, "wrong-type").column == "user_id"
+
+
+def test_images_are_left_alone_when_nobody_asks(log: Path) -> None:
+    put(log, "catalogue", catalogue(image=pa.array([b"no image"] * 4, pa.binary())))
+    assert only(validate_event_log(log), "bad-image").count == 4
+    assert inspect_event_log(log, images=False).problems == []
+
+
 def test_types_that_convert_are_no_problem(log: Path) -> None:
     times = pa.array([NOON + i for i in range(12)]).cast(pa.timestamp("us", tz="UTC"))
     changed = events(
@@ -93,14 +121,13 @@ def test_types_that_convert_are_no_problem(log: Path) -> None:
         ordinal=pa.array(range(12), pa.int32()),
         user_id=pa.array([f"u{i % 3}" for i in range(12)]).dictionary_encode(),
         event=pa.array(["click"] * 12, pa.large_string()),
-        entity_id=[i % 4 for i in range(12)],
+        entity_id=pa.array([str(i % 4).encode() for i in range(12)]),
         query=pa.nulls(12),
     )
     put(log, "events", changed)
     vector = pa.array([[1.0, 2.0], [0.0, 0.0], [3.0, 4.0], [5.0, 6.0]], pa.list_(pa.float64(), 2))
     attributes = [[("brand", "a")], None, [], [("brand", "b"), ("colour", "red")]]
     changed = catalogue(
-        entity_id=[0, 1, 2, 3],
         title=pa.array([b"a", None, b"b", b"c"]),
         attributes=pa.array(attributes, pa.map_(pa.string(), pa.string())),
         categories=pa.array([["a"], [], None, ["b"]], pa.list_(pa.large_string())),
@@ -133,6 +160,10 @@ def test_missing_tables_and_manifest(log: Path) -> None:
 def test_a_manifest_that_is_wrong(log: Path) -> None:
     say(log, name="toy", tme="real")
     assert "nearest is `time`" in only(validate_event_log(log), "bad-manifest").message
+    say(log, name="toy", time="utc")
+    message = only(validate_event_log(log), "bad-manifest").message
+    assert "time: Input should be 'real' or 'ordinal'; received 'utc'." in message
+    assert "pydantic" not in message and "\n" not in message
 
 
 def test_missing_column_names_the_one_that_may_be_it(log: Path) -> None:
@@ -152,12 +183,24 @@ def test_wrong_type_is_named_and_other_columns_are_still_checked(log: Path) -> N
     problems = validate_event_log(log)
     wrong = of(problems, "wrong-type")
     assert (wrong.table, wrong.column, wrong.count) == ("events", "user_id", 12)
-    assert "Found double in 1 files; expected string" in wrong.message
+    assert "Found double in 1 file; expected string" in wrong.message
     put(log, "events", events())
     put(log, "catalogue", catalogue(price=["1", "2", "3", "4"], entity_type=["it:em"] * 4))
     problems = validate_event_log(log)
     assert of(problems, "wrong-type").column == "price"
     assert of(problems, "colon-in-type").count == 4
+
+
+def test_ids_that_are_numbers_are_refused_with_the_cure(log: Path) -> None:
+    put(log, "events", events(user_id=[i % 3 for i in range(12)]))
+    put(log, "catalogue", catalogue(entity_id=[0, 1, 2, 3]))
+    wrong = [p for p in validate_event_log(log) if p.kind == "wrong-type"]
+    assert [(p.table, p.column) for p in wrong] == [
+        ("events", "user_id"),
+        ("catalogue", "entity_id"),
+    ]
+    assert "Found int64 in 1 file; expected string" in wrong[0].message
+    assert '`df["user_id"] = df["user_id"].astype("string")`' in wrong[0].message
 
 
 def test_unparsable_timestamps(log: Path) -> None:
@@ -169,6 +212,12 @@ def test_unparsable_timestamps(log: Path) -> None:
     assert [s["row"] for s in bad.samples] == [10, 11]
     assert (guess.severity, guess.count) == ("warning", 12)
     assert guess.samples[0]["timestamp"] == "2023-11-14T22:13:20Z"
+
+
+def test_rows_without_a_readable_time_are_not_called_duplicates(log: Path) -> None:
+    put(log, "events", events(timestamp=["yesterday"] * 10 + [None, None], user_id=["u"] * 12))
+    kinds = {p.kind for p in validate_event_log(log)}
+    assert kinds == {"unparsable-time", "null-time", "time-by-guess"}
 
 
 def test_times_as_text_that_parse_are_only_remarked_on(log: Path) -> None:
@@ -208,6 +257,11 @@ def test_times_that_are_an_order_only(log: Path) -> None:
     say(log, name="toy", time="ordinal")
     put(log, "events", events(timestamp=list(range(12))))
     assert validate_event_log(log) == []
+    put(log, "events", events(timestamp=[0] * 12))
+    problem = only(validate_event_log(log), "one-time")
+    assert (problem.severity, problem.count) == ("warning", 12)
+    put(log, "events", events(timestamp=[0] * 12, ordinal=[0] * 12))
+    assert of(validate_event_log(log), "no-order").severity == "error"
     put(log, "events", events(timestamp=[-1, *range(11)]))
     assert only(validate_event_log(log), "time-out-of-range").count == 1
 
@@ -292,6 +346,16 @@ def test_events_about_what_is_not_in_the_catalogue(log: Path) -> None:
         "entity_id": "3",
         "entity_type": "item",
     }
+
+
+def test_ids_that_repeat_their_type_get_the_right_advice(log: Path) -> None:
+    put(log, "events", events(entity_id=[f"item:{i % 4}" for i in range(12)]))
+    problem = only(validate_event_log(log), "type-in-id")
+    assert (problem.severity, problem.table, problem.count) == ("error", "events", 12)
+    assert "write the id alone" in problem.message
+    put(log, "catalogue", catalogue(entity_id=[f"item:{i}" for i in range(4)]))
+    problem = only(validate_event_log(log), "type-in-id")
+    assert (problem.severity, problem.table, problem.count) == ("warning", "catalogue", 4)
 
 
 def test_the_same_id_in_two_types_is_fine_and_two_rows_of_one_entity_are_not(log: Path) -> None:

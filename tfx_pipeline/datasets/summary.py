@@ -1,0 +1,87 @@
+"""What an event log holds, counted while its rows are checked."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from dataclasses import dataclass
+from dataclasses import field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tfx_pipeline.datasets.problem import counted
+
+
+@dataclass
+class LogSummary:
+    """Counts of an event log; of a log that is not read, all are zero.
+
+    Attributes:
+        users: Distinct users that have events.
+        events: Rows of the events table by event type.
+        entities: Rows of the catalogue by entity type.
+        times: The least and the greatest timestamp, in microseconds (or in the
+            log's own order); None without any.
+        ordinals: The least and the greatest ordinal; None without any.
+    """
+
+    users: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    entities: Counter[str] = field(default_factory=Counter)
+    times: tuple[int, int] | None = None
+    ordinals: tuple[int, int] | None = None
+
+    def add_events(self, rows: pa.Table) -> None:
+        """Counts rows of the events table."""
+        self.events.update(_counts(rows.column("event")))
+        self.times = _wider(self.times, rows.column("timestamp"))
+        self.ordinals = _wider(self.ordinals, rows.column("ordinal"))
+
+    def add_entities(self, rows: pa.Table) -> None:
+        """Counts rows of the catalogue."""
+        self.entities.update(_counts(rows.column("entity_type")))
+
+    def text(self, ordinal: bool) -> str:
+        """Returns the counts in three lines.
+
+        Args:
+            ordinal: Whether the log's times are an order only.
+        """
+        span = "an order and no times"
+        if self.times and not ordinal:
+            span = "from " + " to ".join(map(_date, self.times))
+        total = counted(sum(self.events.values()), "event")
+        return (
+            f"  users      {self.users:,}\n"
+            f"  events     {total} ({_listed(self.events)}), {span}\n"
+            f"  catalogue  {counted(sum(self.entities.values()), 'row')} ({_listed(self.entities)})"
+        )
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """Returns how often each text occurs."""
+    pairs = pc.value_counts(column).to_pylist()
+    return {pair["values"]: pair["counts"] for pair in pairs if pair["values"] is not None}
+
+
+def _wider(span: tuple[int, int] | None, column: pa.ChunkedArray) -> tuple[int, int] | None:
+    """Returns a span that has all values of a column too."""
+    found = pc.min_max(column).as_py()
+    if found["min"] is None:
+        return span
+    low, high = span or (found["min"], found["max"])
+    return min(low, found["min"]), max(high, found["max"])
+
+
+def _listed(counts: Counter[str]) -> str:
+    """Returns names and counts, the most frequent first."""
+    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+
+
+def _date(microseconds: int) -> str:
+    epoch = datetime.datetime(1970, 1, 1)
+    try:
+        return (epoch + datetime.timedelta(microseconds=microseconds)).date().isoformat()
+    except OverflowError:
+        return str(microseconds)
