@@ -41,7 +41,7 @@ class AttentionBlock(tf.keras.layers.Layer):
         dim, policy = input_shape[-1], self._dtype_policy
 
         def dense(width: int, name: str, activation: str | None = None) -> tf.keras.layers.Dense:
-            return tf.keras.layers.Dense(width, activation, name=name, dtype=policy)
+            return tf.keras.layers.Dense(width, activation, False, name=name, dtype=policy)
 
         self.attention_norm = RMSNorm(name="attention_norm", dtype=policy)
         self.inputs = dense(3 * dim, "inputs")

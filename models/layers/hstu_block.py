@@ -37,9 +37,9 @@ class HSTUBlock(tf.keras.layers.Layer):
         """Creates the block's layers for inputs [B, T, d]."""
         dim, policy = input_shape[-1], self._dtype_policy
         self.norm = RMSNorm(name="norm", dtype=policy)
-        self.inputs = tf.keras.layers.Dense(4 * dim, name="inputs", dtype=policy)
+        self.inputs = tf.keras.layers.Dense(4 * dim, use_bias=False, name="inputs", dtype=policy)
         self.found_norm = RMSNorm(name="found_norm", dtype=policy)
-        self.outputs = tf.keras.layers.Dense(dim, name="outputs", dtype=policy)
+        self.outputs = tf.keras.layers.Dense(dim, use_bias=False, name="outputs", dtype=policy)
         self.drop = tf.keras.layers.Dropout(self.dropout, dtype=policy)
         super().build(input_shape)
 
