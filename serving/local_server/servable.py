@@ -59,6 +59,11 @@ class Servable:
             inter_op_parallelism_threads=inter_op_threads,
             gpu_options=tf.compat.v1.GPUOptions(allow_growth=True),
         )
+        # These rewrites move the tensors of training between devices or compute them again. In a
+        # model that only answers they change nothing, but guess the cost of every operation and
+        # warn where they cannot, past TF_CPP_MIN_LOG_LEVEL.
+        rewriting = options.graph_options.rewrite_options
+        rewriting.memory_optimization = rewriting.NO_MEM_OPT
         graph = tf.Graph()
         with graph.as_default():
             self._session = tf.compat.v1.Session(graph=graph, config=options)
