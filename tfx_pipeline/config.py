@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from transforms.base_config import Config
+from transforms.base_config import explain
 from transforms.config import TransformConfig
 
 SHARED = ("target_events", "candidate_types", "exclude_seen")
@@ -133,7 +135,23 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
     try:
         return PipelineConfig.model_validate(values)
     except ValidationError as error:
-        raise ValueError(_explain(error, path)) from None
+        raise ValueError(explain(error, str(path))) from None
+
+
+def differences(config: PipelineConfig, base: PipelineConfig) -> list[str]:
+    """Returns the values in which a configuration differs from another, a line each."""
+    new, old = (dict(_leaves(c.model_dump(mode="json"))) for c in (config, base))
+    keys = [key for key in (new | old) if new.get(key) != old.get(key)]
+    return [f"{key}: {new.get(key, 'unset')} (was {old.get(key, 'unset')})" for key in keys]
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields dotted keys and values; what sections share is at the top alone."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif not (prefix and key in SHARED):
+            yield prefix + key, value
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -176,13 +194,3 @@ def set_key(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise ValueError(f"`{section}` in the override `{override}` is a value, not a section.")
     values[leaf] = parse_yaml(value, override)
-
-
-def _explain(error: ValidationError, path: Path) -> str:
-    """Turns pydantic's report into one line a problem."""
-    lines = [f"{path} is not a valid configuration:"]
-    for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"  {where + ': ' if where else ''}{message}")
-    return "\n".join(lines)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic import ConfigDict
+from pydantic import ValidationError
 from pydantic import model_validator
 
 
@@ -38,3 +39,21 @@ class Config(BaseModel):
     def to_json(self) -> str:
         """Returns the configuration as JSON with sorted keys, the same for equal values."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def explain(error: ValidationError, what: str) -> str:
+    """Turns pydantic's report into one line a problem.
+
+    Args:
+        error: What validation raised.
+        what: What is not valid, as the head of a sentence: a file, "The options".
+
+    Returns:
+        A head line, and an indented line with key and reason for each problem.
+    """
+    lines = [f"{what} is not a valid configuration:"]
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"  {where + ': ' if where else ''}{message}")
+    return "\n".join(lines)

@@ -115,3 +115,11 @@ def test_wrong_configurations_exit_with_their_reason(tmp_path):
     assert open_to_all.returncode == 1
     assert "mutual TLS" in log
     assert "tensorflow" not in log.lower()
+
+
+def test_a_wrong_key_exits_with_the_nearest_one(tmp_path):
+    server = run(tmp_path, models=[{"base_path": str(tmp_path)}], portt=3)
+    _, log = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert "`portt` is not a key of ServerConfig; the nearest is `port`." in log
+    assert "http" not in log
