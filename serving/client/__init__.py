@@ -21,6 +21,7 @@ from serving.client.errors import TlsError
 from serving.client.errors import TooLargeError
 from serving.client.errors import UnavailableError
 from serving.client.errors import UnsupportedError
+from serving.client.readiness import wait_until_ready
 from serving.client.retry import RetryPolicy
 from serving.client.types import Event
 from serving.client.types import ModelMetadata
@@ -54,4 +55,5 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "VersionStatus",
+    "wait_until_ready",
 ]

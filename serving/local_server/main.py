@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from absl import logging
@@ -12,7 +13,7 @@ from serving.local_server.config import ServerConfig
 from serving.local_server.config import is_loopback
 
 
-def serve(config: ServerConfig) -> None:
+def serve(config: ServerConfig, say: Callable[[str], None] = logging.info) -> None:
     """Serves until SIGTERM or SIGINT; then ends what is under way and returns.
 
     Imports TensorFlow only here, so that a wrong configuration fails fast. Call
@@ -20,6 +21,7 @@ def serve(config: ServerConfig) -> None:
 
     Args:
         config: what to serve, and where.
+        say: takes the lines for whoever started the server: loading, ready, waiting.
 
     Raises:
         StartError: the server cannot start; the message says why.
@@ -43,7 +45,7 @@ def serve(config: ServerConfig) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         handlers[number] = signal.signal(number, end)
-    server = LocalServer(config)
+    server = LocalServer(config, say)
     try:
         server.start()
         stop.wait()

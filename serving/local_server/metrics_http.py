@@ -50,7 +50,7 @@ class MetricsPage:
         except OSError as error:
             raise StartError(
                 f"Cannot serve metrics on 127.0.0.1:{port}: {error.strerror}. Set `metrics_port` "
-                "to another port, to 0 for a free one, or to none."
+                "to another port, to 0 for a free one, or to none (`--set metrics_port=0`)."
             ) from error
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(

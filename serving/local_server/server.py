@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1 import health_pb2_grpc
 
 from serving.client import protos
+from serving.local_server.announce import describe
 from serving.local_server.batching import BatchScheduler
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
@@ -39,10 +41,13 @@ class LocalServer:
 
     Args:
         config: what to serve, and where.
+        say: takes a line when loading begins, and whenever what a model answers
+            with changes.
     """
 
-    def __init__(self, config: ServerConfig) -> None:
+    def __init__(self, config: ServerConfig, say: Callable[[str], None] = logging.info) -> None:
         self.config = config
+        self._say = say
         self.metrics = ServerMetrics()
         self.port = 0
         self.metrics_port: int | None = None
@@ -61,9 +66,9 @@ class LocalServer:
     def start(self) -> None:
         """Listens, loads the models and begins to answer.
 
-        Returns when every version that should be served was tried. A model
-        without a version that loads is no error: the server then says
-        UNAVAILABLE and keeps looking.
+        Returns when every version that should be served was tried. Until then,
+        and for a model without a version that loads, which is no error, the
+        server answers UNAVAILABLE; it keeps looking for versions.
 
         Raises:
             StartError: the port is taken, or a base path or certificate is not
@@ -126,14 +131,16 @@ class LocalServer:
             registry = self.registry = Registry(self.config, scheduler, self.metrics)
             healths = health.aio.HealthServicer()
             self._add_services(server, registry, healths)
-            await registry.apply(models)
-            await server.start()
+            await _set_health(healths, False)
+            for model in models:
+                self._say(f"Loading model `{model.name}` from {model.base_path} ...")
+            # In this order: the models are known, as loading, to the first request.
+            await asyncio.gather(registry.apply(models), server.start())
             registry.start_polling()
         except BaseException as error:
             self._close_page()
             started.set_exception(error)
             return
-        logging.info("Serving %s on %s", sorted(registry.models), self.address)
         started.set_result(None)
         await self._watch(registry, healths)
         await self._shut_down(server, scheduler, registry, healths)
@@ -160,7 +167,7 @@ class LocalServer:
                 raise
             raise StartError(
                 f"Cannot listen on {wanted}: the port is taken or the address is not this "
-                "machine's. Set another `port`, or stop what listens there."
+                "machine's. Set another `port` (`--port`), or stop what listens there."
             ) from error
         if config.metrics_port is not None:
             self._page = MetricsPage(config.metrics_port, self.metrics.text)
@@ -174,13 +181,16 @@ class LocalServer:
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)
 
     async def _watch(self, registry: Registry, healths: Any) -> None:
-        """Keeps the health status true until the server is to stop."""
+        """Keeps the health status true, and says what changes, until the server is to stop."""
         assert self._stopping is not None
-        said: bool | None = None
+        said: dict[str, str] = {}
         while not self._stopping.is_set():
-            if registry.ready() != said:
-                said = registry.ready()
-                await _say(healths, said)
+            await _set_health(healths, registry.ready())
+            lines = {name: describe(m, self.address) for name, m in registry.models.items()}
+            for name, line in lines.items():
+                if said.get(name) != line:
+                    self._say(line)
+            said = lines
             try:
                 await asyncio.wait_for(self._stopping.wait(), self.config.poll_seconds)
             except asyncio.TimeoutError:
@@ -207,7 +217,7 @@ def _join(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
 
 
-async def _say(healths: Any, serving: bool) -> None:
+async def _set_health(healths: Any, serving: bool) -> None:
     kinds = health_pb2.HealthCheckResponse
     status = kinds.SERVING if serving else kinds.NOT_SERVING
     for service in _HEALTH_SERVICES:

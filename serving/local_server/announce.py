@@ -1,0 +1,25 @@
+"""What a server tells the person who started it."""
+
+from __future__ import annotations
+
+from serving.local_server.model import ServedModel
+
+
+def describe(model: ServedModel, address: str) -> str:
+    """Returns in one line what a model answers with, or what it waits for.
+
+    Args:
+        model: the model, after its versions were tried.
+        address: `host:port` of the server.
+    """
+    name, base_path = model.config.name, model.config.base_path
+    answering = ", ".join(str(version.number) for version in model.available())
+    if answering:
+        return f"Ready: model `{name}`, version {answering}, on {address} (gRPC)"
+    faults = [f"{v.number} ({v.fault})" for v in model.versions.values() if v.fault]
+    if faults:
+        return (
+            f"No version of `{name}` can be served: {', '.join(faults)}. Waiting for one that can "
+            f"in {base_path}"
+        )
+    return f"No version of `{name}` has been pushed to {base_path} yet; waiting for one"
