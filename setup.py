@@ -1,29 +1,49 @@
-"""Packaging of vitrine; also what Beam workers install (`--setup_file=./setup.py`)."""
+"""Packaging of vitrine; also what ships the code to Beam's workers (`--setup_file=./setup.py`).
+
+A plain install is the client, which application servers can afford; the extras
+hold what else is needed for which purpose. Workers of Beam install the plain
+package: what the pipeline imports has to be in their image, or be named by
+`--requirements_file`.
+"""
 
 from setuptools import find_packages
 from setuptools import setup
 
-REQUIREMENTS = [
-    "apache-beam>=2.62,<2.63",
-    "click>=8",
-    "numpy>=1.24",
-    "pillow>=10",
+CLIENT = ["click>=8", "grpcio>=1.60", "numpy>=1.24", "protobuf>=3.20"]
+SERVING = [
+    "absl-py>=1.4",
+    "grpcio-health-checking>=1.48",
     "pyarrow>=10",
     "pydantic>=2.5",
     "pyyaml>=6",
-    "scann>=1.3",
     "tensorflow>=2.16,<2.22",
+]
+PIPELINE = [
+    *SERVING,
+    "apache-beam>=2.62,<2.63",
+    "google-crc32c>=1.5",
+    "pandas>=1.5",
+    "pillow>=10",
+    "scann>=1.3",
     "tensorflow-recommenders>=0.7.6",
-    "tensorflow-serving-api>=2.16",
     "tf-keras>=2.16",
     "tfx>=1.16",
 ]
+TEST = [
+    *PIPELINE,
+    "prometheus-client>=0.20",
+    "pytest>=8",
+    "scipy>=1.11",
+    "tensorflow-serving-api>=2.16",
+]
 EXTRAS = {
-    "client": ["grpcio>=1.60", "numpy>=1.24", "protobuf>=3.20"],
+    "client": [],
+    "serving": SERVING,
+    "pipeline": PIPELINE,
     "kubeflow": ["kfp>=2.5"],
-    "server": ["grpcio-health-checking>=1.48", "prometheus-client>=0.20"],
-    "benchmarks": ["matplotlib>=3.8", "scipy>=1.11"],
-    "dev": ["mypy>=1.10", "pandas-stubs", "pytest>=8", "ruff>=0.6", "types-PyYAML"],
+    "benchmarks": [*PIPELINE, "matplotlib>=3.8", "scipy>=1.11"],
+    "test": TEST,
+    "dev": [*TEST, "mypy>=1.10", "pandas-stubs", "ruff>=0.6", "types-PyYAML"],
 }
 
 setup(
@@ -36,7 +56,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["transforms*", "models*", "tfx_pipeline*", "serving*"]),
     package_data={"": ["*.yaml", "*.pbtxt", "*.binpb", "*.toml", "py.typed"]},
-    install_requires=REQUIREMENTS,
+    install_requires=CLIENT,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["vitrine=tfx_pipeline.cli:main"]},
 )
