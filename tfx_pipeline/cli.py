@@ -51,10 +51,17 @@ def validate(log_dir: Path) -> None:
 @click.argument("config")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. trainer.seed=2")
 def run(config: str, overrides: tuple[str, ...]) -> None:
-    """Run the pipeline that CONFIG (a YAML file or a shipped name) describes."""
+    """Run the pipeline that CONFIG (a YAML file or a shipped name) describes.
+
+    Returns 0 when the model passed its gates and is pushed, 3 when a gate refused it, 1 when the
+    run failed, 2 when the command was wrongly typed.
+    """
+    from tfx_pipeline.commands.run import REFUSED
     from tfx_pipeline.commands.run import run_pipeline
 
-    click.echo(run_pipeline(config, overrides))
+    text, blessed = run_pipeline(config, overrides)
+    click.echo(text)
+    sys.exit(0 if blessed else REFUSED)
 
 
 @cli.command()

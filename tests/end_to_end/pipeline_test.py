@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from tests.end_to_end.conftest import Run
 from tests.end_to_end.conftest import overrides
 from tests.end_to_end.conftest import versions
+from tfx_pipeline.cli import cli
+from tfx_pipeline.commands.run import REFUSED
 from tfx_pipeline.commands.run import execute
 from tfx_pipeline.config import load_config
 
@@ -112,10 +115,12 @@ def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
 
 
 def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path) -> None:
-    config = load_config(
-        "shop_demo",
-        (*overrides(shop_log, Path(run.config.run_dir)), 'evaluation.thresholds={"hr@10": 0.99}'),
+    given = (
+        *overrides(shop_log, Path(run.config.run_dir)),
+        'evaluation.thresholds={"hr@10": 0.99}',
+        "evaluation.min_users=1000",
     )
+    config = load_config("shop_demo", given)
     before = versions(run)
     metrics, _, cached = execute(config)
     assert set(cached) == {
@@ -131,8 +136,16 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
         "latest-blessed",
     }
     assert metrics["gate"]["blessed"] == 0
-    assert "hr@10" in metrics["gate"]["failures"][0]
+    assert {failure.split()[0] for failure in metrics["gate"]["failures"]} == {"hr@10", "only"}
     assert versions(run) == before
+
+    # The command says so with a return code of its own.
+    arguments = [word for key in given for word in ("--set", key)]
+    result = CliRunner().invoke(cli, ["run", "shop_demo", *arguments])
+    assert result.exit_code == REFUSED, result.output
+    assert "NOT BLESSED" in result.output
+    assert "evaluation.min_users: 1000 (was 100)" in result.output
+    assert "vitrine serve" not in result.output
 
 
 def test_the_client_is_answered_from_what_was_pushed(run: Run, shop_log: Path) -> None:

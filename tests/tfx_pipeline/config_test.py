@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tfx_pipeline.config import CONFIGS
+from tfx_pipeline.config import differences
 from tfx_pipeline.config import load_config
 
 
@@ -72,6 +73,25 @@ def test_what_a_version_depends_on_leaves_out_how_it_was_run() -> None:
     one = load_config("movielens_1m", ("enable_cache=false", "run_dir=elsewhere"))
     assert one.pushed_json() == load_config("movielens_1m").pushed_json()
     assert one.pushed_json() != load_config("movielens_1m", ("trainer.seed=9",)).pushed_json()
+
+
+def test_only_what_differs_is_listed_and_shared_keys_once() -> None:
+    base = load_config("shop_demo")
+    assert differences(base, base) == []
+    other = load_config("shop_demo", ("candidate_types=[video]", "evaluation.thresholds={}"))
+    assert differences(other, base) == [
+        "candidate_types: ['video'] (was ['item'])",
+        "evaluation.thresholds.hr@10: unset (was 0.35)",
+    ]
+
+
+def test_the_template_takes_an_order_without_times(tmp_path: Path) -> None:
+    lines = (CONFIGS / "template.yaml").read_text().splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("  split: time-cut"))
+    lines[first : first + 3] = ["  split: leave-last-out"]
+    file = tmp_path / "ordinal.yaml"
+    file.write_text("\n".join(lines))
+    assert load_config(str(file)).timeline.split == "leave-last-out"
 
 
 def test_an_unknown_configuration_lists_the_known() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+import click
+
+from tfx_pipeline.commands.log_check import check_log
 from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.config import differences
 from tfx_pipeline.config import load_config
-from tfx_pipeline.datasets.event_log import EventLog
+from tfx_pipeline.datasets.problem import counted
 
 HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr")
+REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
-def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> str:
+def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> tuple[str, bool]:
     """Runs a configuration on this machine.
 
     Args:
@@ -20,32 +26,40 @@ def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> str:
         overrides: `key=value` pairs.
 
     Returns:
-        What to tell the user: the headline figures and where everything is.
+        What to tell the user: the headline figures and where everything is;
+        and whether the gate let the model through.
 
     Raises:
         ValueError: The configuration or the event log is not valid.
         RuntimeError: A component failed.
     """
+    started = time.time()
     config = load_config(name_or_path, overrides)
-    _require_log(config)
-    print(config.to_yaml())
-    return summarise(config, *execute(config))
+    click.echo(check_log(config))
+    click.echo(describe(config, name_or_path, overrides))
+    metrics, _, cached = execute(config)
+    text = summarise(config, metrics, time.time() - started, cached)
+    return text, bool(metrics["gate"]["blessed"])
 
 
 def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, tuple[str, ...]]:
     """Runs the pipeline and writes `metrics.json`.
 
     Returns:
-        The metrics, the wall time in seconds, and the components that came
-        from the cache.
+        The metrics, the wall time in seconds with TFX's import, and the
+        components that came from the cache.
     """
+    started = time.time()
+    file = _config_file(config)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(config.to_yaml(), encoding="utf-8")
     # TFX takes half a minute to import, which a mistake in the configuration should not cost.
     from tfx_pipeline.evaluation.run_metrics import write_run_metrics
     from tfx_pipeline.runners.local import run_locally
 
     outputs = run_locally(config)
     metrics = write_run_metrics(Path(config.run_dir) / "metrics.json", outputs.artifacts)
-    return metrics, outputs.seconds, outputs.cached
+    return metrics, time.time() - started, outputs.cached
 
 
 def summarise(
@@ -56,29 +70,36 @@ def summarise(
 ) -> str:
     """Returns the figures of a run and where its results are, in a few lines."""
     test = metrics.get("test", {})
-    shown = " · ".join(
-        f"{key} {test[key]:.4f}" for key in ("hr@10", "hr@50", "ndcg@10", "mrr") if key in test
-    )
-    lines = [f"test   {shown}"]
+    shown = [f"{key} {test[key]:.4f}" for key in HEADLINE if key in test]
+    if "users" in test:
+        shown.append(f"over {counted(int(test['users']), 'user')}")
+    lines = ["test   " + " · ".join(shown)]
     if "index" in metrics:
         lines.append("index  " + " · ".join(f"{k} {v:.4g}" for k, v in metrics["index"].items()))
     lines.append(
-        f"wall   {seconds:.0f} s" + (f", {len(cached)} components from cache" if cached else "")
+        f"wall   {seconds:.0f} s"
+        + (f", {counted(len(cached), 'component')} from cache" if cached else "")
     )
     gate = metrics.get("gate", {})
     if gate and not gate["blessed"]:
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
-    lines.append(f"serve  vitrine serve --run {config.run_dir}")
+    if gate.get("blessed"):
+        lines.append(f"serve  vitrine serve --run {config.run_dir}")
     return "\n".join(lines)
 
 
-def _require_log(config: PipelineConfig) -> None:
-    """Refuses to start without an event log, before anything slow is imported."""
+def _config_file(config: PipelineConfig) -> Path:
+    return Path(config.run_dir) / "config.yaml"
+
+
+def describe(config: PipelineConfig, name_or_path: str, overrides: tuple[str, ...]) -> str:
+    """Says where the resolved configuration is and what the overrides changed."""
+    line = f"config {_config_file(config)} holds every value"
+    if not overrides:
+        return line
     try:
-        EventLog(config.log_dir)
-    except FileNotFoundError as error:
-        raise ValueError(
-            f"`log_dir` has no event log to read. {error} "
-            "The README tells how to bring your own data."
-        ) from None
+        changed = differences(config, load_config(name_or_path))
+    except ValueError:  # the file is not whole without its overrides
+        changed = list(overrides)
+    return "\n  ".join([f"{line}; unlike {name_or_path}:", *changed])

@@ -50,7 +50,7 @@ def inspect_event_log(
     event_types: Sequence[str] | None = None,
     latest: int | None = None,
     images: bool = True,
-    most_events: int | None = None,
+    most_rows: int | None = None,
 ) -> Inspection:
     """Checks an event log, every row of it, and keeps going after a problem.
 
@@ -64,8 +64,8 @@ def inspect_event_log(
         latest: The latest time that is plausible, in microseconds; the end of
             tomorrow by default.
         images: Whether to read and check the images of the catalogue.
-        most_events: Of a log with more events than this, only the manifest,
-            the files and their columns are checked, and no row; None for no limit.
+        most_rows: Of a log with more rows than this, only the manifest, the
+            files and their columns are checked; None for no limit.
 
     Returns:
         What was found. No problem of severity `error` means that a pipeline
@@ -84,7 +84,7 @@ def inspect_event_log(
     ordinal = manifest is not None and manifest.time == "ordinal"
     files = check_files(root, findings)
     totals = {table: sum(file.rows for file in paths) for table, paths in files.items()}
-    if most_events is not None and totals[EVENTS_TABLE] > most_events:
+    if most_rows is not None and sum(totals.values()) > most_rows:
         return Inspection(findings.close(totals), summary, totals, ordinal)
     known = check_catalogue(files[CATALOGUE_TABLE], ordinal, latest, findings, summary, images)
     check_users(files[USERS_TABLE], findings)

@@ -105,8 +105,8 @@ def _report_other_files(root: Path, table: str, paths: list[Path], findings: Fin
     if paths:
         samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
-            f"Found {counted(len(paths), 'file')} without the ending .parquet, which nothing reads. "
-            f"Convert to Parquet, or move away."
+            f"Found {counted(len(paths), 'file')} without the ending .parquet, which nothing "
+            f"reads. Convert to Parquet, or move away."
         )
         findings.add(Problem("warning", "unread-file", table, None, len(paths), message, samples))
 
@@ -172,8 +172,9 @@ def _report_wrong_types(
                 guessed[field.name, str(kind)].append(path)
     for (name, kind), paths in guessed.items():
         message = (
-            f"Found {kind} in {counted(len(paths), 'file')}, which has to be parsed or rounded each time it "
-            f"is read; expected int64 microseconds since the epoch, or an Arrow timestamp."
+            f"Found {kind} in {counted(len(paths), 'file')}, which has to be parsed or rounded "
+            f"each time it is read; expected int64 microseconds since the epoch, or an Arrow "
+            f"timestamp."
         )
         samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)
@@ -183,8 +184,8 @@ def _report_wrong_types(
         if name in TIME_COLUMNS:
             expected = "int64 microseconds since the epoch, or an Arrow timestamp"
         message = (
-            f"Found {kind} in {counted(len(paths), 'file')}; expected {expected}. Cast it where the log "
-            f"is written{_how_to_cast(name, expected)}."
+            f"Found {kind} in {counted(len(paths), 'file')}; expected {expected}. Cast it where "
+            f"the log is written{_how_to_cast(name, expected)}."
         )
         samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)

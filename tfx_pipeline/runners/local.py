@@ -22,7 +22,7 @@ class RunOutputs:
 
     Attributes:
         artifacts: Node id -> output key -> URI of the artifact.
-        seconds: Wall time of the run.
+        seconds: Wall time of the components.
         cached: Node ids that TFX answered from an earlier run.
     """
 
@@ -54,7 +54,6 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     run_dir.mkdir(parents=True, exist_ok=True)
     if "://" not in config.serving_base_path:
         Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
     database = str(run_dir / "metadata.sqlite")
     pipeline = create_pipeline(
         config,

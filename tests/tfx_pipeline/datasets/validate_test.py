@@ -102,10 +102,10 @@ def test_what_a_log_holds_is_counted(log: Path) -> None:
 
 def test_of_a_large_log_no_row_is_read(log: Path) -> None:
     put(log, "events", events(event=["clik"] * 12))
-    found = inspect_event_log(log, most_events=11)
+    found = inspect_event_log(log, most_rows=11)
     assert (found.problems, found.totals["events"]) == ([], 12)
     put(log, "events", events(user_id=[1] * 12))
-    assert only(inspect_event_log(log, most_events=11).problems, "wrong-type").column == "user_id"
+    assert only(inspect_event_log(log, most_rows=11).problems, "wrong-type").column == "user_id"
 
 
 def test_images_are_left_alone_when_nobody_asks(log: Path) -> None:
@@ -195,10 +195,8 @@ def test_ids_that_are_numbers_are_refused_with_the_cure(log: Path) -> None:
     put(log, "events", events(user_id=[i % 3 for i in range(12)]))
     put(log, "catalogue", catalogue(entity_id=[0, 1, 2, 3]))
     wrong = [p for p in validate_event_log(log) if p.kind == "wrong-type"]
-    assert [(p.table, p.column) for p in wrong] == [
-        ("events", "user_id"),
-        ("catalogue", "entity_id"),
-    ]
+    places = [(p.table, p.column) for p in wrong]
+    assert places == [("events", "user_id"), ("catalogue", "entity_id")]
     assert "Found int64 in 1 file; expected string" in wrong[0].message
     assert '`df["user_id"] = df["user_id"].astype("string")`' in wrong[0].message
 

@@ -1,0 +1,98 @@
+"""`vitrine run` refuses a log before TFX is imported, and says what the log has."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfx_pipeline.commands import log_check
+from tfx_pipeline.commands.log_check import check_log
+from tfx_pipeline.config import PipelineConfig
+
+NOON = 1_700_000_000_000_000  # microseconds, November 2023
+DAY = 86_400_000_000
+
+
+def make_log(root: Path, **changed: Any) -> Path:
+    """Writes 200 events of 10 users on 4 items over 20 days, with columns changed."""
+    n = 200
+    columns = {
+        "user_id": [f"u{i % 10}" for i in range(n)],
+        "entity_type": ["item"] * n,
+        "entity_id": [str(i % 4) for i in range(n)],
+        "event": ["view", "buy"] * (n // 2),
+        "timestamp": [NOON + i * DAY // 10 for i in range(n)],
+        "ordinal": list(range(n)),
+    }
+    tables = {
+        "events": pa.table(columns | changed),
+        "catalogue": pa.table({"entity_type": ["item"] * 4, "entity_id": ["0", "1", "2", "3"]}),
+    }
+    for name, rows in tables.items():
+        (root / name).mkdir(parents=True)
+        pq.write_table(rows, root / name / "a.parquet", row_group_size=50)
+    (root / "manifest.json").write_text(json.dumps({"name": "toy", "time": "real"}))
+    return root
+
+
+def configuration(log: Path, **more: Any) -> PipelineConfig:
+    values = {"name": "toy", "log_dir": str(log), "run_dir": str(log.parent / "run")}
+    return PipelineConfig.model_validate(values | more)
+
+
+def test_a_sound_log_is_counted(tmp_path: Path) -> None:
+    text = check_log(configuration(make_log(tmp_path / "log"), target_events=["buy"]))
+    assert "200 events (view 100, buy 100)" in text
+    assert "4 rows (item 4)" in text
+
+
+def test_a_name_that_the_log_does_not_have_is_refused(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log")
+    with pytest.raises(ValueError, match=r"`veiw`; the nearest is `view`\. The log has buy, view"):
+        check_log(configuration(log, target_events=["buy", "veiw"]))
+    with pytest.raises(ValueError, match=r"`candidate_types` names `itm`.*`item`\. .* has item"):
+        check_log(configuration(log, candidate_types=["itm"]))
+
+
+def test_names_of_a_large_log_are_looked_up_without_its_other_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_check, "MOST_ROWS", 100)
+    log = make_log(tmp_path / "log", event=["view"] * 199 + ["buy"], user_id=[""] * 200)
+    text = check_log(configuration(log, target_events=["buy"], candidate_types=["item"]))
+    assert "200 events" in text and "`vitrine data validate` reads the rows too" in text
+    with pytest.raises(ValueError, match="`clik`. The log has buy, view"):
+        check_log(configuration(log, target_events=["clik"]))
+
+
+def test_a_few_bad_rows_pass_and_many_do_not(tmp_path: Path) -> None:
+    few = make_log(tmp_path / "few", user_id=[None] + [f"u{i % 10}" for i in range(199)])
+    assert "1 remark" in check_log(configuration(few))
+    with pytest.raises(ValueError, match="1 of 200 values are null or empty"):
+        check_log(configuration(few, timeline={"max_dead_letter_fraction": 0.001}))
+    numbers = make_log(tmp_path / "numbers", user_id=list(range(200)))
+    with pytest.raises(ValueError, match=r"events\.user_id: Found int64"):
+        check_log(configuration(numbers, timeline={"max_dead_letter_fraction": 1.0}))
+
+
+def test_periods_that_do_not_fit_are_said_before_the_run(tmp_path: Path) -> None:
+    timeline = {"split": "time-cut", "validation_days": 2, "test_days": 30}
+    with pytest.raises(ValueError, match="periods leave a split empty"):
+        check_log(configuration(make_log(tmp_path / "log"), timeline=timeline))
+
+
+def test_the_check_imports_neither_tensorflow_nor_tfx() -> None:
+    code = (
+        "import sys; import tfx_pipeline.commands.run; "
+        "heavy = {'tensorflow', 'tfx', 'apache_beam', 'scann'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,52 @@
+"""What `vitrine run` tells the user before and after the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfx_pipeline.commands.run import describe
+from tfx_pipeline.commands.run import summarise
+from tfx_pipeline.config import load_config
+
+
+def metrics(blessed: int, *failures: str) -> dict[str, dict[str, Any]]:
+    return {
+        "test": {"hr@10": 0.5, "users": 4.0},
+        "gate": {"blessed": blessed, "failures": list(failures)},
+    }
+
+
+def test_the_users_are_counted_beside_the_metrics() -> None:
+    lines = summarise(load_config("shop_demo"), metrics(1), 22.4, ("trainer",)).splitlines()
+    assert lines[0] == "test   hr@10 0.5000 · over 4 users"
+    assert lines[1] == "wall   22 s, 1 component from cache"
+    assert lines[-1] == "serve  vitrine serve --run runs/shop-demo"
+
+
+def test_what_was_not_pushed_is_not_served() -> None:
+    text = summarise(load_config("shop_demo"), metrics(0, "hr@10 is 0.5"), 1.0, ())
+    assert "NOT BLESSED, nothing was pushed: hr@10 is 0.5" in text
+    assert "serve" not in text
+
+
+def test_only_what_overrides_changed_is_printed() -> None:
+    overrides = ("evaluation.thresholds.hr@10=0.9", "target_events=[buy]", "trainer.seed=1")
+    assert describe(load_config("shop_demo", overrides), "shop_demo", overrides).splitlines() == [
+        "config runs/shop-demo/config.yaml holds every value; unlike shop_demo:",
+        "  target_events: ['buy'] (was ['click', 'cart', 'buy'])",
+        "  evaluation.thresholds.hr@10: 0.9 (was 0.35)",
+    ]
+    assert "\n" not in describe(load_config("shop_demo"), "shop_demo", ())
+
+
+def test_overrides_without_which_the_file_is_not_whole_are_printed_as_typed(tmp_path: Path) -> None:
+    file = tmp_path / "part.yaml"
+    file.write_text("name: part\nrun_dir: runs/part\n")
+    with pytest.raises(ValueError, match="log_dir"):
+        load_config(str(file))
+    overrides = ("log_dir=data/part",)
+    text = describe(load_config(str(file), overrides), str(file), overrides)
+    assert text.splitlines()[1:] == ["  log_dir=data/part"]
