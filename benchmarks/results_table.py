@@ -64,7 +64,7 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4) -> str:
     hardware = content["hardware"]
     lines += [
         "",
-        f"`{content['command']}` · commit {content['commit']} · {hardware['cores']} cores of "
+        f"{_commands(content)} · commit {content['commit']} · {hardware['cores']} cores of "
         f"{hardware['processor']}, {hardware['memory_gib']:.0f} GiB, GPU {hardware['gpu']} · "
         f"{content['wall_seconds'] / 60:.0f} minutes in all",
     ]
@@ -92,6 +92,13 @@ def update(text: str, directory: Path = DIRECTORY) -> str:
         return f"{match['head']}{table}{match['tail']}"
 
     return _TABLE.sub(replace, text)
+
+
+def _commands(content: dict[str, Any]) -> str:
+    """Returns the command that made a file, and those that measured what it gathers."""
+    parts = dict.fromkeys(row["command"] for row in content["rows"] if "command" in row)
+    gathers = f", which gathers what {', '.join(f'`{part}`' for part in parts)} measured"
+    return f"`{content['command']}`" + (gathers if parts else "")
 
 
 def _options(text: str) -> dict[str, str]:

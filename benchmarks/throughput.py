@@ -1,6 +1,8 @@
 """One file for the throughput of every stage, gathered from the stages' own benchmarks.
 
 python -m benchmarks.throughput
+
+It measures nothing itself: run the benchmarks of `PARTS` first.
 """
 
 from __future__ import annotations

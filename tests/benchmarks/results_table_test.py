@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from benchmarks.results import Results
@@ -40,6 +42,17 @@ def test_a_table_is_rendered_between_its_marks(directory):
 def test_rendering_twice_changes_nothing(directory):
     once = update(MARKED, directory)
     assert update(once, directory) == once
+
+
+def test_a_gathered_file_names_the_commands_that_measured(directory):
+    file = directory / "speed.json"
+    content = json.loads(file.read_text())
+    for row in content["rows"]:
+        row["command"] = "python -m benchmarks.one"
+    file.write_text(json.dumps(content))
+    line = update(MARKED, directory).splitlines()[7]
+    command = "`python -m benchmarks.speed`, which gathers what `python -m benchmarks.one` measured"
+    assert line.startswith(f"{command} · commit ")
 
 
 def test_large_numbers_and_missing_values(directory):
