@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -16,6 +17,7 @@ from serving.client import Event
 from serving.client import Recommendation
 from serving.client import RecommenderClient
 from serving.client import ServingError
+from serving.client import wait_until_ready
 
 _EVENT_COLUMNS = ["entity_type", "entity_id", "event", "timestamp", "ordinal"]
 _TITLE_WIDTH = 44
@@ -72,6 +74,8 @@ def recommend_for_user(
     model: str = "recommender",
     recent: int = 10,
     request_time: int | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] | None = None,
     **client_options: Any,
 ) -> UserRecommendations:
     """Asks a server what a user of an event log should see next.
@@ -87,6 +91,8 @@ def recommend_for_user(
         recent: how many events of the history to return.
         request_time: microseconds; by default just after the user's last event,
             for a log may be of long ago.
+        wait: seconds to wait for a server that is still starting or loading.
+        say: takes what is waited for.
         **client_options: settings of `RecommenderClient`.
 
     Raises:
@@ -105,6 +111,8 @@ def recommend_for_user(
         request_time = history[-1].timestamp + 1 if history else 0
     try:
         with RecommenderClient(address, model, **client_options) as client:
+            if wait > 0:
+                wait_until_ready(client, wait, say)
             answer = client.recommend(
                 history, k, user_attributes=attributes or (), request_time=request_time
             )

@@ -97,11 +97,20 @@ def serve(
 @click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run; else the newest.")
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
 @click.option("--name", help="What the server calls the model; the run's name by default.")
-def recommend(user: str, k: int, run_dir: Path | None, address: str, name: str | None) -> None:
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the server while it starts or loads, and for its answer.",
+)
+def recommend(
+    user: str, k: int, run_dir: Path | None, address: str, name: str | None, timeout: float
+) -> None:
     """Ask a server for recommendations and print them beside the user's recent history."""
     from tfx_pipeline.commands.recommend import recommend_to
 
-    click.echo(recommend_to(user, k, run_dir, address, name))
+    click.echo(recommend_to(user, k, run_dir, address, name, timeout))
 
 
 @cli.command()
@@ -139,6 +148,14 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        click.secho(
+            f"Error: {error}. A plain install is the client alone; the extras `serving` and "
+            '`pipeline` hold the rest: `pip install ".[pipeline]"` in a clone.',
+            err=True,
+            fg="red",
+        )
+        sys.exit(1)
     except (ValueError, RuntimeError, OSError) as error:
         click.secho(f"Error: {error}", err=True, fg="red")
         sys.exit(1)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from serving.local_server.port import is_taken
 from tfx_pipeline.commands.run import execute
 from tfx_pipeline.commands.run import summarise
 from tfx_pipeline.config import PipelineConfig
@@ -17,6 +18,8 @@ from tfx_pipeline.datasets.registry import prepare
 MOVIELENS = "movielens_1m_demo"
 SHOP = "shop_demo"
 USERS_SHOWN = 2
+HOST = "127.0.0.1"
+PATIENCE = 60.0  # seconds for an answer, on a machine that does other things as well
 
 
 def run_demo(port: int) -> None:
@@ -26,9 +29,15 @@ def run_demo(port: int) -> None:
         port: gRPC port of the server, which stops when the demo ends.
 
     Raises:
-        ValueError: The server cannot start.
+        ValueError: The port is taken, which is found out before anything runs.
         RuntimeError: A component failed, or the gate refused the model.
     """
+    if is_taken(HOST, port):
+        raise ValueError(
+            f"Port {port} is taken, and the demo serves on it at its end. Stop what listens "
+            "there, or choose another with `make demo DEMO_PORT=...` or `vitrine demo --port "
+            "...`; 0 takes a free one."
+        )
     started = time.time()
     config = _prepare()
     click.secho(f"\nRunning the pipeline `{config.name}` on {config.log_dir}", bold=True)
@@ -74,11 +83,18 @@ def _serve_and_ask(config: PipelineConfig, port: int) -> None:
 
     log, base_path = Path(config.log_dir), Path(config.serving_base_path)
     model = ModelConfig(name=config.name, base_path=base_path)
-    with LocalServer(ServerConfig(models=(model,), port=port, metrics_port=None)) as server:
+    settings = ServerConfig(models=(model,), host=HOST, port=port, metrics_port=None)
+    with LocalServer(settings) as server:
         click.secho(f"\nAsking {server.address} over gRPC", bold=True)
         for user in _some_users(log):
             answer = recommend_for_user(
-                user, 10, log, base_path, address=server.address, model=config.name
+                user,
+                10,
+                log,
+                base_path,
+                address=server.address,
+                model=config.name,
+                timeout=PATIENCE,
             )
             click.echo(f"\n{format_recommendations(answer)}")
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
 from serving.recommend import format_recommendations
 from serving.recommend import recommend_for_user
 from tfx_pipeline.commands.finished_run import find_run
 
 
-def recommend_to(user: str, k: int, run_dir: Path | None, address: str, name: str | None) -> str:
+def recommend_to(
+    user: str, k: int, run_dir: Path | None, address: str, name: str | None, timeout: float
+) -> str:
     """Asks a server for recommendations for a user of a run's event log.
 
     Args:
@@ -18,6 +22,8 @@ def recommend_to(user: str, k: int, run_dir: Path | None, address: str, name: st
         run_dir: The run that pushed what is served; the newest one when None.
         address: `host:port` of the server.
         name: What the server calls the model; the run's name when None.
+        timeout: Seconds to wait for a server that is still starting or loading,
+            and then for its answer.
 
     Returns:
         The user's recent history beside the recommendations.
@@ -34,5 +40,8 @@ def recommend_to(user: str, k: int, run_dir: Path | None, address: str, name: st
         Path(config.serving_base_path),
         address=address,
         model=name or config.name,
+        wait=timeout,
+        say=lambda line: click.echo(line, err=True),
+        timeout=timeout,
     )
     return format_recommendations(answer)

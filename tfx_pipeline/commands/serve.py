@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
 from serving.local_server.main import serve
+from serving.local_server.port import is_taken
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.config import set_key
+from transforms.base_config import explain
 
 
 def serve_run(
@@ -37,17 +40,27 @@ def serve_run(
         run = find_run(run_dir)
         base_path, name = Path(run.serving_base_path), name or run.name
     model = {"name": name or "recommender", "base_path": str(base_path)}
-    values: dict[str, Any] = {"models": [model], **address}
-    for override in overrides:
-        set_key(values, override)
-    config = ServerConfig.model_validate(values)
+    config = _configure({"models": [model], **address}, overrides)
+    if is_taken(config.host, config.port):
+        raise ValueError(
+            f"Port {config.port} of {config.host} is taken. Stop what listens there, or choose "
+            "another with `--port`, and tell `vitrine recommend` with `--address`."
+        )
     click.echo(
-        f"Serving `{model['name']}` from {base_path} on {config.host}:{config.port} (gRPC). "
-        "This server is for a laptop and for tests; production runs tensorflow/serving. "
-        "Stop it with Ctrl-C.",
+        "This server is for a laptop and for tests; production runs tensorflow/serving. Stop it "
+        "with Ctrl-C.",
         err=True,
     )
     try:
-        serve(config)
+        serve(config, lambda line: click.echo(line, err=True))
     except StartError as error:
         raise ValueError(str(error)) from error
+
+
+def _configure(values: dict[str, Any], overrides: tuple[str, ...]) -> ServerConfig:
+    for override in overrides:
+        set_key(values, override)
+    try:
+        return ServerConfig.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(explain(error, "What the server was told")) from None
