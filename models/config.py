@@ -19,7 +19,8 @@ class RetrievalConfig(Config):
     Attributes:
       loss: `sampled` compares the target with the batch's other targets and
         with sampled items, whatever the size of the catalogue; `full` with every
-        trained item, for catalogues of up to some ten thousand.
+        trained item, for catalogues of up to some ten thousand; `gbce` asks of
+        the target and of each sampled item alone whether it is the target.
       in_batch: Whether the batch's other targets are negatives of a row.
       negatives: Items sampled for each batch as negatives of all its rows.
       popularity_exponent: Negatives are drawn by (training count) ** this.
@@ -28,20 +29,25 @@ class RetrievalConfig(Config):
         is expected among the negatives is subtracted from its score (logQ).
       exclude_history: Whether items of a row's own history are no negatives of
         that row; None does so where seen items are excluded (`exclude_seen`).
+      calibration: How far `gbce` undoes the overconfidence that sampled negatives
+        bring, from 0 (none, binary cross-entropy) to 1.
       label_smoothing: Share of the label spread over all items (`full` only).
     """
 
-    loss: Literal["sampled", "full"] = "sampled"
+    loss: Literal["sampled", "full", "gbce"] = "sampled"
     in_batch: bool = True
     negatives: int = Field(default=1024, ge=0)
     popularity_exponent: float = Field(default=0.75, ge=0.0)
     uniform_share: float = Field(default=0.5, ge=0.0, le=1.0)
     correct_sampling: bool = True
     exclude_history: bool | None = None
+    calibration: float = Field(default=0.75, ge=0.0, le=1.0)
     label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
 
     @model_validator(mode="after")
     def _there_are_negatives(self) -> RetrievalConfig:
+        if self.loss == "gbce" and not self.negatives:
+            raise ValueError("`gbce` needs negatives: set `negatives` above 0.")
         if self.loss == "sampled" and not (self.in_batch or self.negatives):
             raise ValueError("`sampled` needs negatives: set `in_batch`, or `negatives` above 0.")
         return self

@@ -250,14 +250,29 @@ class RetrievalModel(tfrs.Model):
             Scalar float32.
         """
         config, batch, number = self.config.task, tf.size(target), tf.shape(items)[0]
-        negatives = place if config.in_batch else place[batch:]
+        binary = config.loss == "gbce"
+        negatives = place if config.in_batch and not binary else place[batch:]
         many = tf.cast(tf.math.bincount(negatives, minlength=number), tf.float32)  # [n]
+        own = tf.gather(items, place[:batch])
+        if binary:
+            trained = self.sampler.trained.size
+            return self.task.binary(
+                query,
+                own,
+                target,
+                items,
+                ids[:number],
+                many,
+                trained,
+                config.calibration,
+                excluded,
+            )
         correction = tf.where(many > 0, -tf.math.log(many), 1e30)
         if config.correct_sampling:
             correction += self.sampler.log_expected_count(ids[:number], batch, config.negatives)
         return self.task(
             query,
-            tf.gather(items, place[:batch]),
+            own,
             target_ids=target,
             negative_embeddings=items,
             negative_ids=ids[:number],

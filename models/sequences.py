@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -231,9 +232,14 @@ def _group(
     padded = _rounded(lengths, sequences.length_multiple)
     order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(lengths)), seed)
     order = tf.gather(order, tf.argsort(tf.gather(padded, order), stable=True))
-    before = tf.cumsum(tf.gather(padded, order), exclusive=True)
-    batch = before // events  # [W], ascending, some numbers may be missing
-    begins = tf.concat([[True], batch[1:] > batch[:-1]], axis=0)[: tf.size(order)]
+    padded = tf.gather(padded, order)  # ascending
+    # No batch mixes lengths of which one is half as long again as another.
+    kind = tf.math.floor(tf.math.log(tf.cast(padded, tf.float64)) / math.log(1.5))
+    first = tf.searchsorted(kind, kind, side="left")  # [W] place of the first of its kind
+    before = tf.cumsum(padded, exclusive=True)
+    part = (before - tf.gather(before, first)) // events
+    begins = tf.equal(first, tf.range(tf.size(order)))
+    begins |= tf.concat([[True], part[1:] > part[:-1]], axis=0)[: tf.size(order)]
     splits = tf.concat([tf.where(begins)[:, 0], [tf.size(order, tf.int64)]], axis=0)
     return tf.cast(order, tf.int64), splits
 

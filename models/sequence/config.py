@@ -16,7 +16,8 @@ class EncoderConfig(Config):
 
     Attributes:
       block: `attention` is a transformer's block with softmax attention, `hstu` the
-        gated pointwise attention of HSTU.
+        gated pointwise attention of HSTU, `gru` a recurrent unit, which needs no
+        positions and cannot read masked sequences.
       blocks: How many blocks follow one another.
       heads: Attention heads of a block; they divide the dimension.
       hidden: Width of a transformer block's hidden layer, in dimensions.
@@ -31,7 +32,7 @@ class EncoderConfig(Config):
         long before the request it was as a bias of the attention.
     """
 
-    block: Literal["attention", "hstu"] = "attention"
+    block: Literal["attention", "hstu", "gru"] = "attention"
     blocks: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
     hidden: float = Field(default=4.0, gt=0.0)
@@ -88,10 +89,15 @@ class SequenceConfig(TowersConfig):
     xla: bool = False
 
     @model_validator(mode="after")
-    def _heads_divide_the_dimension(self) -> SequenceConfig:
+    def _parts_fit(self) -> SequenceConfig:
         heads = self.encoder.heads
         if self.dim % heads:
             raise ValueError(f"`encoder.heads` ({heads}) should divide `dim` ({self.dim}).")
+        if self.encoder.block == "gru" and self.objective == "masked":
+            raise ValueError(
+                "A `gru` reads forwards only, so it cannot find events from both sides: set "
+                "`objective: next`, or another `encoder.block`."
+            )
         if self.encoder.positions == "rotary" and self.dim // heads % 2:
             raise ValueError(
                 f"Rotary positions turn pairs of values: `dim` / `encoder.heads` should be even, "

@@ -11,6 +11,7 @@ from models import batch as b
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 from models.layers.attention_block import AttentionBlock
+from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock
 from models.layers.positions import DistanceBias
 from models.layers.positions import TimeBias
@@ -53,14 +54,17 @@ class Encoder(tf.keras.layers.Layer):
         self.causal = causal
         self.length = length
         rotary = config.positions == "rotary"
-        self.blocks = []
+        self.blocks: list[tf.keras.layers.Layer] = []
         for number in range(config.blocks):
             common: dict[str, Any] = {"name": f"block_{number}", "dtype": precision}
-            common |= {"dropout": config.dropout, "rotary": rotary}
-            if config.block == "hstu":
-                self.blocks.append(HSTUBlock(config.heads, length, **common))
+            common["dropout"] = config.dropout
+            if config.block == "gru":
+                self.blocks.append(GRUBlock(**common))
+            elif config.block == "hstu":
+                self.blocks.append(HSTUBlock(config.heads, length, rotary=rotary, **common))
             else:
-                self.blocks.append(AttentionBlock(config.heads, config.hidden, **common))
+                block = AttentionBlock(config.heads, config.hidden, rotary=rotary, **common)
+                self.blocks.append(block)
         self.drop = tf.keras.layers.Dropout(config.dropout)
         self.norm = RMSNorm(name="norm")
         normal = tf.keras.initializers.RandomNormal(stddev=0.02)

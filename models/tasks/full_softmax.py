@@ -80,7 +80,7 @@ def _accumulate(
     """Returns the loss and its gradients by queries [P, d] and items [M, d], all float32."""
     number, dim = tf.shape(queries)[0], queries.shape[1]
     step = tf.maximum(1, scores_at_once // tf.shape(items)[0])
-    parts = (number + step - 1) // step
+    parts = tf.maximum(1, (number + step - 1) // step)  # an empty one, where there is no query
 
     def body(
         part: tf.Tensor, total: tf.Tensor, slopes: tf.TensorArray, by_items: tf.Tensor
@@ -102,7 +102,6 @@ def _accumulate(
     _, total, slopes, by_items = tf.while_loop(
         lambda part, *_: part < parts, body, start, parallel_iterations=2
     )
-    # `concat` of no part at all has no shape of its own.
     by_queries = tf.reshape(slopes.concat(), [number, dim])
     # The label's own share of the slopes, for all queries at once.
     own = (1.0 - smoothing) * weights[:, None]  # [P, 1]

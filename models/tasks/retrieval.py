@@ -130,6 +130,52 @@ class Retrieval(tfrs.tasks.Retrieval):
         even = tf.reduce_logsumexp(scores, axis=1) - _mean_above(scores)
         return (1.0 - self._label_smoothing) * loss + self._label_smoothing * even
 
+    def binary(
+        self,
+        query_embeddings: tf.Tensor,
+        candidate_embeddings: tf.Tensor,
+        target_ids: tf.Tensor,
+        negative_embeddings: tf.Tensor,
+        negative_ids: tf.Tensor,
+        negative_counts: tf.Tensor,
+        items: int,
+        calibration: float,
+        excluded: tf.RaggedTensor | None = None,
+    ) -> tf.Tensor:
+        r"""Computes the generalised binary cross-entropy.
+
+            loss = -1/(N + 1) (beta log sigmoid(s) + sum_j m[j] log(1 - sigmoid(s[j])))
+            beta = a (t (1 - 1/a) + 1/a) = 1 - t (1 - a),   a = N / (M - 1)
+
+        With negatives a share a of the other items, t = 0 is binary cross-entropy and t = 1
+        has the true probability for its optimum. (gSASRec, Petrov & Macdonald 2023,
+        eqs. 8 and 20; the negatives are here those of the batch.)
+
+        Args:
+            query_embeddings: [B, d] float32.
+            candidate_embeddings: [B, d] float32, of the rows' targets.
+            target_ids: [B] int64.
+            negative_embeddings: [n, d] float32, the distinct negatives of all rows.
+            negative_ids: [n] int64.
+            negative_counts: [n] float32, m, how often each was drawn; N in all.
+            items: M, items that are drawn from.
+            calibration: t.
+            excluded: [B, (columns)] int, negatives that do not count for a row.
+
+        Returns:
+            Scalar float32, the mean over the rows.
+        """
+        number = tf.reduce_sum(negative_counts)
+        share = tf.minimum(1.0, number / max(items - 1, 1))
+        beta = 1.0 - calibration * (1.0 - share)
+        positive = self._scores_of_pairs(query_embeddings, candidate_embeddings)  # [B]
+        negative = self._scores(query_embeddings, negative_embeddings)  # [B, n]
+        own = tf.equal(target_ids[:, None], negative_ids[None, :])
+        negative = leave_out(tf.where(own, NEVER, negative), excluded)
+        # log(1 - sigmoid(s)) = -softplus(s), which is 0 for what is left out.
+        wrong = tf.linalg.matvec(tf.nn.softplus(negative), negative_counts)  # [B]
+        return tf.reduce_mean((beta * tf.nn.softplus(-positive) + wrong) / (number + 1.0))
+
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {"label_smoothing": self._label_smoothing, "name": self.name}
