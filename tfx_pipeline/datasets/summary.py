@@ -43,19 +43,20 @@ class LogSummary:
         self.entities.update(_counts(rows.column("entity_type")))
 
     def text(self, ordinal: bool) -> str:
-        """Returns the counts in three lines.
+        """Returns the counts in three lines; rows that cannot be read are not among them.
 
         Args:
             ordinal: Whether the log's times are an order only.
         """
-        span = "an order and no times"
-        if self.times and not ordinal:
-            span = "from " + " to ".join(map(_date, self.times))
-        total = counted(sum(self.events.values()), "event")
+        span = ", no time that can be read"
+        if ordinal:
+            span = ", an order and no times"
+        elif self.times:
+            span = ", from " + " to ".join(map(_date, self.times))
         return (
             f"  users      {self.users:,}\n"
-            f"  events     {total} ({_listed(self.events)}), {span}\n"
-            f"  catalogue  {counted(sum(self.entities.values()), 'row')} ({_listed(self.entities)})"
+            f"  events     {_listed(self.events, 'event')}{span if self.events else ''}\n"
+            f"  catalogue  {_listed(self.entities, 'row')}"
         )
 
 
@@ -74,9 +75,12 @@ def _wider(span: tuple[int, int] | None, column: pa.ChunkedArray) -> tuple[int, 
     return min(low, found["min"]), max(high, found["max"])
 
 
-def _listed(counts: Counter[str]) -> str:
-    """Returns names and counts, the most frequent first."""
-    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+def _listed(counts: Counter[str], noun: str) -> str:
+    """Returns the sum and, the most frequent first, names and counts."""
+    if not counts:
+        return "none that can be read"
+    names = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    return f"{counted(counts.total(), noun)} ({names})"
 
 
 def _date(microseconds: int) -> str:

@@ -98,6 +98,11 @@ def test_what_a_log_holds_is_counted(log: Path) -> None:
     text = found.text(ordinal=False)
     assert "12 events (view 9, buy 3), from 2023-11-14 to 2023-11-14" in text
     assert "4 rows (item 3, video 1)" in text
+    put(log, "events", events(user_id=[1] * 12))
+    text = inspect_event_log(log).summary.text(ordinal=False)
+    assert "users      0\n  events     none that can be read\n" in text
+    put(log, "events", events(timestamp=["yesterday"] * 12))
+    assert "no time that can be read" in inspect_event_log(log).summary.text(ordinal=False)
 
 
 def test_of_a_large_log_no_row_is_read(log: Path) -> None:
