@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -56,10 +57,11 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
     Returns 0 when the model passed its gates and is pushed, 3 when a gate refused it, 1 when the
     run failed, 2 when the command was wrongly typed.
     """
+    started = time.time()  # imports count too
     from tfx_pipeline.commands.run import REFUSED
     from tfx_pipeline.commands.run import run_pipeline
 
-    text, blessed = run_pipeline(config, overrides)
+    text, blessed = run_pipeline(config, overrides, started)
     click.echo(text)
     sys.exit(0 if blessed else REFUSED)
 

@@ -18,12 +18,13 @@ HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr")
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
-def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> tuple[str, bool]:
+def run_pipeline(name_or_path: str, overrides: tuple[str, ...], started: float) -> tuple[str, bool]:
     """Runs a configuration on this machine.
 
     Args:
         name_or_path: A YAML file or the name of a shipped configuration.
         overrides: `key=value` pairs.
+        started: When the command began, in seconds since the epoch.
 
     Returns:
         What to tell the user: the headline figures and where everything is;
@@ -33,7 +34,6 @@ def run_pipeline(name_or_path: str, overrides: tuple[str, ...]) -> tuple[str, bo
         ValueError: The configuration or the event log is not valid.
         RuntimeError: A component failed.
     """
-    started = time.time()
     config = load_config(name_or_path, overrides)
     click.echo(check_log(config))
     click.echo(describe(config, name_or_path, overrides))
