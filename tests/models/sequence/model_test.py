@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import batch as b
+from models.catalogue import CatalogueTable
+from models.config import TrainerConfig
+from models.sequence.model import SequenceModel
+from models.sequence.model import sequences_of_windows
+from models.sizes import Sizes
+
+COUNTS = np.array([0, 5, 3, 2, 1, 4, 0])  # entity 6 is no training target
+TITLES = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [6, 2]], np.int32)
+TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLES})
+ENTITY = np.array([[2, 1, 4, 3], [4, 5, 0, 0], [1, 3, 2, 0]])
+TARGET = np.array([[1, 4, 3, 0], [5, 1, 0, 0], [3, 2, 5, 0]])
+
+
+def make(task=None, seen_types=(), encoder=None, **sequence):
+    config = TrainerConfig.model_validate(
+        {
+            "model": "sequence",
+            "sequence": {"dim": 8, "input": {"length": 4}, "encoder": encoder or {}} | sequence,
+            "task": {"loss": "full", "negatives": 6} | (task or {}),
+        }
+    )
+    tf.keras.utils.set_random_seed(0)
+    model = SequenceModel(
+        config, Sizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS, seen_types
+    )
+    model.embed_queries(windows(np.array([[1, 2]]), [2]))
+    model.embed_items(tf.constant([1], tf.int64))
+    for weight in model.weights:  # biases start at 0; nothing may hide behind that
+        if weight.dtype.is_floating and weight.shape.rank:
+            weight.assign(tf.random.stateless_normal(weight.shape, [1, 2]) * 0.3)
+    return model
+
+
+def batch(entity=ENTITY, target=TARGET, **more):
+    return {
+        b.SEQUENCE_ENTITY: tf.constant(entity, tf.int64),
+        b.SEQUENCE_TYPE: tf.cast(entity > 0, tf.int64),
+        b.SEQUENCE_LENGTH: tf.constant((entity > 0).sum(axis=1), tf.int64),
+        b.SEQUENCE_AGE: tf.zeros(entity.shape),
+        b.SEQUENCE_REQUEST_AGE: tf.zeros(entity.shape),
+        b.SEQUENCE_MASKED: tf.zeros(entity.shape, tf.bool),
+        b.SEQUENCE_QUERY: tf.constant(target > 0),
+        b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
+    } | more
+
+
+def windows(entity, lengths):
+    """Windows, newest first."""
+    return {
+        b.HISTORY_ENTITY: tf.constant(entity, tf.int64),
+        b.HISTORY_TYPE: tf.cast(entity > 0, tf.int64),
+        b.HISTORY_AGE: tf.zeros(entity.shape),
+        b.HISTORY_LENGTH: tf.constant(lengths, tf.int64),
+    }
+
+
+def prefixes():
+    """The window before each target of the batch, newest first, and the target."""
+    rows, aims = [], []
+    for entity, target in zip(ENTITY, TARGET, strict=True):
+        for place in np.flatnonzero(target):
+            seen = entity[: place + 1][::-1]
+            rows.append(np.pad(seen, (0, 4 - seen.size)))
+            aims.append(target[place])
+    return np.array(rows), np.array(aims)
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {},
+        {"positions": "rotary"},
+        {"positions": "absolute"},
+        {"positions": "none", "use_time": True},
+        {"block": "hstu"},
+        {"block": "gru", "blocks": 1},
+    ],
+    ids=str,
+)
+def test_the_loss_of_a_sequence_is_that_of_its_prefixes(encoder):
+    """Learning all places at once is learning each from the window before it."""
+    model = make(encoder=encoder)
+    loss = model.compute_loss(batch()).numpy()
+
+    rows, aims = prefixes()
+    queries = model.embed_queries(windows(rows, (rows > 0).sum(axis=1))).numpy()
+    scores = queries @ model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy().T
+    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    expected = -np.log(softmax[np.arange(aims.size), aims - 1]).mean()
+    assert loss == pytest.approx(expected, abs=1e-4)
+
+
+def test_seen_items_are_no_negatives():
+    model = make(seen_types=None)
+    loss = model.compute_loss(batch()).numpy()
+
+    rows, aims = prefixes()
+    queries = model.embed_queries(windows(rows, (rows > 0).sum(axis=1))).numpy()
+    scores = queries @ model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy().T
+    for row, (seen, aim) in enumerate(zip(rows, aims, strict=True)):
+        scores[row, [item - 1 for item in seen if item and item != aim]] = -np.inf
+    softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert loss == pytest.approx(-np.log(softmax[np.arange(aims.size), aims - 1]).mean(), abs=1e-4)
+    assert make(seen_types=(2,)).compute_loss(batch()) == make().compute_loss(batch())
+
+
+@pytest.mark.parametrize("seen_types", [(), None])
+@pytest.mark.parametrize("objective", ["next", "masked"])
+@pytest.mark.parametrize("loss", ["full", "sampled", "gbce"])
+def test_every_objective_learns(loss, objective, seen_types):
+    model = make(
+        {"loss": loss}, seen_types, {"dropout": 0.0}, objective=objective, normalize=True,
+        temperature=0.1, candidate={"id_dropout": 0.0},
+    )  # fmt: skip
+    inputs = batch()
+    if objective == "masked":
+        masked = np.array([[0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]], bool)
+        inputs = batch(
+            np.where(masked, 0, ENTITY),
+            np.where(masked, ENTITY, 0),
+            **{b.SEQUENCE_MASKED: tf.constant(masked)},
+        )
+        inputs[b.SEQUENCE_LENGTH] = tf.constant([4, 2, 3], tf.int64)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+    losses = [float(model.train_step(inputs)["loss"]) for _ in range(30)]
+
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_hidden_event_is_read_as_the_hidden_vector_and_both_sides_are_seen():
+    model = make(objective="masked")
+    masked = tf.constant([[False, True, False, False]])
+    one = batch(np.array([[2, 0, 4, 3]]), np.array([[0, 1, 0, 0]]), **{b.SEQUENCE_MASKED: masked})
+    one[b.SEQUENCE_LENGTH] = tf.constant([4], tf.int64)
+
+    def loss(**more):
+        return float(model.compute_loss(one | more))
+
+    later = {b.SEQUENCE_ENTITY: tf.constant([[2, 0, 4, 5]], tf.int64)}
+    hidden = {b.SEQUENCE_ENTITY: tf.constant([[2, 1, 4, 3]], tf.int64)}
+    assert loss() != loss(**later)  # it looks ahead
+    assert loss() == pytest.approx(loss(**hidden), abs=1e-6)  # but not at what is hidden
+
+
+def test_padding_changes_no_query():
+    for objective in ("next", "masked"):
+        model = make(objective=objective)
+        short = model.embed_queries(windows(np.array([[3, 2]]), [2]))
+        padded = model.embed_queries(windows(np.array([[3, 2, 0, 0]]), [2]))
+
+        np.testing.assert_allclose(short, padded, atol=1e-5)
+
+
+def test_the_newest_event_comes_last():
+    sequence = sequences_of_windows(windows(np.array([[3, 2, 1, 0], [5, 0, 0, 0]]), [3, 1]))
+
+    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[1, 2, 3, 0], [5, 0, 0, 0]]
+    query = sequence[b.SEQUENCE_QUERY].numpy()
+    assert np.argwhere(query).tolist() == [[0, 2], [1, 0]]
+
+
+def test_ages_of_windows_become_those_of_sequences():
+    given = windows(np.array([[3, 2, 0]]), [2]) | {b.HISTORY_AGE: tf.constant([[5.0, 60.0, 0.0]])}
+    sequence = sequences_of_windows(given)
+
+    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60.0, 5.0, 0.0]]
+    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy()[:, :2].tolist() == [[5.0, 0.0]]
+
+
+def test_an_empty_history_has_a_finite_query():
+    queries = make().embed_queries(windows(np.array([[0, 0], [1, 0]]), [0, 1]))
+
+    assert queries.shape == [2, 8] and np.isfinite(queries).all()
+
+
+def test_xla_changes_nothing():
+    plain, compiled = make(), make(xla=True)
+    given = windows(np.array([[3, 2, 1]]), [3])
+
+    np.testing.assert_allclose(plain.embed_queries(given), compiled.embed_queries(given), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"dim": 10, "encoder": {"heads": 4}}, "divide"),
+        ({"dim": 6, "encoder": {"heads": 2, "positions": "rotary"}}, "pairs"),
+        ({"objective": "masked", "encoder": {"block": "gru"}}, "both sides"),
+        ({"input": {"length": 4, "overlap": 4}}, "below"),
+    ],
+)
+def test_what_cannot_be_is_an_error(changed, message):
+    with pytest.raises(ValueError, match=message):
+        TrainerConfig.model_validate({"sequence": changed})
