@@ -96,10 +96,8 @@ def _config_file(config: PipelineConfig) -> Path:
 def describe(config: PipelineConfig, name_or_path: str, overrides: tuple[str, ...]) -> str:
     """Says where the resolved configuration is and what the overrides changed."""
     line = f"config {_config_file(config)} holds every value"
-    if not overrides:
-        return line
     try:
         changed = differences(config, load_config(name_or_path))
     except ValueError:  # the file is not whole without its overrides
         changed = list(overrides)
-    return "\n  ".join([f"{line}; unlike {name_or_path}:", *changed])
+    return "\n  ".join([f"{line}; unlike {name_or_path}:", *changed]) if changed else line

@@ -39,7 +39,10 @@ def test_only_what_overrides_changed_is_printed() -> None:
         "  target_events: ['buy'] (was ['click', 'cart', 'buy'])",
         "  evaluation.thresholds.hr@10: 0.9 (was 0.35)",
     ]
-    assert "\n" not in describe(load_config("shop_demo"), "shop_demo", ())
+    same = ("trainer.seed=1",)
+    for given in ((), same):
+        text = describe(load_config("shop_demo", given), "shop_demo", given)
+        assert text == "config runs/shop-demo/config.yaml holds every value"
 
 
 def test_overrides_without_which_the_file_is_not_whole_are_printed_as_typed(tmp_path: Path) -> None:
