@@ -20,6 +20,7 @@ from models.config import TrainerConfig
 from models.evaluation import CatalogueRanking
 from models.input_pipeline import evaluation_batches
 from models.input_pipeline import target_frequencies
+from models.memory import keep_memory
 from models.optimizers import make_optimizer
 from models.retrieval_model import RetrievalModel
 from models.sequence.model import SequenceModel
@@ -91,6 +92,7 @@ def train(
     Raises:
         ValueError: No files, no targets or no candidates.
     """
+    keep_memory()
     _seed(config)
     start = time.monotonic()
     spec, sizes = transform.transformed_feature_spec(), Sizes.of(transform)

@@ -1,0 +1,91 @@
+"""Step time of the sequence model by the size of the catalogue."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from models.config import TrainerConfig
+
+if TYPE_CHECKING:
+    from models.sequence.model import SequenceModel
+
+SMALL, LARGE = 10_000, 1_000_000
+ROWS, LENGTH = 40, 100
+CATEGORIES, WORDS, TITLE = 200, 5_000, 6
+WARM_UP, STEPS, BATCHES = 5, 40, 8
+CONFIG = TrainerConfig.model_validate(
+    {"model": "sequence", "exclude_seen": ["*"], "task": {"loss": "sampled", "negatives": 1024}}
+)
+
+
+def step_time_ratio() -> float:
+    """Returns how much longer a step takes with `LARGE` items than with `SMALL`.
+
+    The events of a batch are as many distinct items in both; its 1,024 negatives are drawn
+    from each catalogue. The two models take turns, so that whatever else the machine
+    does meets both.
+    """
+    import tensorflow as tf
+
+    times: dict[int, list[float]] = {SMALL: [], LARGE: []}
+    steps, batches = {}, {}
+    for items in times:
+        model = make_model(items)
+        stride = items // SMALL
+        batches[items] = [make_batch(stride, seed) for seed in range(BATCHES)]
+        steps[items] = tf.function(model.train_step, reduce_retracing=True)
+    for turn in range(WARM_UP + STEPS):
+        for items, step in steps.items():
+            start = time.perf_counter()
+            step(batches[items][turn % BATCHES])
+            if turn >= WARM_UP:
+                times[items].append(time.perf_counter() - start)
+    return statistics.median(times[LARGE]) / statistics.median(times[SMALL])
+
+
+def make_model(items: int) -> SequenceModel:
+    """Makes a sequence model over so many items, each with a category and title words."""
+    import models  # noqa: F401  (before TensorFlow)
+    from models.catalogue import CatalogueTable
+    from models.optimizers import make_optimizer
+    from models.sequence.model import SequenceModel
+    from models.sizes import Sizes
+
+    generator = np.random.default_rng(0)
+    features = {
+        "categories": generator.integers(1, CATEGORIES, (items + 1, 1), np.int32),
+        "title": generator.integers(1, WORDS, (items + 1, TITLE), np.int32),
+    }
+    ids = np.arange(1, items + 1)
+    table = CatalogueTable(ids, np.full(items, b"item"), features)
+    sizes = Sizes(entity=items + 1, category=CATEGORIES, title_token=WORDS)
+    model = SequenceModel(CONFIG, sizes, table, np.concatenate([[0.0], 1.0 / (ids + 10.0)]), None)
+    model.compile(optimizer=make_optimizer(CONFIG.optimizer, 100_000))
+    return model
+
+
+def make_batch(stride: int, seed: int) -> dict[str, Any]:
+    """Makes sequences of items drawn by a power law; item r of `SMALL` has the id r * stride."""
+    import tensorflow as tf
+
+    from models import batch as b
+
+    events = _draw(np.random.default_rng(seed), (ROWS, LENGTH + 1)) * stride
+    return {
+        b.SEQUENCE_ENTITY: tf.constant(events[:, :-1]),
+        b.SEQUENCE_TYPE: tf.ones([ROWS, LENGTH], tf.int64),
+        b.SEQUENCE_LENGTH: tf.fill([ROWS], tf.constant(LENGTH, tf.int64)),
+        b.SEQUENCE_QUERY: tf.ones([ROWS, LENGTH], tf.bool),
+        b.SEQUENCE_TARGET: tf.constant(events[:, 1:]),
+    }
+
+
+def _draw(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    weights = 1.0 / (np.arange(SMALL) + 10.0)
+    edges = np.cumsum(weights / weights.sum())
+    return np.minimum(np.searchsorted(edges, generator.random(shape)), SMALL - 1) + 1

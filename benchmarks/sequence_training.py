@@ -1,0 +1,163 @@
+"""How fast the sequence model trains, beside SASRec in plain PyTorch.
+
+    python -m benchmarks.sequence_training                     # does what is missing
+    python -m benchmarks.sequence_training --only speed
+    python -m benchmarks.sequence_training --peer-epochs 100   # an hour or more
+
+MovieLens-1M, leave-one-out by time, both on all cores, one after the other; times are of
+training alone, without validation, as each reports it.
+
+- `examples_per_second_ratio`: windows a second over the peer's, at the same model
+  (one window of the newest 200 events a user, d 64, 2 blocks, 1 head, dropout 0.1,
+  places, no item features), the same loss (cross-entropy over all items at every
+  place, float32) and as many events in a batch: the second epoch of each.
+- `..._bfloat16`: the same with products in bfloat16, which the processor has units for.
+- `time_to_peer_quality_ratio`: training time of the peer until its best validation
+  NDCG@10, over ours (configuration `movielens_1m_sequence`) until it has reached as much.
+- `ndcg@10_over_peer`: test NDCG@10 of the two, each at its best validation.
+- `step_time_ratio_items_1e6_over_1e4`: step time of the sampled softmax with 1,000,000
+  items over that with 10,000, on batches with equally many distinct items.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import ROOT
+from benchmarks.interactions import read_interactions
+from benchmarks.peers.environment import run_sasrec
+from benchmarks.peers.export import export_interactions
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from benchmarks.sequence_step import step_time_ratio
+from benchmarks.training_run import run_training
+from benchmarks.transformed import Transformed
+from benchmarks.transformed import transformed_log
+from models.config import TrainerConfig
+from tfx_pipeline.config import load_config
+
+NAME = "sequence_training"
+CONFIG = "movielens_1m_sequence"
+RUN_DIR = ROOT / "runs" / "benchmarks" / NAME
+THREADS = os.cpu_count() or 1
+EVENTS = 13_800  # real events in a batch of the peer: 128 windows of 108 on average
+# The peer's model, in our words.
+PLAIN: dict[str, Any] = {
+    "model": "sequence",
+    "exclude_seen": ["*"],
+    "sequence": {
+        "dim": 64,
+        "encoder": {"blocks": 2, "heads": 1, "dropout": 0.1, "positions": "absolute", "hidden": 1},
+        "input": {"length": 200, "windows": "last"},
+        "candidate": {"features": [], "id_dropout": 0.0},
+    },
+    "task": {"loss": "full", "exclude_history": False},
+    "input": {"batch_size": EVENTS, "pool": 8192},
+    "validation": {"watch": "ndcg@10", "patience": 0},
+    "epochs": 2,
+    "tensorboard": False,
+}
+
+
+def main() -> None:
+    """Measures what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--only", choices=("speed", "quality", "step"))
+    parser.add_argument("--repetitions", type=int, default=3, help="of `speed` and `step`")
+    parser.add_argument("--peer-epochs", type=int, default=100)
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
+    options = parser.parse_args()
+    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh)
+    wanted = (options.only,) if options.only else ("speed", "quality", "step")
+    if "step" in wanted:
+        for repetition in range(options.repetitions):
+            _keep(results, "step_time_ratio_items_1e6_over_1e4", repetition, step_time_ratio)
+    if {"speed", "quality"} & set(wanted):
+        settings = (f"log_dir={options.log_dir}", f"run_dir={RUN_DIR}")
+        config = load_config(CONFIG, settings)
+        data = transformed_log(config)
+        with tempfile.TemporaryDirectory() as folder:
+            exported = Path(folder) / "interactions.npz"
+            export_interactions(read_interactions(options.log_dir), exported)
+            if "speed" in wanted:
+                for repetition in range(options.repetitions):
+                    _speed(results, data, exported, repetition)
+            if "quality" in wanted:
+                _quality(results, config.trainer, data, exported, options.peer_epochs)
+    print(render(results.path, ("name", "value", "load", "runs"), 3))
+
+
+def _keep(results: Results, name: str, repetition: int, measure: Any, **more: Any) -> float:
+    """Keeps one value with the load before it; a value that is there is returned."""
+    load = os.getloadavg()[0]
+    run = results.measure(
+        {"name": name}, repetition, lambda: {"value": measure(), "load": load}, more
+    )
+    return run.values["value"]
+
+
+def _speed(results: Results, data: Transformed, exported: Path, repetition: int) -> None:
+    """Measures windows a second of both, the second epoch of each."""
+    keep = partial(_keep, results, repetition=repetition)
+    peer = keep("peer_windows_per_second", measure=lambda: _peer_speed(exported, repetition))
+    for suffix, precision in (("", "float32"), ("_bfloat16", "mixed_bfloat16")):
+        config = TrainerConfig.model_validate(PLAIN | {"precision": precision, "seed": repetition})
+        own = keep(
+            f"windows_per_second{suffix}",
+            measure=lambda config=config: _own_speed(config, data),
+            trainer=config.model_dump(mode="json"),
+        )
+        keep(f"examples_per_second_ratio{suffix}", measure=lambda own=own: own / peer)
+
+
+def _peer_speed(exported: Path, seed: int) -> float:
+    report = run_sasrec(
+        exported, exported.with_suffix(".json"), epochs=2, threads=THREADS, seed=seed
+    )
+    return float(report["epochs"][1]["windows_per_second"])
+
+
+def _own_speed(config: TrainerConfig, data: Transformed) -> float:
+    report = run_training(config, data)
+    return float(report["best"]["users"]) / float(report["epochs"][1]["train_seconds"])
+
+
+def _quality(
+    results: Results, config: TrainerConfig, data: Transformed, exported: Path, epochs: int
+) -> None:
+    """Measures training time until the peer's best validation NDCG@10."""
+    trainer = config.model_dump(mode="json")
+    peer: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+
+    def ratio() -> float:
+        out = exported.with_suffix(".json")
+        peer.update(run_sasrec(exported, out, epochs=epochs, threads=THREADS, patience=10))
+        own.update(run_training(config, data))
+        best = peer["epochs"][peer["best_epoch"] - 1]
+        aim = best["validation"]["ndcg@10"]
+        seconds = 0.0
+        for epoch in own["epochs"]:
+            seconds += epoch["train_seconds"]
+            if epoch["ndcg@10"] >= aim:
+                return float(best["total_train_seconds"] / seconds)
+        raise ValueError(f"Ours reached {own['best']['ndcg@10']:.4f}, the peer {aim:.4f}.")
+
+    _keep(results, "time_to_peer_quality_ratio", 0, ratio, trainer=trainer, epochs=epochs)
+    if peer:  # both have just run
+        for name, report in (("peer", peer), ("ours", own)):
+            for metric in ("hr@10", "ndcg@10"):
+                value = report["test"][metric]
+                _keep(results, f"{name}_test_{metric}", 0, lambda value=value: value, again=True)
+        over = own["test"]["ndcg@10"] / peer["test"]["ndcg@10"]
+        _keep(results, "ndcg@10_over_peer", 0, lambda: over)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Trains a configuration on transformed timelines and measures it on a split.
+
+    python -m benchmarks.training_run TRAINER.json GRAPH EXAMPLES OUT.json
+
+A process of its own for each training: no graph, memory or seed of an earlier one
+is left over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import ROOT
+from benchmarks.transformed import Transformed
+from models.config import TrainerConfig
+
+
+def run_training(config: TrainerConfig, data: Transformed) -> dict[str, Any]:
+    """Trains in a process of its own.
+
+    Args:
+        config: What is trained.
+        data: The timelines.
+
+    Returns:
+        The report of `models.trainer.train`, and the best epoch's metrics on the
+        test split as `test`.
+
+    Raises:
+        subprocess.CalledProcessError: The training failed; it has printed why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "trainer.json", Path(folder) / "report.json"
+        given.write_text(config.to_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.training_run"]
+        command += [str(path) for path in (given, data.graph, data.examples, out)]
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
+        subprocess.run(command, check=True, cwd=ROOT, env=environment)
+        report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        return report
+
+
+def main(trainer: str, graph: str, examples: str, out: str) -> None:
+    """Trains, measures and writes the report."""
+    import models  # noqa: F401  (before TensorFlow)
+    from models.catalogue import load_catalogue
+    from models.evaluation import CatalogueRanking
+    from models.input_pipeline import evaluation_batches
+    from models.sizes import Sizes
+    from models.trainer import train
+
+    config = TrainerConfig.model_validate_json(Path(trainer).read_text(encoding="utf-8"))
+    data = Transformed(Path(graph), Path(examples))
+    transform = data.output()
+    catalogue = data.files("catalogue")
+    model, report = train(
+        config, transform, data.files("train"), catalogue, data.files("validation")
+    )
+    spec, size = transform.transformed_feature_spec(), Sizes.of(transform).entity
+    batches = evaluation_batches(data.files("test"), spec, model.window_spec(training=False))
+    table = load_catalogue(catalogue, spec, size, config.towers.candidate)
+    candidates = table.candidates(config.candidate_types)
+    ranking = CatalogueRanking(batches, candidates, size, config.validation.k)
+    report["test"] = ranking.evaluate(model.embed_queries, model.embed_items)
+    Path(out).write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

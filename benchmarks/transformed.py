@@ -1,0 +1,76 @@
+"""Transformed timelines of an event log, for benchmarks that train without the pipeline's rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfx_pipeline.config import PipelineConfig
+
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
+_NODES = (
+    "timeline-example-gen",
+    "curated-schema-gen",
+    "statistics-gen",
+    "example-validator",
+    "transform",
+)
+
+
+@dataclass(frozen=True)
+class Transformed:
+    """What Transform wrote.
+
+    Attributes:
+        graph: Directory of the transform graph.
+        examples: Directory of the splits.
+    """
+
+    graph: Path
+    examples: Path
+
+    def files(self, split: str) -> list[str]:
+        """Returns the files of a split, sorted."""
+        return sorted(str(path) for path in (self.examples / f"Split-{split}").iterdir())
+
+    def output(self) -> tft.TFTransformOutput:
+        """Returns the graph and the vocabularies."""
+        import tensorflow_transform as tft
+
+        return tft.TFTransformOutput(str(self.graph))
+
+
+def transformed_log(config: PipelineConfig) -> Transformed:
+    """Runs the pipeline as far as Transform, below `run_dir`; a second time from its cache."""
+    from tfx import v1 as tfx
+
+    from tfx_pipeline.pipeline import create_pipeline
+
+    root = Path(config.run_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    whole = create_pipeline(config, str(root / "artifacts"))
+    database = tfx.orchestration.metadata.sqlite_metadata_connection_config(
+        str(root / "metadata.sqlite")
+    )
+    part = tfx.dsl.Pipeline(
+        config.name,
+        str(root / "artifacts"),
+        components=[node for node in whole.components if node.id in _NODES],
+        enable_cache=True,
+        metadata_connection_config=database,
+        beam_pipeline_args=list(config.beam_pipeline_args),
+    )
+    tfx.orchestration.LocalDagRunner().run(part)
+    return Transformed(
+        _newest(root / "artifacts" / "transform" / "transform_graph"),
+        _newest(root / "artifacts" / "transform" / "transformed_examples"),
+    )
+
+
+def _newest(folder: Path) -> Path:
+    return max(
+        (path for path in folder.iterdir() if path.is_dir()), key=lambda path: int(path.name)
+    )
