@@ -12,6 +12,8 @@ ALL = (
     "throughput",
     "serving",
     "movielens_1m_retrieval",
+    "amazon_beauty",
+    "retailrocket",
     "results_table",
 )
 

@@ -1,7 +1,8 @@
 """Baselines of retrieval in NumPy and SciPy, ranked over all items.
 
 Each is fitted on the sequences without their last two items, and asked with
-the sequences without their last one; items of the history are excluded.
+the sequences without their last one; items of the history are excluded unless
+the settings say otherwise.
 
     popularity          users that have the item
     item_cosine         sum over the history of cos(item, history item)
@@ -16,59 +17,169 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import linalg
 from scipy import sparse
+from scipy.linalg import lapack
 
 from benchmarks.interactions import Interactions
 from benchmarks.interactions import read_interactions
 
-NEWEST, DECAY = 20, 0.8
-EASE_LAMBDA, EASE_RECENT_LAMBDA = 500.0, 1000.0
+NEWEST = 20
 _USERS_AT_ONCE = 1024
 _LONGEST = 100
 
+Label = str | int | float | bool
+# Scores all items for histories: [B, items] sparse -> [B, items] float32.
+Scorer = Callable[[sparse.csr_matrix], np.ndarray]
 
-def popularity(train: Interactions) -> np.ndarray:
-    """Returns [items, items] in which every row is the number of users of each item.
 
-    Rows sum up to a constant times the count, so the order is the count's.
+@dataclass(frozen=True)
+class BaselineSettings:
+    """What the baselines of a log depend on; numbers are chosen on its validation items.
+
+    Attributes:
+        decay: Weight of an item over that of the next newer one (`*_recent`).
+        ease_lambda: Regularisation of `ease`.
+        ease_recent_lambda: Regularisation of `ease_recent`.
+        ease_items: EASE knows so many of the most frequent items, for it inverts
+            a dense matrix over them; 0 is all.
+        exclude_seen: Whether items of the history are left out of the ranking.
     """
-    counts = np.asarray(train.matrix().sum(axis=0), np.float32).ravel()
-    return np.broadcast_to(counts, (len(counts), len(counts)))
+
+    decay: float = 0.8
+    ease_lambda: float = 500.0
+    ease_recent_lambda: float = 1000.0
+    ease_items: int = 0
+    exclude_seen: bool = True
 
 
-def item_cosine(train: Interactions) -> np.ndarray:
-    """Returns [items, items] float32, the cosine between columns of the user-item matrix."""
+@dataclass(frozen=True)
+class Baseline:
+    """One baseline.
+
+    Attributes:
+        parameters: What its figures depend on.
+        fit: Makes a scorer of training sequences.
+        newest: So many items of a history count; None counts all.
+        decay: Weight of an item over that of the next newer one.
+        exclude_seen: Whether items of the history are left out of the ranking.
+    """
+
+    parameters: dict[str, Label]
+    fit: Callable[[Interactions], Scorer]
+    newest: int | None = None
+    decay: float = 1.0
+    exclude_seen: bool = True
+
+    def run(self, data: Interactions, last: int = 1) -> dict[str, float]:
+        """Fits on the training part and looks held-out items up.
+
+        Args:
+            data: Whole sequences.
+            last: 1 measures on the last items, 2 on those before, which are the
+                validation's.
+        """
+        history, target = data.without_last(last), data.without_last(last - 1).last()
+        query = history.matrix(self.newest, self.decay)
+        scorer = self.fit(data.without_last(2))
+        return evaluate(history, target, query, scorer, self.exclude_seen)
+
+
+def baselines(settings: BaselineSettings) -> dict[str, Baseline]:
+    """Returns the baselines by name."""
+    recent: dict[str, Label] = {"newest": NEWEST, "decay": settings.decay}
+    seen: dict[str, Label] = {} if settings.exclude_seen else {"exclude_seen": False}
+    limit: dict[str, Label] = {"items": settings.ease_items} if settings.ease_items else {}
+    strength, recent_strength = settings.ease_lambda, settings.ease_recent_lambda
+
+    def weak(train: Interactions) -> Scorer:
+        return ease(train, strength, settings.ease_items)
+
+    def strong(train: Interactions) -> Scorer:
+        return ease(train, recent_strength, settings.ease_items)
+
+    keep = settings.exclude_seen
+    newest = (NEWEST, settings.decay, keep)
+    whole = (None, 1.0, keep)
+    return {
+        "popularity": Baseline(seen, popularity, *whole),
+        "item_cosine": Baseline(seen, item_cosine, *whole),
+        "item_cosine_recent": Baseline(recent | seen, item_cosine, *newest),
+        "ease": Baseline({"lambda": strength} | limit | seen, weak, *whole),
+        "ease_recent": Baseline(
+            {"lambda": recent_strength} | recent | limit | seen, strong, *newest
+        ),
+    }
+
+
+def popularity(train: Interactions) -> Scorer:
+    """Returns a scorer by the number of users of each item."""
+    counts = np.asarray(train.matrix().sum(axis=0), np.float32)  # [1, items]
+    return lambda query: np.repeat(counts, query.shape[0], axis=0)
+
+
+def item_cosine(train: Interactions) -> Scorer:
+    """Returns a scorer by the cosine between columns of the user-item matrix."""
     matrix = train.matrix()
-    together = np.asarray((matrix.T @ matrix).todense(), np.float32)
-    norm = np.sqrt(np.maximum(together.diagonal(), 1.0))
-    return together / norm[:, None] / norm[None, :]
+    together = (matrix.T @ matrix).tocsr()
+    norm = sparse.diags(1.0 / np.sqrt(np.maximum(together.diagonal(), 1.0)), dtype=np.float32)
+    cosine = norm @ together @ norm
+    return lambda query: (query @ cosine).toarray()
 
 
-def ease(train: Interactions, regularisation: float) -> np.ndarray:
-    """Returns [items, items] float32, EASE's item weights with a zero diagonal."""
-    matrix = train.matrix()
-    gram = np.asarray((matrix.T @ matrix).todense(), np.float64)
+def ease(train: Interactions, regularisation: float, most: int = 0) -> Scorer:
+    """Returns a scorer by EASE's item weights, whose diagonal is zero.
+
+    Args:
+        train: Sequences to fit on.
+        regularisation: lambda.
+        most: Only so many of the most frequent items have weights; all have when 0.
+    """
+    matrix = train.matrix().tocsc()
+    number = matrix.shape[1]
+    counts = np.asarray(matrix.sum(axis=0)).ravel()
+    known = np.sort(np.argsort(-counts, kind="stable")[: most or number])
+    matrix = matrix[:, known]
+    gram = (matrix.T @ matrix).astype(np.float64).toarray(order="F")
     gram[np.diag_indices_from(gram)] += regularisation
-    inverse = linalg.cho_solve(linalg.cho_factor(gram), np.eye(len(gram)))
-    weights = -inverse / inverse.diagonal()[None, :]
-    np.fill_diagonal(weights, 0.0)
-    return weights.astype(np.float32)
+    # In place: three dense matrices of a large catalogue would not fit into memory.
+    factor, wrong = lapack.dpotrf(gram, lower=True, overwrite_a=True)
+    inverse, wrong_too = lapack.dpotri(factor, lower=True, overwrite_c=True)
+    if wrong or wrong_too:
+        raise ValueError(f"lambda should make X'X + lambda I invertible, received {regularisation}")
+    diagonal = inverse.diagonal().copy()
+    weights = np.tril(inverse, -1).astype(np.float32)
+    del gram, factor, inverse
+    weights += weights.T
+    weights /= -diagonal[None, :].astype(np.float32)
+
+    def score(query: sparse.csr_matrix) -> np.ndarray:
+        scores = np.zeros(query.shape, np.float32)
+        scores[:, known] = query.tocsc()[:, known].tocsr() @ weights
+        return scores
+
+    return score
 
 
 def evaluate(
-    history: Interactions, target: np.ndarray, query: sparse.csr_matrix, weights: np.ndarray
+    history: Interactions,
+    target: np.ndarray,
+    query: sparse.csr_matrix,
+    scorer: Scorer,
+    exclude_seen: bool = True,
 ) -> dict[str, float]:
     """Ranks all items for every user and looks the targets up.
 
     Args:
-        history: What users did before; these items are excluded.
+        history: What users did before.
         target: [users] int64, what they did next.
         query: [users, items], the history as the model reads it.
-        weights: [items, items]; scores are `query @ weights`.
+        scorer: The model.
+        exclude_seen: Whether items of the history are left out of the ranking;
+            a target among them is then a miss.
 
     Returns:
         hr@10, hr@50, hr@100, ndcg@10, mrr (of the first 100) and coverage@10.
@@ -79,46 +190,19 @@ def evaluate(
     recommended: set[int] = set()
     for first in range(0, history.users, _USERS_AT_ONCE):
         rows = slice(first, min(first + _USERS_AT_ONCE, history.users))
-        scores = np.asarray(query[rows] @ weights)  # [B, items]
-        user, item = seen[rows].nonzero()
-        scores[user, item] = -np.inf
+        scores = scorer(query[rows])  # [B, items]
+        if exclude_seen:
+            user, item = seen[rows].nonzero()
+            scores[user, item] = -np.inf
         wanted = target[rows, None]
         score = np.take_along_axis(scores, wanted, axis=1)  # [B, 1]
         before = (scores > score) | ((scores == score) & (np.arange(scores.shape[1]) < wanted))
         ranks[rows] = np.count_nonzero(before, axis=1)
         best = np.argpartition(-scores, 10, axis=1)[:, :10]
         recommended.update(np.unique(best).tolist())
-    ranks[seen[np.arange(history.users), target].A1 > 0] = np.iinfo(np.int64).max // 2
+    if exclude_seen:
+        ranks[seen[np.arange(history.users), target].A1 > 0] = np.iinfo(np.int64).max // 2
     return _metrics(ranks) | {"coverage@10": len(recommended) / len(history.names)}
-
-
-def baselines() -> dict[str, Callable[[Interactions], dict[str, float]]]:
-    """Returns the baselines by name; each takes all sequences and returns its test metrics."""
-
-    def whole(fit: Callable[[Interactions], np.ndarray]) -> Callable[..., dict[str, float]]:
-        return lambda data: _run(data, fit, None, 1.0)
-
-    def recent(fit: Callable[[Interactions], np.ndarray]) -> Callable[..., dict[str, float]]:
-        return lambda data: _run(data, fit, NEWEST, DECAY)
-
-    return {
-        "popularity": whole(popularity),
-        "item_cosine": whole(item_cosine),
-        "item_cosine_recent": recent(item_cosine),
-        "ease": whole(lambda train: ease(train, EASE_LAMBDA)),
-        "ease_recent": recent(lambda train: ease(train, EASE_RECENT_LAMBDA)),
-    }
-
-
-def _run(
-    data: Interactions,
-    fit: Callable[[Interactions], np.ndarray],
-    newest: int | None,
-    decay: float,
-) -> dict[str, float]:
-    """Fits on the training part and evaluates on the last items."""
-    history = data.without_last(1)
-    return evaluate(history, data.last(), history.matrix(newest, decay), fit(data.without_last(2)))
 
 
 def _metrics(ranks: np.ndarray) -> dict[str, float]:
@@ -134,8 +218,8 @@ def main(log_dir: str) -> None:
     """Prints the table of an event log."""
     data = read_interactions(Path(log_dir))
     print(f"{data.users:,} users, {len(data.names):,} items, {len(data.items):,} events")
-    for name, run in baselines().items():
-        values = run(data)
+    for name, baseline in baselines(BaselineSettings()).items():
+        values = baseline.run(data)
         print(f"{name:<20}" + "  ".join(f"{key} {value:.4f}" for key, value in values.items()))
 
 

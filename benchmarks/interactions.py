@@ -41,6 +41,8 @@ class Interactions:
         Raises:
             ValueError: A user has no more than `count` items.
         """
+        if not count:
+            return self
         lengths = np.diff(self.starts) - count
         if lengths.min() < 1:
             raise ValueError(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from benchmarks import movielens_1m_retrieval
+from benchmarks.baselines import BaselineSettings
 from benchmarks.baselines import baselines
 from benchmarks.baselines import ease
 from benchmarks.baselines import evaluate
 from benchmarks.baselines import item_cosine
+from benchmarks.baselines import popularity
 from benchmarks.interactions import Interactions
 from benchmarks.interactions import read_interactions
-from benchmarks.results import Results
+from benchmarks.movielens_1m_retrieval import BENCHMARK
 
 SEQUENCES = [[0, 1, 2, 3], [0, 1, 3], [2, 1, 0, 4, 4]]
 
@@ -39,9 +41,33 @@ def test_recent_weights():
 
 def test_cosine_and_ease_by_hand():
     data = interactions([[0, 1], [0], [1], [0, 1]], items=2)
-    assert item_cosine(data)[0, 1] == pytest.approx(2 / 3)
+    query = sparse.csr_matrix(np.eye(2, dtype=np.float32))
+    assert item_cosine(data)(query) == pytest.approx(np.array([[1, 2 / 3], [2 / 3, 1]]))
     # X'X + I = [[4, 2], [2, 4]], so P = [[4, -2], [-2, 4]] / 12 and B01 = -P01 / P11 = .5
-    assert ease(data, 1.0) == pytest.approx(np.array([[0, 0.5], [0.5, 0]]))
+    assert ease(data, 1.0)(query) == pytest.approx(np.array([[0, 0.5], [0.5, 0]]))
+
+
+def test_ease_is_the_formula_and_knows_the_most_frequent_items_alone():
+    random = np.random.default_rng(0)
+    data = interactions([random.permutation(8)[: 2 + i % 4].tolist() for i in range(60)], 8)
+    x = data.matrix().toarray().astype(np.float64)
+    query = sparse.csr_matrix(random.random((3, 8)).astype(np.float32))
+
+    def weights(columns):
+        inverse = np.linalg.inv(x[:, columns].T @ x[:, columns] + 5 * np.eye(len(columns)))
+        return np.eye(len(columns)) - inverse / np.diag(inverse)
+
+    every = np.arange(8)
+    expected = query.toarray() @ weights(every)
+    assert ease(data, 5.0)(query) == pytest.approx(expected, rel=1e-4)
+    known = np.sort(np.argsort(-x.sum(axis=0), kind="stable")[:5])
+    limited = ease(data, 5.0, most=5)(query)
+    assert limited[:, known] == pytest.approx(query.toarray()[:, known] @ weights(known), rel=1e-4)
+    assert not limited[:, np.setdiff1d(every, known)].any()
+
+
+def test_popularity_counts_users():
+    assert popularity(interactions())(sparse.csr_matrix((2, 5))).tolist() == [[3, 3, 2, 2, 1]] * 2
 
 
 def test_ranks_exclude_what_was_seen_and_break_ties_by_item():
@@ -49,11 +75,25 @@ def test_ranks_exclude_what_was_seen_and_break_ties_by_item():
     query = history.matrix()
     weights = np.zeros((60, 60), np.float32)
     weights[0, 5] = 1.0
-    found = evaluate(history, np.array([5, 12]), query, weights)
+
+    def scorer(query):
+        return query @ weights
+
+    found = evaluate(history, np.array([5, 12]), query, scorer)
     # User 0 finds item 5 first; for user 1 all are equal: item 12 is at place 11 (1 is excluded).
     assert found["hr@10"] == 0.5 and found["hr@50"] == 1.0
     assert found["mrr"] == pytest.approx((1 + 1 / 12) / 2)
-    assert evaluate(history, np.array([0, 1]), query, weights)["hr@100"] == 0.0
+    assert evaluate(history, np.array([0, 1]), query, scorer)["hr@100"] == 0.0
+    found = evaluate(history, np.array([5, 12]), query, scorer, exclude_seen=False)
+    assert found["mrr"] == pytest.approx((1 + 1 / 13) / 2)
+
+
+def test_validation_looks_up_the_items_before_the_last():
+    data = interactions([[0, 1, 2], [0, 1, 3], [0, 1, 2]], items=60)
+    # Fitted on item 0 alone, everything else is equal: 1 is at place 0, 2 at 0 and 3 at 1.
+    baseline = baselines(BaselineSettings())["popularity"]
+    assert baseline.run(data, last=2)["mrr"] == 1.0
+    assert baseline.run(data)["mrr"] == pytest.approx((1 + 1 / 2 + 1) / 3)
 
 
 @pytest.mark.slow
@@ -63,24 +103,10 @@ def test_known_figures_on_movielens(data_file, tmp_path):
     archive = data_file("movielens-1m/ml-1m.zip")
     data_file("movielens-1m/sequences.txt.gz")
     prepare_movielens_1m(tmp_path / "log", archive.parent)
-    assert movielens_1m_retrieval.result_name(tmp_path / "log") == "movielens_1m_retrieval"
+    assert BENCHMARK.result_name(tmp_path / "log") == "movielens_1m_retrieval"
     data = read_interactions(tmp_path / "log")
     known = {"popularity": (0.039, 0.146), "item_cosine_recent": (0.167, 0.343)}
     for name, (at_10, at_50) in known.items():
-        found = baselines()[name](data)
+        found = baselines(BENCHMARK.settings)[name].run(data)
         assert found["hr@10"] == pytest.approx(at_10, abs=6e-4)
         assert found["hr@50"] == pytest.approx(at_50, abs=1e-3)
-
-
-def test_the_benchmark_resumes(tmp_path, monkeypatch):
-    results = Results("some", "python -m benchmarks.some", directory=tmp_path)
-    log = tmp_path / "log"
-    monkeypatch.setattr(
-        movielens_1m_retrieval, "read_interactions", lambda _: interactions([[0, 1, 2]] * 3, 60)
-    )
-    movielens_1m_retrieval.run_baselines(results, log)
-    assert [row["model"] for row in results.rows()] == list(baselines())
-    monkeypatch.delattr(movielens_1m_retrieval, "read_interactions")
-    again = Results("some", "python -m benchmarks.some", directory=tmp_path)
-    movielens_1m_retrieval.run_baselines(again, log)  # nothing is read, for nothing is missing
-    assert again.runs == results.runs
