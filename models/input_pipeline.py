@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
+from models.replicas import WHOLE
+from models.replicas import InputPart
 from models.targets import TargetRule
 from models.targets import Timelines
 from models.targets import draw_targets
@@ -29,6 +31,7 @@ def training_batches(
     rule: TargetRule,
     config: InputConfig,
     seed: int,
+    part: InputPart = WHOLE,
 ) -> tf.data.Dataset:
     """Batches of training targets, shuffled across users, with the windows before them.
 
@@ -43,6 +46,7 @@ def training_batches(
         rule: Which events may be targets.
         config: Sizes of batches, pools and buffers.
         seed: Of the shuffles.
+        part: The timelines that are read, and how many replicas share a batch.
 
     Returns:
         Dataset of dictionaries (`models.batch`) with B rows each; the last batch
@@ -51,7 +55,7 @@ def training_batches(
     Raises:
         ValueError: There is no file.
     """
-    serialised = timeline_records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
+    serialised = timeline_records(files, seed, part).shuffle(config.shuffle, seed=seed)
     wanted = windows.timeline_features
     if windows.query_tokens:
         wanted += (names.EVENT_QUERY_TOKENS,)
@@ -60,7 +64,7 @@ def training_batches(
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
         rows, ends = draw_targets(timelines, rule, config.targets_per_timeline, pool_seed)
-        size = config.batch_size
+        size = max(1, config.batch_size // part.replicas)
         starts = tf.data.Dataset.range(0, tf.size(rows, tf.int64), size)
 
         def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -70,7 +74,7 @@ def training_batches(
         return starts.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
     batches = tf.data.Dataset.zip((pools, seeds)).flat_map(cut_pool)
-    return batches.rebatch(config.batch_size).prefetch(8)
+    return batches.rebatch(max(1, config.batch_size // part.replicas)).prefetch(8)
 
 
 def evaluation_batches(

@@ -13,6 +13,10 @@ from models.candidate_tower import CandidateTower
 from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
 from models.layers.item_embedding import ItemEmbedding
+from models.replicas import InputPart
+from models.replicas import gather_rows
+from models.replicas import share_of_mean
+from models.replicas import sum_gradients
 from models.sizes import Sizes
 from models.targets import TargetRule
 from models.tasks.negatives import NegativeSampler
@@ -88,18 +92,23 @@ class RetrievalModel(tfrs.Model):
         raise NotImplementedError
 
     def training_batches(
-        self, files: Sequence[str], spec: Spec, rule: TargetRule
-    ) -> tuple[tf.data.Dataset, int]:
+        self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
+    ) -> tf.data.Dataset:
         """Makes the batches that `compute_loss` takes.
 
         Args:
             files: Gzipped TFRecord files of transformed timelines.
             spec: The transformed feature spec.
             rule: Which events may be targets.
+            part: The part of the data that is read.
 
         Returns:
-            Dataset of one epoch, and about how many batches it has.
+            Dataset of one epoch of batches, the replica's share of each.
         """
+        raise NotImplementedError
+
+    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
+        """Counts about how many batches an epoch has."""
         raise NotImplementedError
 
     def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -203,7 +212,7 @@ class RetrievalModel(tfrs.Model):
         if task.loss == "full":
             candidates = self._trained
         else:
-            candidates = tf.concat([target, self.sampler.sample(task.negatives)], axis=0)
+            candidates = tf.concat([target, self._negative_ids(target)], axis=0)
         # Candidates come first, so the distinct candidates are the first distinct ids.
         distinct, place = tf.unique(tf.concat([candidates, tf.reshape(history, [-1])], axis=0))
         place, history_place = place[: tf.size(candidates)], place[tf.size(candidates) :]
@@ -224,8 +233,44 @@ class RetrievalModel(tfrs.Model):
             )
         else:
             loss = self._sampled_loss(query, target, items, distinct, place, excluded)
-        self.mean_loss.update_state(loss)
-        return loss
+        rows = tf.size(target)
+        self.mean_loss.update_state(loss, sample_weight=tf.cast(rows, tf.float32))
+        return share_of_mean(loss, rows)
+
+    def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Learns from one batch, together with the other replicas if there are any.
+
+        Args:
+            inputs: What `training_batches` gives.
+
+        Returns:
+            `loss`, this replica's share of the batch's, and the metrics so far.
+        """
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(inputs, training=True)
+        weights = self.trainable_variables
+        gradients = sum_gradients(tape.gradient(loss, weights))
+        self.optimizer.apply_gradients(
+            zip(gradients, weights, strict=True), skip_gradients_aggregation=True
+        )
+        return {metric.name: metric.result() for metric in self.metrics} | {"loss": loss}
+
+    def _negative_ids(self, target: tf.Tensor) -> tf.Tensor:
+        """Returns the ids of the negatives of a batch, the same on all replicas.
+
+        Args:
+            target: [P] int64, this replica's targets.
+
+        Returns:
+            [n] int64: the targets of all replicas where these are negatives, then the sampled ones.
+        """
+        task, optimizer = self.config.task, getattr(self, "optimizer", None)
+        step = tf.zeros([], tf.int64) if optimizer is None else optimizer.iterations
+        seed = tf.stack([tf.constant(self.config.seed, tf.int64), tf.cast(step, tf.int64)])
+        sampled = self.sampler.sample(task.negatives, seed)
+        if task.loss == "gbce" or not task.in_batch:
+            return sampled
+        return tf.concat([gather_rows(target), sampled], axis=0)
 
     def _sampled_loss(
         self,
@@ -243,18 +288,16 @@ class RetrievalModel(tfrs.Model):
             target: [B] ids.
             items: [n, d], vectors of the distinct targets and sampled negatives.
             ids: [>= n], their ids first.
-            place: [B + N], which of the items each target, then each sample is.
+            place: [B + N], which of the items each target, then each negative is.
             excluded: [B, (columns)] int, or None.
 
         Returns:
             Scalar float32.
         """
         config, batch, number = self.config.task, tf.size(target), tf.shape(items)[0]
-        binary = config.loss == "gbce"
-        negatives = place if config.in_batch and not binary else place[batch:]
-        many = tf.cast(tf.math.bincount(negatives, minlength=number), tf.float32)  # [n]
+        many = tf.cast(tf.math.bincount(place[batch:], minlength=number), tf.float32)  # [n]
         own = tf.gather(items, place[:batch])
-        if binary:
+        if config.loss == "gbce":
             trained = self.sampler.trained.size
             return self.task.binary(
                 query,
@@ -269,7 +312,8 @@ class RetrievalModel(tfrs.Model):
             )
         correction = tf.where(many > 0, -tf.math.log(many), 1e30)
         if config.correct_sampling:
-            correction += self.sampler.log_expected_count(ids[:number], batch, config.negatives)
+            targets = tf.size(place) - batch - config.negatives  # in the batches of all replicas
+            correction += self.sampler.log_expected_count(ids[:number], targets, config.negatives)
         return self.task(
             query,
             own,

@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
+from models.replicas import WHOLE
+from models.replicas import InputPart
 from models.targets import TargetRule
 from models.targets import Timelines
 from models.timeline_files import Spec
@@ -75,6 +77,7 @@ def sequence_batches(
     rule: TargetRule,
     config: InputConfig,
     seed: int,
+    part: InputPart = WHOLE,
 ) -> tf.data.Dataset:
     """Batches sequences of like length, some `batch_size` events in each.
 
@@ -90,6 +93,7 @@ def sequence_batches(
         rule: Which events may be targets.
         config: Sizes of batches, pools and buffers.
         seed: Of the shuffles, and of what is hidden.
+        part: The timelines that are read, and how many replicas share a batch.
 
     Returns:
         Dataset of dictionaries (`models.batch`); every batch has a target.
@@ -97,14 +101,15 @@ def sequence_batches(
     Raises:
         ValueError: There is no file.
     """
-    records = timeline_records(files, shuffle_seed=seed).shuffle(config.shuffle, seed=seed)
+    records = timeline_records(files, seed, part).shuffle(config.shuffle, seed=seed)
     pools = parsed_timelines(records, spec, config.pool, sequences.timeline_features)
+    size = max(1, config.batch_size // part.replicas)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
         windows = cut_windows(timelines, sequences)
         eligible = rule.eligible(timelines)
-        order, splits = _group(windows.lengths, sequences, config.batch_size, pool_seed)
+        order, splits = _group(windows.lengths, sequences, size, pool_seed)
         number = tf.size(splits, tf.int64) - 1
         seeds = pool_seed[None, :] + tf.range(number)[:, None]
         shuffled = tf.random.experimental.stateless_shuffle(tf.range(number), pool_seed)

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.replicas import WHOLE
+from models.replicas import InputPart
 from transforms import features as f
 
 Spec = Mapping[str, tf.io.RaggedFeature]
 
 
-def timeline_records(files: Sequence[str], shuffle_seed: int | None = None) -> tf.data.Dataset:
+def timeline_records(
+    files: Sequence[str], shuffle_seed: int | None = None, part: InputPart = WHOLE
+) -> tf.data.Dataset:
     """Reads serialised timelines.
 
     Args:
         files: Gzipped TFRecord files.
         shuffle_seed: Of the order of the files, anew in each epoch; sorted without it.
+        part: Which of the timelines are read.
 
     Returns:
         Dataset of scalar strings, in the same order for the same seed.
@@ -33,13 +38,14 @@ def timeline_records(files: Sequence[str], shuffle_seed: int | None = None) -> t
     paths = tf.data.Dataset.from_tensor_slices(sorted(files))
     if shuffle_seed is not None:
         paths = paths.shuffle(len(files), seed=shuffle_seed)
-    return paths.interleave(
+    records = paths.interleave(
         lambda path: tf.data.TFRecordDataset(path, "GZIP"),
         cycle_length=4,
         block_length=64,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
+    return records.shard(part.number, part.index)
 
 
 def parsed_timelines(

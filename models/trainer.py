@@ -22,6 +22,10 @@ from models.input_pipeline import evaluation_batches
 from models.input_pipeline import target_frequencies
 from models.memory import keep_memory
 from models.optimizers import make_optimizer
+from models.replicas import WHOLE
+from models.replicas import InputPart
+from models.replicas import is_chief
+from models.replicas import training_strategy
 from models.retrieval_model import RetrievalModel
 from models.sequence.model import SequenceModel
 from models.signatures import save_towers
@@ -60,6 +64,8 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         validation_files=_expanded(fn_args.eval_files),
         run_dir=fn_args.model_run_dir,
     )
+    if not is_chief():
+        return
     save_towers(model, transform.transform_features_layer(), fn_args.serving_model_dir)
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
@@ -93,6 +99,7 @@ def train(
         ValueError: No files, no targets or no candidates.
     """
     keep_memory()
+    strategy = training_strategy()
     _seed(config)
     start = time.monotonic()
     spec, sizes = transform.transformed_feature_spec(), Sizes.of(transform)
@@ -111,10 +118,20 @@ def train(
         drawn = target_frequencies(train_files, spec, rule, limit)
     table = load_catalogue(catalogue_files, spec, sizes.entity, config.towers.candidate)
     seen = _indices(transform, config.exclude_seen)
-    model = _MODELS[config.model](config, sizes, table, drawn, seen)
-    batches, steps = model.training_batches(train_files, spec, rule)
-    if config.steps_per_epoch:
-        steps, batches = config.steps_per_epoch, batches.repeat()
+    with strategy.scope():
+        model = _MODELS[config.model](config, sizes, table, drawn, seen)
+    steps = config.steps_per_epoch or model.count_batches(train_files, spec)
+    batches = model.training_batches(train_files, spec, rule, WHOLE)
+    if strategy.num_replicas_in_sync > 1:
+        # Replicas have to take equally many steps, whatever is in their parts of the data.
+        batches = strategy.distribute_datasets_from_function(
+            lambda context: model.training_batches(
+                train_files, spec, rule, InputPart.of(context)
+            ).repeat()
+        )
+        config = config.model_copy(update={"steps_per_epoch": steps})
+    elif config.steps_per_epoch:
+        batches = batches.repeat()
     held_out = evaluation_batches(validation_files, spec, model.window_spec(training=False))
     ranking = CatalogueRanking(
         held_out,
@@ -123,7 +140,8 @@ def train(
         config.validation.k,
         config.validation.users,
     )
-    validation = _fit(model, config, batches, steps, ranking, run_dir)
+    with strategy.scope():
+        validation = _fit(model, config, batches, steps, ranking, run_dir)
     report = {
         "config": config.model_dump(mode="json"),
         "best": validation.best,

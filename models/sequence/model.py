@@ -11,6 +11,7 @@ import tensorflow as tf
 from models import batch as b
 from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
+from models.replicas import InputPart
 from models.retrieval_model import RetrievalModel
 from models.sequence.encoder import Encoder
 from models.sequences import SequenceSpec
@@ -81,12 +82,16 @@ class SequenceModel(RetrievalModel):
         )
 
     def training_batches(
-        self, files: Sequence[str], spec: Spec, rule: TargetRule
-    ) -> tuple[tf.data.Dataset, int]:
+        self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
+    ) -> tf.data.Dataset:
         """Makes batches of sequences; see the base class."""
-        config, sequences = self.config.input, self.sequence_spec
-        batches = sequence_batches(files, spec, sequences, rule, config, self.config.seed)
-        return batches, count_batches(files, spec, sequences, config)
+        return sequence_batches(
+            files, spec, self.sequence_spec, rule, self.config.input, self.config.seed, part
+        )
+
+    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
+        """Counts about how many batches an epoch has, by the lengths of timelines."""
+        return count_batches(files, spec, self.sequence_spec, self.config.input)
 
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds requests: the vector at the newest event of each window, [B, d] float32."""

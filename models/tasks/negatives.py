@@ -59,16 +59,17 @@ class NegativeSampler(tf.Module):
         self._target = _spread(positive / positive.sum(), self.trained, counts.size)
         self._in_batch = in_batch
 
-    def sample(self, number: int) -> tf.Tensor:
+    def sample(self, number: int, seed: tf.Tensor) -> tf.Tensor:
         """Draws negatives.
 
         Args:
             number: N.
+            seed: [2] int64; equal seeds draw equally, so that replicas share negatives.
 
         Returns:
             [N] int64 item indices.
         """
-        uniform = tf.random.uniform([number], dtype=tf.float64)
+        uniform = tf.random.stateless_uniform([number], seed, dtype=tf.float64)
         place = tf.searchsorted(self._cumulative, uniform, side="right")
         return tf.gather(self._trained, tf.minimum(place, tf.size(self._trained) - 1))
 

@@ -12,6 +12,7 @@ from models import batch as b
 from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
 from models.input_pipeline import training_batches
+from models.replicas import InputPart
 from models.retrieval_model import RetrievalModel
 from models.sizes import Sizes
 from models.targets import TargetRule
@@ -63,12 +64,18 @@ class TwoTower(RetrievalModel):
         )
 
     def training_batches(
-        self, files: Sequence[str], spec: Spec, rule: TargetRule
-    ) -> tuple[tf.data.Dataset, int]:
+        self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
+    ) -> tf.data.Dataset:
         """Makes batches of targets with the windows before them; see the base class."""
-        config, windows = self.config.input, self.window_spec(training=True)
-        batches = training_batches(files, spec, windows, rule, config, self.config.seed)
-        return batches, int(np.ceil(self._targets / config.batch_size))
+        windows = self.window_spec(training=True)
+        return training_batches(
+            files, spec, windows, rule, self.config.input, self.config.seed, part
+        )
+
+    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
+        """Counts the batches of an epoch by Transform's count of targets."""
+        del files, spec
+        return int(np.ceil(self._targets / self.config.input.batch_size))
 
     def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return inputs[b.HISTORY_ENTITY]

@@ -40,7 +40,7 @@ def batch(**more):
 def test_loss_with_merged_negatives_equals_the_loss_with_each_apart(in_batch):
     model = make(in_batch=in_batch)
     sampled = tf.constant([1, 1, 4, 2, 1, 3], tf.int64)
-    model.sampler.sample = lambda number: sampled
+    model.sampler.sample = lambda number, seed: sampled
     inputs = batch()
     loss = model.compute_loss(inputs)
 
@@ -71,7 +71,7 @@ def test_full_loss_is_over_the_trained_items():
 @pytest.mark.parametrize("loss", ["full", "sampled"])
 def test_items_of_the_own_history_are_no_negatives_where_seen_ones_are_excluded(loss):
     model = make(loss=loss)
-    model.sampler.sample = lambda number: tf.constant([1, 2, 3, 4, 4, 4], tf.int64)
+    model.sampler.sample = lambda number, seed: tf.constant([1, 2, 3, 4, 4, 4], tf.int64)
     seen = tf.constant([[1, 2, 3], [2, 3, 4], [4, 2, 1]], tf.int64)  # row 0 has seen its target
     with tf.GradientTape(persistent=True) as tape:
         loss = model.compute_loss(batch(**{b.SEEN_ENTITY: seen}))
@@ -101,7 +101,7 @@ def test_items_outside_training_differ_by_their_features_alone():
 
 def test_a_step_touches_the_rows_of_the_batch_only():
     model = make()
-    model.sampler.sample = lambda number: tf.constant([1, 1, 2, 2, 1, 1], tf.int64)
+    model.sampler.sample = lambda number, seed: tf.constant([1, 1, 2, 2, 1, 1], tf.int64)
     touched = [
         (model.candidate_tower.ids, {0, 1, 2, 3}),
         (model.history_ids, {0, 1, 2, 3, 4, 5}),

@@ -1,0 +1,118 @@
+"""Training on several replicas: what they share, and what each of them adds to the loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class InputPart:
+    """The part of the training data that one input pipeline reads.
+
+    Attributes:
+        index: Which of the pipelines it is; it reads every `number`-th timeline.
+        number: How many pipelines there are: one a worker.
+        replicas: How many replicas share a batch.
+    """
+
+    index: int = 0
+    number: int = 1
+    replicas: int = 1
+
+    @classmethod
+    def of(cls, context: tf.distribute.InputContext) -> InputPart:
+        """Returns the part that a strategy asks for."""
+        return cls(
+            context.input_pipeline_id,
+            context.num_input_pipelines,
+            context.num_replicas_in_sync,
+        )
+
+
+WHOLE = InputPart()
+
+
+def training_strategy() -> tf.distribute.Strategy:
+    """Returns how replicas train: workers of `TF_CONFIG`, several GPUs, or one device.
+
+    It has to be called before anything else of TensorFlow where there are workers.
+    """
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    if len(cluster.get("worker", ())) + len(cluster.get("chief", ())) > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if len(tf.config.list_physical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def is_chief() -> bool:
+    """Says whether this process writes what all workers have trained."""
+    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    return task.get("type", "chief") == "chief" or task.get("index", 0) == 0
+
+
+def gather_rows(values: tf.Tensor) -> tf.Tensor:
+    """Concatenates the [n, ...] values of all replicas, which may differ in n."""
+    context = _replica_context()
+    return values if context is None else context.all_gather(values, axis=0)
+
+
+def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Returns what a replica adds to the mean over the rows of all replicas.
+
+        share = mean * rows / sum over replicas of rows
+
+    Gradients of replicas are summed, so these shares give the gradient of one
+    mean, however the rows are divided.
+
+    Args:
+        mean: Scalar float32, the mean over this replica's rows.
+        rows: Scalar int, how many these are.
+
+    Returns:
+        Scalar float32.
+    """
+    context = _replica_context()
+    if context is None:
+        return mean
+    own = tf.cast(rows, mean.dtype)
+    return mean * own / context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+
+def sum_gradients(
+    gradients: Sequence[tf.Tensor | tf.IndexedSlices | None],
+) -> list[tf.Tensor | tf.IndexedSlices | None]:
+    """Sums gradients over replicas; sparse ones stay sparse.
+
+    Args:
+        gradients: This replica's, one a variable; None where there is none.
+
+    Returns:
+        The sums, the same on all replicas. Of sparse ones the rows of all
+        replicas follow one another.
+    """
+    context = _replica_context()
+    if context is None:
+        return list(gradients)
+
+    def total(gradient: tf.Tensor | tf.IndexedSlices | None) -> Any:
+        if gradient is None:
+            return None
+        if isinstance(gradient, tf.IndexedSlices):
+            rows, values = gather_rows(gradient.indices), gather_rows(gradient.values)
+            return tf.IndexedSlices(values, rows, gradient.dense_shape)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
+
+    return [total(gradient) for gradient in gradients]
+
+
+def _replica_context() -> tf.distribute.ReplicaContext | None:
+    """Returns the context of this replica; None where it is the only one."""
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context

@@ -1,0 +1,104 @@
+"""A worker of `replicas_test`: its share of fixed batches, some steps, then weights and losses.
+
+TF_CONFIG=... python replica_worker.py OUT.npz MODEL LOSS
+"""
+
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+import models  # noqa: F401  (before TensorFlow)
+from models import batch as b
+from models.catalogue import CatalogueTable
+from models.config import TrainerConfig
+from models.optimizers import make_optimizer
+from models.replicas import training_strategy
+from models.sequence.model import SequenceModel
+from models.sizes import Sizes
+from models.two_tower.model import TwoTower
+
+ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
+
+
+def make(name: str, loss: str):
+    config = TrainerConfig.model_validate(
+        {
+            "model": name,
+            "sequence": {
+                "dim": 8,
+                "encoder": {"dropout": 0.0},
+                "candidate": {"id_dropout": 0.0},
+                "input": {"length": LENGTH},
+            },
+            "two_tower": {
+                "dim": 8,
+                "candidate": {"id_dropout": 0.0},
+                "query": {
+                    "window": LENGTH,
+                    "hidden": [8],
+                    "dropout": 0.0,
+                    "item_dropout": 0.0,
+                    "use_user_attributes": False,
+                },
+            },
+            "task": {"loss": loss, "negatives": 7, "exclude_history": False},
+            "optimizer": {"learning_rate": 0.05, "schedule": "constant", "name": "adagrad"},
+        }
+    )
+    tf.keras.utils.set_random_seed(1)
+    titles = np.arange(ITEMS + 1, dtype=np.int32)[:, None] % 7
+    table = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), {"title": titles})
+    counts = np.arange(ITEMS + 1, dtype=float)
+    sizes = Sizes(entity=ITEMS + 1, title_token=7)
+    model = {"sequence": SequenceModel, "two_tower": TwoTower}[name](config, sizes, table, counts)
+    model.compile(optimizer=make_optimizer(config.optimizer, 100))
+    return model
+
+
+def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
+    """Some rows of a batch, which has rows of unequally many targets."""
+    events = np.random.default_rng(step).integers(1, ITEMS + 1, (ROWS, LENGTH + 1))
+    lengths = np.array([5, 1, 2, 5, 4, 3])
+    there = np.arange(LENGTH) < lengths[:, None]
+    entity, target = np.where(there, events[:, :-1], 0), np.where(there, events[:, 1:], 0)
+    if name == "sequence":
+        whole = {
+            b.SEQUENCE_ENTITY: entity,
+            b.SEQUENCE_TYPE: there.astype(int),
+            b.SEQUENCE_LENGTH: lengths,
+            b.SEQUENCE_QUERY: there,
+            b.SEQUENCE_TARGET: target,
+        }
+    else:
+        whole = {
+            b.HISTORY_ENTITY: entity,
+            b.HISTORY_TYPE: there.astype(int),
+            b.HISTORY_LENGTH: lengths,
+            b.TARGET_ENTITY: events[:, -1],
+        }
+    return {name: tf.constant(values[part]) for name, values in whole.items()}
+
+
+def main(out: str, name: str, loss: str) -> None:
+    strategy = training_strategy()
+    with strategy.scope():
+        model = make(name, loss)
+    number = strategy.num_replicas_in_sync
+    index = strategy.cluster_resolver.task_id if strategy.cluster_resolver else 0
+    # Unequal shares: two rows for the one, four for the other.
+    part = slice(None) if number == 1 else (slice(0, 2), slice(2, None))[index]
+
+    @tf.function(reduce_retracing=True)
+    def step(inputs):
+        return strategy.run(lambda given: model.train_step(given)["loss"], args=(inputs,))
+
+    losses = []
+    for turn in range(STEPS):
+        losses.append(float(step(batch(name, turn % 2, part))))
+    weights = {f"{place}": weight.numpy() for place, weight in enumerate(model.trainable_variables)}
+    np.savez(out, losses=np.array(losses), **weights)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
