@@ -1,0 +1,100 @@
+"""What each part of the sequence model brings, on MovieLens-1M.
+
+    python -m benchmarks.sequence_ablation             # does what is missing
+    python -m benchmarks.sequence_ablation --only hstu
+
+Smaller than the headline's model so that a table takes an evening at most: d 64, two heads, four
+epochs. Each row changes one thing; the test split is ranked as in the headline's
+protocol, by the model itself and not through the pipeline.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from benchmarks.environment import ROOT
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from benchmarks.training_run import run_training
+from benchmarks.transformed import Transformed
+from benchmarks.transformed import transformed_log
+from models.config import TrainerConfig
+from tfx_pipeline.config import load_config
+from tfx_pipeline.config import set_key
+
+NAME = "sequence_ablation"
+CONFIG = "movielens_1m_sequence"
+MEASURED = ("hr@10", "hr@50", "ndcg@10", "mrr")
+SMALLER = ("sequence.dim=64", "sequence.encoder.heads=2", "epochs=4")
+SAMPLED = ("task.loss=sampled", "task.negatives=512")
+ALONE = (*SAMPLED, "task.in_batch=false")  # the batch's other targets are no negatives
+# Row -> what it changes.
+ROWS: dict[str, tuple[str, ...]] = {
+    "base": (),
+    "sampled, in-batch and mixed": SAMPLED,
+    "sampled, mixed": ALONE,
+    "sampled, uniform": (*ALONE, "task.uniform_share=1.0"),
+    "sampled, popularity": (*ALONE, "task.uniform_share=0.0"),
+    "sampled, without logQ": (*SAMPLED, "task.correct_sampling=false"),
+    "gBCE, uniform": (*SAMPLED, "task.loss=gbce", "task.uniform_share=1.0"),
+    "masked items": ("sequence.objective=masked",),
+    "cosine, temperature 0.1": ("sequence.normalize=true", "sequence.temperature=0.1"),
+    "cosine, temperature 0.05": ("sequence.normalize=true", "sequence.temperature=0.05"),
+    "positions: rotary": ("sequence.encoder.positions=rotary",),
+    "positions: absolute": ("sequence.encoder.positions=absolute",),
+    "positions: none": ("sequence.encoder.positions=none",),
+    "without item features": ("sequence.candidate.features=[]",),
+    "one table for history and candidates": ("sequence.tie_item_tables=true",),
+    "seen items are negatives": ("task.exclude_history=false",),
+    "newest window alone": ("sequence.input.windows=last",),
+    "block: hstu": ("sequence.encoder.block=hstu",),
+    "block: gru": ("sequence.encoder.block=gru",),
+    "float32": ("precision=float32",),
+}
+
+
+def main() -> None:
+    """Trains what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
+    options = parser.parse_args()
+    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh)
+    run_dir = ROOT / "runs" / "benchmarks" / NAME
+    config = load_config(CONFIG, (f"log_dir={options.log_dir}", f"run_dir={run_dir}"))
+    data = transformed_log(config)
+    for seed in range(options.seeds):  # a whole table of one seed first
+        for name, changes in ROWS.items():
+            if options.only in name:
+                _measure(results, config.trainer, data, name, changes, seed)
+    print(render(results.path, ("row", *MEASURED, "seconds", "runs"), 4))
+
+
+def _measure(
+    results: Results,
+    trainer: TrainerConfig,
+    data: Transformed,
+    name: str,
+    changes: tuple[str, ...],
+    seed: int,
+) -> None:
+    """Trains one row with one seed, unless that is done already."""
+    values = trainer.model_dump(mode="json")
+    for change in (*SMALLER, *changes):
+        set_key(values, change)
+    compared = {key: value for key, value in values.items() if key not in ("seed", "two_tower")}
+    config = TrainerConfig.model_validate(values | {"seed": seed})
+
+    def run() -> dict[str, float]:
+        print(f"{name}, seed {seed} ...", flush=True)
+        report = run_training(config, data)
+        return {metric: report["test"][metric] for metric in MEASURED}
+
+    results.measure({"row": name}, seed, run, compared)
+
+
+if __name__ == "__main__":
+    main()
