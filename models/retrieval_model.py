@@ -78,9 +78,15 @@ class RetrievalModel(tfrs.Model):
         columns[self.sampler.trained] = np.arange(self.sampler.trained.size)
         self._columns = tf.constant(columns)
         self._is_trained = tf.constant(known)
+        self.targets = float(np.sum(counts))  # of an epoch
+        self._add_query_tower(sizes)
         self._trained = tf.constant(self.sampler.trained, tf.int64)
 
     # What a subclass says.
+
+    def _add_query_tower(self, sizes: Sizes) -> None:
+        """Makes what embeds queries."""
+        raise NotImplementedError
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold that the model reads.

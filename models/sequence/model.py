@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from models import batch as b
-from models.catalogue import CatalogueTable
-from models.config import TrainerConfig
 from models.replicas import InputPart
 from models.retrieval_model import RetrievalModel
 from models.sequence.encoder import Encoder
@@ -31,30 +28,14 @@ class SequenceModel(RetrievalModel):
     The vector at a place of the sequence is the query that follows the event
     there: training finds the next event at every place at once (Kang & McAuley 2018), or
     hidden events from both sides (Sun et al. 2019).
-
-    Args:
-        config: The model and what it learns.
-        sizes: Sizes of the vocabularies.
-        table: Catalogue features by entity index.
-        counts: [V + 1], how often each entity is a training target.
-        seen_types: Indices of the event types whose entities are not recommended
-            again; None is all, the empty tuple none.
     """
 
-    def __init__(
-        self,
-        config: TrainerConfig,
-        sizes: Sizes,
-        table: CatalogueTable,
-        counts: np.ndarray,
-        seen_types: tuple[int, ...] | None = (),
-    ) -> None:
-        super().__init__(config, sizes, table, counts, seen_types)
-        towers = config.sequence
+    def _add_query_tower(self, sizes: Sizes) -> None:
+        towers = self.config.sequence
         self._causal = towers.objective == "next"
         length = towers.input.length + (0 if self._causal else 1)  # and the hidden one
         self.encoder = Encoder(
-            towers.dim, length, towers.encoder, sizes, self._causal, config.precision
+            towers.dim, length, towers.encoder, sizes, self._causal, self.config.precision
         )
         self._compiled = tf.function(self.encoder.call, jit_compile=True)
 

@@ -9,8 +9,6 @@ import numpy as np
 import tensorflow as tf
 
 from models import batch as b
-from models.catalogue import CatalogueTable
-from models.config import TrainerConfig
 from models.input_pipeline import training_batches
 from models.replicas import InputPart
 from models.retrieval_model import RetrievalModel
@@ -24,28 +22,11 @@ from models.windows import WindowSpec
 
 
 class TwoTower(RetrievalModel):
-    """A query tower over the timeline and a candidate tower over the catalogue.
+    """A query tower over the timeline and a candidate tower over the catalogue."""
 
-    Args:
-        config: The model and what it learns.
-        sizes: Sizes of the vocabularies.
-        table: Catalogue features by entity index.
-        counts: [V + 1], how often each entity is a training target.
-        seen_types: Indices of the event types whose entities are not recommended
-            again; None is all, the empty tuple none.
-    """
-
-    def __init__(
-        self,
-        config: TrainerConfig,
-        sizes: Sizes,
-        table: CatalogueTable,
-        counts: np.ndarray,
-        seen_types: tuple[int, ...] | None = (),
-    ) -> None:
-        super().__init__(config, sizes, table, counts, seen_types)
-        self.query_tower = QueryTower(config.two_tower.dim, config.two_tower.query, sizes)
-        self._targets = float(np.sum(counts))
+    def _add_query_tower(self, sizes: Sizes) -> None:
+        towers = self.config.two_tower
+        self.query_tower = QueryTower(towers.dim, towers.query, sizes)
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold; see the base class."""
@@ -75,7 +56,7 @@ class TwoTower(RetrievalModel):
     def count_batches(self, files: Sequence[str], spec: Spec) -> int:
         """Counts the batches of an epoch by Transform's count of targets."""
         del files, spec
-        return int(np.ceil(self._targets / self.config.input.batch_size))
+        return int(np.ceil(self.targets / self.config.input.batch_size))
 
     def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return inputs[b.HISTORY_ENTITY]
