@@ -47,6 +47,7 @@ class BaselineSettings:
         ease_items: EASE knows so many of the most frequent items, for it inverts
             a dense matrix over them; 0 is all.
         exclude_seen: Whether items of the history are left out of the ranking.
+        least_items: Users with fewer items are trained on and not asked.
     """
 
     decay: float = 0.8
@@ -54,6 +55,7 @@ class BaselineSettings:
     ease_recent_lambda: float = 1000.0
     ease_items: int = 0
     exclude_seen: bool = True
+    least_items: int = 3
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Baseline:
         newest: So many items of a history count; None counts all.
         decay: Weight of an item over that of the next newer one.
         exclude_seen: Whether items of the history are left out of the ranking.
+        least_items: Users with fewer items are trained on and not asked.
     """
 
     parameters: dict[str, Label]
@@ -73,6 +76,7 @@ class Baseline:
     newest: int | None = None
     decay: float = 1.0
     exclude_seen: bool = True
+    least_items: int = 3
 
     def run(self, data: Interactions, last: int = 1) -> dict[str, float]:
         """Fits on the training part and looks held-out items up.
@@ -82,16 +86,21 @@ class Baseline:
             last: 1 measures on the last items, 2 on those before, which are the
                 validation's.
         """
-        history, target = data.without_last(last), data.without_last(last - 1).last()
+        asked, others = data.divided(self.least_items)
+        scorer = self.fit(asked.without_last(2).joined(others))
+        history, target = asked.without_last(last), asked.without_last(last - 1).last()
         query = history.matrix(self.newest, self.decay)
-        scorer = self.fit(data.without_last(2))
         return evaluate(history, target, query, scorer, self.exclude_seen)
 
 
 def baselines(settings: BaselineSettings) -> dict[str, Baseline]:
     """Returns the baselines by name."""
-    recent: dict[str, Label] = {"newest": NEWEST, "decay": settings.decay}
-    seen: dict[str, Label] = {} if settings.exclude_seen else {"exclude_seen": False}
+    common: dict[str, Label] = {}
+    if not settings.exclude_seen:
+        common["exclude_seen"] = False
+    if settings.least_items != 3:
+        common["least_items"] = settings.least_items
+    recent: dict[str, Label] = {"newest": NEWEST, "decay": settings.decay, **common}
     limit: dict[str, Label] = {"items": settings.ease_items} if settings.ease_items else {}
     strength, recent_strength = settings.ease_lambda, settings.ease_recent_lambda
 
@@ -101,17 +110,14 @@ def baselines(settings: BaselineSettings) -> dict[str, Baseline]:
     def strong(train: Interactions) -> Scorer:
         return ease(train, recent_strength, settings.ease_items)
 
-    keep = settings.exclude_seen
-    newest = (NEWEST, settings.decay, keep)
-    whole = (None, 1.0, keep)
+    asked = (settings.exclude_seen, settings.least_items)
+    whole, newest = (None, 1.0, *asked), (NEWEST, settings.decay, *asked)
     return {
-        "popularity": Baseline(seen, popularity, *whole),
-        "item_cosine": Baseline(seen, item_cosine, *whole),
-        "item_cosine_recent": Baseline(recent | seen, item_cosine, *newest),
-        "ease": Baseline({"lambda": strength} | limit | seen, weak, *whole),
-        "ease_recent": Baseline(
-            {"lambda": recent_strength} | recent | limit | seen, strong, *newest
-        ),
+        "popularity": Baseline(common, popularity, *whole),
+        "item_cosine": Baseline(common, item_cosine, *whole),
+        "item_cosine_recent": Baseline(recent, item_cosine, *newest),
+        "ease": Baseline({"lambda": strength, **limit, **common}, weak, *whole),
+        "ease_recent": Baseline({"lambda": recent_strength, **limit, **recent}, strong, *newest),
     }
 
 

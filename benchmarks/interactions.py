@@ -53,6 +53,22 @@ class Interactions:
         kept = self.items[np.arange(len(self.items)) < ends]
         return Interactions(kept, np.concatenate([[0], np.cumsum(lengths)]), self.names)
 
+    def divided(self, least: int) -> tuple[Interactions, Interactions]:
+        """Returns the users with at least so many items, and the others."""
+        lengths = np.diff(self.starts)
+
+        def chosen(keep: np.ndarray) -> Interactions:
+            starts = np.concatenate([[0], np.cumsum(lengths[keep])])
+            return Interactions(self.items[np.repeat(keep, lengths)], starts, self.names)
+
+        return chosen(lengths >= least), chosen(lengths < least)
+
+    def joined(self, others: Interactions) -> Interactions:
+        """Returns these users and others after them."""
+        items = np.concatenate([self.items, others.items])
+        starts = np.concatenate([self.starts, self.starts[-1] + others.starts[1:]])
+        return Interactions(items, starts, self.names)
+
     def last(self) -> np.ndarray:
         """Returns [users] int64, the last item of each user."""
         return self.items[self.starts[1:] - 1]

@@ -96,6 +96,17 @@ def test_validation_looks_up_the_items_before_the_last():
     assert baseline.run(data)["mrr"] == pytest.approx((1 + 1 / 2 + 1) / 3)
 
 
+def test_short_sequences_are_trained_on_whole_and_not_asked():
+    data = interactions([[0, 1, 2, 3], [5, 5, 6], [0, 4, 3, 1]], items=60)
+    asked, others = data.divided(4)
+    assert asked.starts.tolist() == [0, 4, 8] and asked.items.tolist() == [0, 1, 2, 3, 0, 4, 3, 1]
+    train = asked.without_last(2).joined(others)
+    assert train.items.tolist() == [0, 1, 0, 4, 5, 5, 6] and train.starts.tolist() == [0, 2, 4, 7]
+    # Item 0 counts twice, 1, 4, 5 and 6 once: 3 comes behind 4, 5 and 6, and 1 first.
+    baseline = baselines(BaselineSettings(least_items=4))["popularity"]
+    assert baseline.run(data)["mrr"] == pytest.approx((1 / 4 + 1) / 2)
+
+
 @pytest.mark.slow
 def test_known_figures_on_movielens(data_file, tmp_path):
     from tfx_pipeline.datasets.movielens import prepare_movielens_1m

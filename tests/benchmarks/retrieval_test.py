@@ -42,6 +42,7 @@ def test_every_row_of_a_benchmark_can_be_configured(module):
         assert config.timeline.split == "leave-last-out"
         # The baselines are asked what the models are asked.
         assert bool(config.exclude_seen) == benchmark.settings.exclude_seen
+        assert config.timeline.min_target_events == benchmark.settings.least_items
 
 
 def test_baselines_resume(tmp_path, monkeypatch):
