@@ -28,7 +28,14 @@ BENCHMARK = Benchmark(
         Model("gru", "retailrocket", ("trainer.sequence.encoder.block=gru",)),
         Model("sequence", "retailrocket"),
     ),
-    settings=BaselineSettings(ease_items=12_000, exclude_seen=False, least_items=10),
+    settings=BaselineSettings(
+        decay=0.6,  # the best of 0.4, 0.6 and 0.8 on the validation items
+        ease_lambda=50.0,  # EASE's strengths are those of Amazon Beauty
+        ease_recent_lambda=200.0,
+        ease_items=12_000,
+        exclude_seen=False,
+        least_items=10,
+    ),
 )
 
 if __name__ == "__main__":
