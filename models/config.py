@@ -130,6 +130,8 @@ class TrainerConfig(Config):
       exclude_seen: Event types whose entities are never recommended to the same
         user again; `*` is all. The same as the index's.
       seed: Of initial weights, shuffles, dropout and negatives.
+      warm_start: Whether training starts from the last blessed model's weights, where
+        there is one.
       precision: Of products with matrices where it pays; weights and sums stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
       tensorboard: Whether logs for TensorBoard are written.
@@ -149,6 +151,7 @@ class TrainerConfig(Config):
     candidate_types: tuple[str, ...] = ("*",)
     exclude_seen: tuple[str, ...] = ()
     seed: int = 1
+    warm_start: bool = False
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     deterministic: bool = False
     tensorboard: bool = True

@@ -158,6 +158,15 @@ class CatalogueRanking:
         metrics = ranking_metrics(every[kept], where[kept], self._k)
         return metrics | {"users": float(kept.sum())}
 
+    def embed_one(
+        self,
+        embed_queries: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        embed_items: Callable[[tf.Tensor], tf.Tensor],
+    ) -> None:
+        """Embeds one query and one item, which makes the weights of a model that has none yet."""
+        embed_queries({name: values[:1] for name, values in self._batches[0].items()})
+        embed_items(tf.constant(self._candidates[:1]))
+
     @tf.function(reduce_retracing=True)
     def _rank(
         self, queries: tf.Tensor, candidates: tf.Tensor, targets: tf.Tensor, seen: tf.Tensor

@@ -32,6 +32,7 @@ from models.signatures import save_towers
 from models.sizes import Sizes
 from models.targets import TargetRule
 from models.two_tower.model import TwoTower
+from models.warm_start import warm_start
 from transforms import names
 from transforms.vocabulary import target_counts
 
@@ -63,6 +64,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         catalogue_files=[name for name in files if _CATALOGUE in name],
         validation_files=_expanded(fn_args.eval_files),
         run_dir=fn_args.model_run_dir,
+        earlier=_earlier_model(config, fn_args.base_model),
     )
     if not is_chief():
         return
@@ -79,6 +81,7 @@ def train(
     catalogue_files: Sequence[str],
     validation_files: Sequence[str],
     run_dir: str | None = None,
+    earlier: str | None = None,
 ) -> tuple[RetrievalModel, dict[str, Any]]:
     """Trains a model and keeps its best epoch on the validation split.
 
@@ -89,6 +92,7 @@ def train(
         catalogue_files: The transformed catalogue.
         validation_files: Transformed timelines with held-out targets.
         run_dir: Where logs for TensorBoard go; none are written when None.
+        earlier: A SavedModel whose weights training starts from; fresh ones when None.
 
     Returns:
         The model with the best epoch's weights, and the report of the training
@@ -141,6 +145,9 @@ def train(
         config.validation.users,
     )
     with strategy.scope():
+        if earlier:
+            ranking.embed_one(model.embed_queries, model.embed_items)  # makes the weights
+            warm_start(model, transform, earlier)
         validation = _fit(model, config, batches, steps, ranking, run_dir)
     report = {
         "config": config.model_dump(mode="json"),
@@ -183,6 +190,16 @@ def _fit(
         verbose=0,
     )
     return validation
+
+
+def _earlier_model(config: TrainerConfig, base_model: str | None) -> str | None:
+    """Returns the SavedModel to start from; None where none was blessed yet."""
+    if not config.warm_start:
+        return None
+    if not base_model or not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
+        logging.info("warm start: no model was blessed yet, so training starts afresh")
+        return None
+    return base_model
 
 
 def _seed(config: TrainerConfig) -> None:

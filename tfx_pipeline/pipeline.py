@@ -73,6 +73,23 @@ def create_pipeline(
     ).with_id("transform")
     transform.add_upstream_node(example_validator)
 
+    # What is served decides what a candidate is compared with: the cache has to see it.
+    trainer_config = _custom_config(config.trainer, "models.trainer")
+    builders = (f"{COMPONENTS}.index_builder", f"{COMPONENTS}.servable_builder")
+    candidate = candidate_id(
+        (example_gen, schema_gen, transform),
+        *trainer_config.values(),
+        config.index.to_json(),
+        *map(code_version, builders),
+    )
+    state = serving_state(config.serving_base_path, candidate)
+    latest_blessed = LatestBlessed(
+        push_dir=config.serving_base_path,
+        candidate=candidate,
+        serving_state=state,
+        code_version=code_version(f"{COMPONENTS}.latest_blessed"),
+    ).with_id("latest-blessed")
+
     # The towers: what embeds a query and what embeds a candidate.
     trainer = tfx.components.Trainer(
         run_fn="models.trainer.run_fn",
@@ -81,7 +98,8 @@ def create_pipeline(
         schema=schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=["train", "catalogue"]),
         eval_args=tfx.proto.EvalArgs(splits=["validation"]),
-        custom_config=_custom_config(config.trainer, "models.trainer"),
+        base_model=latest_blessed.outputs["model"] if config.trainer.warm_start else None,
+        custom_config=trainer_config,
     ).with_id("trainer")
 
     index_builder = IndexBuilder(
@@ -106,20 +124,6 @@ def create_pipeline(
         config=config.index,
         code_version=code_version(f"{COMPONENTS}.servable_builder"),
     ).with_id("servable-builder")
-
-    # What is served decides what a candidate is compared with: the cache has to see it.
-    candidate = candidate_id(
-        (example_gen, schema_gen, transform, trainer, index_builder, servable_builder)
-    )
-    state = serving_state(config.serving_base_path, candidate)
-
-    latest_blessed = LatestBlessed(
-        servable=servable_builder.outputs["servable"],
-        push_dir=config.serving_base_path,
-        candidate=candidate,
-        serving_state=state,
-        code_version=code_version(f"{COMPONENTS}.latest_blessed"),
-    ).with_id("latest-blessed")
 
     evaluator = Evaluator(
         examples=example_gen.outputs["examples"],
@@ -152,11 +156,11 @@ def create_pipeline(
             statistics_gen,
             example_validator,
             transform,
+            latest_blessed,
             trainer,
             index_builder,
             index_validator,
             servable_builder,
-            latest_blessed,
             evaluator,
             pusher,
         ],

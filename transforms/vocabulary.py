@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,6 +78,13 @@ def index_sizes(tft_output: tft.TFTransformOutput) -> dict[str, int]:
     }
 
 
+def read_vocabulary(path: str | Path) -> list[bytes]:
+    """Reads a vocabulary's file: the token at position i has index i + 1."""
+    with tf.io.gfile.GFile(str(path), "rb") as file:
+        lines = file.read().split(b"\n")[:-1]
+    return [] if lines in ([NOTHING], [b"0 " + NOTHING]) else lines
+
+
 def _lines(tft_output: tft.TFTransformOutput, name: str) -> list[bytes]:
     path = tft_output.vocabulary_file_by_name(name)
     if not path:
@@ -84,6 +92,4 @@ def _lines(tft_output: tft.TFTransformOutput, name: str) -> list[bytes]:
             f"Expected the vocabulary `{name}` in {tft_output.transform_savedmodel_dir}, found no "
             "such file. Run Transform with `transforms.preprocessing.preprocessing_fn`."
         )
-    with tf.io.gfile.GFile(path, "rb") as file:
-        lines = file.read().split(b"\n")[:-1]
-    return [] if lines in ([NOTHING], [b"0 " + NOTHING]) else lines
+    return read_vocabulary(path)

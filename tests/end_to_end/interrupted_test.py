@@ -73,5 +73,6 @@ def test_kill_and_go_on_after_an_edit(run: Run, shop_log: Path, edited_sources: 
     # The same command goes on behind what had finished, which the Trainer now is.
     second = start(edited_sources, arguments, edited_sources / "second.txt")
     assert second.wait(timeout=PATIENCE) == 0, (edited_sources / "second.txt").read_text()
-    assert from_cache(edited_sources / "second.txt") == BEFORE_TRAINER | {"trainer"}
+    finished = BEFORE_TRAINER | {"latest-blessed", "trainer"}
+    assert from_cache(edited_sources / "second.txt") == finished
     assert [path.name for path in push_dir.glob("[0-9]*")] == ["1"]

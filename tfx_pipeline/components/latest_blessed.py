@@ -44,7 +44,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes the model or the note that there is none.
 
         Args:
-            input_dict: `servable`, the candidate.
+            input_dict: Nothing.
             output_dict: `model`, laid out as the Trainer's.
             exec_properties: `push_dir`, `candidate`, `serving_state` and `code_version`.
 
@@ -73,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
 class LatestBlessedSpec(component_spec.ComponentSpec):
     """What the component reads and writes."""
 
-    INPUTS = {"servable": component_spec.ChannelParameter(type=_Model)}
+    INPUTS: dict[str, component_spec.ChannelParameter] = {}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=_Model)}
     PARAMETERS = {
         "push_dir": component_spec.ExecutionParameter(type=str),
@@ -87,7 +87,6 @@ class LatestBlessed(tfx.types.BaseComponent):
     """Gives the last blessed servable as `model`; without a SavedModel on the first run.
 
     Args:
-        servable: The candidate, of type `Model`; it orders the components.
         push_dir: Where `Pusher` writes versions.
         candidate: What the candidate is made of: `pusher.origin.candidate_id`.
         serving_state: State of the push directory: `pusher.origin.serving_state`.
@@ -99,7 +98,6 @@ class LatestBlessed(tfx.types.BaseComponent):
 
     def __init__(
         self,
-        servable: tfx.types.BaseChannel,
         push_dir: str,
         candidate: str,
         serving_state: str,
@@ -108,7 +106,6 @@ class LatestBlessed(tfx.types.BaseComponent):
         model: Any = tfx.dsl.Channel(type=_Model)
         super().__init__(
             spec=LatestBlessedSpec(
-                servable=servable,
                 model=model,
                 push_dir=push_dir,
                 candidate=candidate,

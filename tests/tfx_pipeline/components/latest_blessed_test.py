@@ -25,7 +25,7 @@ def look_up(work: Path, push_dir: str):
         "code_version": "1",
     }
     model = artifact(tfx.types.standard_artifacts.Model, work / "model")
-    Executor().Do({"servable": []}, {"model": [model]}, properties)
+    Executor().Do({}, {"model": [model]}, properties)
     return model
 
 

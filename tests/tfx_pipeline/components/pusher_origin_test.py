@@ -64,4 +64,5 @@ def test_a_candidate_is_what_its_components_are_given():
     one = candidate_id([component("trainer", seed=1, code="x")])
     assert one == candidate_id([component("trainer", code="x", seed=1)])
     assert one != candidate_id([component("trainer", seed=2, code="x")])
+    assert one != candidate_id([component("trainer", seed=1, code="x")], "more")
     assert one != candidate_id([component("other", seed=1, code="x")])

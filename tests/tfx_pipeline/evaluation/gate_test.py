@@ -63,9 +63,7 @@ def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
     )
     push_dir = str(work / "pushed")
     state = {"candidate": str(model), "serving_state": serving_state(push_dir, str(model))}
-    latest = LatestBlessed(servable.outputs["result"], push_dir, code_version="1", **state).with_id(
-        "latest-blessed"
-    )
+    latest = LatestBlessed(push_dir, code_version="1", **state).with_id("latest-blessed")
     evaluator = Evaluator(
         examples.outputs["result"],
         servable.outputs["result"],

@@ -21,13 +21,13 @@ from tfx_pipeline.components.pusher.versions import pushed_versions
 ORIGIN = "origin.json"
 
 
-def candidate_id(components: Iterable[Any]) -> str:
+def candidate_id(components: Iterable[Any], *more: str) -> str:
     """Hashes what a candidate is made of.
 
     Args:
-        components: TFX components up to the one that makes the candidate. Their
-            properties hold configurations, code versions and the fingerprint
-            of the event log.
+        components: The TFX components that prepare the data. Their properties hold
+            configurations, code versions and the fingerprint of the event log.
+        *more: Configurations and code versions of what makes the candidate of it.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -37,6 +37,8 @@ def candidate_id(components: Iterable[Any]) -> str:
         digest.update(f"{component.id}\0".encode())
         for name, value in sorted(component.exec_properties.items()):
             digest.update(f"{name}={value}\0".encode())
+    for text in more:
+        digest.update(f"{text}\0".encode())
     return digest.hexdigest()[:16]
 
 
