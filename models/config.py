@@ -156,6 +156,15 @@ class TrainerConfig(Config):
     deterministic: bool = False
     tensorboard: bool = True
 
+    @model_validator(mode="after")
+    def _sequences_are_whole(self) -> TrainerConfig:
+        if self.model == "sequence" and self.input.targets_per_timeline:
+            raise ValueError(
+                "The sequence model learns from every place of a window: leave "
+                "`input.targets_per_timeline` at 0, or set `sequence.input.windows: last`."
+            )
+        return self
+
     @property
     def towers(self) -> TowersConfig:
         """The configuration of the model that is trained."""

@@ -197,3 +197,8 @@ def test_xla_changes_nothing():
 def test_what_cannot_be_is_an_error(changed, message):
     with pytest.raises(ValueError, match=message):
         TrainerConfig.model_validate({"sequence": changed})
+
+
+def test_parts_of_a_sequence_cannot_be_drawn():
+    with pytest.raises(ValueError, match="every place"):
+        TrainerConfig.model_validate({"model": "sequence", "input": {"targets_per_timeline": 2}})
