@@ -125,17 +125,17 @@ def train(
     with strategy.scope():
         model = _MODELS[config.model](config, sizes, table, drawn, seen)
     steps = config.steps_per_epoch or model.count_batches(train_files, spec)
-    batches = model.training_batches(train_files, spec, rule, WHOLE)
+
+    def batches_of(part: InputPart) -> tf.data.Dataset:
+        # Without an end: sequences make more batches in one epoch than in another, parts of
+        # the data more than others, and Keras stops training where a dataset ends early.
+        return model.training_batches(train_files, spec, rule, part).repeat()
+
+    batches = batches_of(WHOLE)
     if strategy.num_replicas_in_sync > 1:
-        # Replicas have to take equally many steps, whatever is in their parts of the data.
         batches = strategy.distribute_datasets_from_function(
-            lambda context: model.training_batches(
-                train_files, spec, rule, InputPart.of(context)
-            ).repeat()
+            lambda context: batches_of(InputPart.of(context))
         )
-        config = config.model_copy(update={"steps_per_epoch": steps})
-    elif config.steps_per_epoch:
-        batches = batches.repeat()
     held_out = evaluation_batches(validation_files, spec, model.window_spec(training=False))
     ranking = CatalogueRanking(
         held_out,
@@ -185,7 +185,7 @@ def _fit(
     model.fit(
         batches,
         epochs=config.epochs,
-        steps_per_epoch=config.steps_per_epoch or None,
+        steps_per_epoch=steps,
         callbacks=callbacks,
         verbose=0,
     )

@@ -100,6 +100,7 @@ def trained(log: SmallLog, tmp_path_factory: pytest.TempPathFactory) -> Trained:
                 serving_model_dir=str(path / "model"),
                 model_run_dir=str(path / "run"),
                 custom_config={"config": SMALL.to_json()},
+                base_model=None,
             )
         )
     towers = tf.saved_model.load(str(path / "model"))

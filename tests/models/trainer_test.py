@@ -125,3 +125,14 @@ def test_unknown_metric_is_an_error(log):
 def test_no_such_target_event_is_an_error(log):
     with pytest.raises(ValueError, match="target_events"):
         run(log, changed(target_events=["rate"]))
+
+
+def test_sequences_train_for_all_epochs(log):
+    """Epochs of sequences have unequally many batches; none of them ends the training."""
+    sequence = {"dim": 16, "input": {"length": 3}, "encoder": {"blocks": 1}}
+    given = {"batch_size": 16, "pool": 7}
+    config = changed(model="sequence", sequence=sequence, input=given, epochs=8)
+    _, report = run(log, config)
+
+    assert len(report["epochs"]) == 8
+    assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]
