@@ -60,7 +60,10 @@ def is_chief() -> bool:
 def gather_rows(values: tf.Tensor) -> tf.Tensor:
     """Concatenates the [n, ...] values of all replicas, which may differ in n."""
     context = _replica_context()
-    return values if context is None else context.all_gather(values, axis=0)
+    if context is None:
+        return values
+    # What comes in from outside is on no device, and gathering asks where its destination is.
+    return context.all_gather(tf.identity(values), axis=0)
 
 
 def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
