@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.random_catalogue import draw_items
+from benchmarks.random_catalogue import random_catalogue
 from models.config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 SMALL, LARGE = 10_000, 1_000_000
 ROWS, LENGTH = 40, 100
-CATEGORIES, WORDS, TITLE = 200, 5_000, 6
 WARM_UP, STEPS, BATCHES = 5, 40, 8
 CONFIG = TrainerConfig.model_validate(
     {"model": "sequence", "exclude_seen": ["*"], "task": {"loss": "sampled", "negatives": 1024}}
@@ -51,20 +52,10 @@ def step_time_ratio() -> float:
 def make_model(items: int) -> SequenceModel:
     """Makes a sequence model over so many items, each with a category and title words."""
     import models  # noqa: F401  (before TensorFlow)
-    from models.catalogue import CatalogueTable
     from models.optimizers import make_optimizer
     from models.sequence.model import SequenceModel
-    from models.sizes import Sizes
 
-    generator = np.random.default_rng(0)
-    features = {
-        "categories": generator.integers(1, CATEGORIES, (items + 1, 1), np.int32),
-        "title": generator.integers(1, WORDS, (items + 1, TITLE), np.int32),
-    }
-    ids = np.arange(1, items + 1)
-    table = CatalogueTable(ids, np.full(items, b"item"), features)
-    sizes = Sizes(entity=items + 1, category=CATEGORIES, title_token=WORDS)
-    model = SequenceModel(CONFIG, sizes, table, np.concatenate([[0.0], 1.0 / (ids + 10.0)]), None)
+    model = SequenceModel(CONFIG, *random_catalogue(items), seen_types=None)
     model.compile(optimizer=make_optimizer(CONFIG.optimizer, 100_000))
     return model
 
@@ -75,7 +66,7 @@ def make_batch(stride: int, seed: int) -> dict[str, Any]:
 
     from models import batch as b
 
-    events = _draw(np.random.default_rng(seed), (ROWS, LENGTH + 1)) * stride
+    events = draw_items(np.random.default_rng(seed), SMALL, (ROWS, LENGTH + 1)) * stride
     return {
         b.SEQUENCE_ENTITY: tf.constant(events[:, :-1]),
         b.SEQUENCE_TYPE: tf.ones([ROWS, LENGTH], tf.int64),
@@ -83,9 +74,3 @@ def make_batch(stride: int, seed: int) -> dict[str, Any]:
         b.SEQUENCE_QUERY: tf.ones([ROWS, LENGTH], tf.bool),
         b.SEQUENCE_TARGET: tf.constant(events[:, 1:]),
     }
-
-
-def _draw(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    weights = 1.0 / (np.arange(SMALL) + 10.0)
-    edges = np.cumsum(weights / weights.sum())
-    return np.minimum(np.searchsorted(edges, generator.random(shape)), SMALL - 1) + 1

@@ -34,6 +34,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.random_catalogue import draw_items
+from benchmarks.random_catalogue import random_catalogue
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from models.config import TrainerConfig
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
 
 USERS, EVENTS, ITEMS = 6_000, 1_000_000, 10_000
 SMALL, LARGE = 10_000, 1_000_000
-CATEGORIES, WORDS, TITLE = 200, 5_000, 6
 WARM_UP, BATCHES = 10, 200
 CONFIG = TrainerConfig.model_validate(
     {"two_tower": {"query": {"use_user_attributes": False}}, "exclude_seen": ["*"]}
@@ -147,21 +148,10 @@ def step_time_ratio(own_popularity: bool) -> float:
 
 def make_model(items: int) -> TwoTower:
     """Makes a two-tower over so many items, each with a category and title words."""
-    from models.catalogue import CatalogueTable
     from models.optimizers import make_optimizer
-    from models.sizes import Sizes
     from models.two_tower.model import TwoTower
 
-    generator = np.random.default_rng(0)
-    features = {
-        "categories": generator.integers(1, CATEGORIES, (items + 1, 1), np.int32),
-        "title": generator.integers(1, WORDS, (items + 1, TITLE), np.int32),
-    }
-    ids = np.arange(1, items + 1)
-    table = CatalogueTable(ids, np.full(items, b"item"), features)
-    sizes = Sizes(entity=items + 1, category=CATEGORIES, title_token=WORDS)
-    counts = np.concatenate([[0.0], 1.0 / (ids + 10.0)])
-    model = TwoTower(CONFIG, sizes, table, counts, seen_types=None)
+    model = TwoTower(CONFIG, *random_catalogue(items), seen_types=None)
     model.compile(optimizer=make_optimizer(CONFIG.optimizer, 100_000))
     return model
 
@@ -174,12 +164,9 @@ def make_batch(model: TwoTower, items: int, stride: int, seed: int) -> Batch:
 
     windows, size = model.window_spec(training=True), CONFIG.input.batch_size
     generator = np.random.default_rng(seed)
-    weights = 1.0 / (np.arange(items) + 10.0)
-    edges = np.cumsum(weights / weights.sum())
 
     def draw(*shape: int) -> tf.Tensor:
-        rank = np.minimum(np.searchsorted(edges, generator.random(shape)), items - 1)
-        return tf.constant((rank + 1) * stride)
+        return tf.constant(draw_items(generator, items, shape) * stride)
 
     seen = draw(size, windows.seen)
     return {

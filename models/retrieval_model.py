@@ -168,6 +168,12 @@ class RetrievalModel(tfrs.Model):
     # What is the same for all.
 
     @property
+    def _excludes_history(self) -> bool:
+        """Whether items of a query's own history are no negatives of it."""
+        exclude = self.config.task.exclude_history
+        return self._seen_types != () if exclude is None else exclude
+
+    @property
     def feature_widths(self) -> dict[str, int]:
         """The width of each catalogue feature that `embed_features` reads."""
         return self.candidate_tower.widths

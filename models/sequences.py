@@ -14,6 +14,7 @@ from models.replicas import WHOLE
 from models.replicas import InputPart
 from models.targets import TargetRule
 from models.targets import Timelines
+from models.targets import first_targets
 from models.timeline_files import Spec
 from models.timeline_files import parsed_timelines
 from models.timeline_files import timeline_records
@@ -152,9 +153,7 @@ def cut_windows(timelines: Timelines, sequences: SequenceSpec) -> Windows:
         The windows, those of a timeline one after the other, newest first.
     """
     events = timelines[f.EVENT_ENTITY]
-    first = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]  # [U]
-    first = tf.maximum(first, 1)  # place of the first target
-    targets = events.row_lengths() - first
+    targets = events.row_lengths() - first_targets(timelines)
     advance = sequences.length - sequences.overlap
     number = -(-(targets - sequences.overlap) // advance)
     number = tf.where(targets > 0, tf.maximum(number, 1), 0)

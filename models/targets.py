@@ -39,13 +39,22 @@ class TargetRule:
             [E] bool.
         """
         events = timelines[f.EVENT_ENTITY]
-        context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]  # [U]
-        chosen = positions(events) >= per_value(tf.maximum(context, 1), events)
+        chosen = positions(events) >= per_value(first_targets(timelines), events)
         chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
         if self.types is not None:
             kinds = timelines[f.EVENT_TYPE].flat_values[:, None]
             chosen &= tf.reduce_any(tf.equal(kinds, tf.constant(self.types, tf.int64)), axis=1)
         return chosen
+
+
+def first_targets(timelines: Timelines) -> tf.Tensor:
+    """Returns the place of the first event that may be a target, [U] int64.
+
+    Not the first of all, before which there is nothing, nor one of the context
+    that is repeated from an earlier chunk.
+    """
+    context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]
+    return tf.maximum(context, 1)
 
 
 def draw_targets(

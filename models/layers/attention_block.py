@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.layers.heads import join_heads
+from models.layers.heads import split_heads
 from models.layers.positions import rotate
 from models.layers.rms_norm import RMSNorm
 
@@ -71,16 +73,12 @@ class AttentionBlock(tf.keras.layers.Layer):
         )
 
     def _attend(self, events: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-        batch, length, dim = tf.shape(events)[0], tf.shape(events)[1], events.shape[2]
-        width = dim // self.heads
-        parts = tf.reshape(self.inputs(events), [batch, length, 3, self.heads, width])
-        query, key, value = tf.unstack(tf.transpose(parts, [2, 0, 3, 1, 4]))  # [B, H, T, c]
+        query, key, value = split_heads(self.inputs(events), 3, self.heads)  # [B, H, T, c]
         if self.rotary:
             query, key = rotate(query), rotate(key)
-        scores = tf.matmul(query * width**-0.5, key, transpose_b=True)  # [B, H, T, T]
+        scores = tf.matmul(query * query.shape[-1] ** -0.5, key, transpose_b=True)  # [B, H, T, T]
         weights = tf.nn.softmax(scores + tf.cast(bias, scores.dtype))
-        found = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, c]
-        return tf.reshape(found, [batch, length, dim])
+        return join_heads(tf.matmul(weights, value))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

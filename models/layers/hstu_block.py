@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.layers.heads import join_heads
+from models.layers.heads import split_heads
 from models.layers.positions import rotate
 from models.layers.rms_norm import RMSNorm
 
@@ -55,19 +57,16 @@ class HSTUBlock(tf.keras.layers.Layer):
         Returns:
             [B, T, d].
         """
-        batch, length, dim = tf.shape(events)[0], tf.shape(events)[1], events.shape[2]
+        dim = events.shape[2]
         parts = tf.nn.silu(self.inputs(self.norm(events)))
         gate = parts[:, :, :dim]
-        shape = [batch, length, 3, self.heads, dim // self.heads]
-        parts = tf.transpose(tf.reshape(parts[:, :, dim:], shape), [2, 0, 3, 1, 4])
-        value, query, key = tf.unstack(parts)  # [B, H, T, c]
+        value, query, key = split_heads(parts[:, :, dim:], 3, self.heads)  # [B, H, T, c]
         if self.rotary:
             query, key = rotate(query), rotate(key)
         scores = tf.matmul(query, key, transpose_b=True) + tf.cast(bias, query.dtype)
         # silu of a very negative score is 0: the mask needs no second form.
         weights = tf.nn.silu(scores) / self.length  # [B, H, T, T]
-        found = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])  # [B, T, H, c]
-        found = self.found_norm(tf.reshape(found, [batch, length, dim])) * gate
+        found = self.found_norm(join_heads(tf.matmul(weights, value))) * gate
         return events + self.drop(self.outputs(found), training=training)
 
     def get_config(self) -> dict[str, Any]:

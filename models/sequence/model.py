@@ -104,8 +104,7 @@ class SequenceModel(RetrievalModel):
         target_place: tf.Tensor,
     ) -> tf.RaggedTensor | None:
         """Excludes the events of a sequence up to a query's place, the seen types of them."""
-        exclude = self.config.task.exclude_history
-        if not (self._seen_types != () if exclude is None else exclude):
+        if not self._excludes_history:
             return None
         seen = inputs[b.SEQUENCE_ENTITY] > 0
         if self._seen_types:

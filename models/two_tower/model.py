@@ -30,11 +30,10 @@ class TwoTower(RetrievalModel):
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold; see the base class."""
-        query, exclude = self.config.two_tower.query, self.config.task.exclude_history
-        exclude = self._seen_types != () if exclude is None else exclude
+        query = self.config.two_tower.query
         seen = ALL if self._seen_types != () else 0
         if training:
-            seen = self.config.input.seen_window if exclude else 0
+            seen = self.config.input.seen_window if self._excludes_history else 0
         return WindowSpec(
             window=query.window,
             seen=seen,
