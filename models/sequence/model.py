@@ -126,17 +126,23 @@ def sequences_of_windows(
 ) -> dict[str, tf.Tensor]:
     """Turns windows, newest first, into sequences, oldest first, with one query each.
 
+    Sequences are as long as the longest of the batch: attention over the rest of a
+    window would cost most of a short request's time.
+
     Args:
         batch: Windows by name (`models.batch`), B rows of T events.
         hide_next: Whether a hidden event follows, whose place the query has.
 
     Returns:
-        Sequences by name, B rows; an empty one has its query at place 0.
+        Sequences by name, B rows of at most T events (and the hidden one); an empty one
+        has its query at place 0.
     """
     lengths = batch[b.HISTORY_LENGTH]
+    longest = tf.maximum(tf.reduce_max(lengths), 1)
 
     def turn(values: tf.Tensor) -> tf.Tensor:
-        values = tf.reverse_sequence(values, lengths, seq_axis=1, batch_axis=0)
+        newest = values[:, :longest]
+        values = tf.reverse_sequence(newest, lengths, seq_axis=1, batch_axis=0)
         return tf.pad(values, [[0, 0], [0, 1]]) if hide_next else values
 
     sequence = {

@@ -156,10 +156,10 @@ def test_padding_changes_no_query():
         np.testing.assert_allclose(short, padded, atol=1e-5)
 
 
-def test_the_newest_event_comes_last():
+def test_sequences_are_as_long_as_the_longest_and_the_newest_event_comes_last():
     sequence = sequences_of_windows(windows(np.array([[3, 2, 1, 0], [5, 0, 0, 0]]), [3, 1]))
 
-    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[1, 2, 3, 0], [5, 0, 0, 0]]
+    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[1, 2, 3], [5, 0, 0]]
     query = sequence[b.SEQUENCE_QUERY].numpy()
     assert np.argwhere(query).tolist() == [[0, 2], [1, 0]]
 
@@ -168,8 +168,8 @@ def test_ages_of_windows_become_those_of_sequences():
     given = windows(np.array([[3, 2, 0]]), [2]) | {b.HISTORY_AGE: tf.constant([[5.0, 60.0, 0.0]])}
     sequence = sequences_of_windows(given)
 
-    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60.0, 5.0, 0.0]]
-    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy()[:, :2].tolist() == [[5.0, 0.0]]
+    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60.0, 5.0]]
+    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy().tolist() == [[5.0, 0.0]]
 
 
 def test_an_empty_history_has_a_finite_query():
