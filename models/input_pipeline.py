@@ -12,11 +12,11 @@ from models.config import InputConfig
 from models.replicas import WHOLE
 from models.replicas import InputPart
 from models.targets import TargetRule
-from models.targets import Timelines
 from models.targets import draw_targets
 from models.timeline_files import Spec
 from models.timeline_files import parsed_timelines
 from models.timeline_files import timeline_records
+from models.timelines import Timelines
 from models.windows import WindowSpec
 from models.windows import cut_last_windows
 from models.windows import cut_windows

@@ -13,11 +13,12 @@ from models.config import InputConfig
 from models.replicas import WHOLE
 from models.replicas import InputPart
 from models.targets import TargetRule
-from models.targets import Timelines
 from models.targets import first_targets
 from models.timeline_files import Spec
 from models.timeline_files import parsed_timelines
 from models.timeline_files import timeline_records
+from models.timelines import Timelines
+from models.timelines import known_events
 from transforms import features as f
 
 _SECOND = 1e6  # microseconds
@@ -33,6 +34,7 @@ class SequenceSpec:
         overlap: Events that a window shares with the next newer one.
         length_multiple: Lengths of batches are multiples of this.
         use_time: Whether ages are cut.
+        attributes: A, the user's attributes; 0 leaves them out.
         mask_share: Share of the events that are hidden and to be found; 0 is
             the other objective, where each place is to find the next event.
     """
@@ -42,13 +44,18 @@ class SequenceSpec:
     overlap: int = 0
     length_multiple: int = 8
     use_time: bool = False
+    attributes: int = 0
     mask_share: float = 0.0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
         """The transformed features of a timeline that sequences are cut from."""
-        wanted = (f.EVENT_ENTITY, f.EVENT_TYPE)
-        return (*wanted, f.EVENT_TIMESTAMP) if self.use_time else wanted
+        wanted = [f.EVENT_ENTITY, f.EVENT_TYPE]
+        if self.use_time:
+            wanted.append(f.EVENT_TIMESTAMP)
+        if self.attributes:
+            wanted.append(f.USER_ATTRIBUTES)
+        return tuple(wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,18 +63,20 @@ class Windows:
     """Stretches of timelines.
 
     Attributes:
+        rows: [W] int64, their timelines.
         starts: [W] int64, place of the first event that is read, in the flat values.
         lengths: [W] int64, how many events are read; one more follows, as the last target.
         context: [W] int64, how many of the first targets belong to an older window.
     """
 
+    rows: tf.Tensor
     starts: tf.Tensor
     lengths: tf.Tensor
     context: tf.Tensor
 
     def __getitem__(self, chosen: tf.Tensor) -> Windows:
         """Returns some of the windows."""
-        values = (self.starts, self.lengths, self.context)
+        values = (self.rows, self.starts, self.lengths, self.context)
         return Windows(*(tf.gather(value, chosen) for value in values))
 
 
@@ -82,10 +91,10 @@ def sequence_batches(
 ) -> tf.data.Dataset:
     """Batches sequences of like length, some `batch_size` events in each.
 
-    Little is padding: the windows of a pool of timelines are sorted by length (in
-    random order where that is the same), cut into batches of about equally many
-    events, and the batches shuffled. Every epoch shuffles anew, and equal seeds
-    shuffle equally.
+    Events of unknown entities are left out. Little is padding: the windows of a pool of
+    timelines are sorted by length (in random order where that is the same), cut into batches
+    of about equally many events, and the batches shuffled. Every epoch shuffles anew, and
+    equal seeds shuffle equally.
 
     Args:
         files: Gzipped TFRecord files of transformed timelines.
@@ -108,6 +117,7 @@ def sequence_batches(
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
+        timelines = known_events(timelines)
         windows = cut_windows(timelines, sequences)
         eligible = rule.eligible(timelines)
         order, splits = _group(windows.lengths, sequences, size, pool_seed)
@@ -133,7 +143,7 @@ def count_batches(
     padded = 0
     records = timeline_records(files)
     for timelines in parsed_timelines(records, spec, 4096, (f.EVENT_ENTITY,)):
-        lengths = cut_windows(timelines, sequences).lengths
+        lengths = cut_windows(known_events(timelines), sequences).lengths
         padded += int(tf.reduce_sum(_rounded(lengths, sequences.length_multiple)))
     return max(1, -(-padded // config.batch_size))
 
@@ -168,7 +178,7 @@ def cut_windows(timelines: Timelines, sequences: SequenceSpec) -> Windows:
     is_oldest = tf.equal(rank, tf.gather(number, rows) - 1)
     shared = 0 if not sequences.every_window else sequences.overlap
     context = tf.where(is_oldest, tf.zeros_like(ends), shared)
-    return Windows(starts + tf.gather(events.row_starts(), rows), ends - starts, context)
+    return Windows(rows, starts + tf.gather(events.row_starts(), rows), ends - starts, context)
 
 
 def sequence_batch(
@@ -215,6 +225,9 @@ def sequence_batch(
     cut[b.SEQUENCE_TYPE] = take(timelines[f.EVENT_TYPE].flat_values, place, valid & ~masked)
     cut[b.SEQUENCE_QUERY] = wanted
     cut[b.SEQUENCE_TARGET] = take(entities, ahead, wanted)
+    if sequences.attributes:
+        attributes = timelines[f.USER_ATTRIBUTES].to_tensor(shape=[None, sequences.attributes])
+        cut[b.USER_ATTRIBUTES] = tf.gather(attributes, windows.rows)
     if sequences.use_time:
         times = timelines[f.EVENT_TIMESTAMP].flat_values
         last = tf.gather(times, tf.reduce_max(ahead, axis=1))[:, None]  # [B, 1]

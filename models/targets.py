@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from models.timelines import Timelines
+from models.timelines import context_lengths
+from models.timelines import is_one_of
 from transforms import features as f
 from transforms.ragged import per_value
 from transforms.ragged import positions
-
-Timelines = dict[str, tf.RaggedTensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,7 @@ class TargetRule:
         chosen = positions(events) >= per_value(first_targets(timelines), events)
         chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
         if self.types is not None:
-            kinds = timelines[f.EVENT_TYPE].flat_values[:, None]
-            chosen &= tf.reduce_any(tf.equal(kinds, tf.constant(self.types, tf.int64)), axis=1)
+            chosen &= is_one_of(timelines[f.EVENT_TYPE].flat_values, self.types)
         return chosen
 
 
@@ -53,8 +53,7 @@ def first_targets(timelines: Timelines) -> tf.Tensor:
     Not the first of all, before which there is nothing, nor one of the context
     that is repeated from an earlier chunk.
     """
-    context = timelines[f.CONTEXT_LENGTH].to_tensor(0, shape=[None, 1])[:, 0]
-    return tf.maximum(context, 1)
+    return tf.maximum(context_lengths(timelines), 1)
 
 
 def draw_targets(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from models import batch as b
+from models.timelines import is_one_of
+from models.timelines import known_events
 from transforms import features as f
 from transforms import names
 
@@ -27,6 +29,7 @@ class WindowSpec:
         attributes: A, the user's attributes; 0 leaves them out.
         query_tokens: Q, the query's words; 0 leaves them out.
         seen_types: Indices of the event types that count as seen; None is all.
+        known_only: Whether events of unknown entities are left out, or rows of 0.
     """
 
     window: int
@@ -35,6 +38,7 @@ class WindowSpec:
     attributes: int = 0
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
+    known_only: bool = False
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -104,6 +108,8 @@ def cut_last_windows(
     Returns:
         By name (`models.batch`), tensors with B rows.
     """
+    if spec.known_only:
+        timelines = known_events(timelines)
     events = timelines[f.EVENT_ENTITY]
     ends = tf.cast(events.row_lengths(), tf.int64)
     time = None
@@ -144,9 +150,8 @@ def _seen(
     width = tf.reduce_max(ends) if spec.seen == ALL else spec.seen
     place, valid = _places(starts, ends, width)
     if spec.seen_types is not None:
-        types = _take(timelines[f.EVENT_TYPE].flat_values, place, valid)[..., None]  # [B, S, 1]
-        chosen = tf.constant(spec.seen_types, tf.int64)  # [n]
-        valid &= tf.reduce_any(tf.equal(types, chosen), axis=-1)
+        types = _take(timelines[f.EVENT_TYPE].flat_values, place, valid)  # [B, S]
+        valid &= is_one_of(types, spec.seen_types)
     return _take(timelines[f.EVENT_ENTITY].flat_values, place, valid)
 
 

@@ -30,6 +30,8 @@ class EncoderConfig(Config):
       use_event_types: Whether the type of an event is read.
       use_time: Whether times are read: the interval before an event, and how
         long before the request it was as a bias of the attention.
+      use_user_attributes: Whether the user's attributes are read, with every event.
+      max_user_attributes: The attributes of a user that are read.
     """
 
     block: Literal["attention", "hstu", "gru"] = "attention"
@@ -40,6 +42,13 @@ class EncoderConfig(Config):
     positions: Literal["absolute", "rotary", "relative", "none"] = "relative"
     use_event_types: bool = True
     use_time: bool = False
+    use_user_attributes: bool = False
+    max_user_attributes: int = Field(default=16, ge=1)
+
+    @property
+    def attributes(self) -> int:
+        """How many of a user's attributes are read; 0 is none."""
+        return self.max_user_attributes if self.use_user_attributes else 0
 
 
 class SequenceInputConfig(Config):

@@ -11,6 +11,7 @@ from models import batch as b
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 from models.layers.attention_block import AttentionBlock
+from models.layers.bag import Bag
 from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock
 from models.layers.positions import DistanceBias
@@ -25,7 +26,7 @@ _FORBIDDEN = -1e9  # added to a score; the exponential of it is 0
 class Encoder(tf.keras.layers.Layer):
     """Reads a sequence, each place from what came before it or from all of it.
 
-        x[t] = drop(item[t] + type[t] + interval[t] + position[t])
+        x[t] = drop(item[t] + type[t] + interval[t] + position[t] + user)
         out  = norm(block_n(.. block_1(x)))
 
     with a learned vector in place of a hidden item. Padding comes last: in a causal
@@ -84,6 +85,8 @@ class Encoder(tf.keras.layers.Layer):
         if config.use_time:
             self.intervals = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="intervals")
             self.time_bias = TimeBias(config.heads, name="time")
+        if config.use_user_attributes:
+            self.attributes = Bag(sizes.user_attribute, dim, name="user_attributes")
 
     def call(
         self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False
@@ -91,7 +94,7 @@ class Encoder(tf.keras.layers.Layer):
         """Encodes sequences.
 
         Args:
-            sequence: What else is known of the events, by name (`models.batch`).
+            sequence: What else is known of the events and the user, by name (`models.batch`).
             items: [B, T, d] float32, vectors of the events' items.
             training: Whether dropout works.
 
@@ -110,6 +113,8 @@ class Encoder(tf.keras.layers.Layer):
             events += self.intervals(age_bucket(tf.maximum(before - ages, 0.0)))
         if self.config.positions == "absolute":
             events += self.places[: tf.shape(events)[1]]
+        if self.config.use_user_attributes:
+            events += self.attributes(sequence[b.USER_ATTRIBUTES])[:, None, :]
         events = self.drop(events, training=training)
         bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
         if self.config.use_time:

@@ -18,8 +18,11 @@ from models.sizes import Sizes
 from models.targets import TargetRule
 from models.tasks.excluded import earlier_columns
 from models.timeline_files import Spec
+from models.timelines import is_one_of
 from models.windows import ALL
 from models.windows import WindowSpec
+
+_READ = ("sequence/", b.USER_ATTRIBUTES)  # by the encoder
 
 
 class SequenceModel(RetrievalModel):
@@ -49,17 +52,21 @@ class SequenceModel(RetrievalModel):
             overlap=config.overlap,
             length_multiple=config.length_multiple,
             use_time=towers.encoder.use_time,
+            attributes=towers.encoder.attributes,
             mask_share=0.0 if self._causal else towers.mask_share,
         )
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold that requests are embedded from; see the base class."""
         del training
+        encoder = self.config.sequence.encoder
         return WindowSpec(
             window=self.config.sequence.input.length,
             seen=ALL if self._seen_types != () else 0,
-            use_time=self.config.sequence.encoder.use_time,
+            use_time=encoder.use_time,
+            attributes=encoder.attributes,
             seen_types=self._seen_types or None,
+            known_only=True,
         )
 
     def training_batches(
@@ -91,7 +98,7 @@ class SequenceModel(RetrievalModel):
         place: tf.Tensor,
         training: bool,
     ) -> tf.Tensor:
-        read = {name: value for name, value in inputs.items() if name.startswith("sequence/")}
+        read = {name: value for name, value in inputs.items() if name.startswith(_READ)}
         encode = self._compiled if self.config.sequence.xla else self.encoder
         encoded = encode(read, tf.gather(vectors, place), training=training)  # [B, T, d]
         return self._query_direction(tf.boolean_mask(encoded, inputs[b.SEQUENCE_QUERY]))
@@ -108,9 +115,7 @@ class SequenceModel(RetrievalModel):
             return None
         seen = inputs[b.SEQUENCE_ENTITY] > 0
         if self._seen_types:
-            types = inputs[b.SEQUENCE_TYPE][:, :, None]
-            chosen = tf.constant(self._seen_types, tf.int64)
-            seen &= tf.reduce_any(tf.equal(types, chosen), axis=-1)
+            seen &= is_one_of(inputs[b.SEQUENCE_TYPE], self._seen_types)
         if self.config.task.loss == "full":
             known = tf.gather(self._is_trained, inputs[b.SEQUENCE_ENTITY])
             place = tf.cast(tf.gather(self._columns, inputs[b.SEQUENCE_ENTITY]), tf.int32)
@@ -154,6 +159,8 @@ def sequences_of_windows(
     rank = tf.range(tf.shape(sequence[b.SEQUENCE_ENTITY], tf.int64)[1])[None, :]
     sequence[b.SEQUENCE_QUERY] = tf.equal(rank, last)
     sequence[b.SEQUENCE_MASKED] = sequence[b.SEQUENCE_QUERY] & hide_next
+    if b.USER_ATTRIBUTES in batch:
+        sequence[b.USER_ATTRIBUTES] = batch[b.USER_ATTRIBUTES]
     if b.HISTORY_AGE in batch:
         ages = turn(batch[b.HISTORY_AGE])
         sequence[b.SEQUENCE_AGE] = ages

@@ -27,6 +27,17 @@ SMALL = TrainerConfig.model_validate(
         "exclude_seen": [],  # the small log's users return to what they had
     }
 )
+SEQUENCE = TrainerConfig.model_validate(
+    SMALL.model_dump()
+    | {
+        "model": "sequence",
+        "sequence": {
+            "dim": 16,
+            "input": {"length": 8},
+            "encoder": {"blocks": 1, "use_user_attributes": True},
+        },
+    }
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,16 +81,21 @@ class Trained:
       run_dir: Logs and `training.json`.
       towers: The loaded SavedModel.
       model: The model that was exported, in this process.
+      config: What was trained.
     """
 
+    config: TrainerConfig
     model_dir: Path
     run_dir: Path
     towers: Any
     model: Any
 
 
-@pytest.fixture(scope="session")
-def trained(log: SmallLog, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+@pytest.fixture(scope="session", params=[SMALL, SEQUENCE], ids=lambda config: config.model)
+def trained(
+    log: SmallLog, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Trained:
+    """A model of each family, trained and exported."""
     from models import trainer
 
     path = tmp_path_factory.mktemp("trained")
@@ -99,9 +115,9 @@ def trained(log: SmallLog, tmp_path_factory: pytest.TempPathFactory) -> Trained:
                 transform_graph_path=str(log.graph),
                 serving_model_dir=str(path / "model"),
                 model_run_dir=str(path / "run"),
-                custom_config={"config": SMALL.to_json()},
+                custom_config={"config": request.param.to_json()},
                 base_model=None,
             )
         )
     towers = tf.saved_model.load(str(path / "model"))
-    return Trained(path / "model", path / "run", towers, exported[0])
+    return Trained(request.param, path / "model", path / "run", towers, exported[0])

@@ -12,6 +12,7 @@ from models.sequences import cut_windows
 from models.sequences import sequence_batch
 from models.sequences import sequence_batches
 from models.targets import TargetRule
+from tests.helpers.examples import example
 from transforms import features as f
 
 EVERY = TargetRule(np.arange(100) > 0)
@@ -168,3 +169,17 @@ def test_lengths_are_multiples(log):
 def test_no_file_is_an_error(log):
     with pytest.raises(ValueError, match="Expected files"):
         sequence_batches([], {}, SequenceSpec(4), EVERY, InputConfig(), 1)
+
+
+def test_events_of_unknown_entities_are_in_no_batch(tmp_path):
+    path = str(tmp_path / "timelines.gz")
+    columns = {f.EVENT_ENTITY: [3, 0, 4, 0], f.EVENT_TYPE: [1, 1, 2, 1], f.CONTEXT_LENGTH: [1]}
+    with tf.io.TFRecordWriter(path, "GZIP") as writer:
+        writer.write(example(**columns))
+    spec = {name: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64) for name in columns}
+    (made,) = sequence_batches(
+        [path], spec, SequenceSpec(length=4, length_multiple=1), EVERY, InputConfig(), seed=1
+    )
+
+    assert made[b.SEQUENCE_ENTITY].numpy().tolist() == [[3]]
+    assert made[b.SEQUENCE_TARGET].numpy().tolist() == [[4]]

@@ -34,12 +34,13 @@ def changed(**sections):
 def test_report_holds_the_configuration_and_every_epoch(trained):
     report = json.loads((trained.run_dir / "training.json").read_text())
 
-    assert TrainerConfig.model_validate(report["config"]) == SMALL
+    assert TrainerConfig.model_validate(report["config"]) == trained.config
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
     best = max(report["epochs"], key=lambda epoch: epoch["hr@5"])
     assert report["best"] == best
     assert report["targets_per_epoch"] == 60 * 9  # ten training events each, the first has no past
-    assert report["steps_per_epoch"] == 9
+    steps = {"two_tower": 540 / 64, "sequence": 60 * 16 / 64}  # of nine and seven events, padded
+    assert report["steps_per_epoch"] == np.ceil(steps[trained.config.model])
     for epoch in report["epochs"]:
         assert epoch["users"] == 60 and epoch["seconds"] > 0
 

@@ -25,9 +25,8 @@ def make(task=None, seen_types=(), encoder=None, **sequence):
         }
     )
     tf.keras.utils.set_random_seed(0)
-    model = SequenceModel(
-        config, Sizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS, seen_types
-    )
+    sizes = Sizes(entity=7, event_type=4, title_token=9, user_attribute=4)
+    model = SequenceModel(config, sizes, TABLE, COUNTS, seen_types)
     model.embed_queries(windows(np.array([[1, 2]]), [2]))
     model.embed_items(tf.constant([1], tf.int64))
     for weight in model.weights:  # biases start at 0; nothing may hide behind that
@@ -46,6 +45,7 @@ def batch(entity=ENTITY, target=TARGET, **more):
         b.SEQUENCE_MASKED: tf.zeros(entity.shape, tf.bool),
         b.SEQUENCE_QUERY: tf.constant(target > 0),
         b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
+        b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
     } | more
 
 
@@ -56,6 +56,7 @@ def windows(entity, lengths):
         b.HISTORY_TYPE: tf.cast(entity > 0, tf.int64),
         b.HISTORY_AGE: tf.zeros(entity.shape),
         b.HISTORY_LENGTH: tf.constant(lengths, tf.int64),
+        b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
     }
 
 
@@ -77,6 +78,7 @@ def prefixes():
         {"positions": "rotary"},
         {"positions": "absolute"},
         {"positions": "none", "use_time": True},
+        {"use_user_attributes": True},
         {"block": "hstu"},
         {"block": "gru", "blocks": 1},
     ],
