@@ -22,9 +22,11 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from serving.index import curve
 from serving.index import files
 from serving.index.config import BuildConfig
 from serving.index.processes import reporting_errors
+from serving.index.scann_files import leaf_sizes
 from serving.index.scann_files import read_partition
 from serving.index.scann_files import serialise
 from serving.index.tuning import tune
@@ -59,8 +61,10 @@ def build(
     searcher, info = _train(np.ascontiguousarray(vectors), config)
     serialise(searcher, path / files.SCANN)
     if info["form"] == TREE_AH:
-        info["build"]["leaf_sizes"] = _leaf_sizes(path)
-        info["search"] = tune(searcher, vectors, queries, config, info["build"]["leaves"])
+        partition = read_partition(path / files.SCANN)
+        info["build"]["leaf_sizes"] = leaf_sizes(partition)
+        info["search"] = tune(searcher, vectors, queries, config, partition)
+        curve.write(path, info["search"])
     types = pc.value_counts(candidates["entity_type"])
     info.update(
         candidates=vectors.shape[0],
@@ -111,12 +115,6 @@ def _train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any
             "training_sample": sample,
         },
     }
-
-
-def _leaf_sizes(path: Path) -> dict[str, float]:
-    partition = read_partition(path / files.SCANN)
-    sizes = np.bincount(partition.leaf, minlength=len(partition.centres))
-    return {"min": int(sizes.min()), "max": int(sizes.max()), "mean": float(sizes.mean())}
 
 
 def _check_queries(queries: np.ndarray | None, dim: int) -> None:

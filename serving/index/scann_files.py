@@ -108,6 +108,24 @@ def read_partition(path: Path) -> Partition:
     return Partition(centres.astype(np.float32), leaf.astype(np.int32))
 
 
+def leaf_sizes(partition: Partition) -> dict[str, float]:
+    """Describes how evenly the leaves are filled.
+
+    Returns:
+        `min`, `median`, `mean` and `max` candidates of a leaf, `cv` (the
+        deviation over the mean; 0 is even) and `empty`, leaves without any.
+    """
+    sizes = np.bincount(partition.leaf, minlength=len(partition.centres))
+    return {
+        "min": int(sizes.min()),
+        "median": float(np.median(sizes)),
+        "mean": float(sizes.mean()),
+        "max": int(sizes.max()),
+        "cv": round(float(sizes.std() / sizes.mean()), 4),
+        "empty": int((sizes == 0).sum()),
+    }
+
+
 def _centres(data: bytes) -> np.ndarray:
     root = _only(_only(_only(data, 2), 1), 1)
     rows = [

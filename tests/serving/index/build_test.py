@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from serving.index import curve
 from serving.index import files
 from serving.index import processes
 from serving.index.scann_files import PARTITIONER
+from serving.index.scann_files import Partition
+from serving.index.scann_files import leaf_sizes
 from serving.index.scann_files import read_partition
 from tests.helpers.servables import write_vectors
 from tests.serving.index.conftest import MOVIES
@@ -44,9 +47,34 @@ def test_no_docids_and_no_absolute_path_is_written(built):
 def test_the_search_was_tuned_to_the_target(built):
     search = built.info["search"]
     assert search["tuned_on"] == 200
-    assert search["curve"][-1]["recall"] >= 0.99
-    assert all(point["recall"] < 0.99 for point in search["curve"][:-1])
-    assert search["leaves_to_search"] == search["curve"][-1]["leaves_to_search"]
+    assert search["recall_at"] == 50
+    [chosen] = [point for point in search["curve"] if curve.is_chosen(point, search)]
+    assert chosen["recall"] >= 0.99
+    before = search["curve"][: search["curve"].index(chosen)]
+    assert before and all(point["recall"] < 0.99 for point in before)
+
+
+def test_the_whole_curve_is_measured_and_written(built, workshop):
+    points = built.info["search"]["curve"]
+    leaves = built.info["build"]["leaves"]
+    assert points[-1]["leaves_to_search"] == leaves
+    assert points[-1]["scanned"] == len(MOVIES)  # all leaves hold all candidates
+    queries = np.load(workshop.folder / "movies.npy")
+    partition = read_partition(built.scann_dir)
+    best = (queries @ partition.centres.T).argmax(1)
+    held = np.bincount(partition.leaf, minlength=leaves)[best].mean()
+    assert points[0]["leaves_to_search"] == 1
+    assert points[0]["scanned"] == pytest.approx(held, abs=0.06)
+    assert (built.path / curve.TABLE).read_text() == curve.to_csv(points)
+    assert {curve.TABLE, curve.PLOT} <= set(built.info["files"])
+
+
+def test_leaf_sizes_by_hand():
+    leaf = np.array([0, 0, 0, 2, 2, 3], np.int32)
+    found = leaf_sizes(Partition(np.zeros((4, 2), np.float32), leaf))
+    assert found == {
+        "min": 0, "median": 1.5, "mean": 1.5, "max": 3, "cv": round(1.25**0.5 / 1.5, 4), "empty": 1
+    }  # fmt: skip
 
 
 def test_the_same_vectors_give_the_same_files(built, workshop):
