@@ -10,11 +10,16 @@ from pathlib import Path
 
 import click
 
+from tfx_pipeline.commands.push import push
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="vitrine")
 def cli() -> None:
     """Interaction logs in; a trained, indexed, evaluated and served recommender out."""
+
+
+cli.add_command(push)
 
 
 @cli.group()

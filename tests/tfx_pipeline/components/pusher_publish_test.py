@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.components.pusher.labels import named_versions
+from tfx_pipeline.components.pusher.models_config import named_versions
 from tfx_pipeline.components.pusher.publish import REQUIRED
 from tfx_pipeline.components.pusher.publish import publish
 from tfx_pipeline.components.pusher.versions import pushed_versions

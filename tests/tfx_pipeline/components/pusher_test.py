@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,13 @@ from serving.client import protos
 from serving.client import tensors
 from serving.index.config import ServeConfig
 from tests.helpers.artifacts import artifact
+from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
+from tfx_pipeline.components.pusher.labels import Labels
+from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.pusher.warmup import write_warmup
 
@@ -106,6 +110,42 @@ def test_a_model_without_recommend_gets_plain_requests(tmp_path):
     tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": function})
     assert write_warmup(tmp_path / "m", TIMELINES[:1]) == 1
     assert write_warmup(tmp_path / "m", []) == 0
+
+
+def test_a_push_writes_what_tf_serving_reads_beside_the_version(saved_model, tmp_path):
+    model = tmp_path / "servable"
+    aside = shutil.ignore_patterns("assets.extra")  # warm-up requests of other tests
+    shutil.copytree(saved_model, model / "Format-Serving", ignore=aside)
+    inputs = {
+        "servable": given(STANDARD.Model, model),
+        "index_blessing": given(STANDARD.ModelBlessing, tmp_path / "index", blessed=1),
+        "model_blessing": given(STANDARD.ModelBlessing, tmp_path / "model", blessed=1),
+        "evaluation": given(STANDARD.ModelEvaluation, tmp_path / "evaluation"),
+        "examples": [raw_examples(tmp_path / "examples", {"test": TIMELINES})],
+    }
+    properties = {
+        "config": PusherConfig(serving_path="/models/shop", warmup_requests=1).to_json(),
+        "push_dir": str(tmp_path / "pushed"),
+        "candidate": "mine",
+        "serving_state": "0@0",
+        "run_config": '{"name": "shop"}',
+        "code_version": "1",
+    }
+    for _ in range(2):
+        pushed = given(STANDARD.PushedModel, tmp_path / "pushed_model")
+        Executor().Do(inputs, {"pushed_model": pushed}, properties)
+    assert pushed[0].get_string_custom_property("pushed_version") == "2"
+    names = sorted(entry.name for entry in (tmp_path / "pushed").iterdir())
+    assert names == [".lock", "1", "2", "serving"]
+    assert sorted(entry.name for entry in (tmp_path / "pushed" / "serving").iterdir()) == [
+        "batching_params.pbtxt",
+        "models.config",
+        "monitoring.config",
+    ]
+    assert read_labels(tmp_path / "pushed") == Labels(
+        "shop", "/models/shop", {"stable": 1, "canary": 2}
+    )
+    assert len(requests(tmp_path / "pushed" / "2")) == 2
 
 
 def test_the_configuration_does_not_import_tfx():

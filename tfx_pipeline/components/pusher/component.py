@@ -39,7 +39,9 @@ class Pusher(tfx.types.BaseComponent):
     """Pushes a blessed servable with a blessed index as the newest version.
 
     TF Serving, which watches the push directory, never sees half a version:
-    it is written under another name and renamed. The output `pushed_model`
+    it is written under another name and renamed. It gets the label `canary`;
+    labels, batching and monitoring are written below `serving/` of the push
+    directory, as TF Serving reads them. The output `pushed_model`
     has the custom properties of TFX's own pusher: `pushed`,
     `pushed_destination`, `pushed_version`; besides, `not_pushed_because`.
 

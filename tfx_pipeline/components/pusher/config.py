@@ -7,20 +7,50 @@ from pydantic import Field
 from transforms.base_config import Config
 
 
+class BatchingConfig(Config):
+    """How TF Serving merges concurrent requests: `batching_params.pbtxt`.
+
+    Attributes:
+        max_batch_size: Rows of a merged batch.
+        timeout_micros: How long a batch that is not full waits for more rows; a
+            client that asks alone pays it with every request.
+        max_enqueued_batches: Batches that may wait; what comes on top is refused.
+        threads: Batches that run at the same time; `None` is one a core. One or
+            two are right for a GPU.
+    """
+
+    max_batch_size: int = Field(default=64, ge=1)
+    timeout_micros: int = Field(default=500, ge=0)
+    max_enqueued_batches: int = Field(default=100, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+
+
 class PusherConfig(Config):
     """The section `push` of a pipeline's configuration.
 
     Attributes:
         keep_versions: How many of the newest versions stay in the push
-            directory; 0 keeps all. The newest one is never deleted.
+            directory; 0 keeps all. The newest one is never deleted. Servers hold
+            every version that is there in memory.
+        rollbacks: How many earlier stable versions stay, for
+            `vitrine push rollback`. Versions with a label stay in any case.
         protected_versions: Versions that are never deleted.
-        models_config: TF Serving's model configuration file. Versions that it
-            names (labels, `specific` policies) are never deleted.
+        models_config: Another of TF Serving's model configuration files, one
+            that the push does not write. Versions that it names (labels,
+            `specific` policies) are never deleted.
+        serving_path: The push directory as servers see it, such as
+            `/models/shop` in a container; where it is when empty.
+        batching: How TF Serving merges requests.
+        monitoring_path: Where TF Serving shows its metrics to Prometheus.
         warmup_requests: Test timelines from which warm-up requests are made;
             0 writes none. They hold histories of real users, without user ids.
     """
 
     keep_versions: int = Field(default=3, ge=0)
+    rollbacks: int = Field(default=2, ge=0)
     protected_versions: tuple[int, ...] = ()
     models_config: str = ""
+    serving_path: str = ""
+    batching: BatchingConfig = BatchingConfig()
+    monitoring_path: str = Field(default="/monitoring/prometheus/metrics", pattern="^/")
     warmup_requests: int = Field(default=8, ge=0)

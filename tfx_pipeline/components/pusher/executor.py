@@ -15,8 +15,10 @@ from tfx.dsl.components.base import base_executor
 
 from serving.index.records import read_batches
 from tfx_pipeline.components import locations
+from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.labels import named_versions
+from tfx_pipeline.components.pusher.labels import read_labels
+from tfx_pipeline.components.pusher.models_config import named_versions
 from tfx_pipeline.components.pusher.origin import write_origin
 from tfx_pipeline.components.pusher.publish import publish
 from tfx_pipeline.components.pusher.warmup import write_warmup
@@ -49,6 +51,7 @@ class Executor(base_executor.BaseExecutor):
             FileNotFoundError: The servable is not complete.
             OSError: The disk is full; the served version stays whole.
             RuntimeError: Another push is running.
+            ValueError: A model configuration file cannot be read.
         """
         config = PusherConfig.model_validate_json(exec_properties["config"])
         (pushed,) = output_dict["pushed_model"]
@@ -60,11 +63,13 @@ class Executor(base_executor.BaseExecutor):
             pushed.set_string_custom_property("not_pushed_because", "; ".join(reasons))
             return
         push_dir = Path(exec_properties["push_dir"])
+        read_labels(push_dir)  # fails before anything is copied
+        run_config = json.loads(exec_properties["run_config"])
 
         def complete(version_dir: Path) -> None:
             evaluation = locations.directory(input_dict, "evaluation")
             shutil.copytree(evaluation, version_dir / EVALUATION)
-            text = json.dumps(json.loads(exec_properties["run_config"]), indent=1, sort_keys=True)
+            text = json.dumps(run_config, indent=1, sort_keys=True)
             (version_dir / RUN_CONFIG).write_text(text + "\n", encoding="utf-8")
             write_origin(
                 version_dir, exec_properties["candidate"], exec_properties["serving_state"]
@@ -73,12 +78,18 @@ class Executor(base_executor.BaseExecutor):
             batches = read_batches(files, 32, config.warmup_requests)
             write_warmup(version_dir, itertools.chain.from_iterable(batches))
 
+        name = run_config.get("name", push_dir.name)
         protected = set(config.protected_versions)
         if config.models_config:
             protected |= named_versions(config.models_config, push_dir)
         servable = locations.saved_model(input_dict, "servable")
         version = publish(
-            push_dir, servable, complete, keep=config.keep_versions, protected=protected
+            push_dir,
+            servable,
+            complete,
+            keep=config.keep_versions,
+            protected=protected,
+            announce=lambda version: announce_version(push_dir, version, name, config),
         )
         _archive(push_dir / str(version), Path(pushed.uri))
         pushed.set_int_custom_property("pushed", 1)

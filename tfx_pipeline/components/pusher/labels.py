@@ -1,40 +1,106 @@
-"""Versions that TF Serving's configuration holds on to."""
+"""Labels of a model's versions, kept in `models.config` itself.
+
+One file holds them all, what was stable before in a comment of it. So a label
+and its history can never disagree, whenever a process is killed.
+
+TF Serving reads the file every few seconds and checks the labels before it
+looks at the policy: a label that moves to a version which is not loaded makes
+it refuse the whole file, policy included, at every look. A policy that named
+versions could therefore never bring in what a label waits for. With the policy
+`all` versions load as they appear in the directory, and the label follows.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
 from serving.client import protos
+from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.models_config import parse_models_config
+from tfx_pipeline.components.pusher.models_config import replace_text
+
+STABLE = "stable"
+CANARY = "canary"
+_HEAD = "# Written by the push and by `vitrine push`; servers look at it every few seconds.\n"
+_NOTE = "# vitrine: "
+_HISTORY = 20  # versions that were stable
 
 
-def named_versions(models_config: str | Path, push_dir: str | Path) -> set[int]:
-    """Returns the versions that TF Serving's configuration holds on to.
+@dataclass(frozen=True)
+class Labels:
+    """Which versions of a model have a label.
 
-    Args:
-        models_config: A text file with a `ModelServerConfig`.
-        push_dir: The base path of the model.
+    Attributes:
+        model: What requests call it.
+        base_path: The push directory as servers see it.
+        versions: Label -> version.
+        earlier: Versions that were stable before, the last one at the end.
+    """
 
-    Returns:
-        Versions with a label and versions of a `specific` policy, of the
-        models whose base path ends in the same directory name (a container
-        sees it under another path).
+    model: str
+    base_path: str
+    versions: Mapping[str, int] = field(default_factory=dict)
+    earlier: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        """Returns for example `stable 3 · canary 4`."""
+        first = [label for label in (STABLE, CANARY) if label in self.versions]
+        rest = sorted(self.versions.keys() - {STABLE, CANARY})
+        return " · ".join(f"{label} {self.versions[label]}" for label in (*first, *rest))
+
+
+def read_labels(push_dir: str | Path) -> Labels | None:
+    """Returns the labels of the versions in a push directory; None before the first push.
 
     Raises:
-        ValueError: The file cannot be read as such a configuration.
+        ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
-    message = protos.ModelServerConfig()
+    path = Path(push_dir) / MODELS_CONFIG
+    if not path.is_file():
+        return None
+    message = parse_models_config(path)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    notes = [line.removeprefix(_NOTE) for line in lines if line.startswith(_NOTE)]
     try:
-        text_format.Parse(Path(models_config).read_text(encoding="utf-8"), message)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        note = json.loads(notes[0])
+        model, earlier = str(note["model"]), tuple(int(version) for version in note["earlier"])
+        (entry,) = (one for one in message.model_config_list.config if one.name == model)
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
-            f"`models_config` should name TF Serving's model configuration (text of a "
-            f"ModelServerConfig); {models_config} is not one: {error}"
+            f"{path} should have a line `{_NOTE}{{...}}` and the model that it names, as the push "
+            "writes it. Restore them, or delete the file: the next push writes a new one."
         ) from error
-    found: set[int] = set()
-    for model in message.model_config_list.config:
-        if Path(model.base_path).name == Path(push_dir).name:
-            found |= set(model.version_labels.values())
-            found |= set(model.model_version_policy.specific.versions)
-    return found
+    return Labels(model, entry.base_path, dict(entry.version_labels), earlier)
+
+
+def write_labels(push_dir: str | Path, labels: Labels) -> None:
+    """Writes what `read_labels` reads; other models in the file stay.
+
+    Raises:
+        OSError: The file cannot be written; the old one stays.
+        ValueError: The file that is there cannot be read.
+    """
+    path = Path(push_dir) / MODELS_CONFIG
+    message = parse_models_config(path) if path.is_file() else protos.ModelServerConfig()
+    entry = _entry(message, labels.model)
+    entry.name, entry.base_path, entry.model_platform = labels.model, labels.base_path, "tensorflow"
+    entry.model_version_policy.all.SetInParent()
+    entry.version_labels.clear()
+    entry.version_labels.update(labels.versions)
+    note = {"earlier": labels.earlier[-_HISTORY:], "model": labels.model}
+    replace_text(path, f"{_HEAD}{_NOTE}{json.dumps(note)}\n{text_format.MessageToString(message)}")
+
+
+def _entry(message: Any, model: str) -> Any:
+    """Returns the entry of a model, a new one if there is none."""
+    for entry in message.model_config_list.config:
+        if entry.name == model:
+            return entry
+    return message.model_config_list.config.add()

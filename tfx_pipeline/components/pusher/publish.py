@@ -39,6 +39,7 @@ def publish(
     required: Sequence[str] = REQUIRED,
     keep: int = 0,
     protected: Collection[int] = (),
+    announce: Callable[[int], Collection[int]] = lambda _: (),
 ) -> int:
     """Copies a servable into the push directory as its newest version.
 
@@ -53,6 +54,8 @@ def publish(
         required: Files without which a version is not complete.
         keep: How many of the newest versions stay; 0 keeps all.
         protected: Versions that stay in any case.
+        announce: Called with the new version once it is in its place and
+            before old ones go; returns more versions that stay.
 
     Returns:
         The number of the new version, above every other.
@@ -67,7 +70,7 @@ def publish(
     _require(source, required)
     target = Path(push_dir)
     target.mkdir(parents=True, exist_ok=True)
-    with _locked(target):
+    with locked(target):
         for name in remove_leftovers(target):
             logging.warning("Removed %s, which a killed push had left.", target / name)
         incoming = target / f"{INCOMING}{os.getpid()}"
@@ -78,19 +81,29 @@ def publish(
             _flush(incoming)
             version = max(pushed_versions(target), default=0) + 1
             incoming.rename(target / str(version))
+            try:
+                named = announce(version)
+            except BaseException:
+                (target / str(version)).rename(incoming)  # as if it had never come
+                raise
         except (OSError, shutil.Error) as error:
             raise _explain(error, target, source, served) from error
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
         _flush_entry(target)
-        removed = remove_old(target, keep, protected)
+        removed = remove_old(target, keep, {*protected, *named})
         logging.info("Pushed version %d to %s; removed %s.", version, target, removed or "none")
     return version
 
 
+def missing_files(directory: Path, required: Sequence[str] = REQUIRED) -> list[str]:
+    """Returns the files that a complete version has and this one has not."""
+    return [name for name in required if not (directory / name).is_file()]
+
+
 def _require(source: Path, required: Sequence[str]) -> None:
     """Raises when a file is missing, before anything is written."""
-    missing = [name for name in required if not (source / name).is_file()]
+    missing = missing_files(source, required)
     if missing:
         raise FileNotFoundError(
             f"The servable {source} lacks {', '.join(missing)}, so it is not pushed. "
@@ -99,8 +112,12 @@ def _require(source: Path, required: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(push_dir: Path) -> Iterator[None]:
-    """Holds the push directory; the lock of a killed process is free at once."""
+def locked(push_dir: Path) -> Iterator[None]:
+    """Holds the push directory; the lock of a killed process is free at once.
+
+    Raises:
+        RuntimeError: Another process holds it.
+    """
     with (push_dir / _LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,131 @@
+"""`vitrine push`: what it prints, and that a server answers by the labels it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner
+from google.protobuf import text_format
+
+from serving.client import RecommenderClient
+from serving.client import protos
+from serving.local_server.config import ServerConfig
+from tfx_pipeline.cli import cli
+from tfx_pipeline.components.pusher.label_moves import introduce
+from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.publish import REQUIRED
+from tfx_pipeline.components.pusher.publish import publish
+
+
+def push(*arguments: object) -> str:
+    """Runs `vitrine push` and returns what it printed."""
+    result = CliRunner().invoke(cli, ["push", *map(str, arguments)], standalone_mode=False)
+    if result.exception is not None:
+        raise result.exception
+    return result.output
+
+
+@pytest.fixture
+def push_dir(tmp_path: Path) -> Path:
+    """Three pushed versions of a model that says its version."""
+    from tests.serving.local_server.tiny import save_tiny
+
+    target = tmp_path / "pushed"
+    for version in (1, 2, 3):
+        source = save_tiny(tmp_path / "saved", version)
+        for name in REQUIRED:
+            (source / name).parent.mkdir(exist_ok=True)
+            (source / name).touch()
+
+        def announce(number: int) -> set[int]:
+            return set(introduce(target, number, "tiny", str(target)).versions.values())
+
+        assert publish(target, source, lambda _: None, announce=announce) == version
+    return target
+
+
+class Server:
+    """A running local server of a push directory."""
+
+    def __init__(self, push_dir: Path) -> None:
+        from serving.local_server.server import LocalServer
+
+        self.file = push_dir / MODELS_CONFIG
+        config = ServerConfig(
+            models_config_file=self.file, port=0, metrics_port=None, reload_root=push_dir
+        )
+        self.server = LocalServer(config)
+        self.server.start()
+
+    def reload(self) -> None:
+        """Has the server take `models.config` again, as TF Serving does by itself."""
+        request = protos.ReloadConfigRequest()
+        text_format.Parse(self.file.read_text(), request.config)
+        with grpc.insecure_channel(self.server.address) as channel:
+            method = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+            channel.unary_unary(method)(request.SerializeToString(), timeout=60)
+
+    def answers(self) -> dict[str, str]:
+        """Returns what the model says first, by label."""
+        found = {}
+        for label in ("stable", "canary"):
+            with RecommenderClient(self.server.address, "tiny", label=label, timeout=60) as client:
+                answer = client.recommend()
+                found[label] = answer.ids[0]
+                assert answer.ids[0] == f"v{answer.version}:0:0"
+        return found
+
+
+@pytest.fixture
+def server(push_dir: Path) -> Iterator[Server]:
+    """A server of the three versions."""
+    running = Server(push_dir)
+    yield running
+    running.server.stop(drain_seconds=1)
+
+
+def test_a_server_answers_by_label_before_and_after(push_dir, server):
+    assert server.answers() == {"stable": "v1:0:0", "canary": "v3:0:0"}
+    printed = push("promote", "--base-path", push_dir, "--version", 2)
+    assert printed.splitlines()[:2] == [
+        "before  stable 1 · canary 3",
+        "after   stable 2 · canary 3",
+    ]
+    server.reload()
+    assert server.answers() == {"stable": "v2:0:0", "canary": "v3:0:0"}
+    push("promote", "--base-path", push_dir)
+    server.reload()
+    assert server.answers() == {"stable": "v3:0:0", "canary": "v3:0:0"}
+    printed = push("rollback", "--base-path", push_dir)
+    assert printed.splitlines()[:2] == [
+        "before  stable 3 · canary 3",
+        "after   stable 2 · canary 2",
+    ]
+    server.reload()
+    assert server.answers() == {"stable": "v2:0:0", "canary": "v2:0:0"}
+    push("rollback", "--base-path", push_dir)
+    server.reload()
+    assert server.answers() == {"stable": "v1:0:0", "canary": "v1:0:0"}
+
+
+def test_what_is_refused_is_a_message_and_leaves_the_file(push_dir):
+    before = (push_dir / MODELS_CONFIG).read_bytes()
+    with pytest.raises(ValueError, match="nothing to go back to"):
+        push("rollback", "--base-path", push_dir)
+    with pytest.raises(ValueError, match="no version 9"):
+        push("promote", "--base-path", push_dir, "--version", 9)
+    with pytest.raises(ValueError, match="not the directory of a run"):
+        push("promote", "--run", push_dir)
+    assert (push_dir / MODELS_CONFIG).read_bytes() == before
+
+
+def test_a_run_is_enough(push_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    lines = ["name: tiny", "log_dir: data", f"run_dir: {run_dir}", f"push_dir: {push_dir}"]
+    (run_dir / "config.yaml").write_text("\n".join(lines))
+    printed = push("promote", "--run", run_dir)
+    assert printed.splitlines()[1] == "after   stable 3 · canary 3"

@@ -1,0 +1,31 @@
+"""What happens between a new version's arrival and the departure of old ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.label_moves import introduce
+from tfx_pipeline.components.pusher.serving_files import write_serving_files
+
+
+def announce_version(push_dir: Path, version: int, model: str, config: PusherConfig) -> set[int]:
+    """Tells servers of a version that is in its place; for `publish`.
+
+    Args:
+        push_dir: The push directory, locked.
+        version: The new version.
+        model: What requests call the model.
+        config: How versions are pushed.
+
+    Returns:
+        The versions that have to stay: those with a label, and those that a
+        rollback may go back to.
+
+    Raises:
+        OSError: A file cannot be written; the old one stays.
+        ValueError: `models.config` cannot be read.
+    """
+    write_serving_files(push_dir, config)
+    labels = introduce(push_dir, version, model, config.serving_path or str(push_dir.resolve()))
+    return {*labels.versions.values(), *labels.earlier[::-1][: config.rollbacks]}

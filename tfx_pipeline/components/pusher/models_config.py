@@ -1,0 +1,73 @@
+"""TF Serving's `models.config`: reads it, and replaces it whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from serving.client import protos
+
+# Below the push directory, whose own time of change says when versions came or went.
+SERVING = "serving"
+MODELS_CONFIG = Path(SERVING, "models.config")
+
+
+def parse_models_config(path: str | Path) -> Any:
+    """Returns the `ModelServerConfig` of a text file.
+
+    Raises:
+        ValueError: The file cannot be read as such a configuration.
+    """
+    message = protos.ModelServerConfig()
+    try:
+        text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise ValueError(
+            f"`models_config` should name TF Serving's model configuration (text of a "
+            f"ModelServerConfig); {path} is not one: {error}"
+        ) from error
+    return message
+
+
+def named_versions(models_config: str | Path, push_dir: str | Path) -> set[int]:
+    """Returns the versions that TF Serving's configuration holds on to.
+
+    Args:
+        models_config: A text file with a `ModelServerConfig`.
+        push_dir: The base path of the model.
+
+    Returns:
+        Versions with a label and versions of a `specific` policy, of the
+        models whose base path ends in the same directory name (a container
+        sees it under another path).
+
+    Raises:
+        ValueError: The file cannot be read as such a configuration.
+    """
+    found: set[int] = set()
+    for model in parse_models_config(models_config).model_config_list.config:
+        if Path(model.base_path).name == Path(push_dir).name:
+            found |= set(model.version_labels.values())
+            found |= set(model.model_version_policy.specific.versions)
+    return found
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file aside, flushes it and renames it: a reader never sees half of it.
+
+    Raises:
+        OSError: It cannot be written; what was there before stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
