@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from serving.index import curve
@@ -65,13 +64,7 @@ def build(
         info["build"]["leaf_sizes"] = leaf_sizes(partition)
         info["search"] = tune(searcher, vectors, queries, config, partition)
         curve.write(path, info["search"])
-    types = pc.value_counts(candidates["entity_type"])
-    info.update(
-        candidates=vectors.shape[0],
-        dimension=vectors.shape[1],
-        candidate_types={str(row["values"]): row["counts"].as_py() for row in types},
-        towers=towers,
-    )
+    info.update(files.counts(candidates, vectors), towers=towers)
     return files.write_info(path, info)
 
 

@@ -117,6 +117,16 @@ def _holds_objects(stream: Any) -> bool:
         return False  # not an npy file after all; reading it as one will fail
 
 
+def counts(candidates: pa.Table, vectors: np.ndarray) -> dict[str, Any]:
+    """Returns what `index.json` says of [N, d] vectors and their candidates."""
+    types = pc.value_counts(candidates["entity_type"])
+    return {
+        "candidates": vectors.shape[0],
+        "dimension": vectors.shape[1],
+        "candidate_types": {str(row["values"]): row["counts"].as_py() for row in types},
+    }
+
+
 def write_info(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
     """Seals a directory: writes `index.json` with `info` and every file's size and hash."""
     refuse_pickles(path)

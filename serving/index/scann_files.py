@@ -21,6 +21,7 @@ from serving.index.files import refuse_pickles
 ASSETS = "scann_assets.pbtxt"
 PARTITIONER = "serialized_partitioner.pb"
 TOKENS = "datapoint_to_token.npy"
+DATASET = "dataset.npy"
 _ASSET_PATH = re.compile(r'asset_path:\s*"([^"\n]*)"')
 
 

@@ -150,10 +150,16 @@ def write_servable(
         IndexIntegrityError: The index is damaged, or of other towers.
         ValueError: The towers lack a signature, or have other dimensions.
     """
-    target = Path(target)
     index = files.open_index(index_dir)
     towers = load_towers(towers_dir)
     check_towers(index, towers, towers_dir)
+    return assemble(towers, index, Path(target), config)
+
+
+def assemble(
+    towers: Any, index: files.IndexFiles, target: Path, config: ServeConfig
+) -> dict[str, Any]:
+    """Does what `write_servable` does with loaded towers, which the index was built with."""
     form = choose_form(index, config.exact_below)
     servable = RetrievalServable(
         towers,
