@@ -1,14 +1,14 @@
 """Latency and throughput of a server, beside calling the SavedModel directly.
 
-    python -m benchmarks.serving                              # a model made for the purpose
-    python -m benchmarks.serving --base-path pushed           # a pushed model
+    python -m benchmarks.serving                                     # a model made for the purpose
+    python -m benchmarks.serving --base-path pushed --name my_shop   # a pushed model
     python -m benchmarks.serving --address 127.0.0.1:8500 --target tf_serving --base-path pushed
 
-Rows of `benchmarks/results/serving.json`: `saved_model` is the signature called
-in process, `local_server` the local server in a process of its own,
-`local_server_library` the same through the whole client library, and
-`local_server_swap` 10,000 requests while five versions come and go. Load
-generator and server share the machine.
+Rows are kept by the model's name, so that several models stand side by side. Targets of
+`benchmarks/results/serving.json`: `saved_model` is the signature called in process,
+`local_server` the local server in a process of its own, `local_server_library` the same
+through the whole client library, and `local_server_swap` 10,000 requests while five
+versions come and go. Load generator and server share the machine.
 """
 
 from __future__ import annotations
@@ -203,14 +203,18 @@ def run(options: argparse.Namespace, scratch: Path) -> Results:
     results = Results("serving", "python -m benchmarks.serving", options.fresh)
     base_path, ids = options.base_path, known_ids(options.base_path)
     configuration = {
-        "model": "pushed" if base_path else "benchmarks.serving_model",
+        "pushed": base_path is not None,
         "items": len(ids),
         "history": options.history,
         "requests": options.requests,
     }
 
     def row(target: str, clients: int, measure: Any, **more: Any) -> None:
-        key: dict[str, str | int | float | bool] = {"target": target, "clients": clients}
+        key: dict[str, str | int | float | bool] = {
+            "model": options.name,
+            "target": target,
+            "clients": clients,
+        }
         done = results.measure(key, 0, measure, {**configuration, **more})
         print(f"{target:<22} {clients:>4} clients  " + _text(done.values), flush=True)
 
@@ -260,7 +264,7 @@ def main() -> None:
     """Parses the command line and runs what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base-path", type=Path, help="pushed versions; a model is made if unset")
-    parser.add_argument("--name", default="recommender", help="name of the model")
+    parser.add_argument("--name", default="recommender", help="name of the model, and of its rows")
     parser.add_argument("--address", help="measure this server alone")
     parser.add_argument("--target", default="address", help="what the rows call that server")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])

@@ -11,14 +11,6 @@ from tfx_pipeline.config import PipelineConfig
 if TYPE_CHECKING:
     import tensorflow_transform as tft
 
-_NODES = (
-    "timeline-example-gen",
-    "curated-schema-gen",
-    "statistics-gen",
-    "example-validator",
-    "transform",
-)
-
 
 @dataclass(frozen=True)
 class Transformed:
@@ -47,18 +39,17 @@ def transformed_log(config: PipelineConfig) -> Transformed:
     """Runs the pipeline as far as Transform, below `run_dir`; a second time from its cache."""
     from tfx import v1 as tfx
 
-    from tfx_pipeline.pipeline import create_pipeline
+    from tfx_pipeline.pipeline import data_components
 
     root = Path(config.run_dir)
     root.mkdir(parents=True, exist_ok=True)
-    whole = create_pipeline(config, str(root / "artifacts"))
     database = tfx.orchestration.metadata.sqlite_metadata_connection_config(
         str(root / "metadata.sqlite")
     )
     part = tfx.dsl.Pipeline(
         config.name,
         str(root / "artifacts"),
-        components=[node for node in whole.components if node.id in _NODES],
+        components=list(data_components(config)),
         enable_cache=True,
         metadata_connection_config=database,
         beam_pipeline_args=list(config.beam_pipeline_args),

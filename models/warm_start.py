@@ -32,6 +32,7 @@ _VOCABULARIES = {
     "item_features/attributes/table": names.ATTRIBUTE,
     "item_features/title/table": names.TITLE_TOKEN,
     "query_tower/attributes/table": names.USER_ATTRIBUTE,
+    "encoder/attributes/table": names.USER_ATTRIBUTE,
     "query_tower/words/table": names.QUERY_TOKEN,
     "types/embeddings": names.EVENT_TYPE,
     "type_bias/embeddings": names.EVENT_TYPE,

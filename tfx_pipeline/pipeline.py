@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from typing import NamedTuple
 
 from tfx import v1 as tfx
 
@@ -25,19 +26,18 @@ from transforms.features import SPLITS
 COMPONENTS = "tfx_pipeline.components"
 
 
-def create_pipeline(
-    config: PipelineConfig, pipeline_root: str, metadata_connection_config: Any = None
-) -> tfx.dsl.Pipeline:
-    """Assembles the pipeline; pure, and knows no runner.
+class DataComponents(NamedTuple):
+    """The components that make transformed timelines of an event log."""
 
-    Args:
-        config: What to run, resolved.
-        pipeline_root: Where artifacts go.
-        metadata_connection_config: ML Metadata's database, for local runners.
+    example_gen: TimelineExampleGen
+    schema_gen: CuratedSchemaGen
+    statistics_gen: tfx.components.StatisticsGen
+    example_validator: TimelineExampleValidator
+    transform: tfx.components.Transform
 
-    Returns:
-        The pipeline, ready for `LocalDagRunner` or a compiler.
-    """
+
+def data_components(config: PipelineConfig) -> DataComponents:
+    """Makes the first components of the pipeline, up to Transform."""
     # One example a user, and the catalogue as a split beside them.
     example_gen = TimelineExampleGen(
         log_dir=config.log_dir,
@@ -72,6 +72,24 @@ def create_pipeline(
         disable_statistics=True,
     ).with_id("transform")
     transform.add_upstream_node(example_validator)
+    return DataComponents(example_gen, schema_gen, statistics_gen, example_validator, transform)
+
+
+def create_pipeline(
+    config: PipelineConfig, pipeline_root: str, metadata_connection_config: Any = None
+) -> tfx.dsl.Pipeline:
+    """Assembles the pipeline; pure, and knows no runner.
+
+    Args:
+        config: What to run, resolved.
+        pipeline_root: Where artifacts go.
+        metadata_connection_config: ML Metadata's database, for local runners.
+
+    Returns:
+        The pipeline, ready for `LocalDagRunner` or a compiler.
+    """
+    data = data_components(config)
+    example_gen, schema_gen, transform = data.example_gen, data.schema_gen, data.transform
 
     # What is served decides what a candidate is compared with: the cache has to see it.
     trainer_config = _custom_config(config.trainer, "models.trainer")
@@ -151,11 +169,7 @@ def create_pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,
         components=[
-            example_gen,
-            schema_gen,
-            statistics_gen,
-            example_validator,
-            transform,
+            *data,
             latest_blessed,
             trainer,
             index_builder,

@@ -86,7 +86,7 @@ class Encoder(tf.keras.layers.Layer):
             self.intervals = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="intervals")
             self.time_bias = TimeBias(config.heads, name="time")
         if config.use_user_attributes:
-            self.attributes = Bag(sizes.user_attribute, dim, name="user_attributes")
+            self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
 
     def call(
         self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False

@@ -31,12 +31,14 @@ class Run:
     """A finished run.
 
     Attributes:
+        name: The configuration that ships and was shrunk.
         config: What was run.
         metrics: What `metrics.json` holds.
         cached: Components that were answered from the cache.
         version: The version that this run pushed.
     """
 
+    name: str
     config: PipelineConfig
     metrics: dict[str, Any]
     cached: tuple[str, ...]
@@ -57,7 +59,7 @@ def versions(run: Run) -> set[str]:
 
 
 def overrides(log_dir: Path, run_dir: Path) -> tuple[str, ...]:
-    """Returns the overrides that shrink the shop's configuration."""
+    """Returns the overrides that shrink a configuration for the shop."""
     return (f"log_dir={log_dir}", f"run_dir={run_dir}", *SHRUNK)
 
 
@@ -71,14 +73,16 @@ def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return log
 
 
-@pytest.fixture(scope="session")
-def run(shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The real entry point on the shop's configuration, shrunk."""
+@pytest.fixture(scope="session", params=["shop_demo", "shop_sequence"])
+def run(
+    shop_log: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Run:
+    """The real entry point on the shop's configuration for each model family, shrunk."""
     from tfx_pipeline.commands.run import execute
 
     run_dir = tmp_path_factory.mktemp("run") / "shop"
-    config = load_config("shop_demo", overrides(shop_log, run_dir))
+    config = load_config(request.param, overrides(shop_log, run_dir))
     _, _, cached = execute(config)
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     (version,) = Path(config.serving_base_path).glob("[0-9]*")
-    return Run(config, metrics, cached, version)
+    return Run(request.param, config, metrics, cached, version)

@@ -51,6 +51,7 @@ def from_cache(output: Path) -> set[str]:
     return {words[words.index("from") - 1] for words in lines if "]" in " ".join(words[:2])}
 
 
+@pytest.mark.parametrize("run", ["shop_demo"], indirect=True)
 def test_kill_and_go_on_after_an_edit(run: Run, shop_log: Path, edited_sources: Path) -> None:
     run_dir = Path(run.config.run_dir)
     push_dir = edited_sources / "pushed"

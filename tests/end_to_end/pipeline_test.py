@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 from pathlib import Path
@@ -120,7 +121,7 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
         'evaluation.thresholds={"hr@10": 0.99}',
         "evaluation.min_users=1000",
     )
-    config = load_config("shop_demo", given)
+    config = load_config(run.name, given)
     before = versions(run)
     metrics, _, cached = execute(config)
     assert set(cached) == {
@@ -141,7 +142,7 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
 
     # The command says so with a return code of its own.
     arguments = [word for key in given for word in ("--set", key)]
-    result = CliRunner().invoke(cli, ["run", "shop_demo", *arguments])
+    result = CliRunner().invoke(cli, ["run", run.name, *arguments])
     assert result.exit_code == REFUSED, result.output
     assert "NOT BLESSED" in result.output
     assert "evaluation.min_users: 1000 (was 100)" in result.output
@@ -173,7 +174,7 @@ def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
     run: Run, shop_log: Path, tmp_path: Path
 ) -> None:
     given = (*overrides(shop_log, Path(run.config.run_dir)), f"push_dir={tmp_path / 'pushed'}")
-    one, other = load_config("shop_demo", given), load_config("shop_demo", (*given, "index.k=60"))
+    one, other = load_config(run.name, given), load_config(run.name, (*given, "index.k=60"))
 
     def pushed() -> list[str]:
         return sorted(path.name for path in (tmp_path / "pushed").glob("[0-9]*"))
@@ -190,3 +191,22 @@ def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
     shutil.rmtree(tmp_path / "pushed")
     execute(one)
     assert pushed() == ["1"]
+
+
+def test_the_next_run_starts_from_the_last_blessed_model(run: Run, shop_log: Path) -> None:
+    run_dir = Path(run.config.run_dir)
+    given = (*overrides(shop_log, run_dir), "trainer.warm_start=true", "trainer.seed=5")
+    log = run_dir / "run.log"
+    before, seen = versions(run), len(log.read_text(encoding="utf-8"))
+    metrics, _, cached = execute(load_config(run.name, given))
+
+    assert "trainer" not in cached
+    (taken,) = [
+        line.rpartition("warm start: ")[2]
+        for line in log.read_text(encoding="utf-8")[seen:].splitlines()
+        if "warm start: {" in line
+    ]
+    counts = ast.literal_eval(taken)
+    assert counts["left"] == 0 and counts["weights"] > 3 and counts["rows"] > 100
+    assert metrics["gate"]["blessed"] == 1
+    assert len(versions(run)) == len(before) + 1

@@ -43,7 +43,11 @@ def next_day(tmp_path_factory) -> SmallLog:
 
 
 def config(name: str, **more) -> TrainerConfig:
-    sequence = {"dim": 16, "input": {"length": 8}, "encoder": {"dropout": 0.1}}
+    sequence = {
+        "dim": 16,
+        "input": {"length": 8},
+        "encoder": {"dropout": 0.1, "use_user_attributes": True},
+    }
     values = SMALL.model_dump() | {"model": name, "sequence": sequence, "epochs": 6}
     return TrainerConfig.model_validate(values | more)
 
