@@ -12,6 +12,8 @@ ALL = (
     "throughput",
     "serving",
     "movielens_1m_retrieval",
+    "sequence_training",
+    "sequence_ablation",
     "amazon_beauty",
     "retailrocket",
     "results_table",
