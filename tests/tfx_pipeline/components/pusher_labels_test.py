@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from tests.tfx_pipeline.components.pusher_publish_test import ROOT
 from tests.tfx_pipeline.components.pusher_publish_test import add_nothing
 from tests.tfx_pipeline.components.pusher_publish_test import servable
 from tfx_pipeline.components.pusher.announce import announce_version
@@ -211,3 +214,18 @@ def test_labels_move_without_a_trace_beside_the_versions(push_dir):
         "models.config",
         "monitoring.config",
     ]
+
+
+def test_a_write_that_fails_leaves_the_labels_as_they_were(push_dir):
+    before = (push_dir / MODELS_CONFIG).read_bytes()
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from tfx_pipeline.components.pusher.label_moves import promote\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
+        "promote(Path(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", code, str(push_dir)]
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1 and "File too large" in failed.stderr
+    assert (push_dir / MODELS_CONFIG).read_bytes() == before
+    assert not list((push_dir / "serving").glob(".*"))

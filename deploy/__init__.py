@@ -1,0 +1,1 @@
+"""Container images and manifests, all from `deploy/values.yaml`."""

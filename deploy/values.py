@@ -1,0 +1,165 @@
+"""The values that manifests are rendered from: typed, and every one of them given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic import ValidationError
+from pydantic import model_validator
+
+from tfx_pipeline.config import parse_yaml
+from tfx_pipeline.config import set_key
+from transforms.base_config import Config
+from transforms.base_config import explain
+
+VALUES = Path(__file__).with_name("values.yaml")
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
+_IMAGE = r"^[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$"
+
+
+class Images(Config):
+    """Names and tags of the images, `name:tag`, and when a node pulls them."""
+
+    train: str = Field(pattern=_IMAGE)
+    beam_worker: str = Field(pattern=_IMAGE)
+    serving_gpu: str = Field(pattern=_IMAGE)
+    serving_cpu: str = Field(pattern=_IMAGE)
+    local_server: str = Field(pattern=_IMAGE)
+    pull_policy: Literal["Always", "IfNotPresent", "Never"]
+
+
+class Bases(Config):
+    """Versions of what the images are made from."""
+
+    python: str
+    tensorflow: str
+    tf_serving: str
+    beam: str
+
+
+class Model(Config):
+    """What is served, where it lies, and how much memory a version takes.
+
+    Attributes:
+        name: What requests call it; `name` of the pipeline's configuration.
+        pipeline: That configuration, a name or a file.
+        mount_path: Where servers see the push directory: `push.serving_path`.
+        claim: PersistentVolumeClaim that holds it.
+        sub_path: The push directory in the claim; empty for its root.
+        host_directory: The push directory on a machine that runs compose.
+        size_mib: Of one version in memory.
+        versions: In the push directory at most; servers load all of them.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    pipeline: str
+    mount_path: str = Field(pattern=r"^/[^/].*[^/]$")
+    claim: str = Field(pattern=_DNS_LABEL)
+    sub_path: str
+    host_directory: str = Field(min_length=1)
+    size_mib: int = Field(ge=1)
+    versions: int = Field(ge=1)
+
+
+class Server(Config):
+    """How TF Serving runs; times in seconds, memory in MiB."""
+
+    device: Literal["gpu", "cpu"]
+    cpus: int = Field(ge=1)
+    overhead_mib: int = Field(ge=0)
+    grpc_max_threads: int = Field(ge=1)
+    config_poll_seconds: int = Field(ge=1)
+    max_connection_age_seconds: int = Field(ge=1)
+    startup_seconds: int = Field(ge=10)
+    drain_seconds: int = Field(ge=0)
+
+
+class Gpu(Config):
+    """GPUs of a server, and how TensorFlow takes their memory: one way of two."""
+
+    resource: str
+    count: int = Field(ge=1)
+    node_selector: dict[str, str]
+    memory_fraction: float | None = Field(gt=0, le=1)
+    allow_growth: bool
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Gpu:
+        if self.allow_growth == (self.memory_fraction is not None):
+            raise ValueError(
+                "Expected `memory_fraction` or `allow_growth`. Received: "
+                + ("both." if self.allow_growth else "neither, which takes the whole GPU.")
+            )
+        return self
+
+
+class Scale(Config):
+    """How many replicas run, and the queue latency that calls for more."""
+
+    min_replicas: int = Field(ge=1)
+    max_replicas: int = Field(ge=1)
+    queue_latency_ms: int = Field(ge=1)
+    max_unavailable: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Scale:
+        if self.max_replicas < self.min_replicas:
+            raise ValueError(
+                f"Expected `max_replicas` of at least {self.min_replicas}, which is "
+                f"`min_replicas`. Received: {self.max_replicas}."
+            )
+        if self.max_unavailable >= self.min_replicas > 1:
+            raise ValueError(
+                f"Expected `max_unavailable` below `min_replicas` ({self.min_replicas}), so that "
+                f"one goes on. Received: {self.max_unavailable}."
+            )
+        return self
+
+
+class Monitoring(Config):
+    """How Prometheus and Grafana find the server."""
+
+    interval_seconds: int = Field(ge=1)
+    service_monitor_labels: dict[str, str]
+    dashboard_labels: dict[str, str]
+
+
+class Values(Config):
+    """Everything that a deployment is rendered from."""
+
+    name: str = Field(pattern=_DNS_LABEL)
+    namespace: str = Field(pattern=_DNS_LABEL)
+    images: Images
+    bases: Bases
+    model: Model
+    server: Server
+    gpu: Gpu
+    scale: Scale
+    monitoring: Monitoring
+
+    @property
+    def memory_mib(self) -> int:
+        """What a server may need: every version, one more while a push comes, and itself."""
+        return (self.model.versions + 1) * self.model.size_mib + self.server.overhead_mib
+
+
+def load_values(path: Path = VALUES, overrides: tuple[str, ...] = ()) -> Values:
+    """Reads values and applies `key=value` overrides.
+
+    Raises:
+        ValueError: There is no such file, a key is missing or not known (the
+            message names the nearest), or a value is of a wrong type.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file of values at {path}; {VALUES} is the one that ships.")
+    given = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} should hold keys and values, like {VALUES}.")
+    for override in overrides:
+        set_key(given, override)
+    try:
+        return Values.model_validate(given)
+    except ValidationError as error:
+        raise ValueError(explain(error, str(path))) from None

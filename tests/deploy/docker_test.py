@@ -1,0 +1,133 @@
+"""Dockerfiles and the compose file: linted, and of one mind with values and lock."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deploy.compose import DOCKER
+from deploy.compose import ROOT
+from deploy.compose import recipes
+from deploy.kubernetes import USER
+from deploy.render import render
+from deploy.values import load_values
+from serving.local_server.config import ServerConfig
+from serving.local_server.models_config import configured_models
+from tfx_pipeline.components.pusher.announce import announce_version
+from tfx_pipeline.components.pusher.config import PusherConfig
+
+DOCKERFILES = sorted((ROOT / DOCKER).glob("*.Dockerfile"))
+HADOLINT = Path(sys.executable).with_name("hadolint")
+LOCKED = re.compile(r"^[A-Za-z0-9._-]+==[^ ]+", re.MULTILINE)
+
+
+def locked() -> dict[str, str]:
+    """Versions in the lock by name, found as the local server's image finds them."""
+    lines = LOCKED.findall((ROOT / "requirements.lock").read_text())
+    return dict(line.split("==") for line in lines)
+
+
+def lint(text: bytes) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([HADOLINT, "-"], input=text, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_a_dockerfile_passes_the_linter(path):
+    result = lint(path.read_bytes())
+    assert result.returncode == 0, result.stdout.decode()
+
+
+def test_the_linter_finds_what_is_wrong():
+    result = lint(b"FROM debian\nRUN cd /tmp && sudo apt-get install x\n")
+    assert result.returncode != 0 and b"DL3004" in result.stdout
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+def test_an_image_is_nobody_and_copies_what_is_there(path):
+    text = path.read_text()
+    users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
+    assert users == [(str(USER), str(USER))]
+    assert text.index("USER") < text.index("ENTRYPOINT")
+    sources = re.findall(r"^COPY (?!--from)(\S+)", text, re.MULTILINE)
+    ignored = path.with_name(path.name + ".dockerignore").read_text().splitlines()
+    kept = [line.removeprefix("!") for line in ignored if line.startswith("!")]
+    assert "*" in ignored  # nothing goes along that is not named
+    for source in kept:
+        assert (ROOT / source).exists(), source
+    assert set(sources) <= {*kept, "."}
+    assert bool(sources) == bool(kept)
+
+
+def test_dockerfiles_by_themselves_make_what_the_values_say(tmp_path):
+    values = load_values()
+    known = recipes(values)
+    assert {recipe.path for recipe in known.values()} == {
+        path.relative_to(ROOT) for path in DOCKERFILES
+    }
+    for recipe in known.values():
+        text = (ROOT / recipe.path).read_text()
+        defaults = dict(re.findall(r"^ARG ([A-Z_]+)=(\S+)$", text, re.MULTILINE))
+        assert recipe.arguments.items() <= defaults.items()
+        for name in defaults:
+            assert re.search(rf"\$\{{?{name}\b", text), f"{name} is not used"
+
+
+def test_the_bases_are_those_of_the_lock():
+    bases, versions = load_values().bases, locked()
+    assert bases.tensorflow == versions["tensorflow"]
+    assert bases.tf_serving == versions["tensorflow-serving-api"]
+    assert bases.beam == versions["apache-beam"]
+    assert bases.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}-")
+    beam = (ROOT / DOCKER / "beam_worker.Dockerfile").read_text()
+    assert f"beam_python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in beam
+
+
+def test_the_local_server_is_constrained_by_the_whole_lock():
+    text = (ROOT / DOCKER / "local_server.Dockerfile").read_text()
+    assert f"grep -oE '{LOCKED.pattern}' " in text
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert len(locked()) == sum(1 for line in lines if re.match(r"[A-Za-z0-9]", line))
+
+
+def test_compose_builds_from_dockerfiles_that_are_there(tmp_path):
+    values = load_values()
+    out = tmp_path / "deep" / "rendered"
+    render(values, out)
+    services = yaml.safe_load((out / "compose.yaml").read_text())["services"]
+    by_image = {getattr(values.images, key): recipe for key, recipe in recipes(values).items()}
+    assert {service["image"] for service in services.values()} == by_image.keys()
+    for service in services.values():
+        context = (out / service["build"]["context"]).resolve()
+        assert context == ROOT
+        assert (context / service["build"]["dockerfile"]).is_file()
+        assert by_image[service["image"]].path == Path(service["build"]["dockerfile"])
+        assert service["build"]["args"] == by_image[service["image"]].arguments
+
+
+def test_compose_starts_what_was_pushed_read_only(tmp_path):
+    render(load_values(), tmp_path)
+    services = yaml.safe_load((tmp_path / "compose.yaml").read_text())["services"]
+    for name in ("serving", "serving-gpu", "local-server"):
+        one = services[name]
+        assert one["read_only"] and one["user"] == f"{USER}:{USER}"
+        assert "../../runs/movielens-1m/pushed:/models/movielens-1m:ro" in one["volumes"]
+        assert all(port.startswith("127.0.0.1:") for port in one["ports"])
+    assert "TF_FORCE_GPU_ALLOW_GROWTH" not in services["serving"]["environment"]
+    assert services["serving-gpu"]["environment"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert services["pipeline"]["command"][-1] == "push.serving_path=/models/movielens-1m"
+
+
+def test_the_local_server_reads_its_settings_and_the_labels(tmp_path):
+    push_dir = tmp_path / "pushed"
+    announce_version(push_dir, 1, "shop", PusherConfig(serving_path=str(push_dir)))
+    values = load_values(overrides=(f"model.mount_path={push_dir}",))
+    render(values, tmp_path / "out")
+    config = ServerConfig.model_validate_json((tmp_path / "out" / "local-server.json").read_text())
+    (model,) = configured_models(config)
+    assert (model.name, model.base_path) == ("shop", push_dir)
+    assert model.labels == {"stable": 1, "canary": 1}
