@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from deploy.render import main
 from deploy.values import VALUES
 from deploy.values import load_values
+from tfx_pipeline.components.pusher.config import PusherConfig
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,11 @@ def test_a_server_of_one_version_gets_twice_the_model(values):
     assert swap.memory_mib == 2000
     more = values("model.versions=6", "model.size_mib=512", "server.overhead_mib=1536")
     assert more.memory_mib == 7 * 512 + 1536
+
+
+def test_memory_is_counted_for_as_many_versions_as_a_push_keeps(values):
+    push = PusherConfig()  # newest ones, the stable one, and those before it
+    assert values().model.versions == push.keep_versions + 1 + push.rollbacks
 
 
 def test_the_command_says_what_it_wrote_or_what_is_wrong(tmp_path: Path):

@@ -169,9 +169,10 @@ def test_labelled_versions_and_those_of_a_rollback_stay(tmp_path):
     push(push_dir, 1, keep=1)
     promote(push_dir)
     push(push_dir, 3, keep=1)
-    assert pushed_versions(push_dir) == [1, 2, 3, 6]
+    # Servers answer for the canary with 5 until 6 is loaded.
+    assert pushed_versions(push_dir) == [1, 2, 3, 5, 6]
     push(push_dir, 1, keep=1, rollbacks=0)
-    assert pushed_versions(push_dir) == [3, 7]
+    assert pushed_versions(push_dir) == [3, 6, 7]
 
 
 def test_other_models_and_labels_in_the_file_stay(push_dir):

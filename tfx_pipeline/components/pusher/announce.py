@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.label_moves import introduce
+from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.serving_files import write_serving_files
 
 
@@ -19,13 +20,16 @@ def announce_version(push_dir: Path, version: int, model: str, config: PusherCon
         config: How versions are pushed.
 
     Returns:
-        The versions that have to stay: those with a label, and those that a
-        rollback may go back to.
+        The versions that have to stay: those with a label, those that had one
+        until now, for a server moves it only once the new version is loaded,
+        and those that a rollback may go back to.
 
     Raises:
         OSError: A file cannot be written; the old one stays.
         ValueError: `models.config` cannot be read.
     """
+    old = read_labels(push_dir)
     write_serving_files(push_dir, config)
-    labels = introduce(push_dir, version, model, config.serving_path or str(push_dir.resolve()))
-    return {*labels.versions.values(), *labels.earlier[::-1][: config.rollbacks]}
+    new = introduce(push_dir, version, model, config.serving_path or str(push_dir.resolve()))
+    until_now = old.versions.values() if old else ()
+    return {*new.versions.values(), *until_now, *new.earlier[::-1][: config.rollbacks]}
