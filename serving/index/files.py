@@ -32,6 +32,8 @@ CANDIDATES = "candidates.parquet"
 VECTORS = "vectors.npy"
 SCANN = "scann"
 INDEX = "index.json"
+SERVABLE = "servable.json"  # beside the SavedModel that an index rides in
+INDEX_DIR = "index"  # where it rides
 
 CANDIDATES_SCHEMA = pa.schema(
     [

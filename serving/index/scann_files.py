@@ -22,6 +22,8 @@ ASSETS = "scann_assets.pbtxt"
 PARTITIONER = "serialized_partitioner.pb"
 TOKENS = "datapoint_to_token.npy"
 DATASET = "dataset.npy"
+CODES = "hashed_dataset.npy"
+CODEBOOK = "ah_codebook.pb"
 _ASSET_PATH = re.compile(r'asset_path:\s*"([^"\n]*)"')
 
 

@@ -13,6 +13,8 @@ from serving.index import files
 from serving.index.candidates import CandidateIds
 from serving.index.config import EVERY
 from serving.index.config import ServeConfig
+from serving.index.files import INDEX_DIR
+from serving.index.files import SERVABLE
 from serving.index.form import choose_form
 from serving.index.form import make_searcher
 from serving.index.searcher import Searcher
@@ -21,8 +23,6 @@ from serving.index.towers import check_towers
 from serving.index.towers import load_towers
 from transforms import features
 
-SERVABLE = "servable.json"
-INDEX_DIR = "index"
 _EXCLUDE = {
     "exclude_ids": tf.TensorSpec([None, None], tf.string, name="exclude_ids"),
     "exclude_length": tf.TensorSpec([None], tf.int64, name="exclude_length"),

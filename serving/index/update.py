@@ -23,9 +23,9 @@ from serving.index.changes import Changes
 from serving.index.config import CheckConfig
 from serving.index.config import IndexConfig
 from serving.index.config import ServeConfig
+from serving.index.files import INDEX_DIR
+from serving.index.files import SERVABLE
 from serving.index.sample import sample_queries
-from serving.index.servable import INDEX_DIR
-from serving.index.servable import SERVABLE
 from serving.index.servable import assemble
 from serving.index.validate import measure_answer
 from serving.index.validate import measure_scann

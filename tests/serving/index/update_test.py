@@ -57,14 +57,21 @@ class UnitTowers(TinyTowers):
         return tf.math.l2_normalize(super().vectors(names), axis=-1)
 
 
+def save_unit_towers(path: Path) -> UnitTowers:
+    """Saves them in 64 dimensions, where no two vectors are near each other."""
+    towers = UnitTowers(dim=64)
+    names = ("serving_default", "embed_query", "embed_candidate")
+    tf.saved_model.save(
+        towers, str(path), signatures={name: getattr(towers, name) for name in names}
+    )
+    return towers
+
+
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
     """A servable in the portable form, as version 4, with something else beside it."""
     path = tmp_path_factory.mktemp("update")
-    towers = UnitTowers(dim=64)
-    names = ("serving_default", "embed_query", "embed_candidate")
-    signatures = {name: getattr(towers, name) for name in names}
-    tf.saved_model.save(towers, str(path / "towers"), signatures=signatures)
+    towers = save_unit_towers(path / "towers")
     write_vectors(path / "index", IDS, towers.vectors(tf.constant(IDS)).numpy())
     config = BuildConfig(leaves_to_search=40, reorder=400)
     build_index(path / "index", config, path / "towers")
