@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tfx_pipeline.commands.index import index
 from tfx_pipeline.commands.push import push
 
 
@@ -19,6 +20,7 @@ def cli() -> None:
     """Interaction logs in; a trained, indexed, evaluated and served recommender out."""
 
 
+cli.add_command(index)
 cli.add_command(push)
 
 

@@ -1,0 +1,73 @@
+"""`vitrine index`: looks into an index, and updates one without building it again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def index() -> None:
+    """Look into an index, or update it without building it again."""
+
+
+@index.command("inspect")
+@click.argument("path", type=_PATH, required=False)
+@click.option("--measure", is_flag=True, help="Measure recall again, against exact search.")
+@click.option("--queries", type=click.IntRange(min=1), help="How many to measure with.")
+@click.option("--curve", is_flag=True, help="Print recall against cost, as tuning measured it.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
+def inspect_command(
+    path: Path | None, measure: bool, queries: int | None, curve: bool, as_json: bool
+) -> None:
+    """Say what the index at PATH is made of: sizes, leaves, parameters, recall.
+
+    PATH is a pushed version, a directory of versions, an index, a run or a configuration; the
+    newest run by default.
+    """
+    from tfx_pipeline.commands.index_inspect import inspect_index
+
+    click.echo(inspect_index(path, measure, queries, curve, as_json))
+
+
+@index.command("update")
+@click.option("--upsert", "upserts", type=_PATH, multiple=True, help="Parquet: catalogue rows.")
+@click.option("--delete", "deletes", type=_PATH, multiple=True, help="Text: one type:id a line.")
+@click.option("--run", "run_dir", type=_PATH, help="A run; else the newest.")
+@click.option("--base-path", type=_PATH, help="Versions, instead of a run's.")
+@click.option("--rebalance", is_flag=True, help="Train leaves and codes again, as a build does.")
+@click.option(
+    "--dead-letters",
+    type=_PATH,
+    default=Path("index_update_dead_letters.csv"),
+    show_default=True,
+    help="Where rows go that cannot be used, with reasons.",
+)
+def update_command(
+    upserts: tuple[Path, ...],
+    deletes: tuple[Path, ...],
+    run_dir: Path | None,
+    base_path: Path | None,
+    rebalance: bool,
+    dead_letters: Path,
+) -> None:
+    """Put candidates into the newest version's index, take others out, push it as the next one.
+
+    Returns 0 when the version is pushed, 3 when its recall or latency is out of the index's
+    bounds, 1 when the files cannot be used.
+    """
+    if not upserts and not deletes:
+        raise click.UsageError("Give at least one file with --upsert or --delete.")
+    from tfx_pipeline.commands.index_place import find_index
+    from tfx_pipeline.commands.index_place import newest_version
+    from tfx_pipeline.commands.index_update import update_index
+    from tfx_pipeline.commands.run import REFUSED
+
+    place = newest_version(base_path) if base_path else find_index(run_dir)
+    text, pushed = update_index(place, upserts, deletes, dead_letters, rebalance)
+    click.echo(text)
+    sys.exit(0 if pushed else REFUSED)

@@ -1,0 +1,189 @@
+"""Reads the files of `vitrine index update`: rows of the catalogue, and ids."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from serving.index.changes import DELETES_SCHEMA
+from serving.index.changes import REFUSED_SCHEMA
+from serving.index.changes import UPSERTS_SCHEMA
+from serving.index.changes import refused
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys
+from tfx_pipeline.components.timeline_example_gen.catalogue_index import entity_names
+from tfx_pipeline.components.timeline_example_gen.catalogue_split import read_rows
+from tfx_pipeline.components.timeline_example_gen.columns import batches
+from tfx_pipeline.components.timeline_example_gen.columns import check_schema
+from tfx_pipeline.components.timeline_example_gen.columns import optional
+from tfx_pipeline.components.timeline_example_gen.columns import required
+from tfx_pipeline.components.timeline_example_gen.columns import times
+from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
+from tfx_pipeline.components.timeline_example_gen.dead_letter import as_text
+from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
+from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.datasets.event_log import CATALOGUE
+from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+
+VECTOR = "vector"  # a column of the upserts beside those of the catalogue
+
+Embed = Callable[[Sequence[bytes]], np.ndarray]  # [n] serialised rows -> [n, d]
+
+
+def read_upserts(
+    paths: Sequence[Path], embed: Embed, images: bool = False
+) -> tuple[pa.Table, pa.Table]:
+    """Reads rows of the catalogue.
+
+    Args:
+        paths: Parquet files with the columns of `catalogue/*.parquet`. Rows of
+            a file with a column `vector` are taken with it; others are embedded.
+        embed: The candidate tower.
+        images: Whether the tower reads images.
+
+    Returns:
+        A table of `UPSERTS_SCHEMA`, and rows that could not be used as one of
+        `REFUSED_SCHEMA`.
+
+    Raises:
+        ValueError: A file is no Parquet, or has an unknown column, a required
+            one less, or one of a wrong type.
+    """
+    good, bad = [UPSERTS_SCHEMA.empty_table()], [REFUSED_SCHEMA.empty_table()]
+    for path in paths:
+        for rows, letters in _read_file(path, embed, images):
+            good.append(rows)
+            bad.append(letters)
+    return pa.concat_tables(good), pa.concat_tables(bad)
+
+
+def read_deletes(paths: Sequence[Path]) -> pa.Table:
+    """Reads ids to take out, as a table of `DELETES_SCHEMA`.
+
+    Args:
+        paths: Parquet files with a column `id` (`type:id`) or with
+            `entity_type` and `entity_id`; or text, one `type:id` a line.
+
+    Raises:
+        ValueError: A file is neither.
+    """
+    tables = [DELETES_SCHEMA.empty_table()]
+    for path in paths:
+        ids = _ids_of_table(path) if path.suffix == ".parquet" else _ids_of_text(path)
+        rows = [row for row, name in enumerate(ids) if name]
+        columns = [[ids[row] for row in rows], [path.name] * len(rows), rows]
+        tables.append(pa.table(columns, schema=DELETES_SCHEMA))
+    return pa.concat_tables(tables)
+
+
+def _read_file(path: Path, embed: Embed, images: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+    file = _open(path)
+    groups = file.num_row_groups
+    given = VECTOR in file.schema_arrow.names
+    _check(file.schema_arrow, path)
+    piece = Piece(CATALOGUE_TABLE, str(path), 0, groups, 0, 0, 0)
+    seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(piece))))
+    columns = [name for name in CATALOGUE.names if name != "image" or images]
+    for first, batch in batches(piece, columns + [VECTOR] * given):
+        features, reasons = read_rows(batch, first, seen)
+        good = np.flatnonzero(reasons.codes == 0)
+        if given:
+            vectors = batch.column(batch.schema.get_field_index(VECTOR)).take(pa.array(good))
+            vectors = vectors.cast(UPSERTS_SCHEMA.field(VECTOR).type)
+        else:
+            examples = encode_examples(features).take(pa.array(good)).to_pylist()
+            vectors = pa.array(list(embed(examples)), UPSERTS_SCHEMA.field(VECTOR).type)
+        rows = _candidates(batch, path, first)
+        kept = rows.take(pa.array(good)).append_column(VECTOR, vectors)
+        letters = refused("upsert", rows.take(pa.array(reasons.bad)), reasons.of(reasons.bad))
+        yield kept.select(UPSERTS_SCHEMA.names).cast(UPSERTS_SCHEMA), letters
+
+
+def _candidates(batch: pa.RecordBatch, path: Path, first: int) -> pa.Table:
+    """Returns what an index keeps of a batch, and where each row is from."""
+    count = batch.num_rows
+    title = optional(batch, CATALOGUE.field("title"))
+    found = times(batch, CATALOGUE.field("available_from"))
+    unknown = pa.nulls(count, pa.int64())
+    columns = {
+        "id": entity_names(batch, Reasons(count)),
+        "entity_type": required(batch, CATALOGUE.field("entity_type")),
+        "title": pa.nulls(count, pa.binary()) if title is None else title,
+        "available_from": unknown
+        if found is None
+        else pa.array(found.values, mask=found.missing | found.unparsable),
+        "file": pa.array([path.name] * count, pa.string()),
+        "row": pa.array(first + np.arange(count)),
+    }
+    for name in ("id", "entity_type", "title"):
+        columns[name] = as_text(pa.chunked_array([columns[name]]))
+    return pa.table(columns)
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    if not path.is_file():
+        raise ValueError(f"There is no file `{path}`.")
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"`{path}` is no Parquet file: {error}") from None
+
+
+def _check(schema: pa.Schema, path: Path) -> None:
+    """Raises when a column is unknown, missing or of a wrong type."""
+    known = [*CATALOGUE.names, VECTOR]
+    for name in schema.names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"; the nearest is `{near[0]}`" if near else ""
+            raise ValueError(
+                f"`{path}` has the column `{name}`, which a catalogue has not{hint}. "
+                f"It may have {', '.join(known)}."
+            )
+    check_schema(schema, CATALOGUE_TABLE, str(path))
+    if VECTOR in schema.names:
+        kind = schema.field(VECTOR).type
+        lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+        if not lists or not pa.types.is_floating(kind.value_type):
+            raise ValueError(
+                f"`{path}` has the column `{VECTOR}` as {kind}; expected a list of float32."
+            )
+
+
+def _ids_of_table(path: Path) -> list[str]:
+    file = _open(path)
+    names = file.schema_arrow.names
+    wanted = ["id"] if "id" in names else ["entity_type", "entity_id"]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise ValueError(
+            f"`{path}` should have a column `id` (`type:id`), or `entity_type` and `entity_id`; "
+            f"it has {names}."
+        )
+    texts = (pa.types.is_string, pa.types.is_large_string)
+    for name in wanted:
+        kind = file.schema_arrow.field(name).type
+        if not any(is_text(kind) for is_text in texts):
+            raise ValueError(f"`{path}` has the column `{name}` as {kind}; expected string.")
+    columns = [file.read(wanted)[name].to_pylist() for name in wanted]
+    return [":".join(part or "" for part in parts) for parts in zip(*columns, strict=True)]
+
+
+def _ids_of_text(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        raise ValueError(f"There is no file `{path}`.") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`{path}` should be text with one `type:id` a line, or a Parquet file whose name "
+            f"ends in `.parquet`: {error}"
+        ) from None

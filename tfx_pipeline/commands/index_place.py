@@ -1,0 +1,105 @@
+"""Finds the index that a command means: in a version, a run, a configuration or by itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from serving.index.files import INDEX
+from serving.index.files import INDEX_DIR
+from serving.index.files import SERVABLE
+from tfx_pipeline.commands.finished_run import find_run
+from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.config import load_config
+
+_RUN = "config.yaml"
+_EXAMPLES = "artifacts/timeline-example-gen/examples"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an index is.
+
+    Attributes:
+        index: The index directory.
+        version: The servable that it belongs to, if it is in one.
+        run_dir: The run that made it, if that is known.
+    """
+
+    index: Path
+    version: Path | None = None
+    run_dir: Path | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration that was pushed with the version; nothing without one."""
+        path = self.version / "config.json" if self.version else None
+        if path is None or not path.is_file():
+            return {}
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def timelines(self) -> list[str]:
+        """Returns the record files of the run's test timelines; none where they are gone."""
+        if self.run_dir is None:
+            return []
+        folders = [path for path in (self.run_dir / _EXAMPLES).glob("*/Split-test")]
+        numbered = [path for path in folders if path.parent.name.isdecimal()]
+        if not numbered:
+            return []
+        newest = max(numbered, key=lambda path: int(path.parent.name))
+        return sorted(str(file) for file in newest.iterdir() if file.is_file())
+
+
+def find_index(path: Path | None) -> Place:
+    """Finds an index.
+
+    Args:
+        path: A pushed version, a directory of versions, an index, the directory
+            of a run, or a configuration; the newest run when None.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if path is None:
+        return _of_run(None)
+    if (path / SERVABLE).is_file():
+        return _of_version(path)
+    if (path / INDEX).is_file():
+        beside = path.parent / SERVABLE
+        return _of_version(path.parent) if beside.is_file() else Place(path)
+    if (path / _RUN).is_file():
+        return _of_run(path)
+    if path.is_dir():
+        return newest_version(path)
+    config = load_config(str(path))
+    return newest_version(Path(config.serving_base_path), Path(config.run_dir))
+
+
+def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
+    """Returns the newest version of a push directory.
+
+    Raises:
+        ValueError: There is none.
+    """
+    versions = pushed_versions(push_dir)
+    if not versions:
+        raise ValueError(
+            f"`{push_dir}` holds no pushed version, no index and no run. Name one of these, or "
+            "make a run with `vitrine run CONFIG`."
+        )
+    return _of_version(push_dir / str(versions[-1]), run_dir)
+
+
+def _of_run(run_dir: Path | None) -> Place:
+    config = find_run(run_dir)
+    return newest_version(Path(config.serving_base_path), run_dir or Path(config.run_dir))
+
+
+def _of_version(version: Path, run_dir: Path | None = None) -> Place:
+    above = version.absolute().parent.parent  # <run>/pushed/<version>
+    if run_dir is None and (above / _RUN).is_file():
+        run_dir = above
+    return Place(version / INDEX_DIR, version, run_dir)

@@ -1,0 +1,137 @@
+"""`vitrine index update`: the newest version with some candidates more, less or changed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from serving.index.changes import Changes
+from serving.index.changes import sift
+from serving.index.update import embed_rows
+from serving.index.update import open_version
+from serving.index.update import update
+from tfx_pipeline.commands.index_changes import read_deletes
+from tfx_pipeline.commands.index_changes import read_upserts
+from tfx_pipeline.commands.index_place import Place
+from tfx_pipeline.components.pusher.announce import announce_version
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.labels import read_labels
+from tfx_pipeline.components.pusher.models_config import named_versions
+from tfx_pipeline.components.pusher.publish import publish
+from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.datasets.problem import counted
+
+
+def update_index(
+    place: Place,
+    upserts: Sequence[Path],
+    deletes: Sequence[Path],
+    dead_letters: Path,
+    rebalance: bool = False,
+) -> tuple[str, bool]:
+    """Pushes the next version: the same towers over a changed catalogue.
+
+    The version's origin is that of the one before: it is the same candidate,
+    so that a repeated run finds it served and does not push over it. What was
+    changed is in its `update.json`.
+
+    Args:
+        place: The version to start from, the newest of its push directory.
+        upserts: Files of rows; see `index_changes.read_upserts`.
+        deletes: Files of ids; see `index_changes.read_deletes`.
+        dead_letters: CSV file for rows that could not be used, with reasons.
+        rebalance: Whether ScaNN trains leaves and codes again.
+
+    Returns:
+        What to tell the user, and whether a version was pushed.
+
+    Raises:
+        ValueError: A file cannot be read, or nothing in the files can be used.
+        OSError: The disk is full; what was served stays whole.
+        RuntimeError: Another push is running, or came in between.
+    """
+    if place.version is None:
+        raise ValueError(f"`{place.index}` is no pushed version; only those are updated.")
+    push_dir = place.version.parent
+    newest = str(pushed_versions(push_dir)[-1])
+    if place.version.name != newest:
+        raise ValueError(f"`{place.version}` is not the newest version there, which is {newest}.")
+    read_labels(push_dir)  # fails before anything is done
+    taken_out = read_deletes(deletes)
+    config = place.config
+    version = open_version(place.version, config.get("index"))
+    images = bool(config.get("timeline", {}).get("include_images"))
+    rows, unusable = read_upserts(upserts, partial(embed_rows, version), images)
+    read = Changes(rows, taken_out)
+    changes, refused = sift(read, version.index, version.config.candidate_types)
+    refused = pa.concat_tables([unusable, refused])
+    lines = _keep(refused, dead_letters)
+    if not len(changes.upserts) + len(changes.deletes):
+        raise ValueError("\n".join(["There is nothing to change in these files.", *lines]))
+    with tempfile.TemporaryDirectory() as scratch:
+        target = Path(scratch, "servable")
+        report = update(
+            version, changes, target, Path(scratch, "work"), place.timelines(), rebalance
+        )
+        measured = (
+            f"recall@{report['scann']['recall_at']} {report['scann']['recall']:.4f} of ScaNN, "
+            f"{report['answer']['recall']:.4f} of {report['form']} search, on "
+            f"{report['queries']:,} {report['asked']}"
+        )
+        lines += [
+            f"changed {counted(len(changes.upserts), 'candidate')} put in, "
+            f"{len(changes.deletes):,} taken out, {report['candidates']:,} now",
+            f"recall  {measured}",
+        ]
+        if not report["blessed"]:
+            return "\n".join([*lines, f"REFUSED, nothing was pushed: {_all(report)}"]), False
+        number = _push(place.version, target, config)
+    return "\n".join([*lines, f"pushed  {push_dir / str(number)}"]), True
+
+
+def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
+    push_dir = base.parent
+    push = PusherConfig.model_validate(config.get("push", {}))
+    protected = set(push.protected_versions)
+    if push.models_config:
+        protected |= named_versions(push.models_config, push_dir)
+    labels = read_labels(push_dir)
+    name = labels.model if labels else str(config.get("name", push_dir.name))
+
+    def check(_: Path) -> None:  # called with the push directory locked
+        newest = pushed_versions(push_dir)[-1]
+        if newest != int(base.name):
+            raise RuntimeError(
+                f"Version {newest} was pushed while version {base.name} was being updated; "
+                "nothing was pushed. Start the update again: it then changes the newer one."
+            )
+
+    return publish(
+        push_dir,
+        servable,
+        check,
+        keep=push.keep_versions,
+        protected=protected,
+        announce=lambda version: announce_version(push_dir, version, name, push),
+    )
+
+
+def _keep(refused: pa.Table, path: Path) -> list[str]:
+    if not len(refused):
+        return []
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.csv.write_csv(refused.combine_chunks(), path)
+    reasons = refused["reason"].value_counts().to_pylist()
+    named = "; ".join(f"{one['counts']:,} x {one['values']}" for one in reasons)
+    return [f"refused {counted(len(refused), 'row')}, see {path}: {named}"]
+
+
+def _all(report: dict[str, object]) -> str:
+    reasons = report["reasons"]
+    assert isinstance(reasons, list)
+    return "; ".join(reasons)
