@@ -57,7 +57,7 @@ def build(
     vectors = files.load_vectors(path)
     files.check_rows(path, candidates, vectors)
     _check_queries(queries, vectors.shape[1])
-    searcher, info = _train(np.ascontiguousarray(vectors), config)
+    searcher, info = train(np.ascontiguousarray(vectors), config)
     serialise(searcher, path / files.SCANN)
     if info["form"] == TREE_AH:
         partition = read_partition(path / files.SCANN)
@@ -68,7 +68,8 @@ def build(
     return files.write_info(path, info)
 
 
-def _train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any]]:
+def train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any]]:
+    """Trains a searcher over [N, d] float32 vectors, and returns it with what `index.json` says."""
     from scann.scann_ops.py import scann_ops_pybind
 
     size, dim = vectors.shape
