@@ -126,11 +126,12 @@ def _info(
 ) -> dict[str, Any]:
     kept = {name: index.info[name] for name in ("form", "build", "search", "towers")}
     before = index.info.get("updated", {})
+    # What leaves and codes were trained on; after training again, everything.
+    upserted, deleted = len(changes.upserts), len(changes.deletes)
     kept["updated"] = {
         "times": before.get("times", 0) + 1,
-        "upserted": before.get("upserted", 0) * (not rebalance) + len(changes.upserts),
-        "deleted": before.get("deleted", 0) * (not rebalance) + len(changes.deletes),
-        "rebalanced": rebalance,
+        "upserted": 0 if rebalance else before.get("upserted", 0) + upserted,
+        "deleted": 0 if rebalance else before.get("deleted", 0) + deleted,
     }
     if kept["form"] != TREE_AH:
         return kept
@@ -138,7 +139,10 @@ def _info(
         **kept["build"],
         "leaf_sizes": leaf_sizes(read_partition(target / files.SCANN)),
     }
-    for name in (curve.TABLE, curve.PLOT):  # measured when it was built, and worth keeping
+    if rebalance:  # the curve was of other leaves
+        kept["search"] = {**kept["search"], "tuned_on": 0, "curve": []}
+        return kept
+    for name in (curve.TABLE, curve.PLOT):
         if (index.path / name).is_file():
             shutil.copyfile(index.path / name, target / name)
     return kept

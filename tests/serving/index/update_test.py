@@ -194,9 +194,7 @@ def test_scann_and_the_servable_agree(updated, tmp_path):
 
 def test_the_index_files_say_what_happened(workplace, updated, changes):
     index = files.open_index(updated[0] / "index")
-    assert index.info["updated"] == {
-        "times": 1, "upserted": 41, "deleted": 40, "rebalanced": False
-    }  # fmt: skip
+    assert index.info["updated"] == {"times": 1, "upserted": 41, "deleted": 40}
     assert index.info["measured"]["recall"] == updated[1]["scann"]["recall"]
     before = files.open_index(workplace / "index")
     assert index.info["towers"] == before.info["towers"]
@@ -234,6 +232,46 @@ def test_an_updated_version_is_updated_again_and_does_not_grow(workplace, update
     assert index.info["updated"]["times"] == 2 and index.info["updated"]["deleted"] == 80
     sizes = [(path / "saved_model.pb").stat().st_size for path in (updated[0], tmp_path / "out")]
     assert sizes[1] < 1.05 * sizes[0]
+
+
+def test_rebalancing_trains_the_leaves_again(workplace, changes, tmp_path):
+    version = open_version(workplace / "pushed/4", SECTION)
+    report = update(version, changes, tmp_path / "out", tmp_path / "work", rebalance=True)
+    assert report["blessed"]
+    before = read_partition(workplace / "index/scann")
+    index = files.open_index(tmp_path / "out/index")
+    after = read_partition(index.scann_dir)
+    assert after.centres.shape == before.centres.shape
+    assert not np.allclose(after.centres, before.centres)
+    vectors = np.asarray(index.vectors)
+    nearest = ((vectors[:, None] - after.centres[None]) ** 2).sum(-1).argmin(1)
+    assert (nearest == after.leaf).mean() > 0.99
+    assert index.info["updated"] == {"times": 1, "upserted": 0, "deleted": 0}
+    ids, _ = ask(tmp_path / "out", *[[name] for name in NEW])
+    assert ids[:, 0].tolist() == NEW
+
+
+def test_an_index_without_a_tree_is_updated_too(workplace, tmp_path):
+    names = IDS[:300]
+    vectors = files.load_vectors(workplace / "index")[:300]
+    write_vectors(tmp_path / "index", names, vectors, {"movie:7": 1_000})
+    towers = workplace / "towers"
+    build_index(tmp_path / "index", towers_dir=towers)
+    write_servable(towers, tmp_path / "index", tmp_path / "1", ServeConfig(k=300))
+    vector = np.asarray(vectors[3] + vectors[4])
+    changes = changes_of([("movie:new", vector.tolist())], ["movie:3", "movie:299", "movie:0"])
+    report = update(open_version(tmp_path / "1"), changes, tmp_path / "out", tmp_path / "work")
+    assert report["blessed"] and report["form"] == "exact" and report["scann"]["recall"] == 1.0
+    index = files.open_index(tmp_path / "out/index")
+    left = [name for name in names if name not in ("movie:3", "movie:299", "movie:0")]
+    assert sorted(index.candidates["id"].to_pylist()) == sorted([*left, "movie:new"])
+    dated = {row["id"]: row["available_from"] for row in index.candidates.to_pylist()}
+    assert dated["movie:7"] == 1_000 and dated["movie:new"] is None
+    ids, scores = ask(tmp_path / "out", ["movie:50"])
+    old_ids, old_scores = ask(tmp_path / "1", ["movie:50"])
+    kept = np.isin(old_ids[0], left)
+    assert old_ids[0][kept].tolist() == [name for name in ids[0] if name in left]
+    np.testing.assert_allclose(old_scores[0][kept], scores[0][np.isin(ids[0], left)], rtol=1e-5)
 
 
 def test_below_the_floor_nothing_is_written_and_the_version_stays(workplace, changes, tmp_path):
