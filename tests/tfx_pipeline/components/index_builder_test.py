@@ -46,7 +46,7 @@ def test_it_was_tuned_on_training_timelines_and_says_so(index_run):
 
 def test_nothing_is_left_behind(index_run):
     assert sorted(path.name for path in Path(index_run.index.uri).iterdir()) == [
-        "candidates.parquet", "index.json", "scann", "vectors.npy"
+        "candidates.parquet", "curve.csv", "curve.svg", "index.json", "scann", "vectors.npy"
     ]  # fmt: skip
 
 
