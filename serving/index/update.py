@@ -3,6 +3,10 @@
 The towers stay the very same. The ScaNN index is changed in place of being
 built again (`serving.index.apply`), and the stock operations of the SavedModel
 are laid out over the leaves that ScaNN gave, so that both hold one truth.
+
+TensorFlow wraps each function of a loaded model when it is saved again: an
+update adds about 2 % to the graph (30 KB with the two-tower model), until a
+run pushes a version of its own.
 """
 
 from __future__ import annotations
