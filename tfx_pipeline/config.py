@@ -14,6 +14,7 @@ from pydantic import model_validator
 from models.config import TrainerConfig
 from serving.index.config import IndexConfig
 from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from transforms.base_config import Config
@@ -45,6 +46,7 @@ class PipelineConfig(Config):
         trainer: The model and how it is trained.
         index: How candidates are searched.
         evaluation: Metrics, slices and gates.
+        serving_validation: How the candidate is asked through a server before the push.
         push: How versions are pushed.
     """
 
@@ -62,6 +64,7 @@ class PipelineConfig(Config):
     trainer: TrainerConfig = TrainerConfig()
     index: IndexConfig = IndexConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    serving_validation: ServingValidationConfig = ServingValidationConfig()
     push: PusherConfig = PusherConfig()
 
     @model_validator(mode="before")
@@ -95,6 +98,16 @@ class PipelineConfig(Config):
             raise ValueError(
                 f"`index.k` ({self.index.k}) is how many results the servable returns, and "
                 f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _validated_before_the_push(self) -> PipelineConfig:
+        if self.serving_validation.puts_into(self.serving_base_path):
+            raise ValueError(
+                f"`serving_validation.base_path` ({self.serving_validation.base_path}) is the push "
+                "directory: users would be answered by what is still to be validated. Name the "
+                "directory that a staging server watches."
             )
         return self
 

@@ -18,6 +18,7 @@ from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.pusher.origin import candidate_id
 from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.components.servable_builder import ServableBuilder
+from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
@@ -151,10 +152,24 @@ def create_pipeline(
         code_version=code_version("tfx_pipeline.evaluation.evaluator"),
     ).with_id("evaluator")
 
+    # Asked over the wire, as it would be pushed, before it may be.
+    serving_validator = None
+    if config.serving_validation.enabled:
+        serving_validator = ServingValidator(
+            servable=servable_builder.outputs["servable"],
+            model=trainer.outputs["model"],
+            examples=example_gen.outputs["examples"],
+            config=config.serving_validation,
+            name=config.name,
+            warmup_requests=config.push.warmup_requests,
+            code_version=code_version(f"{COMPONENTS}.serving_validator", "serving.local_server"),
+        ).with_id("serving-validator")
+
     pusher = Pusher(
         servable=servable_builder.outputs["servable"],
         index_blessing=index_validator.outputs["blessing"],
         model_blessing=evaluator.outputs["blessing"],
+        serving_blessing=serving_validator.outputs["blessing"] if serving_validator else None,
         evaluation=evaluator.outputs["evaluation"],
         examples=example_gen.outputs["examples"],
         config=config.push,
@@ -176,6 +191,7 @@ def create_pipeline(
             index_validator,
             servable_builder,
             evaluator,
+            *([serving_validator] if serving_validator else []),
             pusher,
         ],
         enable_cache=config.enable_cache,

@@ -107,10 +107,31 @@ def test_the_version_is_whole(run: Run) -> None:
     assert not [path for path in run.version.rglob("*") if path.suffix in (".pkl", ".pickle")]
 
 
+def test_the_candidate_was_asked_through_a_server(run: Run) -> None:
+    artifacts = Path(run.config.run_dir, "artifacts", "serving-validator", "blessing")
+    (report,) = (json.loads(path.read_text()) for path in artifacts.glob("*/report.json"))
+    assert report["blessed"] and report["requests"] == 64
+    assert {check["name"]: check["passed"] for check in report["checks"]} == dict.fromkeys(
+        (
+            "load",
+            "warm_up",
+            "answers",
+            "recommend",
+            "serving_default",
+            "embed_query",
+            "scores",
+            "excluded",
+            "seen",
+            "latency",
+        ),
+        True,
+    )
+
+
 def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
     before = versions(run)
     metrics, _, cached = execute(run.config)
-    assert len(cached) == 12
+    assert len(cached) == 13
     assert metrics == run.metrics
     assert versions(run) == before
 
@@ -134,6 +155,7 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
         "index-builder",
         "index-validator",
         "servable-builder",
+        "serving-validator",
         "latest-blessed",
     }
     assert metrics["gate"]["blessed"] == 0
@@ -187,7 +209,7 @@ def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
     assert {"trainer", "servable-builder"} <= set(cached)
     assert not {"latest-blessed", "evaluator", "pusher"} & set(cached)
     _, _, cached = execute(one)
-    assert len(cached) == 12
+    assert len(cached) == 13
     shutil.rmtree(tmp_path / "pushed")
     execute(one)
     assert pushed() == ["1"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import logging
 
-INDEX_REPORT = "report.json"
+REPORT = "report.json"  # beside the verdicts of the index and of serving
 TRAINING = "training.json"
 
 
@@ -27,8 +27,9 @@ def write_run_metrics(
     Returns:
         `validation` (the best validation metrics of the training), `test`
         (every metric over all users), `slices` (slice -> metrics), `index`
-        (recall of the index, and latency in ms), `gate` (`blessed`, 1 or 0,
-        and `failures`, the thresholds that were missed).
+        (recall of the index, and latency in ms), `serving` (latency over gRPC
+        in ms), `gate` (`blessed`, 1 or 0, and `failures`, the thresholds that
+        were missed).
     """
     metrics: dict[str, dict[str, Any]] = {}
     training = _directory(artifacts, "trainer", "model_run")
@@ -37,14 +38,15 @@ def write_run_metrics(
     evaluation = _directory(artifacts, "evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
-    index = _directory(artifacts, "index-validator", "blessing")
-    if index and (index / INDEX_REPORT).exists():
-        report = _read(index / INDEX_REPORT)
-        metrics["index"] = _index(report)
-        if not report.get("blessed", True):
-            gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
-            gate["blessed"] = 0
-            gate["failures"] += [f"index: {reason}" for reason in report.get("reasons", [])]
+    for name, select in (("index", _index), ("serving", _serving)):
+        blessing = _directory(artifacts, f"{name}-validator", "blessing")
+        if blessing and (blessing / REPORT).exists():
+            report = _read(blessing / REPORT)
+            metrics[name] = select(report)
+            if not report.get("blessed", True):
+                gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
+                gate["blessed"] = 0
+                gate["failures"] += [f"{name}: {reason}" for reason in report.get("reasons", [])]
     target = Path(path)
     aside = target.with_suffix(".json.partial")
     aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -82,6 +84,12 @@ def _index(report: Mapping[str, Any]) -> dict[str, float]:
             if quantile.startswith("p"):  # beside them is how many queries were timed
                 found[f"{name}_latency_ms_{quantile}"] = float(value)
     return found
+
+
+def _serving(report: Mapping[str, Any]) -> dict[str, float]:
+    """Returns the latency of a candidate that was asked through a server."""
+    latency = _numbers(report.get("latency_ms", {}))
+    return {f"latency_ms_{quantile}": value for quantile, value in latency.items()}
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

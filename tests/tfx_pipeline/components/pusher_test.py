@@ -21,6 +21,7 @@ from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
+from tfx_pipeline.components.pusher.executor import objections
 from tfx_pipeline.components.pusher.labels import Labels
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
@@ -61,6 +62,26 @@ def test_an_index_that_is_not_blessed_is_not_pushed(tmp_path):
     reason = pushed.get_string_custom_property("not_pushed_because")
     assert reason == "the index is not blessed (recall@100 of ScaNN is 0.9)"
     assert not (tmp_path / "pushed").exists()
+
+
+def test_what_a_server_did_not_answer_well_is_not_pushed(tmp_path):
+    inputs = {
+        "index_blessing": given(STANDARD.ModelBlessing, tmp_path / "index", blessed=1),
+        "model_blessing": given(STANDARD.ModelBlessing, tmp_path / "model", blessed=1),
+        "serving_blessing": given(STANDARD.ModelBlessing, tmp_path / "serving", blessed=0),
+    }
+    report = {"reasons": ["seen: expected none; received one", "latency: too slow"]}
+    (tmp_path / "serving" / "report.json").write_text(json.dumps(report))
+    assert objections(inputs) == [
+        "what a server answers is not blessed (seen: expected none; received one; latency: too "
+        "slow)"
+    ]
+    inputs["serving_blessing"][0].set_int_custom_property("blessed", 1)
+    assert objections(inputs) == []
+    inputs["serving_blessing"] = []  # the component is switched off
+    assert objections(inputs) == []
+    del inputs["serving_blessing"]
+    assert objections(inputs) == []
 
 
 TIMELINES = [

@@ -41,6 +41,16 @@ def test_an_index_that_was_not_blessed_closes_the_gate(tmp_path):
     assert gate == {"blessed": 0, "failures": ["index: recall@100 0.9 is below 0.98"]}
 
 
+def test_a_candidate_that_a_server_did_not_answer_well_from_closes_the_gate(tmp_path):
+    reasons = ["latency: expected 1 ms; received 2 ms"]
+    report = {"blessed": False, "reasons": reasons, "latency_ms": {"p50": 1.5, "p99": None}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    artifacts = {"serving-validator": {"blessing": str(tmp_path)}}
+    metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+    assert metrics["serving"] == {"latency_ms_p50": 1.5}
+    assert metrics["gate"] == {"blessed": 0, "failures": [f"serving: {reasons[0]}"]}
+
+
 def test_what_did_not_run_is_left_out(tmp_path):
     assert write_run_metrics(tmp_path / "metrics.json", {}) == {}
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]

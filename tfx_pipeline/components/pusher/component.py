@@ -20,6 +20,9 @@ class PusherSpec(component_spec.ComponentSpec):
     INPUTS = {
         "servable": component_spec.ChannelParameter(type=_standard.Model),
         "index_blessing": component_spec.ChannelParameter(type=_standard.ModelBlessing),
+        "serving_blessing": component_spec.ChannelParameter(
+            type=_standard.ModelBlessing, optional=True
+        ),
         "model_blessing": component_spec.ChannelParameter(type=_standard.ModelBlessing),
         "evaluation": component_spec.ChannelParameter(type=_standard.ModelEvaluation),
         "examples": component_spec.ChannelParameter(type=_standard.Examples),
@@ -36,7 +39,7 @@ class PusherSpec(component_spec.ComponentSpec):
 
 
 class Pusher(tfx.types.BaseComponent):
-    """Pushes a blessed servable with a blessed index as the newest version.
+    """Pushes a servable as the newest version if model, index and serving are blessed.
 
     TF Serving, which watches the push directory, never sees half a version:
     it is written under another name and renamed. It gets the label `canary`;
@@ -57,6 +60,7 @@ class Pusher(tfx.types.BaseComponent):
         serving_state: State of the push directory: `origin.serving_state`.
         code_version: Hash of the sources that run here.
         run_config: The resolved configuration of the run as JSON; it is pushed along.
+        serving_blessing: The serving validator's verdict, where it is in the pipeline.
     """
 
     SPEC_CLASS = PusherSpec
@@ -75,6 +79,7 @@ class Pusher(tfx.types.BaseComponent):
         serving_state: str,
         code_version: str,
         run_config: str = "{}",
+        serving_blessing: tfx.types.BaseChannel | None = None,
     ) -> None:
         pushed_model: Any = tfx.dsl.Channel(type=_standard.PushedModel)
         super().__init__(
@@ -82,6 +87,7 @@ class Pusher(tfx.types.BaseComponent):
                 servable=servable,
                 index_blessing=index_blessing,
                 model_blessing=model_blessing,
+                serving_blessing=serving_blessing,
                 evaluation=evaluation,
                 examples=examples,
                 pushed_model=pushed_model,

@@ -24,13 +24,13 @@ from tfx_pipeline.components.pusher.publish import publish
 from tfx_pipeline.components.pusher.warmup import write_warmup
 from tfx_pipeline.evaluation.report import read_failures
 
-INDEX_REPORT = "report.json"
+REPORT = "report.json"  # beside the verdicts of the index and of serving
 EVALUATION = "evaluation"
 RUN_CONFIG = "config.json"
 
 
 class Executor(base_executor.BaseExecutor):
-    """Pushes a servable when the model and its index are blessed."""
+    """Pushes a servable when the model, its index and its answers are blessed."""
 
     def Do(
         self,
@@ -42,7 +42,8 @@ class Executor(base_executor.BaseExecutor):
 
         Args:
             input_dict: `servable`, `index_blessing`, `model_blessing`,
-                `evaluation` and `examples` (split `test`).
+                `evaluation`, `examples` (split `test`) and, where serving is
+                validated, `serving_blessing`.
             output_dict: `pushed_model`.
             exec_properties: `config` and `run_config` as JSON, `push_dir`,
                 `candidate`, `serving_state`, `code_version`.
@@ -100,16 +101,26 @@ class Executor(base_executor.BaseExecutor):
 def objections(input_dict: dict[str, list[Any]]) -> list[str]:
     """Says what keeps a servable from being pushed; nothing when all is blessed."""
     reasons = []
-    (index_blessing,) = input_dict["index_blessing"]
-    if not model_utils.is_model_blessed(index_blessing):
-        report = Path(index_blessing.uri) / INDEX_REPORT
-        found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-        reasons.append(f"the index is not blessed ({'; '.join(found.get('reasons', []))})")
+    verdicts = {
+        "the index is not blessed": input_dict["index_blessing"],
+        "what a server answers is not blessed": input_dict.get("serving_blessing", []),
+    }
+    for refusal, blessings in verdicts.items():
+        for blessing in blessings:
+            if not model_utils.is_model_blessed(blessing):
+                reasons.append(f"{refusal} ({'; '.join(_reported(Path(blessing.uri)))})")
     (model_blessing,) = input_dict["model_blessing"]
     if not model_utils.is_model_blessed(model_blessing):
         failures = read_failures(locations.directory(input_dict, "evaluation"))
         reasons.append(f"the model is not blessed ({'; '.join(failures)})")
     return reasons
+
+
+def _reported(blessing: Path) -> list[str]:
+    """Returns the reasons in the report beside a verdict."""
+    report = blessing / REPORT
+    found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
+    return list(found.get("reasons", []))
 
 
 def _archive(version_dir: Path, target: Path) -> None:

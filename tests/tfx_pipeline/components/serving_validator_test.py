@@ -1,0 +1,396 @@
+"""The serving validator: real servers, real requests, and candidates that each have one fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import pytest
+import tensorflow as tf
+from tfx.types import standard_artifacts
+
+from serving.client import UnavailableError
+from serving.index.config import ServeConfig
+from serving.local_server.config import ModelConfig
+from serving.local_server.config import ServerConfig
+from serving.local_server.server import LocalServer
+from tests.helpers.artifacts import artifact
+from tests.helpers.artifacts import raw_examples
+from tests.helpers.examples import timeline
+from tests.helpers.servables import write_tiny_servable
+from tests.tfx_pipeline.components.conftest import do
+from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
+from tfx_pipeline.components.serving_validator.executor import Executor
+from tfx_pipeline.components.serving_validator.server import running
+from tfx_pipeline.config import load_config
+
+pytestmark = pytest.mark.slow
+
+SEEN = ("watch",)
+TIMELINES = [
+    timeline("ann", ["movie:1", "movie:2"], targets=["movie:3"], request_time=50),
+    timeline("bob", [], attributes=["age=25"]),
+    timeline("cem", ["movie:2", "movie:9", "movie:4"], event=["watch", "click", "watch"]),
+    timeline("dee", [f"movie:{1 + i % 7}" for i in range(400)], query="a film"),
+]
+CHECKS = (
+    "load",
+    "warm_up",
+    "answers",
+    "recommend",
+    "serving_default",
+    "embed_query",
+    "scores",
+    "excluded",
+    "seen",
+    "latency",
+)
+
+
+class Verdict(NamedTuple):
+    """What the executor left behind."""
+
+    blessing: Any
+    report: dict[str, Any]
+
+    @property
+    def failed(self) -> list[str]:
+        return [check["name"] for check in self.report["checks"] if check["passed"] is False]
+
+
+def servers() -> list[int]:
+    """Returns the children of this process that are model servers, dead or alive."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        zombie = not command
+        if parent == os.getpid() and (zombie or b"serving.local_server" in command):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def no_server_stays():
+    yield
+    assert servers() == []
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The good candidate in `servable`, and the towers that it was made of in `towers`."""
+    folder = tmp_path_factory.mktemp("good")
+    write_tiny_servable(folder, config=ServeConfig(k=10, exclude_seen=SEEN))
+    return folder
+
+
+@pytest.fixture
+def judged(made, tmp_path):
+    """Runs the executor on a candidate."""
+
+    def judge(candidate: Path, timelines=TIMELINES, **settings) -> Verdict:
+        servable = artifact(standard_artifacts.Model, tmp_path / "servable", 7)
+        shutil.copytree(candidate, tmp_path / "servable" / "Format-Serving")
+        model = artifact(standard_artifacts.Model, tmp_path / "model")
+        shutil.copytree(made / "towers", tmp_path / "model" / "Format-Serving")
+        blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
+        do(
+            Executor,
+            {
+                "servable": servable,
+                "model": model,
+                "examples": raw_examples(tmp_path / "examples", {"test": timelines}),
+            },
+            {"blessing": blessing},
+            {
+                "config": ServingValidationConfig(exclude_seen=SEEN, **settings).to_json(),
+                "name": "films",
+                "warmup_requests": 2,
+            },
+        )
+        report = json.loads((tmp_path / "blessing" / "report.json").read_text())
+        good = bool(blessing.get_int_custom_property("blessed"))
+        assert report["blessed"] is good
+        assert (tmp_path / "blessing" / ("BLESSED" if good else "NOT_BLESSED")).exists()
+        return Verdict(blessing, report)
+
+    return judge
+
+
+def rewritten(source: Path, target: Path, before=lambda inputs: inputs, after=lambda out: out):
+    """Saves a candidate again with another `recommend`; every other signature stays."""
+    loaded = tf.saved_model.load(str(source))
+    module = tf.Module()
+    module.loaded = loaded
+    signatures = {}
+    for name, inner in loaded.signatures.items():
+
+        def call(_inner=inner, _name=name, **inputs):
+            return after(_inner(**before(inputs))) if _name == "recommend" else _inner(**inputs)
+
+        specs = inner.structured_input_signature[1]
+        named = {key: tf.TensorSpec(one.shape, one.dtype, name=key) for key, one in specs.items()}
+        signatures[name] = tf.function(call).get_concrete_function(**named)
+    tf.saved_model.save(module, str(target), signatures=signatures)
+    shutil.copytree(source / "index", target / "index")
+    return target
+
+
+def test_a_good_candidate_is_blessed(judged, made, tmp_path):
+    verdict = judged(made / "servable")
+    report = verdict.report
+    assert report["reasons"] == []
+    assert {one["name"]: one["passed"] for one in report["checks"]} == dict.fromkeys(CHECKS, True)
+    received = {one["name"]: one["received"] for one in report["checks"]}
+    assert received["warm_up"] == "6 answers"  # two timelines and both: each to two signatures
+    assert received["recommend"] == "8 equal answers"  # four requests, with exclusions and without
+    assert received["serving_default"] == "4 equal answers"
+    assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
+    assert (report["server"], report["version"], report["requests"]) == ("local", 1, 4)
+    blessing = verdict.blessing
+    assert blessing.get_string_custom_property("current_model") == str(tmp_path / "servable")
+    assert blessing.get_int_custom_property("current_model_id") == 7
+    names = sorted(path.name for path in Path(blessing.uri).iterdir())
+    assert names == ["BLESSED", "report.json", "server.log"]
+    # What was served was a copy: the candidate has no warm-up requests of ours.
+    assert not (tmp_path / "servable" / "Format-Serving" / "assets.extra").exists()
+
+
+def test_scores_that_are_no_numbers_are_refused(judged, made, tmp_path):
+    nan = rewritten(
+        made / "servable",
+        tmp_path / "nan",
+        after=lambda out: {**out, "scores": out["scores"] * float("nan")},
+    )
+    verdict = judged(nan)
+    assert verdict.failed == ["answers"]
+    (reason,) = verdict.report["reasons"]
+    assert "`recommend`: DATA_LOSS: an id came back with a score of NaN or inf" in reason
+
+
+def test_an_excluded_item_is_refused(judged, made, tmp_path):
+    careless = rewritten(
+        made / "servable",
+        tmp_path / "careless",
+        before=lambda inputs: {**inputs, "exclude_length": 0 * inputs["exclude_length"]},
+    )
+    verdict = judged(careless)
+    assert verdict.failed == ["excluded"]
+    assert verdict.report["reasons"][0].startswith(
+        "excluded: expected none of the items that a request excludes; received request 1 has "
+    )
+
+
+def test_a_seen_item_is_refused(judged, tmp_path):
+    """The candidate was made with another `exclude_seen` than the run says."""
+    write_tiny_servable(tmp_path / "other", config=ServeConfig(k=45))
+    verdict = judged(tmp_path / "other" / "servable")
+    assert verdict.failed == ["seen"]
+    assert "`recommend`: request 1 has `movie:" in verdict.report["reasons"][0]
+
+
+def test_altered_variables_are_refused(judged, made, tmp_path):
+    """The candidate agrees with itself, and not with the Trainer's towers."""
+    write_tiny_servable(tmp_path / "other", config=ServeConfig(k=10, exclude_seen=SEEN), seed=1)
+    altered = tmp_path / "altered"
+    shutil.copytree(made / "servable", altered)
+    shutil.copytree(
+        tmp_path / "other" / "servable" / "variables", altered / "variables", dirs_exist_ok=True
+    )
+    verdict = judged(altered)
+    assert verdict.failed == ["embed_query", "scores"]
+    assert (
+        "the embeddings of the Trainer's towers; received 4 of 4 others"
+        in (verdict.report["reasons"][0])
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "size", "reason"),
+    [
+        ("variables/variables.data-00000-of-00001", 100, "load: expected a server that answers"),
+        ("saved_model.pb", 1000, "its saved_model.pb cannot be read"),
+        ("saved_model.pb", None, "its saved_model.pb cannot be read"),
+    ],
+)
+def test_a_half_written_candidate_is_refused(judged, made, tmp_path, file, size, reason):
+    half = tmp_path / "half"
+    shutil.copytree(made / "servable", half)
+    if size is None:
+        (half / file).unlink()
+    else:
+        os.truncate(half / file, size)
+    verdict = judged(half)
+    assert verdict.failed == ["load"]
+    assert reason in verdict.report["reasons"][0]
+
+
+def test_a_candidate_that_fails_its_warm_up_is_refused(judged, made, tmp_path):
+    def refuse(inputs):
+        check = tf.debugging.assert_positive(inputs["history_length"], message="nobody is new")
+        with tf.control_dependencies([check]):
+            return {**inputs, "query": tf.identity(inputs["query"])}
+
+    verdict = judged(rewritten(made / "servable", tmp_path / "picky", before=refuse))
+    assert verdict.failed == ["load"]
+    assert "nobody is new" in verdict.report["reasons"][0]
+
+
+def test_a_bound_of_a_microsecond_is_missed(judged, made):
+    verdict = judged(made / "servable", latency_p99_ms=0.001)
+    assert verdict.failed == ["latency"]
+    assert "at most 0.001 ms (latency_p99_ms); received " in verdict.report["reasons"][0]
+
+
+def test_without_test_timelines_there_is_no_blessing(judged, made):
+    verdict = judged(made / "servable", timelines=[])
+    assert verdict.failed == ["load"]
+    assert "`test` holds no timeline" in verdict.report["reasons"][0]
+
+
+def test_the_server_is_gone_when_the_check_itself_fails(judged, made, tmp_path):
+    backwards = timeline("eve", ["movie:1", "movie:2"], timestamps=[2, 1])
+    with pytest.raises(ValueError, match="oldest first"):
+        judged(made / "servable", timelines=[*TIMELINES, backwards])
+    assert "is served" in (tmp_path / "blessing" / "server.log").read_text()  # it did run
+    assert not list((tmp_path / "blessing").glob("*BLESSED"))
+    assert servers() == []
+
+
+def test_a_server_that_ignores_sigterm_is_killed(tmp_path):
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "print('serving.local_server', flush=True); time.sleep(600)"
+    )
+    log = tmp_path / "log"
+    with running([sys.executable, "-c", deaf], log, patience=0.2) as process:
+        while not log.read_text():
+            assert process.poll() is None
+            time.sleep(0.01)
+        assert servers() == [process.pid]
+    assert process.returncode == -9
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!{sys.executable}\n{text}")
+    path.chmod(0o755)
+    return path
+
+
+# Takes the options of a tensorflow_model_server, and is the local server.
+STAND_IN = """
+import argparse, json, os, sys, tempfile
+parser = argparse.ArgumentParser()
+for name in ("port", "rest_api_port", "grpc_max_threads", "max_num_load_retries"):
+    parser.add_argument("--" + name, type=int, required=True)
+for name in ("model_name", "model_base_path"):
+    parser.add_argument("--" + name, required=True)
+args = parser.parse_args()
+models = [{"name": args.model_name, "base_path": args.model_base_path}]
+file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
+json.dump({"models": models, "port": args.port, "metrics_port": None}, file)
+file.close()
+os.execv(sys.executable, [sys.executable, "-m", "serving.local_server", file.name])
+"""
+
+
+def test_a_binary_is_started_over_the_candidate(judged, made, tmp_path):
+    binary = program(tmp_path / "tensorflow_model_server", STAND_IN)
+    verdict = judged(made / "servable", server=str(binary))
+    assert verdict.report["blessed"] and verdict.report["server"] == str(binary)
+
+
+def test_a_binary_that_gives_a_candidate_up_refuses_it(judged, made, tmp_path):
+    words = (
+        "Failed to start server. Error: Unknown: 1 servable(s) did not become available: {films}"
+    )
+    binary = program(tmp_path / "server", f"raise SystemExit({words!r})")
+    verdict = judged(made / "servable", server=str(binary))
+    assert verdict.failed == ["load"] and words in verdict.report["reasons"][0]
+
+
+def test_a_binary_that_does_not_run_is_an_error_and_no_verdict(judged, made, tmp_path):
+    binary = program(tmp_path / "server", "raise SystemExit('unknown flag')")
+    with pytest.raises(RuntimeError, match="ended with exit code 1.*\nunknown flag"):
+        judged(made / "servable", server=str(binary))
+    assert not list((tmp_path / "blessing").glob("*BLESSED"))
+
+
+def test_a_binary_that_is_not_there_is_named(judged, made):
+    with pytest.raises(RuntimeError, match="Cannot start /no/server, which `serving_validation"):
+        judged(made / "servable", server="/no/server")
+
+
+def serve(base_path: Path) -> LocalServer:
+    models = (ModelConfig(name="staging", base_path=base_path),)
+    config = ServerConfig(models=models, port=0, metrics_port=None, poll_seconds=0.05)
+    return LocalServer(config)
+
+
+@pytest.fixture
+def base_path(tmp_path):
+    """The directory of a staging server, with a version of other towers."""
+    write_tiny_servable(tmp_path / "other", config=ServeConfig(k=10, exclude_seen=SEEN), seed=1)
+    shutil.copytree(tmp_path / "other" / "servable", tmp_path / "staging" / "1")
+    return tmp_path / "staging"
+
+
+def test_a_server_at_an_address_is_given_the_candidate(judged, made, base_path):
+    with serve(base_path) as server:
+        verdict = judged(
+            made / "servable", server=server.address, model="staging", base_path=str(base_path)
+        )
+    assert verdict.report["blessed"] and verdict.report["version"] == 2
+    assert [entry.name for entry in base_path.iterdir()] == ["1"]
+
+
+def test_a_server_at_an_address_that_serves_something_else_is_found_out(judged, made, base_path):
+    with serve(base_path) as server:
+        verdict = judged(made / "servable", server=server.address, model="staging")
+    assert verdict.failed == ["recommend", "serving_default", "embed_query", "scores"]
+    assert verdict.report["version"] == 1
+
+
+def test_nobody_at_an_address_is_an_error_and_no_verdict(judged, made, tmp_path):
+    with pytest.raises(UnavailableError, match="`GetModelStatus` of model `films`"):
+        judged(made / "servable", server="127.0.0.1:1", load_timeout_s=0.3)
+    assert not list((tmp_path / "blessing").glob("*BLESSED"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"server": "locl"}, "Expected `local`, an address"),
+        ({"base_path": "staging"}, "`base_path` is said of a server that runs already"),
+        ({"server": "a:1", "base_path": "b", "version": 2}, "set one of them"),
+        ({"latency": 3}, "nearest is `latency_p99_ms`"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        ServingValidationConfig(**settings)
+
+
+def test_the_configuration_does_not_import_tensorflow():
+    code = (
+        "import sys, tfx_pipeline.config; "
+        "assert not {'tfx', 'tensorflow', 'tensorflow_model_analysis'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])
+
+
+def test_the_candidate_is_never_put_among_the_pushed_versions():
+    settings = ("serving_validation.server=a:1", "serving_validation.base_path=runs/x/pushed")
+    with pytest.raises(ValueError, match="is the push directory"):
+        load_config("shop_demo", ("run_dir=runs/x", *settings))
+    assert load_config("shop_demo", ("run_dir=runs/y", *settings)).serving_validation.is_address

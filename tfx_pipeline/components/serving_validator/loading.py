@@ -1,0 +1,63 @@
+"""Waits until a server has loaded a version, or knows that it cannot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from serving.client import DeadlineError
+from serving.client import NotFoundError
+from serving.client import RecommenderClient
+from serving.client import ServingError
+from serving.client import UnavailableError
+from tfx_pipeline.components.serving_validator.candidate import CandidateError
+
+_PAUSE = 0.1  # seconds between two looks
+_LOOK = 5.0  # seconds for one look
+_GIVEN_UP = "did not become available"  # TF Serving's last words about a model that it cannot load
+
+
+def wait_until_loaded(
+    client: RecommenderClient, timeout: float, ended: Callable[[], str] = lambda: ""
+) -> int:
+    """Waits for the version that a client asks for, or any.
+
+    Args:
+        client: A client of the server, the model and, with luck, the version.
+        timeout: Seconds to wait at most.
+        ended: Says how the server's process ended; nothing while it runs, or
+            where there is none.
+
+    Returns:
+        The newest version that answers.
+
+    Raises:
+        CandidateError: The server has tried to load it and cannot, or is not
+            done in time.
+        RuntimeError: The server's process ended for another reason.
+        ServingError: The server cannot be asked, or has no such model or version.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        failure: ServingError | None = None
+        try:
+            versions = client.model_status(timeout=_LOOK)
+        except (UnavailableError, DeadlineError, NotFoundError) as error:  # it may come yet
+            versions, failure = [], error
+        for version in versions:
+            if version.state == "AVAILABLE":
+                return version.version
+        for version in versions:
+            if version.state == "END" and version.error_message:
+                raise CandidateError(version.error_message)
+        last_words = ended()
+        if _GIVEN_UP in last_words:
+            (reason, *_) = [line for line in last_words.splitlines() if _GIVEN_UP in line]
+            raise CandidateError(reason)
+        if last_words:
+            raise RuntimeError(last_words)
+        if time.monotonic() >= deadline:
+            if failure is not None:
+                raise failure
+            raise CandidateError(f"it was not loaded within {timeout:g} s (load_timeout_s)")
+        time.sleep(_PAUSE)

@@ -1,0 +1,126 @@
+"""What the candidate, and the towers that it was made of, answer in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from serving.client import Prediction
+from serving.client import Recommendation
+from serving.client import Request
+from serving.client.calls import parse_recommendations
+from serving.client.calls import recommend_inputs
+from serving.client.errors import Target
+from serving.index import files
+from serving.index.towers import load_towers
+from tfx_pipeline.components.serving_validator.ask import ALL
+from tfx_pipeline.components.serving_validator.ask import query_inputs
+from tfx_pipeline.components.serving_validator.candidate import CandidateError
+
+_ROWS = 64  # of one call
+_HERE = Target("this process", "candidate")
+
+
+class Reference:
+    """The SavedModel of a candidate, loaded without a server.
+
+    Args:
+        path: The candidate.
+
+    Raises:
+        CandidateError: It cannot be loaded.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._model = tf.saved_model.load(str(path))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise CandidateError(f"this process cannot load it ({error})") from error
+
+    def recommend(self, requests: Sequence[Request]) -> list[Recommendation]:
+        """Answers requests, as the client's method does.
+
+        Raises:
+            InvalidAnswerError: A score is not finite, or an output is missing.
+        """
+        answers: list[Recommendation] = []
+        for start in range(0, len(requests), _ROWS):
+            part = requests[start : start + _ROWS]
+            answers += self._call("recommend", recommend_inputs(part), "ids", len(part))
+        return answers
+
+    def recommend_examples(self, timelines: Sequence[bytes]) -> list[Recommendation]:
+        """Answers serialised timelines, as the client's method does.
+
+        Raises:
+            InvalidAnswerError: A score is not finite, or an output is missing.
+        """
+        answers: list[Recommendation] = []
+        for start in range(0, len(timelines), _ROWS):
+            part = timelines[start : start + _ROWS]
+            inputs = {"examples": np.array(part, object)}
+            answers += self._call("serving_default", inputs, "classes", len(part))
+        return answers
+
+    def _call(
+        self, name: str, inputs: Mapping[str, npt.NDArray[Any]], ids: str, rows: int
+    ) -> list[Recommendation]:
+        outputs = _run(self._model.signatures[name], inputs)
+        prediction = Prediction(outputs, "candidate", 0, name)
+        return parse_recommendations(prediction, ids, rows, ALL, _HERE.of(name))
+
+
+def embed(towers: Path, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
+    """Embeds requests with the Trainer's towers: [B, d] or [B, K, d].
+
+    Raises:
+        FileNotFoundError: There are no towers.
+        ValueError: They lack a signature.
+    """
+    signature = load_towers(towers).signatures["embed_query"]
+    parts = [
+        _run(signature, query_inputs(requests[start : start + _ROWS]))["embedding"]
+        for start in range(0, len(requests), _ROWS)
+    ]
+    return np.concatenate(parts)
+
+
+def score(
+    servable: Path, embeddings: npt.NDArray[np.float32], answers: Sequence[Recommendation]
+) -> list[npt.NDArray[np.float32]]:
+    """Scores recommended entities again: the best dot product of a query's interests.
+
+    Args:
+        servable: The candidate, with its index.
+        embeddings: [B, d] or [B, K, d], the Trainer's.
+        answers: B answers.
+
+    Returns:
+        [len(answer)] float32 for each answer; NaN for what is no candidate.
+
+    Raises:
+        CandidateError: The candidate has no sound index.
+    """
+    try:
+        index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
+    except (OSError, files.IndexIntegrityError) as error:
+        raise CandidateError(f"its index cannot be read ({error})") from error
+    rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
+    scores = []
+    for query, answer in zip(embeddings, answers, strict=True):
+        known = np.array([name in rows for name in answer.ids], bool)
+        chosen = np.array([rows.get(name, 0) for name in answer.ids], np.int64)
+        products = np.atleast_2d(query) @ np.asarray(index.vectors[chosen]).T  # [K, n]
+        scores.append(np.where(known, products.max(axis=0), np.nan).astype(np.float32))
+    return scores
+
+
+def _run(signature: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    answer = signature(**{name: tf.constant(values) for name, values in inputs.items()})
+    return {name: values.numpy() for name, values in answer.items()}

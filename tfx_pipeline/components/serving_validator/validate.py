@@ -1,0 +1,148 @@
+"""Serves a candidate, asks it, and reports."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from serving.client import RecommenderClient
+from serving.client import RetryPolicy
+from serving.client import UnavailableError
+from serving.index.records import read_batches
+from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
+from tfx_pipeline.components.serving_validator.ask import Answers
+from tfx_pipeline.components.serving_validator.ask import ask
+from tfx_pipeline.components.serving_validator.ask import warmup_requests
+from tfx_pipeline.components.serving_validator.candidate import CandidateError
+from tfx_pipeline.components.serving_validator.candidate import placed
+from tfx_pipeline.components.serving_validator.checks import Check
+from tfx_pipeline.components.serving_validator.checks import judge
+from tfx_pipeline.components.serving_validator.checks import quantile
+from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
+from tfx_pipeline.components.serving_validator.loading import wait_until_loaded
+from tfx_pipeline.components.serving_validator.requests import request_of
+from tfx_pipeline.components.serving_validator.server import ending
+from tfx_pipeline.components.serving_validator.server import serving
+
+
+def validate(
+    servable: Path,
+    towers: Path,
+    timeline_files: Sequence[str],
+    config: ServingValidationConfig,
+    name: str,
+    warmup: int,
+    log: Path,
+) -> dict[str, Any]:
+    """Asks a candidate through a server.
+
+    The server is gone before anything is judged: the two would otherwise hold
+    the candidate in memory at the same time.
+
+    Args:
+        servable: The candidate.
+        towers: SavedModel of the towers that it was made of.
+        timeline_files: TFRecord files of raw timelines.
+        config: What is asked, and of which server.
+        name: What the model is called.
+        warmup: Timelines that become warm-up requests.
+        log: File that takes what the server writes.
+
+    Returns:
+        The report: `blessed`, `reasons` when it is not, `server`, `version`,
+        `requests`, `latency_ms` (`p50`, `p99`) and `checks`, each with `name`,
+        `passed` (null where the failure of another check left nothing to look
+        at), `expected` and `received`.
+
+    Raises:
+        FileNotFoundError: There are no towers.
+        RuntimeError: The server could not be started, or ended by itself.
+        ServingError: The server cannot be reached, or has no such model.
+    """
+    timelines = _first(timeline_files, config.requests)
+    requests = [request_of(timeline) for timeline in timelines]
+    answers, version = Answers(), None
+    try:
+        if not timelines:
+            raise CandidateError("the split `test` holds no timeline to make a request of")
+        with _candidate(servable, _first(timeline_files, warmup), config) as place:
+            with _client(place, config, name, log) as (client, version):
+                answers = ask(client, requests, timelines, place / WARMUP_FILE)
+            recorded = sum(1 for _ in warmup_requests(place / WARMUP_FILE))
+        checks = [
+            Check("load", True, "a server that answers from it", f"version {version} answers"),
+            _warm_up(answers, recorded),
+            *judge(servable, towers, requests, timelines, answers, config),
+        ]
+    except CandidateError as error:
+        checks = [Check("load", False, "a server that answers from it", str(error))]
+    failed = [check for check in checks if check.passed is False]
+    return {
+        "blessed": all(check.passed for check in checks),
+        "reasons": [f"{c.name}: expected {c.expected}; received {c.received}" for c in failed],
+        "server": config.server,
+        "version": version,
+        "requests": len(requests),
+        "latency_ms": {
+            "p50": quantile(answers.milliseconds, 50),
+            "p99": quantile(answers.milliseconds, 99),
+        },
+        "checks": [check._asdict() for check in checks],
+    }
+
+
+@contextlib.contextmanager
+def _candidate(
+    servable: Path, warmup: Sequence[bytes], config: ServingValidationConfig
+) -> Iterator[Path]:
+    """Yields the directory of the candidate as a version, where its server looks for it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        with placed(servable, Path(config.base_path or scratch), warmup) as place:
+            yield place
+
+
+@contextlib.contextmanager
+def _client(
+    place: Path, config: ServingValidationConfig, name: str, log: Path
+) -> Iterator[tuple[RecommenderClient, int]]:
+    """Yields a client of a server that has loaded the candidate, and the version."""
+    with contextlib.ExitStack() as stack:
+        process = None
+        address, model, version = config.server, config.model or name, config.version
+        if not config.is_address:
+            address, process = stack.enter_context(serving(config.server, name, place.parent, log))
+        if not config.is_address or config.base_path:
+            version = int(place.name)
+        client = stack.enter_context(
+            RecommenderClient(
+                address,
+                model,
+                version=version,
+                timeout=config.timeout_s,
+                retry=RetryPolicy(attempts=1),
+            )
+        )
+
+        def ended() -> str:
+            return ending(process, log) if process else ""
+
+        try:
+            yield client, wait_until_loaded(client, config.load_timeout_s, ended)
+        except UnavailableError as error:
+            if last_words := ended():
+                raise RuntimeError(last_words) from error
+            raise
+
+
+def _warm_up(answers: Answers, recorded: int) -> Check:
+    received = answers.faults.get("warm_up", f"{answers.warmed} answers")
+    passed = answers.warmed == recorded
+    return Check("warm_up", passed, f"answers to {recorded} warm-up requests", received)
+
+
+def _first(files: Sequence[str], count: int) -> list[bytes]:
+    return [one for batch in read_batches(files, 32, count) for one in batch] if count else []
