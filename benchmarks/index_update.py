@@ -33,6 +33,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.clustered_points import make_centres
+from benchmarks.clustered_points import make_points
 from benchmarks.results import Results
 from serving.index import files
 from serving.index.apply import apply
@@ -48,19 +50,9 @@ from serving.index.scann_search import search
 from serving.index.search_quality import recall
 
 COMMAND = "python -m benchmarks.index_update"
-CENTRES = 1_000
-DIMENSION = 64
-SIGMA = 0.6
 QUERIES = 1_000
 TUNING = 512
 _LOAD = "from scann.scann_ops.py import scann_ops_pybind"
-
-
-def make_points(count: int, rng: np.random.Generator, centres: np.ndarray) -> np.ndarray:
-    """Returns [count, d] float32 of length 1, around centres [C, d]."""
-    points = centres[rng.integers(0, len(centres), count)]
-    points = points + SIGMA * rng.normal(size=points.shape)
-    return (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
 
 
 def make_changes(
@@ -98,7 +90,7 @@ def measure(items: int, changed: int, seed: int) -> dict[str, float]:
         Seconds of each, their ratios, and recall@100 of both indexes.
     """
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(CENTRES, DIMENSION))
+    centres = make_centres(rng)
     vectors = make_points(items, rng, centres)
     changes = make_changes(items, changed, rng, centres)
     queries = make_points(QUERIES, rng, centres)

@@ -24,7 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from leave_last_out import TEST  # a script's own folder is on its path, the project is not
+from checkpoint import load_checkpoint  # a script's own folder is on its path
+from checkpoint import save_checkpoint
+from leave_last_out import TEST
 from leave_last_out import VALIDATION
 from leave_last_out import Sequences
 from leave_last_out import find_metrics
@@ -36,6 +38,7 @@ from torch.nn import functional
 
 USERS_AT_ONCE = 512
 SELECT = "ndcg@10"
+NO_FILE = "none"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Settings:
             the loss, as the usual public code does; `real` leaves the filled ones out before.
         save_scores: Write the test scores of the best epoch, [users, items] float32 with
             seen items at minus infinity, beside `out` as `.scores.npy`.
+        checkpoint: File from which a killed training goes on, or `none`.
     """
 
     data: str = ""
@@ -79,6 +83,7 @@ class Settings:
     lr: float = 1e-3
     logits: str = "all"
     save_scores: bool = False
+    checkpoint: str = NO_FILE
 
 
 def main() -> None:
@@ -93,7 +98,7 @@ def main() -> None:
     model = SASRec(data.item_count, s.length, s.dim, s.blocks, s.heads, s.dropout)
     report: dict[str, Any] = {
         "settings": asdict(settings),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "users": data.users,
@@ -121,8 +126,15 @@ def train(
     inputs, targets = map(torch.from_numpy, training_windows(data, settings.length))
     optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, betas=(0.9, 0.98), fused=True)
     windows, positions = len(inputs), int((targets > 0).sum())
-    best, weights, trained, began = -1.0, {}, 0.0, time.perf_counter()
-    for epoch in range(1, settings.epochs + 1):
+    weights: dict[str, torch.Tensor] = {}
+    if settings.checkpoint != NO_FILE:
+        weights = load_checkpoint(settings.checkpoint, model, optimizer, report)
+    done = report["epochs"]
+    best = done[report["best_epoch"] - 1]["validation"][SELECT] if done else -1.0
+    trained, began = sum(row["train_seconds"] for row in done), time.perf_counter()
+    for epoch in range(len(done) + 1, settings.epochs + 1):
+        if done and epoch - 1 - report["best_epoch"] >= settings.patience:
+            break
         start, cpu = time.perf_counter(), time.process_time()
         loss = train_epoch(model, optimizer, inputs, targets, settings)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
@@ -145,10 +157,10 @@ def train(
             best, weights = found[SELECT], copy.deepcopy(model.state_dict())
             report["best_epoch"] = epoch
         write(report, settings.out)
+        if settings.checkpoint != NO_FILE:
+            save_checkpoint(settings.checkpoint, model, optimizer, weights, report)
         minutes = (time.perf_counter() - began) / 60
-        if epoch - report["best_epoch"] >= settings.patience or (
-            settings.max_minutes and minutes >= settings.max_minutes
-        ):
+        if settings.max_minutes and minutes >= settings.max_minutes:
             break
     return weights
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import baselines
+from benchmarks.environment import ROOT
 from benchmarks.interactions import Interactions
 from benchmarks.peers import environment
 from benchmarks.peers import leave_last_out as peer
@@ -101,25 +102,27 @@ def test_metrics_are_those_of_the_baselines(exported):
 
 
 def test_settings_become_options():
-    settings = {"max_minutes": 2.5, "save_scores": True, "resume": False}
-    assert environment.as_options(settings) == ["--max-minutes", "2.5", "--save-scores"]
+    settings = {"max_minutes": 2.5, "save_scores": True, "resume": False, "batches": [1, 8]}
+    assert environment.as_options(settings) == [
+        "--max-minutes", "2.5", "--save-scores", "--batches", "1", "8"
+    ]  # fmt: skip
 
 
 def test_the_environment_is_not_made_twice(tmp_path, monkeypatch):
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("# nothing\n")
-    monkeypatch.setattr(environment, "REQUIREMENTS", requirements)
-    python = environment.torch_python(tmp_path / "peer")
+    (tmp_path / "requirements-no.txt").write_text("# nothing\n")
+    monkeypatch.setattr(environment, "HERE", tmp_path)
+    python = environment.peer_python("no", tmp_path)
     command = [str(python), "-c", "import sys; print(sys.prefix)"]
     prefix = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    assert prefix == str(tmp_path / "peer") and prefix != sys.prefix
+    assert prefix == str(tmp_path / "no-peer") and prefix != sys.prefix
     monkeypatch.setattr(environment, "find_uv", lambda: pytest.fail("made again"))
-    assert environment.torch_python(tmp_path / "peer") == python
+    assert environment.peer_python("no", tmp_path) == python
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not (environment.FOLDER / ".installed").exists(), reason="PyTorch's peer is not installed"
+    not (ROOT / ".tools" / "torch-peer" / ".installed").exists(),
+    reason="PyTorch's peer is not installed",
 )
 class TestSasrec:
     """The process itself, on a log where the next item follows from the last one."""
@@ -138,6 +141,16 @@ class TestSasrec:
         ranks = peer.find_ranks(scores, data.last() + 1)
         assert peer.find_metrics(ranks) == pytest.approx(report["test"])
         assert np.isneginf(scores).sum(axis=1).tolist() == [11] * len(sequences)
+
+    def test_a_killed_training_goes_on_where_it_was(self, exported, tmp_path):
+        _, path = exported([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2]] * 4, 6)
+        settings = dict(length=9, dim=8, patience=9)
+        whole = environment.run_sasrec(path, tmp_path / "whole.json", epochs=3, **settings)
+        settings["checkpoint"] = str(tmp_path / "peer.pt")
+        environment.run_sasrec(path, tmp_path / "part.json", epochs=1, **settings)
+        again = environment.run_sasrec(path, tmp_path / "part.json", epochs=3, **settings)
+        losses, resumed = ([row["loss"] for row in one["epochs"]] for one in (whole, again))
+        assert resumed == losses and again["test"] == whole["test"]
 
     def test_filled_positions_do_not_count(self, exported, tmp_path):
         _, path = exported([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2]] * 4, 6)

@@ -1,0 +1,169 @@
+"""Recall against speed of nearest-neighbour searches: ours, faiss, hnswlib, exact.
+
+    python -m benchmarks.index                            # does what is missing
+    python -m benchmarks.index --items 100000 --data "sigma 0.6"
+    python -m benchmarks.index --vectors pushed/1/index/vectors.npy --data movielens
+
+Catalogues are 1,000 centres N(0, I) of 64 dimensions and points centre + sigma N(0, I) of
+length 1; sigma 0.6 is the headline, sigma 1.0 is harder, `no clusters` has points on the
+sphere alone. Queries are further points of the same kind (of real embeddings: some of them, with
+noise). Every setting of every engine is asked, so nothing is tuned.
+
+For each engine one row a setting: `recall@10`, `recall@100`, `queries_per_second` at the row's
+batch and number of search threads, `build_s` on all cores, `bytes` on disk or in
+variables. `fastest` marks an engine's fastest setting of recall@100 >= 0.99 (exact search has
+no other). Each engine runs in a process of its own, one after the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.clustered_points import NO_CLUSTERS
+from benchmarks.clustered_points import make_centres
+from benchmarks.clustered_points import make_points
+from benchmarks.environment import ROOT
+from benchmarks.index_engines import ENGINES
+from benchmarks.index_plot import plot
+from benchmarks.peers.environment import ANN
+from benchmarks.peers.environment import run_peer
+from benchmarks.peers.search_timing import K
+from benchmarks.results import Results
+from benchmarks.results_table import render
+
+NAME = "index"
+GENERATED = {"sigma 0.6": 0.6, "sigma 1.0": 1.0, "no clusters": NO_CLUSTERS}
+PEERS = ("faiss_ivfpqfs", "faiss_hnsw", "hnswlib")
+QUERIES = 1_000
+AIM = 0.99
+HEADLINE = ("engine", "data", "items", "batch", "threads", "setting", "recall@100")
+
+
+def main() -> None:
+    """Measures what is missing, marks the fastest, and prints them."""
+    options = _parse()
+    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh)
+    for data in options.data:
+        for items in options.items:
+            with tempfile.TemporaryDirectory() as folder:
+                items = write_data(Path(folder), data, items, options.vectors)
+                for engine in options.engines:
+                    measure(results, Path(folder), engine, data, items, options)
+    plot(results.rows(), results.path.with_suffix(".svg"))
+    print(render(results.path, (*HEADLINE, "queries_per_second", "build_s", "bytes")))
+
+
+def write_data(folder: Path, data: str, items: int, vectors: Path | None) -> int:
+    """Writes vectors, queries and the best rows of each query; returns how many vectors."""
+    rng = np.random.default_rng(0)
+    if vectors is not None:
+        held = np.load(vectors).astype(np.float32)
+        chosen = held[rng.integers(0, len(held), QUERIES)]
+        spread = 0.1 * np.linalg.norm(chosen, axis=1, keepdims=True) / held.shape[1] ** 0.5
+        queries = (chosen + spread * rng.normal(size=chosen.shape)).astype(np.float32)
+    else:
+        centres, sigma = make_centres(rng), GENERATED[data]
+        held = make_points(items, rng, centres, sigma)
+        queries = make_points(QUERIES, rng, centres, sigma)
+    np.save(folder / "vectors.npy", held)
+    np.save(folder / "queries.npy", queries)
+    np.save(folder / "truth.npy", best_rows(held, queries))
+    return len(held)
+
+
+def best_rows(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """Returns the K best rows of each query by dot product, best first: [Q, K] int64."""
+    best = []
+    for start in range(0, len(queries), 64):
+        scores = queries[start : start + 64] @ vectors.T  # [q, N]
+        top = np.argpartition(-scores, K - 1, axis=1)[:, :K]
+        order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+        best.append(np.take_along_axis(top, order, axis=1))
+    return np.concatenate(best)
+
+
+def measure(
+    results: Results, folder: Path, engine: str, data: str, items: int, options: argparse.Namespace
+) -> None:
+    """Runs one engine, unless all of its rows are there, and keeps a row a setting."""
+    key = {"engine": engine, "data": data, "items": items, "threads": options.threads}
+    batches = list(options.batches)
+    kept = [run for run in results.runs if key.items() <= run.key.items()]
+    if {run.key["batch"] for run in kept} >= set(batches):
+        return
+    print(f"{engine}, {data}, {items:,} ...", flush=True)
+    report = run_engine(folder, engine, options)
+    built = {"build_s": report["build_s"], "bytes": report["bytes"]}
+    best = _fastest(report["points"])
+    for point in report["points"]:
+        row = {**key, "batch": point.pop("batch"), "setting": point.pop("setting")}
+        fastest = float(best.get(row["batch"]) == row["setting"])
+        results.measure(row, 0, partial(dict, **point, **built, fastest=fastest))
+
+
+def run_engine(folder: Path, engine: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Builds and asks an engine in its own process; returns its report."""
+    out = folder / f"{engine}.json"
+    if engine in PEERS:
+        return run_peer(
+            ANN,
+            "ann_search",
+            out,
+            engine=engine,
+            data=str(folder),
+            threads=options.threads,
+            batches=options.batches,
+            seconds=options.seconds,
+        )
+    command = [sys.executable, "-m", "benchmarks.index_engines", "--engine", engine]
+    command += ["--data", str(folder), "--out", str(out), "--threads", str(options.threads)]
+    command += ["--seconds", str(options.seconds), "--batches", *map(str, options.batches)]
+    subprocess.run(command, check=True, cwd=ROOT)
+    report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return report
+
+
+def _fastest(points: list[dict[str, Any]]) -> dict[int, str]:
+    """Returns for each batch the setting that is fastest at the recall aimed at."""
+    best: dict[int, dict[str, Any]] = {}
+    for point in points:
+        if point[f"recall@{K}"] < AIM:
+            continue
+        other = best.get(point["batch"])
+        if other is None or point["queries_per_second"] > other["queries_per_second"]:
+            best[point["batch"]] = point
+    return {batch: point["setting"] for batch, point in best.items()}
+
+
+def _parse() -> argparse.Namespace:
+    """Reads the options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--data", nargs="+", default=list(GENERATED), help="kinds of catalogues")
+    parser.add_argument("--vectors", type=Path, help="real vectors, npy [N, d]; --data names them")
+    parser.add_argument("--engines", nargs="+", default=[*ENGINES, *PEERS])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0, help="that a setting is timed")
+    options = parser.parse_args()
+    if options.vectors is not None:
+        if len(options.data) != 1:
+            parser.error("--vectors needs one name: --data NAME")
+        options.items = options.items[:1]
+    elif unknown := sorted(set(options.data) - set(GENERATED)):
+        parser.error(f"there is no generator of {unknown}, but {list(GENERATED)}")
+    return options
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Builds and asks one of our engines, in a process of its own.
+
+    python -m benchmarks.index_engines --engine scann --data FOLDER --out points.json --threads 1
+
+The folder is that of `benchmarks/peers/ann_search.py`, with `tuning.npy` beside. `scann` leaves its
+index there, and `portable` searches the same tree with plain TensorFlow operations as a servable
+does; `exact` is the servable's other form.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.search_timing import K
+from benchmarks.peers.search_timing import Search
+from benchmarks.peers.search_timing import sweep
+
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)  # of the leaves
+DEPTHS = (2, 4, 8)  # times K, candidates that ScaNN scores again exactly
+SCANN = "scann"
+Settings = Iterator[tuple[str, Search]]
+
+
+def scann(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
+    """Trains a tree with residual codes, as the index builder does."""
+    started = time.perf_counter()
+    searcher, leaves = _grow_tree(data, vectors)
+    report = {"build_s": time.perf_counter() - started}
+    files = [path for path in (data / SCANN).rglob("*") if path.is_file()]
+    report["bytes"] = sum(path.stat().st_size for path in files)
+
+    def settings() -> Settings:
+        if threads > 1:
+            searcher.set_num_threads(threads)
+        for share in SHARES:
+            visited = max(1, round(share * leaves))
+            for depth in DEPTHS:
+                name = f"leaves {visited} of {leaves}, re-rank {depth * K}"
+                yield name, _scann_search(searcher, visited, depth * K, threads)
+
+    return settings(), report
+
+
+def _grow_tree(data: Path, vectors: np.ndarray) -> tuple[Any, int]:
+    """Trains ScaNN's searcher and writes it; returns it and how many leaves it has."""
+    from serving.index.build import train
+    from serving.index.config import BuildConfig
+    from serving.index.scann_files import serialise
+
+    searcher, info = train(vectors, BuildConfig())
+    serialise(searcher, data / SCANN)
+    return searcher, info["build"]["leaves"]
+
+
+def _scann_search(searcher: Any, leaves: int, depth: int, threads: int) -> Search:
+    several = searcher.search_batched_parallel if threads > 1 else searcher.search_batched
+
+    def search(part: np.ndarray) -> np.ndarray:
+        if len(part) == 1:
+            rows, _ = searcher.search(
+                part[0], pre_reorder_num_neighbors=depth, leaves_to_search=leaves
+            )
+            return np.asarray(rows)[None]
+        rows, _ = several(part, pre_reorder_num_neighbors=depth, leaves_to_search=leaves)
+        return np.asarray(rows)
+
+    return search
+
+
+def portable(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
+    """Lays ScaNN's leaves out as blocks; building is the layout, on top of ScaNN's."""
+    _use_threads(threads)
+    from serving.index.portable import PortableIndex
+    from serving.index.scann_files import read_partition
+
+    if not (data / SCANN).exists():
+        _grow_tree(data, vectors)
+    partition = read_partition(data / SCANN)
+    leaves = len(partition.centres)
+
+    def make(visited: int) -> Any:
+        return PortableIndex(vectors, partition, visited, K)
+
+    started = time.perf_counter()
+    index = make(max(1, round(SHARES[0] * leaves)))
+    report = {"build_s": time.perf_counter() - started, "bytes": _bytes(index)}
+
+    def settings() -> Settings:
+        for share in SHARES:
+            visited = max(1, round(share * leaves))
+            yield f"leaves {visited} of {leaves}", _tensorflow_search(make(visited))
+
+    return settings(), report
+
+
+def exact(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
+    """Scores everything."""
+    del data
+    _use_threads(threads)
+    from serving.index.exact import ExactIndex
+
+    index = ExactIndex(vectors, K)
+    return iter([("all", _tensorflow_search(index))]), {"build_s": 0.0, "bytes": _bytes(index)}
+
+
+def _use_threads(threads: int) -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def _bytes(index: Any) -> int:
+    return sum(variable.numpy().nbytes for variable in index.variables)
+
+
+def _tensorflow_search(index: Any) -> Search:
+    """Returns the searcher as a servable calls it: nothing is excluded, no time is given."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None, _dimension(index)], tf.float32)])
+    def search(query: tf.Tensor) -> tf.Tensor:
+        batch = tf.shape(query)[0]
+        rows, _ = index.search(query, tf.fill([batch, 1], -1), tf.zeros([batch], tf.int64))
+        return rows
+
+    return lambda part: search(tf.constant(part)).numpy()
+
+
+def _dimension(index: Any) -> int:
+    held = index.centres if hasattr(index, "centres") else index.vectors
+    return int(held.shape[1])
+
+
+ENGINES = {"scann": scann, "portable": portable, "exact": exact}
+
+
+def main() -> None:
+    """Builds, measures and writes the points."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--engine", choices=ENGINES, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    vectors, queries, truth = (
+        np.load(options.data / f"{name}.npy") for name in ("vectors", "queries", "truth")
+    )
+    settings, report = ENGINES[options.engine](options.data, vectors, options.threads)
+    report["points"] = sweep(settings, queries, truth, options.batches, options.seconds)
+    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Builds and asks an index of faiss or hnswlib.
+
+    python ann_search.py --engine faiss_hnsw --data FOLDER --out points.json --threads 1
+
+Needs faiss or hnswlib, and NumPy. The folder holds `vectors.npy` [N, d], `queries.npy` [Q, d]
+and `truth.npy` [Q, 100]; scores are dot products. Building takes all cores, the search
+`--threads`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from search_timing import K  # a script's own folder is on its path, the project is not
+from search_timing import Search
+from search_timing import sweep
+
+CORES = os.cpu_count() or 1
+_LEAVES = (4, 8, 16, 32, 64, 128, 256)  # of faiss's inverted lists, searched for a query
+_EXTRA = (100, 200, 400, 800, 1600)  # candidates that a graph keeps during a search
+
+
+def faiss_ivfpqfs(vectors: np.ndarray) -> tuple[Any, int]:
+    """Builds leaves, 4-bit codes scanned by registers, and exact re-ranking."""
+    import faiss
+
+    size, dim = vectors.shape
+    kind = f"IVF{math.isqrt(size - 1) + 1},PQ{dim // 2}x4fs,RFlat"
+    index = faiss.index_factory(dim, kind, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors[:: max(1, size // 100_000)])
+    index.add(vectors)
+    return index, len(faiss.serialize_index(index))
+
+
+def faiss_hnsw(vectors: np.ndarray) -> tuple[Any, int]:
+    """Builds a graph with 32 links a node."""
+    import faiss
+
+    index = faiss.IndexHNSWFlat(vectors.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = 200
+    index.add(vectors)
+    return index, len(faiss.serialize_index(index))
+
+
+def hnswlib(vectors: np.ndarray) -> tuple[Any, int]:
+    """Builds a graph with 32 links a node."""
+    import hnswlib as library
+
+    index = library.Index("ip", vectors.shape[1])
+    index.init_index(len(vectors), M=32, ef_construction=200, random_seed=0)
+    index.add_items(vectors, num_threads=CORES)
+    return index, index.index_file_size()
+
+
+def faiss_ivfpqfs_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+    """Yields searches of more and more leaves, each with more and more re-ranking."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    for leaves in _LEAVES:
+        for deep in (4, 16):
+            faiss.extract_index_ivf(index).nprobe = leaves
+            index.k_factor = deep
+            yield f"nprobe {leaves}, k_factor {deep}", lambda part: index.search(part, K)[1]
+
+
+def faiss_hnsw_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+    """Yields searches that keep more and more candidates."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    for extra in _EXTRA:
+        index.hnsw.efSearch = extra
+        yield f"efSearch {extra}", lambda part: index.search(part, K)[1]
+
+
+def hnswlib_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+    """Yields searches that keep more and more candidates."""
+    for extra in _EXTRA:
+        index.set_ef(extra)
+        yield f"ef {extra}", lambda part: index.knn_query(part, K, num_threads=threads)[0]
+
+
+ENGINES = {
+    "faiss_ivfpqfs": (faiss_ivfpqfs, faiss_ivfpqfs_settings),
+    "faiss_hnsw": (faiss_hnsw, faiss_hnsw_settings),
+    "hnswlib": (hnswlib, hnswlib_settings),
+}
+
+
+def main() -> None:
+    """Builds, measures and writes the points."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--engine", choices=ENGINES, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    vectors, queries, truth = (
+        np.load(options.data / f"{name}.npy") for name in ("vectors", "queries", "truth")
+    )
+    build, settings = ENGINES[options.engine]
+    started = time.perf_counter()
+    index, size = build(vectors)
+    report = {"build_s": time.perf_counter() - started, "bytes": size}
+    report["points"] = sweep(
+        settings(index, options.threads), queries, truth, options.batches, options.seconds
+    )
+    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
