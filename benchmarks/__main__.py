@@ -11,6 +11,8 @@ ALL = (
     "training_throughput",
     "throughput",
     "serving",
+    "index",
+    "index_update",
     "movielens_1m_retrieval",
     "sequence_training",
     "sequence_ablation",
