@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 DEMO_PORT ?= 8500
+TEST_WORKERS ?= 2
 
 .PHONY: demo test lint bench clean setup lock format
 
@@ -12,7 +13,7 @@ demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
 	@$(BIN)/vitrine demo --port $(DEMO_PORT)
 
 test: setup lint  ## lint, types and the whole test suite
-	@$(BIN)/python -m pytest -q --durations=15
+	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --dist loadgroup
 
 lint: setup
 	@$(BIN)/ruff check .

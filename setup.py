@@ -35,6 +35,7 @@ TEST = [
     "kubernetes-validate>=1.30",
     "prometheus-client>=0.20",
     "pytest>=8",
+    "pytest-xdist",
     "scipy>=1.11",
     "tensorflow-serving-api>=2.16",
 ]

@@ -12,6 +12,16 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps tests that share costly fixtures on one worker of `-n`: a directory, or a run in it."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        run = call.params.get("run", "") if call else ""
+        group = f"{item.path.parent}/{run}"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def data_file() -> Callable[[str], Path]:
     """Finds a file of public data by its name under `$VITRINE_DATA_HOME`.
