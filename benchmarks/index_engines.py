@@ -67,11 +67,16 @@ def _scann_search(searcher: Any, leaves: int, depth: int, threads: int) -> Searc
             rows, _ = searcher.search(
                 part[0], pre_reorder_num_neighbors=depth, leaves_to_search=leaves
             )
-            return np.asarray(rows)[None]
+            return _padded(np.asarray(rows)[None])
         rows, _ = several(part, pre_reorder_num_neighbors=depth, leaves_to_search=leaves)
-        return np.asarray(rows)
+        return _padded(np.asarray(rows))
 
     return search
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Fills rows with -1 where the leaves hold fewer than K: [B, n] -> [B, K]."""
+    return np.pad(rows.astype(np.int64), ((0, 0), (0, K - rows.shape[1])), constant_values=-1)
 
 
 def portable(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
