@@ -22,7 +22,7 @@ from benchmarks.peers.search_timing import K
 from benchmarks.peers.search_timing import Search
 from benchmarks.peers.search_timing import sweep
 
-SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5)  # of the leaves
+SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)  # of the leaves
 DEPTHS = (2, 4, 8)  # times K, candidates that ScaNN scores again exactly
 SCANN = "scann"
 Settings = Iterator[tuple[str, Search]]
