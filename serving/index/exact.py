@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from serving.index.searcher import Searcher
+from serving.index.searcher import combine
 from serving.index.searcher import hide_later
 from serving.index.searcher import mask_columns
 
@@ -30,12 +31,15 @@ class ExactIndex(Searcher):
             )
 
     def search_chunk(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self,
+        query: tf.Tensor,
+        excluded: tf.Tensor,
+        request_time: tf.Tensor,
+        weight: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores, masks and sorts one chunk; see `Searcher.search`."""
         if query.shape.rank == 3:
-            scores = tf.einsum("bkd,nd->bkn", query, self.vectors)
-            scores = tf.reduce_max(scores, axis=1)  # [B, N]
+            scores = combine(tf.einsum("bkd,nd->bkn", query, self.vectors), weight)  # [B, N]
         else:
             scores = tf.matmul(query, self.vectors, transpose_b=True)  # [B, N]
         if self.dated:

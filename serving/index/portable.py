@@ -23,6 +23,7 @@ import tensorflow as tf
 from serving.index.scann_files import Partition
 from serving.index.searcher import ALWAYS
 from serving.index.searcher import Searcher
+from serving.index.searcher import combine
 from serving.index.searcher import hide_later
 from serving.index.searcher import mask_columns
 from serving.index.searcher import merge_interests
@@ -151,9 +152,17 @@ class PortableIndex(Searcher):
             self.available_from = constant(times.reshape(layout.row.shape), "available_from")
 
     def search_chunk(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self,
+        query: tf.Tensor,
+        excluded: tf.Tensor,
+        request_time: tf.Tensor,
+        weight: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Searches one chunk; see `Searcher.search`."""
+        """Searches one chunk; see `Searcher.search`.
+
+        Each of K interests finds its own best candidates; in a mixture, what any of them
+        found is scored by all.
+        """
         if query.shape.rank == 2:
             return self._search_vectors(query, excluded, request_time)
         batch, interests = tf.shape(query)[0], tf.shape(query)[1]
@@ -163,7 +172,16 @@ class PortableIndex(Searcher):
             tf.repeat(request_time, interests),
         )
         wide = [batch, interests * self.found]
-        return merge_interests(tf.reshape(rows, wide), tf.reshape(scores, wide), self.found)
+        rows, scores = tf.reshape(rows, wide), tf.reshape(scores, wide)
+        if weight is not None:
+            mixed = combine(tf.einsum("bkd,bmd->bkm", query, self._vectors(rows)), weight)
+            scores = tf.where(scores == -np.inf, -np.inf, mixed)
+        return merge_interests(rows, scores, self.found)
+
+    def _vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Looks candidates up: [B, M] int32 -> [B, M, d]; any vector where the row is -1."""
+        flat = tf.reshape(self.blocks, [-1, self.blocks.shape[2]])
+        return tf.gather(flat, tf.gather(self.row_slot, tf.maximum(rows, 0)))
 
     def _search_vectors(
         self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor

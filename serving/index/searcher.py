@@ -41,16 +41,21 @@ class Searcher(tf.Module):
         self._budget = budget
 
     def search(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self,
+        query: tf.Tensor,
+        excluded: tf.Tensor,
+        request_time: tf.Tensor,
+        weight: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the best candidates of each query, best first.
 
         Args:
-            query: [B, d] float32, or [B, K, d] for K interests, of which a
-                candidate's best score counts.
+            query: [B, d] float32, or [B, K, d] for K interests.
             excluded: [B, M] int32, rows that must not be found; -1 is none.
             request_time: [B] int64, microseconds; candidates that become
                 available later are not found. 0 or less finds all of them.
+            weight: [B, K] float32 of a mixture of K interests, or None for
+                the best of them; see `combine`.
 
         Returns:
             rows: [B, k] int32, -1 where nothing more was found.
@@ -62,7 +67,9 @@ class Searcher(tf.Module):
         usable = tf.reduce_all(tf.math.is_finite(query), axis=-1, keepdims=True)
         query = tf.where(usable, query, 0.0)  # a broken query finds nothing, below
         usable = tf.reduce_all(tf.reshape(usable, [tf.shape(query)[0], -1]), axis=1)  # [B]
-        rows, scores = self._in_chunks(query, excluded, request_time)
+        if weight is not None:
+            usable &= tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0.0), axis=1)
+        rows, scores = self._in_chunks(query, excluded, request_time, weight)
         real = tf.math.is_finite(scores) & usable[:, None]  # [B, found]
         gap = [[0, 0], [0, self.k - self.found]]
         rows = tf.pad(tf.where(real, rows, -1), gap, constant_values=-1)
@@ -70,13 +77,21 @@ class Searcher(tf.Module):
         return tf.ensure_shape(rows, [None, self.k]), tf.ensure_shape(scores, [None, self.k])
 
     def search_chunk(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self,
+        query: tf.Tensor,
+        excluded: tf.Tensor,
+        request_time: tf.Tensor,
+        weight: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches one chunk of a batch; see `search`. Returns [B, found] rows and scores."""
         raise NotImplementedError
 
     def _in_chunks(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self,
+        query: tf.Tensor,
+        excluded: tf.Tensor,
+        request_time: tf.Tensor,
+        weight: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         batch = tf.shape(query)[0]
         interests = query.shape[1] if query.shape.rank == 3 else 1
@@ -92,7 +107,12 @@ class Searcher(tf.Module):
             i: tf.Tensor, rows_so_far: tf.TensorArray, scores_so_far: tf.TensorArray
         ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
             part = slice(i * chunk, tf.minimum(batch, (i + 1) * chunk))
-            rows, scores = self.search_chunk(query[part], excluded[part], request_time[part])
+            rows, scores = self.search_chunk(
+                query[part],
+                excluded[part],
+                request_time[part],
+                None if weight is None else weight[part],
+            )
             return i + 1, rows_so_far.write(i, rows), scores_so_far.write(i, scores)
 
         _, all_rows, all_scores = tf.while_loop(
@@ -130,8 +150,27 @@ def hide_later(scores: tf.Tensor, available_from: tf.Tensor, request_time: tf.Te
     return tf.where((request_time > 0) & (available_from > request_time), -np.inf, scores)
 
 
+def combine(scores: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:
+    """Makes one score of those of K interests.
+
+    Without weights a candidate's best score counts. With weights w the scores
+    s are logits, and the mixture's is log sum_k w_k exp(s_k) (a mixture of
+    softmaxes, Yang et al. 2018, whose normalisers are taken as equal).
+
+    Args:
+        scores: [B, K, N] float32.
+        weight: [B, K] float32, not negative, or None.
+
+    Returns:
+        [B, N] float32.
+    """
+    if weight is None:
+        return tf.reduce_max(scores, axis=1)
+    return tf.reduce_logsumexp(scores + tf.math.log(weight)[:, :, None], axis=1)
+
+
 def merge_interests(rows: tf.Tensor, scores: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Merges what several interests found, a candidate's best score counting.
+    """Merges what several interests found; of a row's scores the best counts.
 
     Args:
         rows: [B, M] int32; the same row may come several times.

@@ -68,14 +68,14 @@ class RetrievalServable(tf.Module):
             -inf where nothing more can be recommended.
         """
         more = inputs.pop("exclude_ids"), inputs.pop("exclude_length")
-        embedding = self.towers.signatures["embed_query"](**inputs)["embedding"]
+        embedded = self.towers.signatures["embed_query"](**inputs)
         excluded = self._listed(*more)
         if self._exclude_seen:
             seen = self._seen(
                 inputs["history_ids"], inputs["history_events"], inputs["history_length"]
             )
             excluded = tf.concat([excluded, seen], axis=1)
-        rows, scores = self.searcher.search(embedding, excluded, inputs["request_time"])
+        rows, scores = self._search(embedded, excluded, inputs["request_time"])
         return {"ids": self.candidates.names(rows), "scores": scores}
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -87,7 +87,7 @@ class RetrievalServable(tf.Module):
         Returns:
             classes [B, k] string and scores [B, k] float32, as `recommend`'s.
         """
-        embedding = self.towers.signatures["serving_default"](examples=examples)["embedding"]
+        embedded = self.towers.signatures["serving_default"](examples=examples)
         excluded = tf.fill([tf.shape(examples)[0], 0], -1)
         history = _parse_history(examples)
         if self._exclude_seen:
@@ -97,8 +97,14 @@ class RetrievalServable(tf.Module):
                 history[features.EVENT_TYPE].to_tensor("", shape=seen.bounding_shape()),
                 seen.row_lengths(),
             )
-        rows, scores = self.searcher.search(embedding, excluded, history[features.REQUEST_TIME])
+        rows, scores = self._search(embedded, excluded, history[features.REQUEST_TIME])
         return {"classes": self.candidates.names(rows), "scores": scores}
+
+    def _search(
+        self, embedded: dict[str, tf.Tensor], excluded: tf.Tensor, request_time: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        weight = embedded.get("weight")
+        return self.searcher.search(embedded["embedding"], excluded, request_time, weight)
 
     def _seen(self, ids: tf.Tensor, events: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """Finds the rows that the history excludes: [B, T] names and events -> [B, T] int32."""

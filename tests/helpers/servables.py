@@ -71,6 +71,7 @@ def write_tiny_servable(
     available_from: Mapping[str, int] | None = None,
     interests: int = 1,
     seed: int = 0,
+    weighted: bool = False,
 ) -> Path:
     """Writes a servable over tiny towers that answers by exact search.
 
@@ -82,6 +83,7 @@ def write_tiny_servable(
         available_from: Microseconds by id; others are always available.
         interests: Vectors of one query.
         seed: Of the towers; another seed is another model.
+        weighted: Whether a query's interests are a mixture.
 
     Returns:
         The servable's directory.
@@ -91,7 +93,7 @@ def write_tiny_servable(
     from serving.index.servable import write_servable
     from tests.helpers.towers import save_towers
 
-    towers = save_towers(path / "towers", interests=interests, seed=seed)
+    towers = save_towers(path / "towers", interests=interests, seed=seed, weighted=weighted)
     vectors = towers.vectors(tf.constant(list(ids))).numpy()
     write_vectors(path / "index", ids, vectors, available_from)
     seal_without_scann(path / "index", path / "towers")

@@ -44,13 +44,17 @@ class TinyTowers(tf.Module):
         interests: K; above 1, `embed_query` and `serving_default` return
             [B, K, d] (the history is dealt out to K interests in turn).
         seed: Of the table of vectors.
+        weighted: Whether `weight` [B, K] is returned besides.
     """
 
-    def __init__(self, dim: int = 16, interests: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, dim: int = 16, interests: int = 1, seed: int = 0, weighted: bool = False
+    ) -> None:
         super().__init__(name="tiny_towers")
         table = np.random.default_rng(seed).normal(size=(_BUCKETS, dim)).astype(np.float32)
         self.table = tf.Variable(table / np.sqrt(dim), trainable=False, name="table")
         self.interests = interests
+        self.weighted = weighted
 
     def vectors(self, names: tf.Tensor) -> tf.Tensor:
         """Embeds any strings: [...] string -> [..., d] float32."""
@@ -79,6 +83,7 @@ class TinyTowers(tf.Module):
         weight *= 1.0 + 0.1 * tf.cast(tf.strings.length(history_events), tf.float32)
         deal = tf.one_hot(tf.range(steps) % self.interests, self.interests)  # [T, K]
         weight = weight[:, :, None] * deal[None]  # [B, T, K]
+        share = tf.nn.softmax(tf.reduce_sum(weight, 1), axis=-1)  # [B, K]
         total = tf.einsum("btk,btd->bkd", weight, self.vectors(history_ids))
         mean = tf.math.divide_no_nan(total, tf.reduce_sum(weight, 1)[:, :, None])  # [B, K, d]
         known = tf.sequence_mask(
@@ -87,7 +92,8 @@ class TinyTowers(tf.Module):
         user = tf.einsum("ba,bad->bd", known, self.vectors(user_attributes))
         side = 0.1 * (user + self.vectors(query) + self.table[0])  # [B, d]
         embedding = mean + side[:, None, :]  # [B, K, d]
-        return {"embedding": embedding if self.interests > 1 else embedding[:, 0]}
+        more = {"weight": share} if self.weighted else {}
+        return {"embedding": embedding if self.interests > 1 else embedding[:, 0], **more}
 
     @tf.function(input_signature=[_STRINGS])
     def serving_default(self, examples):
@@ -127,9 +133,11 @@ class TinyTowers(tf.Module):
         return tf.io.parse_example(examples, spec)
 
 
-def save_towers(path: Path, dim: int = 16, interests: int = 1, seed: int = 0) -> TinyTowers:
+def save_towers(
+    path: Path, dim: int = 16, interests: int = 1, seed: int = 0, weighted: bool = False
+) -> TinyTowers:
     """Saves tiny towers as a SavedModel at `path` and returns them."""
-    towers = TinyTowers(dim, interests, seed)
+    towers = TinyTowers(dim, interests, seed, weighted)
     signatures = {
         "serving_default": towers.serving_default,
         "embed_query": towers.embed_query,

@@ -31,20 +31,25 @@ def make(form: str, k: int = 20, times: np.ndarray | None = None, leaves: int = 
     return PortableIndex(VECTORS, PARTITION, leaves, k, times)
 
 
-def ask(searcher, queries=QUERIES, excluded=None, times=None):
+def ask(searcher, queries=QUERIES, excluded=None, times=None, weight=None):
     batch = len(queries)
     excluded = np.zeros((batch, 0)) if excluded is None else excluded
     times = np.zeros(batch) if times is None else times
     search = tf.function(searcher.search)
     rows, scores = search(
-        tf.constant(queries), tf.constant(excluded, tf.int32), tf.constant(times, tf.int64)
+        tf.constant(queries),
+        tf.constant(excluded, tf.int32),
+        tf.constant(times, tf.int64),
+        None if weight is None else tf.constant(weight, tf.float32),
     )
     return rows.numpy(), scores.numpy()
 
 
-def expected(queries, k, hidden):
+def expected(queries, k, hidden, weight=None):
     """Rows and scores by NumPy; `hidden` [B, N] must not be found."""
     scores = queries @ VECTORS.T
+    if weight is not None:
+        scores = np.log((np.exp(scores) * weight[:, :, None]).sum(1))
     scores = scores.max(1) if scores.ndim == 3 else scores
     scores = np.where(hidden, -np.inf, scores)
     rows = np.argsort(-scores, axis=1, kind="stable")[:, :k]
@@ -75,6 +80,41 @@ def test_excluded_rows_never_come_back_and_k_results_do(form, queries):
     hidden = np.zeros((5, N), bool)
     np.put_along_axis(hidden, best, True, 1)
     agree(ask(make(form), queries, excluded), expected(queries, 20, hidden))
+
+
+@BOTH
+def test_a_mixture_of_interests_with_excluded_rows(form):
+    weight = np.array([[0.7, 0.2, 0.1]] * 4 + [[0.0, 1.0, 0.0]], np.float32)
+    hidden = np.zeros((5, N), bool)
+    excluded, _ = expected(INTERESTS, 3, hidden, weight)
+    np.put_along_axis(hidden, excluded, True, 1)
+    # Nearly everything is found by some interest, so that the forms cannot differ.
+    found = ask(make(form, k=450), INTERESTS, excluded, weight=weight)
+    wanted = expected(INTERESTS, 450, hidden, weight)
+    agree(tuple(part[:, :20] for part in found), tuple(part[:, :20] for part in wanted))
+
+
+@BOTH
+def test_a_mixture_finds_what_no_interest_has_first(form):
+    searcher = ExactIndex if form == "exact" else None
+    vectors = np.array([[3.0, 0.0], [0.0, 3.0], [2.9, 2.9], [0.0, 0.0]], np.float32)
+    if searcher is None:
+        partition = Partition(np.eye(2, dtype=np.float32), np.array([0, 1, 0, 1], np.int32))
+        index = PortableIndex(vectors, partition, 2, 2)
+    else:
+        index = searcher(vectors, 2)
+    interests = np.array([[[1.0, 0.0], [0.0, 1.0]]], np.float32)
+    assert ask(index, interests)[0].tolist() == [[0, 1]]
+    rows, scores = ask(index, interests, weight=np.array([[0.5, 0.5]]))
+    assert rows[0, 0] == 2
+    np.testing.assert_allclose(scores[0, 0], 2.9, rtol=1e-6)
+
+
+@BOTH
+def test_a_weight_that_is_none_finds_nothing(form):
+    weight = np.array([[0.5, 0.5, np.nan], [1.2, -0.2, 0.0], [0.2, 0.3, 0.5]] + [[1, 1, 1]] * 2)
+    rows, _ = ask(make(form), INTERESTS, weight=weight)
+    assert (rows[:2] == -1).all() and (rows[2:] >= 0).all()
 
 
 @BOTH

@@ -213,16 +213,21 @@ def test_excluding_nothing_and_everything(tmp_path, exclude_seen):
         assert set(ids[0]) - {""} == left
 
 
-def test_several_interests_are_merged_by_the_best(tmp_path):
-    path = write_tiny_servable(tmp_path, IDS, ServeConfig(k=41), interests=3)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_several_interests_are_merged_by_the_best_or_as_a_mixture(tmp_path, weighted):
+    path = write_tiny_servable(tmp_path, IDS, ServeConfig(k=41), interests=3, weighted=weighted)
     model = tf.saved_model.load(str(path))
     history = ["movie:1", "movie:2", "movie:3", "movie:4"]
     ids, scores = default(model, timeline("u", history))
     towers = tf.saved_model.load(str(tmp_path / "towers"))
     example = tf.constant([timeline("u", history)])
-    embedding = towers.signatures["serving_default"](examples=example)["embedding"][0]  # [3, d]
+    embedded = towers.signatures["serving_default"](examples=example)
     vectors = files.load_vectors(tmp_path / "index")
-    best = (embedding.numpy() @ vectors.T).max(0)
+    scores_of = embedded["embedding"][0].numpy() @ vectors.T  # [3, N]
+    if weighted:
+        best = np.log(embedded["weight"][0].numpy() @ np.exp(scores_of))
+    else:
+        best = scores_of.max(0)
     assert ids[0].tolist() == [IDS[i] for i in np.argsort(-best)]
     np.testing.assert_allclose(scores[0], np.sort(best)[::-1], rtol=1e-5)
 

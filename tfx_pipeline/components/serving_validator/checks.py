@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -115,7 +116,8 @@ def _towers(
     servable: Path, towers: Path, requests: Sequence[Request], answers: Answers, tolerance: float
 ) -> list[Check]:
     """The Trainer's towers are the judge: the candidate may agree with itself and be wrong."""
-    expected = reference.embed(towers, requests)
+    queries = reference.embed(towers, requests)
+    expected = queries["embedding"]
     wanted = "the embeddings of the Trainer's towers"
     found = answers.embeddings
     if found is None or found.shape != expected.shape:
@@ -127,16 +129,19 @@ def _towers(
         worst = float(np.abs(found - expected).max())
         received = f"{int(apart.sum())} of {len(apart)} others, at most {worst:.3g} apart"
         embedded = Check("embed_query", not apart.any(), wanted, received)
-    return [embedded, _scores(servable, expected, answers, tolerance)]
+    return [embedded, _scores(servable, queries, answers, tolerance)]
 
 
 def _scores(
-    servable: Path, embeddings: npt.NDArray[np.float32], answers: Answers, tolerance: float
+    servable: Path,
+    queries: Mapping[str, npt.NDArray[np.float32]],
+    answers: Answers,
+    tolerance: float,
 ) -> Check:
     wanted = "the Trainer's query embedding times the index's vector, of every item"
     if "recommend" in answers.faults:
         return Check("scores", None, wanted, _NOTHING)
-    expected = reference.score(servable, embeddings, answers.recommended)
+    expected = reference.score(servable, queries, answers.recommended)
     found = []
     for number, (scores, answer) in enumerate(zip(expected, answers.recommended, strict=True), 1):
         for rank in np.flatnonzero(~near(scores, answer.scores, tolerance))[:1]:

@@ -76,8 +76,11 @@ class Reference:
         return parse_recommendations(prediction, ids, rows, ALL, _HERE.of(name))
 
 
-def embed(towers: Path, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
-    """Embeds requests with the Trainer's towers: [B, d] or [B, K, d].
+def embed(towers: Path, requests: Sequence[Request]) -> dict[str, npt.NDArray[np.float32]]:
+    """Embeds requests with the Trainer's towers.
+
+    Returns:
+        `embedding` [B, d] or [B, K, d]; `weight` [B, K] if the model mixes interests.
 
     Raises:
         FileNotFoundError: There are no towers.
@@ -85,20 +88,22 @@ def embed(towers: Path, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
     """
     signature = load_towers(towers).signatures["embed_query"]
     parts = [
-        _run(signature, query_inputs(requests[start : start + _ROWS]))["embedding"]
+        _run(signature, query_inputs(requests[start : start + _ROWS]))
         for start in range(0, len(requests), _ROWS)
     ]
-    return np.concatenate(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def score(
-    servable: Path, embeddings: npt.NDArray[np.float32], answers: Sequence[Recommendation]
+    servable: Path,
+    queries: Mapping[str, npt.NDArray[np.float32]],
+    answers: Sequence[Recommendation],
 ) -> list[npt.NDArray[np.float32]]:
-    """Scores recommended entities again: the best dot product of a query's interests.
+    """Scores recommended entities again: the best of a query's interests, or their mixture.
 
     Args:
         servable: The candidate, with its index.
-        embeddings: [B, d] or [B, K, d], the Trainer's.
+        queries: What `embed` returns.
         answers: B answers.
 
     Returns:
@@ -113,11 +118,18 @@ def score(
         raise CandidateError(f"its index cannot be read ({error})") from error
     rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
     scores = []
-    for query, answer in zip(embeddings, answers, strict=True):
+    for i, answer in enumerate(answers):
         known = np.array([name in rows for name in answer.ids], bool)
         chosen = np.array([rows.get(name, 0) for name in answer.ids], np.int64)
-        products = np.atleast_2d(query) @ np.asarray(index.vectors[chosen]).T  # [K, n]
-        scores.append(np.where(known, products.max(axis=0), np.nan).astype(np.float32))
+        query = np.atleast_2d(queries["embedding"][i])  # [K, d]
+        products = query @ np.asarray(index.vectors[chosen]).T  # [K, n]
+        if "weight" in queries:
+            with np.errstate(divide="ignore"):
+                logs = np.log(queries["weight"][i])[:, None]
+            score = np.logaddexp.reduce(products + logs, axis=0)
+        else:
+            score = products.max(axis=0)
+        scores.append(np.where(known, score, np.nan).astype(np.float32))
     return scores
 
 
