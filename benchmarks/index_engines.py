@@ -9,10 +9,7 @@ does; `exact` is the servable's other form.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +17,12 @@ import numpy as np
 
 from benchmarks.peers.search_timing import K
 from benchmarks.peers.search_timing import Search
-from benchmarks.peers.search_timing import sweep
+from benchmarks.peers.search_timing import Settings
+from benchmarks.peers.search_timing import main
 
 SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)  # of the leaves
 DEPTHS = (2, 4, 8)  # times K, candidates that ScaNN scores again exactly
 SCANN = "scann"
-Settings = Iterator[tuple[str, Search]]
 
 
 def scann(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
@@ -147,23 +144,5 @@ def _dimension(index: Any) -> int:
 ENGINES = {"scann": scann, "portable": portable, "exact": exact}
 
 
-def main() -> None:
-    """Builds, measures and writes the points."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", choices=ENGINES, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--seconds", type=float, default=1.0)
-    options = parser.parse_args()
-    vectors, queries, truth = (
-        np.load(options.data / f"{name}.npy") for name in ("vectors", "queries", "truth")
-    )
-    settings, report = ENGINES[options.engine](options.data, vectors, options.threads)
-    report["points"] = sweep(settings, queries, truth, options.batches, options.seconds)
-    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__.partition("\n")[0], ENGINES)

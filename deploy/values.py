@@ -6,13 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic import ValidationError
 from pydantic import model_validator
 
-from tfx_pipeline.config import parse_yaml
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config import read_typed
 from transforms.base_config import Config
-from transforms.base_config import explain
 
 VALUES = Path(__file__).with_name("values.yaml")
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
@@ -154,12 +151,4 @@ def load_values(path: Path = VALUES, overrides: tuple[str, ...] = ()) -> Values:
     """
     if not path.is_file():
         raise ValueError(f"There is no file of values at {path}; {VALUES} is the one that ships.")
-    given = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(given, dict):
-        raise ValueError(f"{path} should hold keys and values, like {VALUES}.")
-    for override in overrides:
-        set_key(given, override)
-    try:
-        return Values.model_validate(given)
-    except ValidationError as error:
-        raise ValueError(explain(error, str(path))) from None
+    return read_typed(Values, path, overrides)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from transforms.config import TransformConfig
 SHARED = ("target_events", "candidate_types", "exclude_seen")
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
 CONFIGS = Path(__file__).parent / "configs"
+Kind = TypeVar("Kind", bound=Config)
 
 
 class PipelineConfig(Config):
@@ -139,14 +141,22 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
         ValueError: No such file, an override without `=`, an unknown key
             (the message names the nearest one), or a value of a wrong type.
     """
-    path = _find(name_or_path)
+    return read_typed(PipelineConfig, _find(name_or_path), overrides)
+
+
+def read_typed(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) -> Kind:
+    """Reads a YAML file as a typed configuration, with `key=value` overrides.
+
+    Raises:
+        ValueError: As `load_config`, but for a file that is not there.
+    """
     values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     if not isinstance(values, dict):
-        raise ValueError(f"{path} should hold keys and values, like the files in {CONFIGS}.")
+        raise ValueError(f"{path} should hold keys and values, `name: value` on a line each.")
     for override in overrides:
         set_key(values, override)
     try:
-        return PipelineConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
         raise ValueError(explain(error, str(path))) from None
 

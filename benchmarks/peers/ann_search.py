@@ -9,19 +9,18 @@ and `truth.npy` [Q, 100]; scores are dot products. Building takes all cores, the
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from search_timing import Engine
 from search_timing import K  # a script's own folder is on its path, the project is not
-from search_timing import Search
-from search_timing import sweep
+from search_timing import Settings
+from search_timing import main
 
 CORES = os.cpu_count() or 1
 _LEAVES = (4, 8, 16, 32, 64, 128, 256)  # of faiss's inverted lists, searched for a query
@@ -60,7 +59,7 @@ def hnswlib(vectors: np.ndarray) -> tuple[Any, int]:
     return index, index.index_file_size()
 
 
-def faiss_ivfpqfs_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+def faiss_ivfpqfs_settings(index: Any, threads: int) -> Settings:
     """Yields searches of more and more leaves, each with more and more re-ranking."""
     import faiss
 
@@ -72,7 +71,7 @@ def faiss_ivfpqfs_settings(index: Any, threads: int) -> Iterator[tuple[str, Sear
             yield f"nprobe {leaves}, k_factor {deep}", lambda part: index.search(part, K)[1]
 
 
-def faiss_hnsw_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+def faiss_hnsw_settings(index: Any, threads: int) -> Settings:
     """Yields searches that keep more and more candidates."""
     import faiss
 
@@ -82,42 +81,33 @@ def faiss_hnsw_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]
         yield f"efSearch {extra}", lambda part: index.search(part, K)[1]
 
 
-def hnswlib_settings(index: Any, threads: int) -> Iterator[tuple[str, Search]]:
+def hnswlib_settings(index: Any, threads: int) -> Settings:
     """Yields searches that keep more and more candidates."""
     for extra in _EXTRA:
         index.set_ef(extra)
         yield f"ef {extra}", lambda part: index.knn_query(part, K, num_threads=threads)[0]
 
 
+def _engine(
+    build: Callable[[np.ndarray], tuple[Any, int]], settings: Callable[[Any, int], Settings]
+) -> Engine:
+    """Times the building."""
+
+    def engine(_: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
+        started = time.perf_counter()
+        index, size = build(vectors)
+        report = {"build_s": time.perf_counter() - started, "bytes": size}
+        return settings(index, threads), report
+
+    return engine
+
+
 ENGINES = {
-    "faiss_ivfpqfs": (faiss_ivfpqfs, faiss_ivfpqfs_settings),
-    "faiss_hnsw": (faiss_hnsw, faiss_hnsw_settings),
-    "hnswlib": (hnswlib, hnswlib_settings),
+    "faiss_ivfpqfs": _engine(faiss_ivfpqfs, faiss_ivfpqfs_settings),
+    "faiss_hnsw": _engine(faiss_hnsw, faiss_hnsw_settings),
+    "hnswlib": _engine(hnswlib, hnswlib_settings),
 }
 
 
-def main() -> None:
-    """Builds, measures and writes the points."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--engine", choices=ENGINES, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
-    parser.add_argument("--seconds", type=float, default=1.0)
-    options = parser.parse_args()
-    vectors, queries, truth = (
-        np.load(options.data / f"{name}.npy") for name in ("vectors", "queries", "truth")
-    )
-    build, settings = ENGINES[options.engine]
-    started = time.perf_counter()
-    index, size = build(vectors)
-    report = {"build_s": time.perf_counter() - started, "bytes": size}
-    report["points"] = sweep(
-        settings(index, options.threads), queries, truth, options.batches, options.seconds
-    )
-    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__.partition("\n")[0], ENGINES)

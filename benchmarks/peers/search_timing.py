@@ -5,17 +5,47 @@ NumPy alone, for a peer's process has nothing of the project.
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Search = Callable[[np.ndarray], np.ndarray]
+Settings = Iterator[tuple[str, Search]]
+# Folder, vectors [N, d] and threads -> what is asked, with `build_s` and `bytes`.
+Engine = Callable[[Path, np.ndarray, int], tuple[Settings, dict[str, Any]]]
 K = 100
 ENOUGH = 0.998  # recall@100 beyond which no setting is tried
+
+
+def main(description: str, engines: Mapping[str, Engine]) -> None:
+    """Builds one engine, measures it and writes the points.
+
+    The folder holds `vectors.npy` [N, d] and `queries.npy` [Q, d], float32, and
+    `truth.npy` [Q, K]; scores are dot products.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--engine", choices=engines, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--seconds", type=float, default=1.0)
+    options = parser.parse_args()
+    vectors, queries, truth = (
+        np.load(options.data / f"{name}.npy") for name in ("vectors", "queries", "truth")
+    )
+    settings, report = engines[options.engine](options.data, vectors, options.threads)
+    report["points"] = sweep(settings, queries, truth, options.batches, options.seconds)
+    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 
 def sweep(

@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 
 from serving.index import curve
 from serving.index import files
-from serving.index.build import TREE_AH
 from serving.index.changes import Changes
 from serving.index.processes import reporting_errors
 from serving.index.scann_files import DATASET
@@ -116,7 +115,7 @@ def _change_scann(
         searcher.searcher.upsert(list(upserted), changes.vectors, 1)
     if deleted:
         searcher.searcher.delete(list(deleted))
-    if rebalance and index.info["form"] == TREE_AH:
+    if rebalance and index.info["form"] == files.TREE_AH:
         searcher.rebalance()
     serialise(searcher, target)
 
@@ -133,7 +132,7 @@ def _info(
         "upserted": 0 if rebalance else before.get("upserted", 0) + upserted,
         "deleted": 0 if rebalance else before.get("deleted", 0) + deleted,
     }
-    if kept["form"] != TREE_AH:
+    if kept["form"] != files.TREE_AH:
         return kept
     kept["build"] = {
         **kept["build"],

@@ -31,7 +31,6 @@ from serving.index.scann_files import serialise
 from serving.index.tuning import tune
 
 BRUTE_FORCE = "brute_force"
-TREE_AH = "tree_ah"
 
 
 def build(
@@ -59,7 +58,7 @@ def build(
     _check_queries(queries, vectors.shape[1])
     searcher, info = train(np.ascontiguousarray(vectors), config)
     serialise(searcher, path / files.SCANN)
-    if info["form"] == TREE_AH:
+    if info["form"] == files.TREE_AH:
         partition = read_partition(path / files.SCANN)
         info["build"]["leaf_sizes"] = leaf_sizes(partition)
         info["search"] = tune(searcher, vectors, queries, config, partition)
@@ -101,7 +100,7 @@ def train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any]
         .build()
     )
     return searcher, {
-        "form": TREE_AH,
+        "form": files.TREE_AH,
         "build": {
             "leaves": leaves,
             "dimensions_per_block": block,

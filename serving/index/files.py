@@ -31,6 +31,7 @@ FORMAT_VERSION = 1
 CANDIDATES = "candidates.parquet"
 VECTORS = "vectors.npy"
 SCANN = "scann"
+TREE_AH = "tree_ah"  # the form of an index with leaves, codes and vectors
 INDEX = "index.json"
 SERVABLE = "servable.json"  # beside the SavedModel that an index rides in
 INDEX_DIR = "index"  # where it rides

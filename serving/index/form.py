@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from serving.index.exact import ExactIndex
+from serving.index.files import TREE_AH
 from serving.index.files import IndexFiles
 from serving.index.portable import PortableIndex
 from serving.index.scann_files import read_partition
@@ -36,7 +37,7 @@ def choose_form(index: IndexFiles, exact_below: int) -> Form:
     size = index.size
     if size < exact_below:
         return Form(EXACT, f"{size:,} candidates are fewer than exact_below ({exact_below:,})")
-    if index.info["form"] != "tree_ah":
+    if index.info["form"] != TREE_AH:
         return Form(EXACT, f"the index over {size:,} candidates has no tree (tree_from)")
     return Form(PORTABLE, f"{size:,} candidates are not fewer than exact_below ({exact_below:,})")
 

@@ -54,7 +54,7 @@ def inspect(index: files.IndexFiles, version: Path | None = None) -> dict[str, A
     build = {name: value for name, value in info["build"].items() if name != "leaf_sizes"}
     search = {name: value for name, value in info["search"].items() if name != "curve"}
     leaves = None
-    if info["form"] == "tree_ah":
+    if info["form"] == files.TREE_AH:
         partition = read_partition(index.scann_dir)
         leaves = {"count": len(partition.centres), **leaf_sizes(partition)}
     return {
@@ -114,17 +114,13 @@ def measure(
     """
     import tensorflow as tf
 
-    from serving.index.validate import measure_answer
-    from serving.index.validate import measure_scann
+    from serving.index import validate
 
     towers = tf.saved_model.load(str(version)).towers if version and timelines else None
     queries, asked = sample_queries(index, check.validation_queries, towers, timelines)
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch, "queries.npy")
-        np.save(file, queries)
-        scann = measure_scann(index, file, check.recall_at)
-    answer = measure_answer(index, queries, check)
-    return {"queries": len(queries), "asked": asked, "scann": scann, "answer": answer}
+        measured = validate.measure(index, queries, check, Path(scratch))
+    return {"queries": len(queries), "asked": asked, **measured}
 
 
 def _index_bytes(info: Mapping[str, Any]) -> dict[str, int]:

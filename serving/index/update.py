@@ -31,8 +31,7 @@ from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
 from serving.index.sample import sample_queries
 from serving.index.servable import assemble
-from serving.index.validate import measure_answer
-from serving.index.validate import measure_scann
+from serving.index.validate import measure
 from serving.index.validate import objections
 
 NOTE = "update.json"
@@ -131,18 +130,15 @@ def update(
     queries, asked = sample_queries(
         index, check.validation_queries, version.servable.towers, timelines
     )
-    np.save(work_dir / "queries.npy", queries)
-    scann = measure_scann(index, work_dir / "queries.npy", check.recall_at)
-    answer = measure_answer(index, queries, check)
-    reasons = objections(scann, answer, check)
+    measured = measure(index, queries, check, work_dir)
+    reasons = objections(**measured, config=check)
     report = {
         "blessed": not reasons,
         "reasons": reasons,
         "queries": len(queries),
         "asked": asked,
-        "scann": scann,
-        "answer": answer,
-        "form": answer["form"],
+        **measured,
+        "form": measured["answer"]["form"],
         "candidates": index.size,
         "upserted": len(changes.upserts),
         "deleted": len(changes.deletes),

@@ -56,15 +56,12 @@ def validate(
     towers = load_towers(towers_dir)
     check_towers(index, towers, towers_dir)
     queries = embed_queries(towers, query_files, config.validation_queries)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    np.save(work_dir / "queries.npy", queries)
-    scann = measure_scann(index, work_dir / "queries.npy", config.recall_at)
-    answer = measure_answer(index, queries, config)
-    reasons = objections(scann, answer, config)
+    measured = measure(index, queries, config, work_dir)
+    reasons = objections(**measured, config=config)
     return {
         "blessed": not reasons,
         "reasons": reasons,
-        f"recall@{config.recall_at}": scann["recall"],
+        f"recall@{config.recall_at}": measured["scann"]["recall"],
         "min_recall": config.min_recall,
         "max_latency_ms": config.max_latency_ms,
         "queries": len(queries),
@@ -72,12 +69,32 @@ def validate(
         "dimension": index.info["dimension"],
         "form": index.info["form"],
         "search": index.info["search"],
-        "scann": scann,
-        "answer": answer,
+        **measured,
     }
 
 
-def measure_scann(index: files.IndexFiles, queries: Path, recall_at: int) -> dict[str, Any]:
+def measure(
+    index: files.IndexFiles, queries: np.ndarray, config: CheckConfig, work_dir: Path
+) -> dict[str, dict[str, Any]]:
+    """Measures both searchers of an index.
+
+    Args:
+        index: An opened index.
+        queries: [Q, d] float32.
+        config: What recall is measured at.
+        work_dir: For `queries.npy`, which ScaNN's process reads.
+
+    Returns:
+        `scann` and `answer`, each with `recall`, `recall_at` and `latency_ms`.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    file = work_dir / "queries.npy"
+    np.save(file, queries)
+    scann = _measure_scann(index, file, config.recall_at)
+    return {"scann": scann, "answer": measure_answer(index, queries, config)}
+
+
+def _measure_scann(index: files.IndexFiles, queries: Path, recall_at: int) -> dict[str, Any]:
     """Measures the ScaNN searcher in a process of its own; see `serving.index.check`."""
     printed = processes.run_module(
         "serving.index.check",

@@ -18,11 +18,9 @@ from serving.index.update import update
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.index_place import Place
-from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.models_config import named_versions
-from tfx_pipeline.components.pusher.publish import publish
+from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.datasets.problem import counted
 
@@ -96,10 +94,6 @@ def update_index(
 
 def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
     push_dir = base.parent
-    push = PusherConfig.model_validate(config.get("push", {}))
-    protected = set(push.protected_versions)
-    if push.models_config:
-        protected |= named_versions(push.models_config, push_dir)
     labels = read_labels(push_dir)
     name = labels.model if labels else str(config.get("name", push_dir.name))
 
@@ -111,13 +105,8 @@ def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
                 "nothing was pushed. Start the update again: it then changes the newer one."
             )
 
-    return publish(
-        push_dir,
-        servable,
-        check,
-        keep=push.keep_versions,
-        protected=protected,
-        announce=lambda version: announce_version(push_dir, version, name, push),
+    return push(
+        push_dir, servable, check, name, PusherConfig.model_validate(config.get("push", {}))
     )
 
 

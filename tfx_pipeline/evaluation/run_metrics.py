@@ -10,7 +10,8 @@ from typing import Any
 
 from absl import logging
 
-REPORT = "report.json"  # beside the verdicts of the index and of serving
+from tfx_pipeline.components.verdict import REPORT
+
 TRAINING = "training.json"
 
 

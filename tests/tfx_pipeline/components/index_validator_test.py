@@ -14,7 +14,7 @@ from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import towers_model
 from tests.tfx_pipeline.components.conftest import do
 from tfx_pipeline.components.index_validator.executor import Executor
-from tfx_pipeline.components.index_validator.executor import bless
+from tfx_pipeline.components.verdict import write_verdict
 
 pytestmark = pytest.mark.slow
 
@@ -46,9 +46,10 @@ def test_an_index_below_its_bounds_is_not_blessed(index_run, tmp_path):
     report["blessed"] = False
     assert ["latency" in reason for reason in report["reasons"]] == [True, True]
     blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / "blessing")
-    bless(blessing, Path(blessing.uri), report)
+    write_verdict(blessing, report, "index", index_run.index)
     assert blessing.get_int_custom_property("blessed") == 0
-    assert [path.name for path in Path(blessing.uri).iterdir()] == ["NOT_BLESSED"]
+    names = sorted(path.name for path in Path(blessing.uri).iterdir())
+    assert names == ["NOT_BLESSED", "report.json"]
 
 
 def test_an_index_of_other_towers_is_an_error(index_run, tmp_path):

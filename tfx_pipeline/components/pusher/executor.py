@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,15 @@ from tfx.dsl.components.base import base_executor
 
 from serving.index.records import read_batches
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.models_config import named_versions
+from tfx_pipeline.components.pusher.links import link_or_copy
 from tfx_pipeline.components.pusher.origin import write_origin
-from tfx_pipeline.components.pusher.publish import publish
+from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.components.pusher.warmup import write_warmup
+from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
 
-REPORT = "report.json"  # beside the verdicts of the index and of serving
 EVALUATION = "evaluation"
 RUN_CONFIG = "config.json"
 
@@ -80,21 +78,13 @@ class Executor(base_executor.BaseExecutor):
             write_warmup(version_dir, itertools.chain.from_iterable(batches))
 
         name = run_config.get("name", push_dir.name)
-        protected = set(config.protected_versions)
-        if config.models_config:
-            protected |= named_versions(config.models_config, push_dir)
         servable = locations.saved_model(input_dict, "servable")
-        version = publish(
-            push_dir,
-            servable,
-            complete,
-            keep=config.keep_versions,
-            protected=protected,
-            announce=lambda version: announce_version(push_dir, version, name, config),
-        )
-        _archive(push_dir / str(version), Path(pushed.uri))
+        version = push(push_dir, servable, complete, name, config)
+        place = push_dir / str(version)
+        # The artifact keeps what was pushed, as TFX does.
+        shutil.copytree(place, pushed.uri, copy_function=link_or_copy, dirs_exist_ok=True)
         pushed.set_int_custom_property("pushed", 1)
-        pushed.set_string_custom_property("pushed_destination", str(push_dir / str(version)))
+        pushed.set_string_custom_property("pushed_destination", str(place))
         pushed.set_string_custom_property("pushed_version", str(version))
 
 
@@ -108,29 +98,9 @@ def objections(input_dict: dict[str, list[Any]]) -> list[str]:
     for refusal, blessings in verdicts.items():
         for blessing in blessings:
             if not model_utils.is_model_blessed(blessing):
-                reasons.append(f"{refusal} ({'; '.join(_reported(Path(blessing.uri)))})")
+                reasons.append(f"{refusal} ({'; '.join(read_reasons(Path(blessing.uri)))})")
     (model_blessing,) = input_dict["model_blessing"]
     if not model_utils.is_model_blessed(model_blessing):
         failures = read_failures(locations.directory(input_dict, "evaluation"))
         reasons.append(f"the model is not blessed ({'; '.join(failures)})")
     return reasons
-
-
-def _reported(blessing: Path) -> list[str]:
-    """Returns the reasons in the report beside a verdict."""
-    report = blessing / REPORT
-    found = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
-    return list(found.get("reasons", []))
-
-
-def _archive(version_dir: Path, target: Path) -> None:
-    """Keeps the pushed files in the artifact as TFX does; as links where that is possible."""
-
-    def link(source: str, copy: str) -> str:
-        try:
-            os.link(source, copy)
-        except OSError:
-            shutil.copy2(source, copy)
-        return copy
-
-    shutil.copytree(version_dir, target, copy_function=link, dirs_exist_ok=True)

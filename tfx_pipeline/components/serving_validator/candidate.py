@@ -12,6 +12,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from serving.local_server.disk import find_versions
+from tfx_pipeline.components.pusher.links import link_or_copy
 from tfx_pipeline.components.pusher.versions import INCOMING
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.pusher.warmup import write_warmup
@@ -43,7 +44,7 @@ def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Itera
     aside = base_path / f"{INCOMING}{os.getpid()}"
     place = base_path / str(max(find_versions(base_path), default=0) + 1)
     try:
-        shutil.copytree(servable, aside, copy_function=_link)
+        shutil.copytree(servable, aside, copy_function=link_or_copy)
         (aside / WARMUP_FILE).unlink(missing_ok=True)  # a link: writing would change the source
         try:
             write_warmup(aside, timelines)
@@ -54,11 +55,3 @@ def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Itera
     finally:
         shutil.rmtree(aside, ignore_errors=True)
         shutil.rmtree(place, ignore_errors=True)
-
-
-def _link(source: str, copy: str) -> str:
-    try:
-        os.link(source, copy)
-    except OSError:  # another file system
-        shutil.copy2(source, copy)
-    return copy

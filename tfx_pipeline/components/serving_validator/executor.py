@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from absl import logging
-from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_executor
 
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.validate import validate
+from tfx_pipeline.components.verdict import write_verdict
 
-REPORT = "report.json"
 SERVER_LOG = "server.log"
 
 
@@ -52,24 +50,6 @@ class Executor(base_executor.BaseExecutor):
             exec_properties["warmup_requests"],
             folder / SERVER_LOG,
         )
-        text = json.dumps(report, indent=1) + "\n"
-        (folder / REPORT).write_text(text, encoding="utf-8")
         [servable] = input_dict["servable"]
-        blessing.set_string_custom_property("current_model", servable.uri)
-        blessing.set_int_custom_property("current_model_id", servable.id)
-        bless(blessing, folder, report)
-
-
-def bless(blessing: Any, folder: Path, report: dict[str, Any]) -> None:
-    """Writes the verdict of `report` into the directory and onto the artifact."""
-    good = bool(report["blessed"])
-    name = constants.BLESSED_FILE_NAME if good else constants.NOT_BLESSED_FILE_NAME
-    (folder / name).touch()
-    blessing.set_int_custom_property(
-        constants.ARTIFACT_PROPERTY_BLESSED_KEY,
-        constants.BLESSED_VALUE if good else constants.NOT_BLESSED_VALUE,
-    )
-    if good:
-        logging.info("The servable is blessed; its latency is %s ms.", report["latency_ms"])
-    else:
-        logging.error("The servable is not blessed: %s.", "; ".join(report["reasons"]))
+        write_verdict(blessing, report, "model", servable)
+        logging.info("Latency of the servable over gRPC is %s ms.", report["latency_ms"])
