@@ -125,10 +125,15 @@ class Encoder(tf.keras.layers.Layer):
         return self.norm(tf.cast(events, tf.float32))
 
     def _allowed(self, lengths: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Returns [1 or B, 1, T, T] float32: 0 where a place may look, else forbidden."""
+        """Returns [B, 1, T, T] float32: 0 where a place may look, else forbidden.
+
+        It is not left to be broadcast: TensorFlow fuses product and sum, and oneDNN has
+        only its reference loop, 90 times slower, for a summand with less than all places.
+        """
         place = tf.range(length)
         if self.causal:
-            ahead = place[None, :] > place[:, None]  # [T, T]
-            return tf.cast(ahead, tf.float32)[None, None] * _FORBIDDEN
-        padding = place[None, :] >= tf.cast(lengths, tf.int32)[:, None]  # [B, T]
-        return tf.cast(padding, tf.float32)[:, None, None, :] * _FORBIDDEN
+            beyond = place[None, None, :] > place[None, :, None]  # [1, T, T]
+        else:
+            beyond = place[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]  # [B, 1, T]
+        shape = [tf.shape(lengths)[0], length, length]
+        return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
