@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from serving.index import curve
 from serving.index import files
 from serving.index.changes import Changes
+from serving.index.parts import part_dirs
 from serving.index.processes import reporting_errors
 from serving.index.scann_files import DATASET
 from serving.index.scann_files import leaf_sizes
@@ -47,9 +48,14 @@ def apply(
         The content of the new `index.json`.
 
     Raises:
-        ValueError: No candidate would be left.
+        ValueError: No candidate would be left, or the index is in parts.
         IndexIntegrityError: ScaNN holds other vectors than were written.
     """
+    if parts := part_dirs(index.scann_dir):
+        raise ValueError(
+            f"The index is in {len(parts)} parts, and an update changes an index of one: build it "
+            "again with the changed catalogue, or with `parts: 1`."
+        )
     rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
     upserted = [rows.get(name) for name in changes.upserts["id"].to_pylist()]
     deleted = sorted((rows[name] for name in changes.deletes["id"].to_pylist()), reverse=True)

@@ -1,11 +1,14 @@
 """Trains and writes the ScaNN index of a directory that holds vectors and candidates.
 
     python -m serving.index.build --index DIR --config JSON [--queries queries.npy]
-        [--towers FINGERPRINT]
+        [--towers FINGERPRINT] [--encoded]
 
 It reads arrays and writes files, and needs neither TensorFlow nor the models:
 ScaNN brings its own TensorFlow, which newer releases cannot share with
 another one in the same process.
+
+With `parts` above 1, other processes train and encode (`serving.index.part_jobs`)
+and this one tunes and seals; `--encoded` says that they have run already.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +27,7 @@ import pyarrow.parquet as pq
 
 from serving.index import curve
 from serving.index import files
+from serving.index import part_jobs
 from serving.index.config import BuildConfig
 from serving.index.processes import reporting_errors
 from serving.index.scann_files import leaf_sizes
@@ -34,7 +39,11 @@ BRUTE_FORCE = "brute_force"
 
 
 def build(
-    path: Path, config: BuildConfig, queries: np.ndarray | None = None, towers: str = ""
+    path: Path,
+    config: BuildConfig,
+    queries: np.ndarray | None = None,
+    towers: str = "",
+    encoded: bool = False,
 ) -> dict[str, Any]:
     """Builds `scann/` and `index.json` from `vectors.npy` and `candidates.parquet`.
 
@@ -43,12 +52,14 @@ def build(
         config: Sizes; what is unset is chosen or tuned.
         queries: [Q, d] or [Q, K, d] float32 query embeddings to tune with.
         towers: Fingerprint of the towers that made the vectors.
+        encoded: Whether the parts are there already; see `part_jobs`.
 
     Returns:
         The content of `index.json`.
 
     Raises:
-        IndexIntegrityError: Vectors and candidates do not fit, or hold pickles.
+        IndexIntegrityError: Vectors and candidates do not fit, or hold pickles,
+            or parts are not of these vectors.
         ValueError: The queries do not fit the vectors.
     """
     files.refuse_pickles(path)
@@ -56,8 +67,15 @@ def build(
     vectors = files.load_vectors(path)
     files.check_rows(path, candidates, vectors)
     _check_queries(queries, vectors.shape[1])
-    searcher, info = train(np.ascontiguousarray(vectors), config)
-    serialise(searcher, path / files.SCANN)
+    parts = config.parts_for(len(vectors))
+    if parts > 1:
+        if not encoded:
+            part_jobs.run(path, config, parts)
+        searcher, info = part_jobs.collect(path, vectors, parts)
+    else:
+        shutil.rmtree(path / files.SCANN, ignore_errors=True)  # of an earlier build, in parts
+        searcher, info = train(np.ascontiguousarray(vectors), config)
+        serialise(searcher, path / files.SCANN)
     if info["form"] == files.TREE_AH:
         partition = read_partition(path / files.SCANN)
         info["build"]["leaf_sizes"] = leaf_sizes(partition)
@@ -67,12 +85,24 @@ def build(
     return files.write_info(path, info)
 
 
-def train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any]]:
-    """Trains a searcher over [N, d] float32 vectors, and returns it with what `index.json` says."""
+def train(
+    vectors: np.ndarray, config: BuildConfig, total: int | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """Trains a searcher.
+
+    Args:
+        vectors: [N, d] float32.
+        config: Sizes.
+        total: Candidates that there will be, when the vectors are a sample of them.
+
+    Returns:
+        The searcher over the vectors, and what `index.json` says of it.
+    """
     from scann.scann_ops.py import scann_ops_pybind
 
-    size, dim = vectors.shape
-    builder = scann_ops_pybind.builder(vectors, min(config.recall_at, size), "dot_product")
+    dim = vectors.shape[1]
+    size = total or len(vectors)
+    builder = scann_ops_pybind.builder(vectors, min(config.recall_at, len(vectors)), "dot_product")
     builder = builder.set_n_training_threads(os.cpu_count() or 1)
     if size < config.tree_from:
         return builder.score_brute_force().build(), {
@@ -80,8 +110,8 @@ def train(vectors: np.ndarray, config: BuildConfig) -> tuple[Any, dict[str, Any]
             "build": {},
             "search": {"leaves_to_search": None, "reorder": None},
         }
-    leaves = config.leaves_for(size)
-    sample = min(size, config.training_sample)
+    leaves = min(len(vectors), config.leaves_for(size))
+    sample = min(len(vectors), config.training_sample)
     block = min(dim, config.dimensions_per_block)
     searcher = (
         builder.tree(
@@ -134,11 +164,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="{}", help="a BuildConfig as JSON")
     parser.add_argument("--queries", type=Path, help="npy file of query embeddings to tune with")
     parser.add_argument("--towers", default="", help="fingerprint of the towers")
+    parser.add_argument("--encoded", action="store_true", help="the parts are there already")
     args = parser.parse_args(argv)
     with reporting_errors():
         queries = load_queries(args.queries) if args.queries else None
         started = time.monotonic()
-        info = build(args.index, BuildConfig.model_validate_json(args.config), queries, args.towers)
+        config = BuildConfig.model_validate_json(args.config)
+        info = build(args.index, config, queries, args.towers, args.encoded)
     chosen = {name: value for name, value in info["search"].items() if name != "curve"}
     print(
         f"{info['form']} over {info['candidates']:,} x {info['dimension']} in "

@@ -31,8 +31,12 @@ class BuildConfig(Config):
         dimensions_per_block: Dimensions that share one 4-bit code.
         anisotropic_threshold: ScaNN's anisotropic quantisation threshold.
         training_sample: Vectors on which leaves and codes are trained.
+        parts: Parts of a tree's candidates that are put into leaves and encoded
+            in parallel, each by a process that holds its own vectors alone. A
+            candidate's leaf and code do not depend on how many there are, but
+            in one part ScaNN draws the training sample itself.
         embed_batch: Catalogue rows embedded at a time.
-        shards: Parts in which the catalogue's vectors are written and sorted.
+        shards: Files in which the embedded catalogue is sorted.
     """
 
     candidate_types: tuple[str, ...] = (EVERY,)
@@ -46,12 +50,17 @@ class BuildConfig(Config):
     dimensions_per_block: int = Field(2, gt=0)
     anisotropic_threshold: float = Field(0.2, gt=0, lt=1)
     training_sample: int = Field(100_000, ge=1_000)
+    parts: int = Field(1, gt=0, lt=100_000)
     embed_batch: int = Field(512, gt=0)
     shards: int = Field(16, gt=0)
 
     def leaves_for(self, candidates: int) -> int:
         """Returns how many leaves a tree over `candidates` vectors has."""
         return min(candidates, self.leaves or math.isqrt(candidates - 1) + 1)
+
+    def parts_for(self, candidates: int) -> int:
+        """Returns in how many parts `candidates` vectors are encoded; brute force is in one."""
+        return 1 if candidates < self.tree_from else min(self.parts, candidates)
 
     def default_reorder(self, candidates: int) -> int:
         """Returns how many candidates are scored again when nothing was tuned."""

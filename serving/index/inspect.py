@@ -23,12 +23,12 @@ from serving.index.scann_files import TOKENS
 from serving.index.scann_files import leaf_sizes
 from serving.index.scann_files import read_partition
 
-_PARTS = {
-    f"{files.SCANN}/{CODES}": "codes",
-    f"{files.SCANN}/{CODEBOOK}": "codes",
-    f"{files.SCANN}/{PARTITIONER}": "tree",
-    f"{files.SCANN}/{TOKENS}": "tree",
-    f"{files.SCANN}/{DATASET}": "re-ranking vectors",
+_PARTS = {  # by a file's name, wherever it lies: an index in parts has most of them in each
+    CODES: "codes",
+    CODEBOOK: "codes",
+    PARTITIONER: "tree",
+    TOKENS: "tree",
+    DATASET: "re-ranking vectors",
     files.VECTORS: "vectors as embedded",
     files.CANDIDATES: "ids and titles",
 }
@@ -126,7 +126,7 @@ def measure(
 def _index_bytes(info: Mapping[str, Any]) -> dict[str, int]:
     parts: dict[str, int] = {}
     for name, file in info["files"].items():
-        part = _PARTS.get(name, "other")
+        part = _PARTS.get(Path(name).name, "other")
         parts[part] = parts.get(part, 0) + file["bytes"]
     return parts
 

@@ -17,8 +17,11 @@ import numpy as np
 
 from serving.index.files import IndexIntegrityError
 from serving.index.files import refuse_pickles
+from serving.index.merged import MergedSearcher
+from serving.index.parts import part_dirs
 
 ASSETS = "scann_assets.pbtxt"
+CONFIG = "scann_config.pb"
 PARTITIONER = "serialized_partitioner.pb"
 TOKENS = "datapoint_to_token.npy"
 DATASET = "dataset.npy"
@@ -62,12 +65,18 @@ def serialise(searcher: Any, path: Path) -> None:
 
 
 def load_searcher(path: Path) -> Any:
-    """Loads a serialised searcher from wherever its directory is now.
+    """Loads a serialised searcher, or all its parts, from wherever its directory is now.
 
     Returns:
-        A `scann_ops_pybind.ScannSearcher` whose neighbours are row numbers.
+        A `scann_ops_pybind.ScannSearcher` whose neighbours are row numbers, or
+        a `MergedSearcher` of the parts.
     """
     refuse_pickles(path)
+    parts = part_dirs(path)
+    return MergedSearcher([_load(part) for part in parts]) if parts else _load(path)
+
+
+def _load(path: Path) -> Any:
     assets = path / ASSETS
     if not assets.is_file():
         raise FileNotFoundError(f"`{path}` holds no `{ASSETS}`: it is no ScaNN searcher.")
@@ -82,7 +91,7 @@ def load_searcher(path: Path) -> Any:
 
 
 def read_partition(path: Path) -> Partition:
-    """Reads the tree of a serialised searcher.
+    """Reads the tree of a serialised searcher, or the one tree of all its parts.
 
     The partitioner's message is not among ScaNN's published ones. On the wire,
     field 2.1.1 is the root of its k-means tree, and the root's repeated field
@@ -90,8 +99,23 @@ def read_partition(path: Path) -> Partition:
 
     Raises:
         FileNotFoundError: The searcher has no tree.
-        IndexIntegrityError: The files are not as described.
+        IndexIntegrityError: The files are not as described, or parts have
+            different trees.
     """
+    parts = part_dirs(path)
+    if not parts:
+        return _read_tree(path)
+    trees = [_read_tree(part) for part in parts]
+    for part, tree in zip(parts, trees, strict=True):
+        if not np.array_equal(tree.centres, trees[0].centres):
+            raise IndexIntegrityError(
+                f"`{part}` has other centres than `{parts[0]}`: they were not trained together. "
+                "Build the index again."
+            )
+    return Partition(trees[0].centres, np.concatenate([tree.leaf for tree in trees]))
+
+
+def _read_tree(path: Path) -> Partition:
     for name in (PARTITIONER, TOKENS):
         if not (path / name).is_file():
             raise FileNotFoundError(f"`{path}` holds no `{name}`: this index has no tree.")

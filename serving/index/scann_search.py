@@ -16,7 +16,7 @@ def search(
     candidate's score is its best over them.
 
     Args:
-        searcher: Of `scann_ops_pybind`.
+        searcher: Of `scann_ops_pybind`, or a `MergedSearcher`.
         queries: [Q, d] or [Q, K, d] float32.
         k: Results of a query, at most the number of candidates.
         reorder: Candidates that are scored again exactly; the searcher's own if None.
@@ -27,7 +27,7 @@ def search(
     """
     interests = 1 if queries.ndim == 2 else queries.shape[1]
     flat = np.ascontiguousarray(queries.reshape(-1, queries.shape[-1]), dtype=np.float32)
-    rows, scores = _ask(searcher, flat, k, reorder, leaves)  # [Q * K, k]
+    rows, scores = ask(searcher, flat, k, reorder, leaves)  # [Q * K, k]
     if interests == 1:
         return rows
     rows = rows.reshape(len(queries), -1)  # [Q, K * k]
@@ -35,15 +35,20 @@ def search(
     return _merge(rows, scores, k)
 
 
-def _ask(
+def ask(
     searcher: Any, flat: np.ndarray, k: int, reorder: int | None, leaves: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    rows, scores = searcher.search_batched(
-        flat,
-        final_num_neighbors=k,
-        pre_reorder_num_neighbors=None if reorder is None else max(k, reorder),
-        leaves_to_search=leaves,
-    )
+    """Finds the k best rows for each vector, as `search` does for [Q, d].
+
+    Returns:
+        Rows [Q, k] int64 and scores [Q, k] float32, best first; -1 and -inf
+        where fewer were found.
+    """
+    # ScaNN 1.3 takes None as "the searcher's own", and 1.4 does not.
+    settings = {} if reorder is None else {"pre_reorder_num_neighbors": max(k, reorder)}
+    if leaves is not None:
+        settings["leaves_to_search"] = leaves
+    rows, scores = searcher.search_batched(flat, final_num_neighbors=k, **settings)
     rows, scores = np.asarray(rows, np.int64), np.asarray(scores, np.float32)
     missing = ~np.isfinite(scores)
     rows = np.where(missing, -1, rows)

@@ -50,3 +50,9 @@ def test_sizes_never_exceed_what_there_is():
     assert config.leaves_for(10) == 10
     assert config.default_leaves_to_search(10, 10) == 10
     assert config.default_reorder(10) == 10
+
+
+def test_only_a_tree_is_in_parts_and_none_is_empty():
+    config = BuildConfig(parts=500, tree_from=100)
+    assert [config.parts_for(size) for size in (99, 100, 499, 10_000)] == [1, 100, 499, 500]
+    assert BuildConfig().parts_for(1_000_000) == 1

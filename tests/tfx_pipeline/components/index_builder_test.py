@@ -11,7 +11,10 @@ from tfx import v1 as tfx
 
 import tfx_pipeline
 from serving.index import files
+from serving.index.config import BuildConfig
 from serving.index.config import IndexConfig
+from serving.index.parts import part_dirs
+from serving.index.scann_files import read_partition
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import catalogue_row
@@ -48,6 +51,29 @@ def test_nothing_is_left_behind(index_run):
     assert sorted(path.name for path in Path(index_run.index.uri).iterdir()) == [
         "candidates.parquet", "curve.csv", "curve.svg", "index.json", "scann", "vectors.npy"
     ]  # fmt: skip
+
+
+def test_an_index_in_parts_is_encoded_on_beam_and_is_the_same(index_run, tmp_path):
+    config = index_run.config.section(BuildConfig).model_copy(update={"parts": 3})
+    artifact_in_parts = artifact(tfx_pipeline.RetrievalIndex, tmp_path / "index")
+    do(
+        Executor,
+        {"model": index_run.model, "examples": index_run.examples},
+        {"index": artifact_in_parts},
+        {"config": config.to_json()},
+    )
+    index, whole = files.open_index(artifact_in_parts.uri), files.open_index(index_run.index.uri)
+    assert index.candidates.equals(whole.candidates)
+    assert index.info["build"]["parts"] == 3 and len(part_dirs(index.scann_dir)) == 3
+    assert index.info["search"]["tuned_on"] == 300
+    # The sample is all 1,500 candidates, so that the leaves are those of the build in one.
+    divided, single = read_partition(index.scann_dir), read_partition(whole.scann_dir)
+    np.testing.assert_array_equal(divided.centres, single.centres)
+    np.testing.assert_array_equal(divided.leaf, single.leaf)
+    assert sorted(path.name for path in index.path.iterdir()) == [
+        "candidates.parquet", "curve.csv", "curve.svg", "index.json", "scann", "vectors.npy"
+    ]  # fmt: skip
+    assert artifact_in_parts.get_string_custom_property("form") == "tree_ah"
 
 
 def test_a_missing_split_is_named(index_run, tmp_path):

@@ -13,6 +13,7 @@ from absl import logging
 from tfx.dsl.components.base import base_beam_executor
 
 from serving.index import files
+from serving.index import part_jobs
 from serving.index import processes
 from serving.index import shards
 from serving.index.config import BuildConfig
@@ -23,7 +24,11 @@ from tfx_pipeline.components import locations
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
-    """Embeds with TensorFlow on Beam, then builds with ScaNN in another process."""
+    """Embeds with TensorFlow on Beam, then builds with ScaNN in other processes.
+
+    An index in parts is trained in one process and encoded on Beam, where each
+    part has a process again: ScaNN does not share one with TensorFlow.
+    """
 
     def Do(
         self,
@@ -51,6 +56,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         count = self._embed(towers, catalogue, target, config)
         arguments = ["--index", str(target), "--config", config.to_json()]
         arguments += ["--towers", files.directory_fingerprint(towers)]
+        if (parts := config.parts_for(count)) > 1:
+            self._encode(target, config, parts)
+            arguments.append("--encoded")
         with tempfile.TemporaryDirectory() as scratch:
             if config.tuning_queries and count >= config.tree_from:
                 timelines = locations.record_files(input_dict, "examples", "train")
@@ -79,3 +87,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             shutil.rmtree(work, ignore_errors=True)
         logging.info("Embedded %d candidates.", count)
         return count
+
+    def _encode(self, target: Path, config: BuildConfig, parts: int) -> None:
+        part_jobs.train(target, config)
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Parts" >> beam.Create(range(parts))
+                | "SpreadParts" >> beam.Reshuffle()
+                | "EncodePart" >> beam.Map(part_jobs.encode, index_dir=str(target), parts=parts)
+            )
+        logging.info("Encoded %d candidates in %d parts.", len(files.load_vectors(target)), parts)
