@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from serving.index.held import FLOAT32
+from serving.index.held import HeldVectors
 from serving.index.scann_files import Partition
 from serving.index.searcher import ALWAYS
 from serving.index.searcher import Searcher
@@ -104,6 +106,7 @@ class PortableIndex(Searcher):
         available_from: [N] int64, microseconds, or None.
         chunk_mb: MiB that the search of one part of a batch takes. Parts of 8
             stay in a CPU's cache; a GPU wants large ones.
+        held: Type in which vectors are held; see `serving.index.held`.
 
     Raises:
         ValueError: Vectors and tree do not fit.
@@ -117,6 +120,7 @@ class PortableIndex(Searcher):
         k: int,
         available_from: np.ndarray | None = None,
         chunk_mb: int = 8,
+        held: str = FLOAT32,
     ) -> None:
         leaves, dim = partition.centres.shape
         if partition.leaf.shape != vectors.shape[:1] or dim != vectors.shape[1]:
@@ -141,7 +145,7 @@ class PortableIndex(Searcher):
 
         self.centres = constant(partition.centres, "centres")  # [L, d]
         self.block_leaf = constant(layout.leaf, "block_leaf")  # [C]
-        self.blocks = constant(blocks.reshape(total, layout.slots, dim), "blocks")
+        self.blocks = HeldVectors(blocks.reshape(total, layout.slots, dim), held, "blocks")
         self.slot_row = constant(layout.row.reshape(-1), "slot_row")  # [C * slots]
         self.row_slot = constant(layout.slot, "row_slot")  # [N]
         padding = np.where(layout.row < 0, -np.inf, 0.0).astype(np.float32)
@@ -180,8 +184,9 @@ class PortableIndex(Searcher):
 
     def _vectors(self, rows: tf.Tensor) -> tf.Tensor:
         """Looks candidates up: [B, M] int32 -> [B, M, d]; any vector where the row is -1."""
-        flat = tf.reshape(self.blocks, [-1, self.blocks.shape[2]])
-        return tf.gather(flat, tf.gather(self.row_slot, tf.maximum(rows, 0)))
+        slot = tf.gather(self.row_slot, tf.maximum(rows, 0))
+        slots = self.layout.slots
+        return self.blocks.at(tf.stack([slot // slots, slot % slots], -1))
 
     def _search_vectors(
         self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
@@ -202,10 +207,7 @@ class PortableIndex(Searcher):
         leaf_scores = tf.matmul(query, self.centres, transpose_b=True)  # [B, L]
         block_scores = tf.gather(leaf_scores, self.block_leaf, axis=1)  # [B, C]
         _, chosen = tf.math.top_k(block_scores, probes)  # [B, P]
-        held = tf.gather(self.blocks, chosen)  # [B, P, slots, d]
-        held = tf.reshape(held, [tf.shape(query)[0], probes * slots, self.blocks.shape[2]])
-        scores = tf.linalg.matvec(held, query)  # [B, P * slots]
-        scores = tf.reshape(scores, [-1, probes, slots]) + tf.gather(self.padding, chosen)
+        scores = self.blocks.products(chosen, query) + tf.gather(self.padding, chosen)
         if self.dated:
             times = tf.gather(self.available_from, chosen)
             scores = hide_later(scores, times, request_time[:, None, None])
@@ -230,8 +232,7 @@ class PortableIndex(Searcher):
     def _search_everything(
         self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        flat = tf.reshape(self.blocks, [-1, self.blocks.shape[2]])
-        scores = tf.matmul(query, flat, transpose_b=True) + tf.reshape(self.padding, [1, -1])
+        scores = self.blocks.all_products(query) + tf.reshape(self.padding, [1, -1])
         if self.dated:
             times = tf.reshape(self.available_from, [1, -1])
             scores = hide_later(scores, times, request_time[:, None])
