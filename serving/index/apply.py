@@ -4,8 +4,9 @@
 
 A new vector goes to its nearest leaf and gets its code from the codebooks that
 are there: ScaNN's own `upsert` and `delete`. Rows stay where they are, new ones
-are appended, and the last row fills the hole that a deleted one leaves. Like
-`serving.index.build` this needs no TensorFlow of its own.
+are appended, and the last row fills the hole that a deleted one leaves; in an
+index in parts that is so within each part. Like `serving.index.build` this needs
+no TensorFlow of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from serving.index import files
 from serving.index.changes import Changes
 from serving.index.parts import part_dirs
 from serving.index.processes import reporting_errors
+from serving.index.routing import PartChange
+from serving.index.routing import route
 from serving.index.scann_files import DATASET
 from serving.index.scann_files import leaf_sizes
 from serving.index.scann_files import load_searcher
@@ -48,22 +51,22 @@ def apply(
         The content of the new `index.json`.
 
     Raises:
-        ValueError: No candidate would be left, or the index is in parts.
+        ValueError: No candidate would be left, or none in some part; or an index
+            in parts is to be trained again.
         IndexIntegrityError: ScaNN holds other vectors than were written.
     """
-    if parts := part_dirs(index.scann_dir):
+    parts = _parts(index)
+    if rebalance and len(parts) > 1:
         raise ValueError(
-            f"The index is in {len(parts)} parts, and an update changes an index of one: build it "
-            "again with the changed catalogue, or with `parts: 1`."
+            f"The index is in {len(parts)} parts of one tree, and ScaNN would train another for "
+            "each. Build it again instead."
         )
     rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
     upserted = [rows.get(name) for name in changes.upserts["id"].to_pylist()]
-    deleted = sorted((rows[name] for name in changes.deletes["id"].to_pylist()), reverse=True)
-    source = sources(index.size, upserted, deleted)
-    if not len(source):
-        raise ValueError(
-            "The update would take out every candidate, and an index of none answers nothing."
-        )
+    deleted = [rows[name] for name in changes.deletes["id"].to_pylist()]
+    routed = route([size for _, size in parts], upserted, deleted)
+    _refuse_emptiness(routed)
+    source = np.concatenate([change.source for change in routed])
     vectors = np.asarray(index.vectors)
     if upserted:
         vectors = np.concatenate([vectors, changes.vectors])
@@ -74,54 +77,51 @@ def apply(
     pq.write_table(candidates.combine_chunks(), target / files.CANDIDATES)
     np.save(target / files.VECTORS, vectors)
     files.check_rows(target, candidates, vectors)
-    _change_scann(index, changes, upserted, deleted, target / files.SCANN, rebalance)
-    if not np.array_equal(np.load(target / files.SCANN / DATASET, mmap_mode="r"), vectors):
-        raise files.IndexIntegrityError(
-            "ScaNN holds other vectors than the index after the update; nothing was pushed. "
-            "Build the index again, and report the ScaNN release."
-        )
+    again = rebalance and index.info["form"] == files.TREE_AH
+    start = 0
+    for (folder, _), change in zip(parts, routed, strict=True):
+        held = vectors[start : start + len(change.source)]
+        own = target / files.SCANN / folder.relative_to(index.scann_dir)
+        _change_part(folder, change, changes, own, again)
+        if not np.array_equal(np.load(own / DATASET, mmap_mode="r"), held):
+            raise files.IndexIntegrityError(
+                "ScaNN holds other vectors than the index after the update; nothing was pushed. "
+                "Build the index again, and report the ScaNN release."
+            )
+        start += len(held)
     info = {**_info(index, changes, target, rebalance), **files.counts(candidates, vectors)}
     return files.write_info(target, info)
 
 
-def sources(size: int, upserted: Sequence[int | None], deleted: Sequence[int]) -> np.ndarray:
-    """Says where the rows of an updated index come from.
-
-    Args:
-        size: N, rows before.
-        upserted: [U], the row that each upsert replaces, None where it is new.
-        deleted: Rows that go, the last one first; none is replaced.
-
-    Returns:
-        [N'] int64, below N a row of before, from N on an upsert.
-    """
-    source = list(range(size))
-    for number, row in enumerate(upserted):
-        if row is None:
-            source.append(size + number)
-        else:
-            source[row] = size + number
-    for row in deleted:
-        source[row] = source[-1]
-        source.pop()
-    return np.array(source, np.int64)
+def _refuse_emptiness(routed: Sequence[PartChange]) -> None:
+    empty = [part for part, change in enumerate(routed) if not len(change.source)]
+    if len(empty) == len(routed):
+        raise ValueError(
+            "The update would take out every candidate, and an index of none answers nothing."
+        )
+    if empty:
+        raise ValueError(
+            f"The update would take out all candidates of the parts {empty}: build the index again."
+        )
 
 
-def _change_scann(
-    index: files.IndexFiles,
-    changes: Changes,
-    upserted: Sequence[int | None],
-    deleted: Sequence[int],
-    target: Path,
-    rebalance: bool,
+def _parts(index: files.IndexFiles) -> list[tuple[Path, int]]:
+    """Returns the directory and the size of each part; of all there is, when there are none."""
+    folders = part_dirs(index.scann_dir)
+    sizes = [len(np.load(folder / DATASET, mmap_mode="r")) for folder in folders]
+    return list(zip(folders, sizes, strict=True)) or [(index.scann_dir, index.size)]
+
+
+def _change_part(
+    folder: Path, change: PartChange, changes: Changes, target: Path, rebalance: bool
 ) -> None:
-    searcher = load_searcher(index.scann_dir)
+    searcher = load_searcher(folder)
     # ScaNN's wrapper wants docids, which it would pickle; what it wraps wants rows.
-    if upserted:
-        searcher.searcher.upsert(list(upserted), changes.vectors, 1)
-    if deleted:
-        searcher.searcher.delete(list(deleted))
-    if rebalance and index.info["form"] == files.TREE_AH:
+    if change.upserted:
+        searcher.searcher.upsert(change.upserted, changes.vectors[change.numbers], 1)
+    if change.deleted:
+        searcher.searcher.delete(change.deleted)
+    if rebalance:
         searcher.rebalance()
     serialise(searcher, target)
 

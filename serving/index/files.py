@@ -3,14 +3,16 @@
     candidates.parquet  one row a candidate: id ("type:id"), entity_type, title,
                         available_from (microseconds, null if always available)
     vectors.npy         float32 [N, d], row i belongs to row i of the candidates
-    scann/              the serialised ScaNN searcher, without docids
+    scann/              the serialised ScaNN searcher, without docids, or those of
+                        its parts (`serving.index.parts`)
     curve.csv, .svg     recall against cost, if the search was tuned
     index.json          counts, parameters, and size and SHA-256 of every file
 
 Rows are ordered by (shard, id), where the shard is a hash of the id: the same
 catalogue gives the same order whatever the number of workers. An update keeps
-rows where they are, appends, and fills a hole with the last row. Neither
-TensorFlow nor ScaNN is needed to read a directory, and nothing in it is pickle.
+rows where they are, appends, and fills a hole with the last row (of the part, in
+an index in parts). Neither TensorFlow nor ScaNN is needed to read a directory,
+and nothing in it is pickle.
 """
 
 from __future__ import annotations

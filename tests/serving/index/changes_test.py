@@ -5,11 +5,11 @@ import pyarrow as pa
 import pytest
 
 from serving.index import files
-from serving.index.apply import sources
 from serving.index.changes import DELETES_SCHEMA
 from serving.index.changes import UPSERTS_SCHEMA
 from serving.index.changes import Changes
 from serving.index.changes import sift
+from serving.index.routing import sources
 from tests.helpers.servables import seal_without_scann
 from tests.helpers.servables import write_vectors
 

@@ -15,9 +15,7 @@ import pytest
 
 from serving.index import files
 from serving.index import part_jobs
-from serving.index.changes import DELETES_SCHEMA
-from serving.index.changes import UPSERTS_SCHEMA
-from serving.index.changes import Changes
+from serving.index.apply import apply
 from serving.index.config import BuildConfig
 from serving.index.form import choose_form
 from serving.index.form import make_searcher
@@ -30,43 +28,58 @@ from serving.index.scann_files import CODES
 from serving.index.scann_files import DATASET
 from serving.index.scann_files import PARTITIONER
 from serving.index.scann_files import read_partition
+from serving.index.train_sample import sample_rows
 from tests.helpers.servables import write_vectors
+from tests.serving.index.changes_test import changes_of
 from tests.serving.index.conftest import clustered
 
 pytestmark = pytest.mark.slow
 
 SIZE, DIM, LEAVES, DEPTH = 5_003, 32, 9, 120
 CONFIG = BuildConfig(parts=4, training_sample=2_000, recall_at=50)
+NEW = [f"item:{row}" for row in range(9_000, 9_010)]
+GONE = range(1_250, 1_280)  # of part 1, where the new ones go then
 HUGE = 2**29  # rows of 32 float32: 64 GiB
 HUGE_PARTS = 2**16
+HUGE_CONFIG = BuildConfig(parts=HUGE_PARTS, training_sample=2_000, leaves=71)
 _SCRIPT = """
 import resource, shutil, sys
 from pathlib import Path
 import numpy as np
-from serving.index import build, check, encode_part, scann_search, train_sample
+from serving.index import apply, build, check, encode_part, files, scann_search, train_sample
 from serving.index.scann_files import load_searcher
 
-config, size, leaves, depth, huge_parts = sys.argv[1], *map(int, sys.argv[2:])
+config, huge_config = sys.argv[1:3]
+size, leaves, depth, huge_parts = map(int, sys.argv[3:])
+queries, found = np.load("queries.npy"), {}
+
+def ask(name, *depths):
+    searcher = load_searcher(Path(name, "scann"))
+    for depth in depths:
+        rows, scores = scann_search.ask(searcher, queries, 50, depth, leaves)
+        found[f"{name}_rows_{depth}"], found[f"{name}_scores_{depth}"] = rows, scores
+
 train_sample.main(["--index", "four", "--config", config])
-for other in ("one", "holes", "huge"):
+for other in ("one", "holes"):
     shutil.copytree("four/.trained", f"{other}/.trained")
 parts = [("four", part, 4) for part in range(4)]
 for index, part, count in [*parts, ("one", 0, 1), ("holes", 2, 4)]:
     encode_part.main(["--index", index, "--part", str(part), "--parts", str(count)])
-queries = np.load("queries.npy")
-found = {}
-for name in ("one", "four"):
-    searcher = load_searcher(Path(name, "scann"))
-    for depths in (depth, size):
-        rows, scores = scann_search.ask(searcher, queries, 50, depths, leaves)
-        found[f"{name}_rows_{depths}"], found[f"{name}_scores_{depths}"] = rows, scores
-np.savez("found.npz", **found)
 shutil.copytree("four", "encoded")
 build.main(["--index", "four", "--config", config, "--queries", "queries.npy", "--encoded"])
 check.main(["--index", "four", "--queries", "queries.npy", "--recall-at", "50"])
+shutil.rmtree("one/.trained")
+info = files.open_index("four").info
+files.write_info(Path("one"), {name: info[name] for name in info if name != "files"})
+for name in ("one", "four"):
+    ask(name, depth, size)
+    apply.main(["--index", name, "--changes", "changes", "--out", f"{name}_updated"])
+    ask(f"{name}_updated", size)
+np.savez("found.npz", **found)
 # Private memory may grow by 1 GiB from here on; the catalogue has 64.
 [held] = [line for line in open("/proc/self/status") if line.startswith("VmData")]
 resource.setrlimit(resource.RLIMIT_DATA, ((int(held.split()[1]) << 10) + (1 << 30), -1))
+train_sample.main(["--index", "huge", "--config", huge_config])
 encode_part.main(["--index", "huge", "--part", "7", "--parts", str(huge_parts)])
 """
 
@@ -97,7 +110,11 @@ def parted(tmp_path_factory) -> Parted:
     write_vectors(folder / "holes", names, holes)
     _write_sparse(folder / "huge", vectors)
     np.save(folder / "queries.npy", queries)
-    arguments = [CONFIG.to_json(), *map(str, (SIZE, LEAVES, DEPTH, HUGE_PARTS))]
+    moved = clustered(13, DIM, clusters=60, sigma=1.0, seed=3).tolist()
+    upserts = zip(["item:9", "item:4000", "item:5002", *NEW], moved, strict=True)
+    changes_of(upserts, [f"item:{row}" for row in GONE]).write(folder / "changes")
+    arguments = [CONFIG.to_json(), HUGE_CONFIG.to_json()]
+    arguments += map(str, (SIZE, LEAVES, DEPTH, HUGE_PARTS))
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT, *arguments],
         cwd=folder,
@@ -111,12 +128,14 @@ def parted(tmp_path_factory) -> Parted:
 
 
 def _write_sparse(path: Path, vectors: np.ndarray) -> None:
-    """Writes vectors of which part 7 alone takes space on disk."""
+    """Writes vectors of which the training sample and part 7 alone take space on disk."""
     path.mkdir()
     whole = np.lib.format.open_memmap(
         path / files.VECTORS, mode="w+", dtype=np.float32, shape=(HUGE, DIM)
     )
     rows = part_rows(HUGE, 7, HUGE_PARTS)
+    sample = sample_rows(HUGE, HUGE_CONFIG.training_sample)
+    whole[sample] = vectors[: len(sample)]
     whole[rows] = np.resize(vectors, (rows.stop - rows.start, DIM))
     whole.flush()
 
@@ -171,7 +190,9 @@ def test_a_part_is_made_of_its_own_rows_alone(parted):
         assert (alone / name).read_bytes() == (whole / name).read_bytes()
 
 
-def test_encoding_a_part_holds_no_more_than_the_part(parted):
+def test_training_holds_the_sample_and_encoding_the_part(parted):
+    trained = read_partition(parted.folder / "huge/.trained")
+    assert trained.leaf.shape == (2_000,) and len(trained.centres) == 71
     written = np.load(part_dir(parted.folder / "huge/scann", 7, HUGE_PARTS) / DATASET)
     assert written.shape == (HUGE // HUGE_PARTS, DIM)
     np.testing.assert_array_equal(written, np.resize(parted.vectors, written.shape))
@@ -241,10 +262,31 @@ def test_parts_of_other_vectors_are_refused(parted, tmp_path):
         part_jobs.collect(tmp_path / "index", parted.vectors, 4)
 
 
-def test_an_update_of_an_index_in_parts_is_refused(parted, tmp_path):
-    from serving.index.apply import apply
+def test_an_update_goes_to_the_parts_and_gives_the_answers_of_one(parted):
+    indexes = [files.open_index(parted.folder / f"{name}_updated") for name in ("one", "four")]
+    names = [np.array(index.candidates["id"].to_pylist()) for index in indexes]
+    one, four = (np.argsort(own) for own in names)
+    np.testing.assert_array_equal(names[0][one], names[1][four])
+    kept = {f"item:{row}" for row in range(SIZE) if row not in GONE}
+    assert set(names[1]) == kept | set(NEW)
+    np.testing.assert_array_equal(indexes[0].vectors[one], indexes[1].vectors[four])
+    leaves = [read_partition(index.scann_dir).leaf for index in indexes]
+    np.testing.assert_array_equal(leaves[0][one], leaves[1][four])
+    answers = [
+        own[parted.found[f"{name}_updated_rows_{SIZE}"]]
+        for own, name in zip(names, ("one", "four"), strict=True)
+    ]
+    np.testing.assert_array_equal(*answers)
+    assert set(answers[1].ravel()) & set(NEW)
+    sizes = [len(np.load(part / DATASET)) for part in part_dirs(indexes[1].scann_dir)]
+    assert sizes == [1_250, 1_251 - 30 + 10, 1_251, 1_251]
+    assert indexes[1].info["updated"] == {"times": 1, "upserted": 13, "deleted": 30}
 
-    nothing = Changes(UPSERTS_SCHEMA.empty_table(), DELETES_SCHEMA.empty_table())
-    with pytest.raises(ValueError, match="in 4 parts, and an update changes an index of one"):
-        apply(parted.index, nothing, tmp_path / "out")
+
+def test_parts_are_neither_trained_again_one_by_one_nor_emptied(parted, tmp_path):
+    with pytest.raises(ValueError, match="4 parts of one tree"):
+        apply(parted.index, changes_of(), tmp_path / "out", rebalance=True)
+    first = changes_of((), [f"item:{row}" for row in range(1_250)])
+    with pytest.raises(ValueError, match=r"all candidates of the parts \[0\]"):
+        apply(parted.index, first, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -11,6 +11,7 @@ from serving.index.part_jobs import same_rows
 from serving.index.parts import part_dir
 from serving.index.parts import part_dirs
 from serving.index.parts import part_rows
+from serving.index.routing import route
 from serving.index.scann_search import search
 from serving.index.train_sample import sample_rows
 
@@ -98,3 +99,25 @@ def test_rows_are_compared_to_the_last_block():
     assert same_rows(some, other)
     other[-1] = 1
     assert not same_rows(some, other) and not same_rows(some, other[:-1])
+
+
+def test_changes_are_routed_to_their_parts_by_hand():
+    # Rows 0-2 and 3-4; row 1 and row 4 change, row 2 goes, which makes room for the first new one.
+    one, two = route([3, 2], [1, None, 4, None], [2])
+    assert (one.numbers, one.upserted, one.deleted) == ([0, 1], [1, None], [2])
+    assert (two.numbers, two.upserted, two.deleted) == ([2, 3], [1, None], [])
+    # The new one of part 0 is its last row, and fills the hole of row 2.
+    assert one.source.tolist() == [0, 5, 6] and two.source.tolist() == [3, 7, 8]
+
+
+def test_new_candidates_even_the_parts_out_and_no_row_is_lost():
+    parts = route([10, 4, 7], [None] * 8, [20, 3, 11])
+    # 9, 3 and 6 are left of them; of equal ones the first is filled.
+    assert [len(part.source) for part in parts] == [9, 9, 8]
+    rows = np.sort(np.concatenate([part.source for part in parts]))
+    assert rows.tolist() == [row for row in range(29) if row not in (3, 11, 20)]
+
+
+def test_an_index_in_one_part_has_all_changes_there():
+    [part] = route([4], [2, None], [0])
+    assert part.source.tolist() == [5, 1, 4, 3]

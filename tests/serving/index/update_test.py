@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 
 from serving.index import files
-from serving.index.apply import sources
 from serving.index.changes import Changes
 from serving.index.config import BuildConfig
 from serving.index.config import ServeConfig
+from serving.index.routing import sources
 from serving.index.scann_files import read_partition
 from serving.index.search_quality import recall
 from serving.index.servable import write_servable
