@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_PORT ?= 8500
 TEST_WORKERS ?= 2
 
-.PHONY: demo test lint bench clean setup lock format
+.PHONY: demo test lint bench clean setup flink lock format
 
 setup:
 	@scripts/bootstrap.sh
@@ -26,6 +26,9 @@ format: setup
 
 bench: setup  ## every benchmark, resumable; results in benchmarks/results
 	@$(BIN)/python -m benchmarks
+
+flink: setup  ## Flink and Beam's job server in .tools; `make test` then runs jobs on a cluster, too
+	@scripts/flink/setup.sh
 
 lock:  ## compile requirements.in into requirements.lock
 	uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
