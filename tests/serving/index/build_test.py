@@ -106,7 +106,8 @@ def test_building_needs_neither_tensorflow_nor_models():
         "import sys\n"
         "for name in ('tensorflow', 'models', 'tfx', 'apache_beam', 'pandas'):\n"
         "    sys.modules[name] = None\n"
-        "import serving.index.build, serving.index.check\n"
+        "import serving.index.build, serving.index.check, serving.index.apply\n"
+        "import serving.index.train_sample, serving.index.encode_part\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, env=dict(os.environ))
 
