@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -37,8 +39,9 @@ def write_shard(
 ) -> str:
     """Sorts and writes the rows of one shard, and a report of what is wrong with them.
 
-    The files are written under another name and renamed, so that a repeated
-    or killed attempt leaves no half of one.
+    The files are written under another name and renamed, so that a killed
+    attempt leaves no half of one; a name of its own for each attempt, because
+    Beam may start one while the last, of a worker that it lost, still writes.
 
     Args:
         target: Directory of the shards, anywhere that Beam can write.
@@ -58,12 +61,10 @@ def write_shard(
         table = pa.concat_tables(tables)
         table = table.take(pc.sort_indices(table["id"]))
         report.update(_examine(table))
-        with FileSystems.create(name + ".parquet.tmp") as stream:
+        with _whole(name + ".parquet") as stream:
             pq.write_table(table, stream)
-        _rename(FileSystems, name + ".parquet")
-    with FileSystems.create(name + ".json.tmp") as stream:
+    with _whole(name + ".json") as stream:
         stream.write(json.dumps(report).encode())
-    _rename(FileSystems, name + ".json")
     return name + ".json"
 
 
@@ -150,7 +151,12 @@ def _refuse(reports: Sequence[Mapping[str, Any]], candidate_types: Sequence[str]
         )
 
 
-def _rename(filesystems: Any, name: str) -> None:
-    if filesystems.exists(name):
-        filesystems.delete([name])
-    filesystems.rename([name + ".tmp"], [name])
+@contextlib.contextmanager
+def _whole(name: str) -> Iterator[Any]:
+    """Opens a file that gets its name, or takes the place of the one that has it, when closed."""
+    from apache_beam.io.filesystems import FileSystems
+
+    temporary = f"{name}.{uuid.uuid4().hex}.tmp"
+    with FileSystems.create(temporary) as stream:
+        yield stream
+    FileSystems.rename([temporary], [name])
