@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 from typing import TypeVar
 
 from pydantic import Field
@@ -88,13 +89,15 @@ class CheckConfig(Config):
             at a time on the validating machine that is blessed.
         validation_queries: Timelines of the validation split that are asked.
         exact_below: See `ServeConfig`: the form that will answer is checked too.
+        vectors: See `ServeConfig`.
     """
 
     recall_at: int = Field(100, gt=0)
     min_recall: float = Field(0.98, ge=0, le=1)
     max_latency_ms: float = Field(50.0, gt=0)
     validation_queries: int = Field(1_000, gt=0)
-    exact_below: int = Field(20_000, ge=0)
+    exact_below: int | None = Field(None, ge=0)
+    vectors: Literal["float32", "bfloat16", "int8"] = "float32"
 
 
 class ServeConfig(Config):
@@ -103,7 +106,10 @@ class ServeConfig(Config):
     Attributes:
         k: Results of one request, fixed at export.
         exact_below: Candidates below which exact search answers, and not the
-            index.
+            index; if unset, exact search answers where it is faster on a CPU. A
+            GPU is faster with exact search up to much larger catalogues.
+        vectors: Type in which the index holds vectors in memory: `bfloat16` takes
+            half of float32 and `int8` a quarter, and scores are rounded.
         exclude_seen: Types of history events whose entities are not
             recommended again; ["*"] for all, [] for none.
         chunk_mb: MiB that the index's search of one part of a batch takes: 8
@@ -111,7 +117,8 @@ class ServeConfig(Config):
     """
 
     k: int = Field(100, gt=0)
-    exact_below: int = Field(20_000, ge=0)
+    exact_below: int | None = Field(None, ge=0)
+    vectors: Literal["float32", "bfloat16", "int8"] = "float32"
     exclude_seen: tuple[str, ...] = ()
     chunk_mb: int = Field(8, gt=0)
 

@@ -15,8 +15,10 @@ from serving.index.config import EVERY
 from serving.index.config import ServeConfig
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
+from serving.index.form import PORTABLE
 from serving.index.form import choose_form
 from serving.index.form import make_searcher
+from serving.index.held import FLOAT32
 from serving.index.searcher import Searcher
 from serving.index.towers import NEEDED
 from serving.index.towers import check_towers
@@ -169,7 +171,7 @@ def assemble(
     form = choose_form(index, config.exact_below)
     servable = RetrievalServable(
         towers,
-        make_searcher(index, form, config.k, config.chunk_mb),
+        make_searcher(index, form, config.k, config.chunk_mb, config.vectors),
         CandidateIds(index.candidates["id"].to_pylist()),
         config.exclude_seen,
     )
@@ -178,6 +180,7 @@ def assemble(
     description = {
         "form": form.name,
         "reason": form.reason,
+        "vectors": config.vectors if form.name == PORTABLE else FLOAT32,
         "k": config.k,
         "exclude_seen": list(config.exclude_seen),
         "candidates": index.size,

@@ -29,6 +29,7 @@ from serving.index.config import IndexConfig
 from serving.index.config import ServeConfig
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
+from serving.index.held import FLOAT32
 from serving.index.sample import sample_queries
 from serving.index.servable import assemble
 from serving.index.validate import measure
@@ -78,7 +79,8 @@ def open_version(path: Path, section: dict[str, Any] | None = None) -> Version:
             f"`{path / INDEX_DIR}` is another index than the servable beside it was made of. "
             "Push the version again."
         )
-    served = {"k": description["k"], "exclude_seen": description["exclude_seen"]}
+    served = {name: description[name] for name in ("k", "exclude_seen")}
+    served["vectors"] = description.get("vectors", FLOAT32)  # not said by older versions
     config = IndexConfig.model_validate({**(section or {}), **served})
     return Version(path, tf.saved_model.load(str(path)), index, config)
 

@@ -109,7 +109,7 @@ def measure_answer(
     """Measures the searcher that a servable would answer with."""
     form = choose_form(index, config.exact_below)
     k = min(config.recall_at, index.size)
-    searcher = make_searcher(index, form, k)
+    searcher = make_searcher(index, form, k, held=config.vectors)
     signature = [tf.TensorSpec([None, *queries.shape[1:]], tf.float32)]
 
     @tf.function(input_signature=signature)

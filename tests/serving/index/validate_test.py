@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ def queries(workshop):
 
 @pytest.fixture(scope="module")
 def answer(large, queries):
-    return validate.measure_answer(large, queries, CheckConfig())
+    return validate.measure_answer(large, queries, CheckConfig(exact_below=0))
 
 
 def search(searcher, queries, excluded=None, request_time=0):
@@ -50,6 +52,25 @@ def test_above_exact_below_the_portable_form_answers(large, answer):
     assert choose_form(large, 20_000).name == "portable"
     assert choose_form(large, 25_000).name == "portable"
     assert choose_form(large, 25_001).name == "exact"
+
+
+def test_the_form_that_costs_less_is_chosen(large):
+    """20,000 candidates' worth for a query, and five for each candidate in its leaves."""
+
+    def form_of(size: int, leaves: int, searched: int) -> str:
+        info = {
+            "form": "tree_ah",
+            "build": {"leaves": leaves},
+            "search": {"leaves_to_search": searched},
+        }
+        vectors = np.broadcast_to(np.float32(0), (size, 1))
+        return choose_form(dataclasses.replace(large, info=info, vectors=vectors)).name
+
+    assert form_of(20_000, 100, 1) == "exact"
+    assert form_of(30_000, 100, 6) == "portable"  # 29,000
+    assert form_of(30_000, 100, 7) == "exact"  # 30,500
+    assert form_of(1_000_000, 1_000, 195) == "portable"  # 995,000
+    assert form_of(1_000_000, 1_000, 196) == "exact"  # 1,000,000
 
 
 def test_the_portable_form_finds_no_less_than_scann_at_the_same_leaves(workshop, answer):

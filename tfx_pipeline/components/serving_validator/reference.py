@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from serving.client.calls import parse_recommendations
 from serving.client.calls import recommend_inputs
 from serving.client.errors import Target
 from serving.index import files
+from serving.index.held import HeldVectors
 from serving.index.towers import load_towers
 from tfx_pipeline.components.serving_validator.ask import ALL
 from tfx_pipeline.components.serving_validator.ask import query_inputs
@@ -114,7 +116,8 @@ def score(
     """
     try:
         index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
-    except (OSError, files.IndexIntegrityError) as error:
+        kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
+    except (OSError, ValueError, KeyError) as error:
         raise CandidateError(f"its index cannot be read ({error})") from error
     rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
     scores = []
@@ -122,7 +125,9 @@ def score(
         known = np.array([name in rows for name in answer.ids], bool)
         chosen = np.array([rows.get(name, 0) for name in answer.ids], np.int64)
         query = np.atleast_2d(queries["embedding"][i])  # [K, d]
-        products = query @ np.asarray(index.vectors[chosen]).T  # [K, n]
+        # Rounded as in the servable.
+        held = HeldVectors(np.asarray(index.vectors[chosen])[None], kind)
+        products = held.all_products(tf.constant(query)).numpy()  # [K, n]
         if "weight" in queries:
             with np.errstate(divide="ignore"):
                 logs = np.log(queries["weight"][i])[:, None]
