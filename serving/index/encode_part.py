@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,26 @@ _KEPT = {"AH_CENTERS": CODEBOOK, "PARTITIONER": PARTITIONER, "DATASET_NPY": DATA
 
 
 def encode_part(path: Path, part: int, parts: int) -> Path:
-    """Writes the searcher of a part under another name and renames it; returns its directory."""
+    """Writes the searcher of a part and returns its directory.
+
+    It is written under another name and renamed, so that a killed attempt leaves
+    no half of one; a name of its own for each attempt, because Beam may start one
+    while the last, of a worker that it lost, still writes. The first to end counts:
+    the others give the same.
+    """
     vectors = files.load_vectors(path)
     own = vectors[part_rows(len(vectors), part, parts)]
     target = part_dir(path / files.SCANN, part, parts)
-    work = target.with_name(f".{target.name}")
-    shutil.rmtree(work, ignore_errors=True)  # of an attempt that was killed
+    work = path / TRAINED / f"{target.name}.{uuid.uuid4().hex}"
     serialise(load_over(own, path / TRAINED, work), work)
-    shutil.rmtree(target, ignore_errors=True)
-    return work.rename(target)
+    target.parent.mkdir(exist_ok=True)
+    try:
+        return work.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+        shutil.rmtree(work)
+        return target
 
 
 def load_over(vectors: np.ndarray, trained: Path, work: Path) -> Any:
@@ -55,9 +67,9 @@ def load_over(vectors: np.ndarray, trained: Path, work: Path) -> Any:
     Args:
         vectors: [P, d] float32.
         trained: A serialised searcher with a tree.
-        work: A directory to write and load it from.
+        work: A directory to make, write and load it from.
     """
-    work.mkdir(parents=True)
+    work.mkdir()
     for name in (CONFIG, CODEBOOK, PARTITIONER):
         shutil.copyfile(trained / name, work / name)
     np.save(work / DATASET, vectors)

@@ -63,7 +63,8 @@ train_sample.main(["--index", "four", "--config", config])
 for other in ("one", "holes"):
     shutil.copytree("four/.trained", f"{other}/.trained")
 parts = [("four", part, 4) for part in range(4)]
-for index, part, count in [*parts, ("one", 0, 1), ("holes", 2, 4)]:
+again = ("four", 1, 4)  # as when Beam repeats what a lost worker has done
+for index, part, count in [*parts, again, ("one", 0, 1), ("holes", 2, 4)]:
     encode_part.main(["--index", index, "--part", str(part), "--parts", str(count)])
 shutil.copytree("four", "encoded")
 build.main(["--index", "four", "--config", config, "--queries", "queries.npy", "--encoded"])
@@ -214,6 +215,12 @@ def test_the_search_is_tuned_and_checked_on_the_merged_answer(parted):
     ]
     assert point["recall"] >= 0.99
     assert parted.checked["recall"] == pytest.approx(point["recall"], abs=1e-5)
+
+
+def test_a_repeated_attempt_leaves_the_first_ones_part_and_nothing_else(parted):
+    left = {path.name for path in (parted.folder / "encoded/.trained").iterdir() if path.is_dir()}
+    assert left == set()
+    assert len(part_dirs(parted.folder / "encoded/scann")) == 4
 
 
 def test_nothing_that_the_parts_were_made_from_is_left(parted):
