@@ -26,10 +26,10 @@ from serving.index.embed import EmbedCatalogue
 from serving.index.records import split_files
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import write_examples
-from tests.helpers.flink_cluster import HOSTS
 from tests.helpers.flink_cluster import FlinkCluster
 from tests.helpers.flink_cluster import flink_cluster
 from tests.helpers.flink_cluster import missing
+from tests.helpers.flink_settings import HOSTS
 from tests.helpers.towers import save_towers
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import CONFIG
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import a_log

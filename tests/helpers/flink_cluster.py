@@ -28,48 +28,14 @@ from typing import Any
 
 import psutil
 
-HOSTS = ("127.0.0.1", "127.0.0.2")
-SLOTS = 2  # of a TaskManager; enough for the whole job when the other one is gone
-TOOLS = Path(__file__).parents[2] / ".tools" / "flink"
+from tests.helpers import flink_settings as settings
+from tests.helpers.flink_settings import HOSTS
+from tests.helpers.flink_settings import TOOLS
+
 PATIENCE = 180.0  # seconds
 
 _MASTER = HOSTS[0]
 _POOL = "beam-workers"  # what a host's own pool is called on it
-_OPENED = (
-    "java.lang",
-    "java.lang.reflect",
-    "java.net",
-    "java.nio",
-    "java.time",
-    "java.util",
-    "java.util.concurrent",
-    "sun.nio.ch",
-)
-# Little time and few threads for starting: the cluster lives for minutes.
-_JAVA = (
-    "java",
-    "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",
-    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED),
-)
-_MEMORY = {  # of a TaskManager, MiB; Flink's start scripts would work this out
-    "framework.heap.size": 128,
-    "task.heap.size": 512,
-    "framework.off-heap.size": 128,
-    "task.off-heap.size": 256,
-    "managed.size": 256,
-    "network": 512,
-    "jvm-metaspace.size": 256,
-    "jvm-overhead": 256,
-}
-_LOGGING = """
-rootLogger.level = INFO
-rootLogger.appenderRef.console.ref = console
-appender.console.type = CONSOLE
-appender.console.name = console
-appender.console.layout.type = PatternLayout
-appender.console.layout.pattern = %d{HH:mm:ss,SSS} %p %c{1} %m%n
-"""
 
 
 def missing() -> str:
@@ -102,11 +68,11 @@ class FlinkCluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        names = ("rpc", "rest", "jobs", "artifacts", "expansion", "workers")
+        names = ("rpc", "rest", "job", "artifact", "expansion", "workers")
         self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
         self.options = [
             "--runner=PortableRunner",
-            f"--job_endpoint={_MASTER}:{self._ports['jobs']}",
+            f"--job_endpoint={_MASTER}:{self._ports['job']}",
             "--environment_type=EXTERNAL",
             f"--environment_config={_POOL}:{self._ports['workers']}",
             f"--parallelism={len(HOSTS)}",
@@ -114,18 +80,18 @@ class FlinkCluster:
 
     def start(self) -> None:
         """Starts everything and waits until it is ready."""
-        (self._folder / "config.yaml").write_text(self._configuration())
-        (self._folder / "log4j.properties").write_text(_LOGGING)
-        entry = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-        self._flink("jobmanager", entry, ["-Xmx512m"], [])
+        ports = self._ports
+        configuration = settings.configuration(self._folder, ports["rpc"], ports["rest"])
+        (self._folder / "config.yaml").write_text(configuration)
+        (self._folder / "log4j.properties").write_text(settings.LOGGING)
+        self._run("jobmanager", settings.jobmanager(self._folder))
         self._start_hosts()
-        job_server = ["-Xmx512m", "-jar", str(TOOLS / "job-server.jar")]
-        ports = {"job": "jobs", "artifact": "artifacts", "expansion": "expansion"}
-        job_server += [f"--{kind}-port={self._ports[name]}" for kind, name in ports.items()]
-        job_server += [f"--job-host={_MASTER}", f"--flink-master={_MASTER}:{self._ports['rest']}"]
-        job_server += [f"--artifacts-dir={self._folder / 'artifacts'}"]
-        self._run("job-server", [*_JAVA, *job_server])
-        self._until(lambda: _connect((_MASTER, self._ports["jobs"])))
+        options = [f"--{name}-port={ports[name]}" for name in ("job", "artifact", "expansion")]
+        options += [f"--job-host={_MASTER}", f"--flink-master={_MASTER}:{ports['rest']}"]
+        options += [f"--artifacts-dir={self._folder / 'artifacts'}"]
+        job_server = ["-jar", str(TOOLS / "job-server.jar"), *options]
+        self._run("job-server", [*settings.java(), *job_server])
+        self._until(lambda: _connect((_MASTER, ports["job"])))
         self._wait_for_hosts()
 
     def ask(self, path: str) -> Any:
@@ -172,31 +138,15 @@ class FlinkCluster:
                 port = f"--service_port={self._ports['workers']}"
                 self._run(f"workers-{host}", [sys.executable, "-m", pool, port], host)
             if f"taskmanager-{host}" not in self._processes:
-                self._start_taskmanager(host)
+                names = self._folder / f"hosts-{host}"
+                names.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{host} {_POOL}\n")
+                command = settings.taskmanager(self._folder, host, names)
+                self._run(f"taskmanager-{host}", command)
 
     def _wait_for_hosts(self) -> None:
         self._until(lambda: len(self.ask("/taskmanagers")["taskmanagers"]) == len(HOSTS))
         for host in HOSTS:
             self._until(lambda at=(host, self._ports["workers"]): _connect(at))
-
-    def _start_taskmanager(self, host: str) -> None:
-        names = self._folder / f"hosts-{host}"
-        names.write_text(f"127.0.0.1 localhost {socket.gethostname()}\n{host} {_POOL}\n")
-        heap = _MEMORY["framework.heap.size"] + _MEMORY["task.heap.size"]
-        direct = sum(_MEMORY[n] for n in ("framework.off-heap.size", "task.off-heap.size"))
-        java = [
-            f"-Xmx{heap}m",
-            f"-XX:MaxDirectMemorySize={direct + _MEMORY['network']}m",
-            f"-Djdk.net.hosts.file={names}",
-        ]
-        places = [f"-Dtaskmanager.{key}={host}" for key in ("host", "bind-host", "resource-id")]
-        entry = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
-        self._flink(f"taskmanager-{host}", entry, java, places)
-
-    def _flink(self, name: str, entry: str, java: list[str], options: list[str]) -> None:
-        logging = f"-Dlog4j.configurationFile={self._folder / 'log4j.properties'}"
-        classes = ["-cp", str(TOOLS / "lib" / "*"), entry]
-        self._run(name, [*_JAVA, *java, logging, *classes, "-c", str(self._folder), *options])
 
     def _run(self, name: str, command: list[str], address: str = _MASTER) -> None:
         # The pool starts its workers as plain `python`.
@@ -229,28 +179,6 @@ class FlinkCluster:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
-
-    def _configuration(self) -> str:
-        places = ("jobmanager.rpc.address", "jobmanager.bind-host", "rest.address")
-        options: dict[str, Any] = dict.fromkeys((*places, "rest.bind-address"), _MASTER)
-        options |= {
-            "jobmanager.rpc.port": self._ports["rpc"],
-            "rest.port": self._ports["rest"],
-            "io.tmp.dirs": self._folder,
-            "cluster.evenly-spread-out-slots": "true",
-            "taskmanager.numberOfTaskSlots": SLOTS,
-            "taskmanager.cpu.cores": SLOTS,
-            "taskmanager.network.sort-shuffle.min-buffers": 64,
-            "restart-strategy.type": "fixed-delay",
-            "restart-strategy.fixed-delay.attempts": 3,
-            "restart-strategy.fixed-delay.delay": "1 s",
-            "heartbeat.interval": 1_000,  # a lost host is missed after two of these
-            "taskmanager.memory.process.size": f"{sum(_MEMORY.values())}m",
-        }
-        for name, size in _MEMORY.items():
-            for key in (name,) if name.endswith(".size") else (f"{name}.min", f"{name}.max"):
-                options[f"taskmanager.memory.{key}"] = f"{size}m"
-        return "".join(f"{key}: {value}\n" for key, value in options.items())
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
