@@ -29,7 +29,7 @@ from tfx_pipeline.components.timeline_example_gen.columns import times
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.dead_letter import as_text
 from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 

@@ -16,7 +16,7 @@ from tfx_pipeline.components.timeline_example_gen.columns import required
 from tfx_pipeline.components.timeline_example_gen.columns import times
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
 
 ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when

@@ -29,7 +29,7 @@ from tfx_pipeline.components.timeline_example_gen.encode import float_stream
 from tfx_pipeline.components.timeline_example_gen.encode import int_stream
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.partition import rows_of
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from transforms import features as f
 

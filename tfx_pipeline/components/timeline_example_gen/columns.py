@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from typing import NamedTuple
 
 import numpy as np
@@ -12,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.convert import converted
 from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.event_log import EVENTS
 from tfx_pipeline.datasets.event_log import TABLES
-
-if TYPE_CHECKING:
-    from tfx_pipeline.components.timeline_example_gen.plan import Piece
 
 ROWS_A_BATCH = 262_144
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
 from tfx_pipeline.components.timeline_example_gen.columns import is_text
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 
 DIRECTORY = "dead_letter"
 

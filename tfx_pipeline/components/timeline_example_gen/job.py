@@ -29,7 +29,7 @@ from tfx_pipeline.components.timeline_example_gen.catalogue_split import WriteCa
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
 from tfx_pipeline.components.timeline_example_gen.partition import Partition
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.components.timeline_example_gen.plan import Plan
 from tfx_pipeline.components.timeline_example_gen.plan import make_plan
 from tfx_pipeline.components.timeline_example_gen.sort_bucket import COUNTS

@@ -21,7 +21,7 @@ from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letters
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.plan import Piece
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.datasets.event_log import EVENTS
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE

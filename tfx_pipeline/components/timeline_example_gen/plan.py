@@ -19,6 +19,7 @@ from tfx_pipeline.components.timeline_example_gen.columns import check_schema
 from tfx_pipeline.components.timeline_example_gen.columns import read_timestamps
 from tfx_pipeline.components.timeline_example_gen.config import MICROSECONDS_A_DAY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -27,28 +28,6 @@ from tfx_pipeline.datasets.event_log import EventLog
 ROWS_A_PIECE = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
 EVENTS_A_BUCKET = 131_072
 MOST_BUCKETS = 4_096
-
-
-class Piece(NamedTuple):
-    """Consecutive row groups of one file: the unit of reading.
-
-    Attributes:
-        table: `events`, `catalogue` or `users`.
-        path: The Parquet file.
-        first_group: Its first row group.
-        last_group: One behind the last row group.
-        first_row: Rows of the same table before this piece, in all files.
-        first_row_of_file: Rows of the same file before this piece.
-        number: Number of this piece among those of its table.
-    """
-
-    table: str
-    path: str
-    first_group: int
-    last_group: int
-    first_row: int
-    first_row_of_file: int
-    number: int
 
 
 class Plan(NamedTuple):
