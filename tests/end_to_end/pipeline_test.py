@@ -109,7 +109,8 @@ def test_the_version_is_whole(run: Run) -> None:
 
 def test_the_candidate_was_asked_through_a_server(run: Run) -> None:
     artifacts = Path(run.config.run_dir, "artifacts", "serving-validator", "blessing")
-    (report,) = (json.loads(path.read_text()) for path in artifacts.glob("*/report.json"))
+    first = min(artifacts.glob("*/report.json"), key=lambda path: int(path.parent.name))
+    report = json.loads(first.read_text())
     assert report["blessed"] and report["requests"] == 64
     assert {check["name"]: check["passed"] for check in report["checks"]} == dict.fromkeys(
         (
