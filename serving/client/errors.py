@@ -129,6 +129,8 @@ _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: OverloadedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    # No call is cancelled here: it is how gRPC ends what a stopping server has not looked at yet.
+    grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
     grpc.StatusCode.PERMISSION_DENIED: UnsupportedError,
 }

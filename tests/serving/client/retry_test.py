@@ -53,7 +53,7 @@ def ask(server: Scripted, **settings) -> None:
         client.predict("recommend", {"x": [1]})
 
 
-@pytest.mark.parametrize("code", [CODES.UNAVAILABLE, CODES.RESOURCE_EXHAUSTED])
+@pytest.mark.parametrize("code", [CODES.UNAVAILABLE, CODES.CANCELLED, CODES.RESOURCE_EXHAUSTED])
 def test_transient_failures_are_tried_again(code):
     with Scripted((code, "busy"), (code, "busy")) as server:
         ask(server)

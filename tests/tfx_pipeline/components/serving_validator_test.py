@@ -143,6 +143,7 @@ def rewritten(source: Path, target: Path, before=lambda inputs: inputs, after=la
         signatures[name] = tf.function(call).get_concrete_function(**named)
     tf.saved_model.save(module, str(target), signatures=signatures)
     shutil.copytree(source / "index", target / "index")
+    shutil.copy2(source / "servable.json", target)
     return target
 
 
