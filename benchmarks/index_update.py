@@ -130,7 +130,7 @@ def _build(home: Path, name: str) -> None:
 def _scann_seconds(home: Path, vectors: np.ndarray, changes: Changes) -> tuple[float, float]:
     """Returns the seconds of ScaNN's own work, without files and processes."""
     old = files.open_index(home / "old", check_hashes=False)
-    rows = {name: row for row, name in enumerate(old.candidates["id"].to_pylist())}
+    rows = old.rows()
     upserted = [rows.get(name) for name in changes.upserts["id"].to_pylist()]
     deleted = sorted((rows[name] for name in changes.deletes["id"].to_pylist()), reverse=True)
     searcher, new = load_searcher(old.scann_dir).searcher, changes.vectors

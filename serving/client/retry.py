@@ -16,7 +16,8 @@ from serving.client.errors import Target
 class RetryPolicy:
     """Exponential backoff with jitter, on transient failures alone.
 
-    Transient are `UNAVAILABLE` (the server is restarting or draining) and
+    Transient are `UNAVAILABLE` (the server is restarting or draining),
+    `CANCELLED` (it stopped before it looked at the call) and
     `RESOURCE_EXHAUSTED` (its threads or queues are full; not a message that is
     too large). Recommending changes nothing on the server, so that a repeated
     call is harmless. All attempts share the one deadline of the call.

@@ -29,6 +29,7 @@ from serving.index.processes import reporting_errors
 from serving.index.routing import PartChange
 from serving.index.routing import route
 from serving.index.scann_files import DATASET
+from serving.index.scann_files import holds
 from serving.index.scann_files import leaf_sizes
 from serving.index.scann_files import load_searcher
 from serving.index.scann_files import read_partition
@@ -61,7 +62,7 @@ def apply(
             f"The index is in {len(parts)} parts of one tree, and ScaNN would train another for "
             "each. Build it again instead."
         )
-    rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
+    rows = index.rows()
     upserted = [rows.get(name) for name in changes.upserts["id"].to_pylist()]
     deleted = [rows[name] for name in changes.deletes["id"].to_pylist()]
     routed = route([size for _, size in parts], upserted, deleted)
@@ -83,7 +84,7 @@ def apply(
         held = vectors[start : start + len(change.source)]
         own = target / files.SCANN / folder.relative_to(index.scann_dir)
         _change_part(folder, change, changes, own, again)
-        if not np.array_equal(np.load(own / DATASET, mmap_mode="r"), held):
+        if not holds(own, held):
             raise files.IndexIntegrityError(
                 "ScaNN holds other vectors than the index after the update; nothing was pushed. "
                 "Build the index again, and report the ScaNN release."

@@ -12,6 +12,7 @@ from pydantic import model_validator
 from transforms.base_config import Config
 
 EVERY = "*"  # in a list of names: all of them
+VectorType = Literal["float32", "bfloat16", "int8"]  # as `serving.index.held` names them
 SectionT = TypeVar("SectionT", bound=Config)
 
 
@@ -97,7 +98,7 @@ class CheckConfig(Config):
     max_latency_ms: float = Field(50.0, gt=0)
     validation_queries: int = Field(1_000, gt=0)
     exact_below: int | None = Field(None, ge=0)
-    vectors: Literal["float32", "bfloat16", "int8"] = "float32"
+    vectors: VectorType = "float32"
 
 
 class ServeConfig(Config):
@@ -118,7 +119,7 @@ class ServeConfig(Config):
 
     k: int = Field(100, gt=0)
     exact_below: int | None = Field(None, ge=0)
-    vectors: Literal["float32", "bfloat16", "int8"] = "float32"
+    vectors: VectorType = "float32"
     exclude_seen: tuple[str, ...] = ()
     chunk_mb: int = Field(8, gt=0)
 

@@ -74,6 +74,10 @@ class IndexFiles:
         """N, the number of candidates."""
         return self.vectors.shape[0]
 
+    def rows(self) -> dict[str, int]:
+        """Returns the row of each candidate by its id."""
+        return {name: row for row, name in enumerate(self.candidates["id"].to_pylist())}
+
     @property
     def scann_dir(self) -> Path:
         """The directory of the serialised ScaNN searcher."""

@@ -24,13 +24,12 @@ from serving.index.config import BuildConfig
 from serving.index.parts import part_dirs
 from serving.index.parts import part_rows
 from serving.index.scann_files import CODEBOOK
-from serving.index.scann_files import DATASET
 from serving.index.scann_files import PARTITIONER
+from serving.index.scann_files import holds
 from serving.index.scann_files import load_searcher
 
 TRAINED = ".trained"  # in the index directory, until the parts are collected
 INFO = "info.json"
-_BLOCK = 65_536  # rows compared at a time
 
 
 def run(path: Path, config: BuildConfig, parts: int) -> None:
@@ -84,8 +83,7 @@ def collect(path: Path, vectors: np.ndarray, parts: int) -> tuple[Any, dict[str,
 
 
 def _check(folder: Path, trained: Path, vectors: np.ndarray) -> None:
-    held = np.load(folder / DATASET, mmap_mode="r", allow_pickle=False)
-    if not same_rows(held, vectors):
+    if not holds(folder, vectors):
         raise files.IndexIntegrityError(
             f"`{folder}` holds other vectors than its rows of `{files.VECTORS}`. Run the index "
             "builder again."
@@ -96,11 +94,3 @@ def _check(folder: Path, trained: Path, vectors: np.ndarray) -> None:
                 f"`{folder / name}` is not the one that was trained. Run the index builder again, "
                 "and report the ScaNN release."
             )
-
-
-def same_rows(some: np.ndarray, others: np.ndarray) -> bool:
-    """Whether two arrays [N, d] are equal, in bounded memory."""
-    return some.shape == others.shape and all(
-        np.array_equal(some[start : start + _BLOCK], others[start : start + _BLOCK])
-        for start in range(0, len(some), _BLOCK)
-    )

@@ -27,6 +27,7 @@ TOKENS = "datapoint_to_token.npy"
 DATASET = "dataset.npy"
 CODES = "hashed_dataset.npy"
 CODEBOOK = "ah_codebook.pb"
+_BLOCK = 65_536  # rows compared at a time
 _ASSET_PATH = re.compile(r'asset_path:\s*"([^"\n]*)"')
 
 
@@ -133,6 +134,19 @@ def _read_tree(path: Path) -> Partition:
             f"`{path / TOKENS}` does not give one leaf below {len(centres)} for each candidate."
         )
     return Partition(centres.astype(np.float32), leaf.astype(np.int32))
+
+
+def holds(path: Path, vectors: np.ndarray) -> bool:
+    """Whether a serialised searcher holds just these vectors, [N, d] float32."""
+    return same_rows(np.load(path / DATASET, mmap_mode="r", allow_pickle=False), vectors)
+
+
+def same_rows(some: np.ndarray, others: np.ndarray) -> bool:
+    """Whether two arrays [N, d] are equal, in bounded memory."""
+    return some.shape == others.shape and all(
+        np.array_equal(some[start : start + _BLOCK], others[start : start + _BLOCK])
+        for start in range(0, len(some), _BLOCK)
+    )
 
 
 def leaf_sizes(partition: Partition) -> dict[str, float]:

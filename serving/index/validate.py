@@ -80,7 +80,7 @@ def measure(
 
     Args:
         index: An opened index.
-        queries: [Q, d] float32.
+        queries: [Q, d] or [Q, K, d] float32.
         config: What recall is measured at.
         work_dir: For `queries.npy`, which ScaNN's process reads.
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from absl import logging
-from tfx.components.evaluator import constants
 
 REPORT = "report.json"  # beside a verdict
 
@@ -22,6 +21,8 @@ def write_verdict(blessing: Any, report: Mapping[str, Any], kind: str, judged: A
         kind: What was judged, a word: `index` or `model`.
         judged: Its artifact.
     """
+    from tfx.components.evaluator import constants  # takes 17 s, which `REPORT` alone need not
+
     folder = Path(blessing.uri)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1) + "\n"

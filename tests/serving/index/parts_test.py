@@ -7,11 +7,11 @@ import pytest
 
 from serving.index.files import IndexIntegrityError
 from serving.index.merged import MergedSearcher
-from serving.index.part_jobs import same_rows
 from serving.index.parts import part_dir
 from serving.index.parts import part_dirs
 from serving.index.parts import part_rows
 from serving.index.routing import route
+from serving.index.scann_files import same_rows
 from serving.index.scann_search import search
 from serving.index.train_sample import sample_rows
 

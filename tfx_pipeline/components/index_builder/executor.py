@@ -97,4 +97,4 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "SpreadParts" >> beam.Reshuffle()
                 | "EncodePart" >> beam.Map(part_jobs.encode, index_dir=str(target), parts=parts)
             )
-        logging.info("Encoded %d candidates in %d parts.", len(files.load_vectors(target)), parts)
+        logging.info("Encoded them in %d parts.", parts)

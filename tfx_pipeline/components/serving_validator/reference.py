@@ -20,6 +20,7 @@ from serving.client.calls import recommend_inputs
 from serving.client.errors import Target
 from serving.index import files
 from serving.index.held import HeldVectors
+from serving.index.searcher import combine
 from serving.index.towers import load_towers
 from tfx_pipeline.components.serving_validator.ask import ALL
 from tfx_pipeline.components.serving_validator.ask import query_inputs
@@ -119,7 +120,7 @@ def score(
         kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
     except (OSError, ValueError, KeyError) as error:
         raise CandidateError(f"its index cannot be read ({error})") from error
-    rows = {name: row for row, name in enumerate(index.candidates["id"].to_pylist())}
+    rows = index.rows()
     scores = []
     for i, answer in enumerate(answers):
         known = np.array([name in rows for name in answer.ids], bool)
@@ -127,13 +128,9 @@ def score(
         query = np.atleast_2d(queries["embedding"][i])  # [K, d]
         # Rounded as in the servable.
         held = HeldVectors(np.asarray(index.vectors[chosen])[None], kind)
-        products = held.all_products(tf.constant(query)).numpy()  # [K, n]
-        if "weight" in queries:
-            with np.errstate(divide="ignore"):
-                logs = np.log(queries["weight"][i])[:, None]
-            score = np.logaddexp.reduce(products + logs, axis=0)
-        else:
-            score = products.max(axis=0)
+        products = held.all_products(tf.constant(query))[None]  # [1, K, n]
+        weight = queries["weight"][i : i + 1] if "weight" in queries else None
+        score = combine(products, weight).numpy()[0]  # [n]
         scores.append(np.where(known, score, np.nan).astype(np.float32))
     return scores
 
