@@ -20,8 +20,8 @@ from benchmarks.peers.search_timing import Search
 from benchmarks.peers.search_timing import Settings
 from benchmarks.peers.search_timing import main
 
-SHARES = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.3, 0.5, 1.0)  # of the leaves
-DEPTHS = (2, 4, 8)  # times K, candidates that ScaNN scores again exactly
+SHARES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the leaves
+DEPTHS = (1.5, 2, 4, 8)  # times K, candidates that ScaNN scores again exactly
 SCANN = "scann"
 
 
@@ -39,8 +39,9 @@ def scann(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict
         for share in SHARES:
             visited = max(1, round(share * leaves))
             for depth in DEPTHS:
-                name = f"leaves {visited} of {leaves}, re-rank {depth * K}"
-                yield name, _scann_search(searcher, visited, depth * K, threads)
+                scored = int(depth * K)
+                name = f"leaves {visited} of {leaves}, re-rank {scored}"
+                yield name, _scann_search(searcher, visited, scored, threads)
 
     return settings(), report
 

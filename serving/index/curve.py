@@ -20,6 +20,7 @@ COLUMNS = ("leaves_to_search", "reorder", "scanned", "recall")
 
 _WIDTH, _HEIGHT = 640, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 616, 40, 344
+_COLOURS = ("#25a", "#2a8", "#c80", "#a3a", "#777")  # of the depths
 
 
 def write(path: Path, search: Mapping[str, Any]) -> None:
@@ -64,7 +65,7 @@ def is_chosen(point: Mapping[str, Any], search: Mapping[str, Any]) -> bool:
 
 
 def to_svg(search: Mapping[str, Any]) -> str:
-    """Draws recall over the candidates that a query looks at, on a logarithmic axis."""
+    """Draws recall over the candidates that a query looks at, a line for each depth."""
     points = search["curve"]
     costs = [math.log10(max(1.0, point["scanned"])) for point in points]
     low, high = math.floor(min(costs)), max(math.ceil(max(costs)), math.floor(min(costs)) + 1)
@@ -89,11 +90,19 @@ def to_svg(search: Mapping[str, Any]) -> str:
     aim = y(search["target_recall"])
     drawn.append(_line(_LEFT, aim, _RIGHT, aim, "#b33", ' stroke-dasharray="5 4"'))
     places = [(x(cost), y(point["recall"])) for cost, point in zip(costs, points, strict=True)]
-    path = " ".join(f"{across},{down}" for across, down in sorted(places))
-    drawn.append(f'<polyline points="{path}" fill="none" stroke="#25a" stroke-width="2"/>')
-    for (across, down), point in zip(places, points, strict=True):
-        radius, colour = (6, "#b33") if is_chosen(point, search) else (3, "#25a")
-        drawn.append(f'<circle cx="{across}" cy="{down}" r="{radius}" fill="{colour}"/>')
+    for number, depth in enumerate(sorted({point["reorder"] for point in points})):
+        colour = _COLOURS[number % len(_COLOURS)]
+        line = [
+            (at, point)
+            for at, point in zip(places, points, strict=True)
+            if point["reorder"] == depth
+        ]
+        path = " ".join(f"{across},{down}" for (across, down), _ in line)
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        drawn.append(_text(_RIGHT - 60, _BOTTOM - 12 - 16 * number, f"{depth:,} re-ranked", colour))
+        for (across, down), point in line:
+            radius, fill = (6, "#b33") if is_chosen(point, search) else (3, colour)
+            drawn.append(f'<circle cx="{across}" cy="{down}" r="{radius}" fill="{fill}"/>')
     body = "\n".join(drawn)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
@@ -106,5 +115,5 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str, more: str = "
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{more}/>'
 
 
-def _text(x: float, y: float, words: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{words}</text>'
+def _text(x: float, y: float, words: str, colour: str = "#000") -> str:
+    return f'<text x="{x}" y="{y}" text-anchor="middle" fill="{colour}">{words}</text>'

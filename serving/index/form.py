@@ -20,7 +20,7 @@ EXACT = "exact"
 PORTABLE = "portable"
 # Candidates that exact search scores on one thread of a Xeon, 64 dimensions, batches of 1 to 8,
 # while the index finds its leaves, and while it gathers and scores one candidate in them.
-_FIXED_COST, _ROW_COST = 20_000, 5
+_FIXED_COST, _ROW_COST = 20_000, 6
 
 
 @dataclass(frozen=True)

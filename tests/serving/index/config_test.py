@@ -37,7 +37,7 @@ def test_an_unknown_key_names_the_nearest():
 
 @pytest.mark.parametrize(
     ("candidates", "leaves", "searched"),
-    [(1_000, 32, 32), (3_416, 59, 59), (100_000, 317, 32), (1_000_000, 1_000, 32)],
+    [(1_000, 63, 63), (3_416, 132, 132), (100_000, 1_000, 100), (1_000_000, 3_981, 126)],
 )
 def test_default_sizes(candidates, leaves, searched):
     config = BuildConfig()

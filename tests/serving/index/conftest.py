@@ -63,7 +63,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     np.save(folder / "large.npy", queries)
     np.save(folder / "movies.npy", clustered(200, 16, clusters=40, sigma=1.0, seed=4))
     tuned = BuildConfig(recall_at=50).to_json()
-    fixed = BuildConfig(leaves_to_search=16, reorder=400).to_json()
+    fixed = BuildConfig(leaves=159, leaves_to_search=16, reorder=400).to_json()
     calls = [
         ["--index", "movies", "--config", tuned, "--towers", "abc", "--queries", "movies.npy"],
         ["--index", "again", "--config", BuildConfig(recall_at=50, leaves_to_search=9).to_json()],

@@ -203,7 +203,7 @@ def test_the_search_is_tuned_and_checked_on_the_merged_answer(parted):
     info = parted.index.info
     search = info["search"]
     assert info["form"] == "tree_ah" and info["build"]["parts"] == 4
-    assert info["build"]["leaves"] == BuildConfig().leaves_for(SIZE) == 71
+    assert info["build"]["leaves"] == BuildConfig().leaves_for(SIZE) == 166
     assert info["build"]["training_sample"] == 2_000
     assert search["tuned_on"] == 200
     assert search["curve"][-1]["scanned"] == SIZE
@@ -249,7 +249,7 @@ def test_the_seal_covers_every_part(parted, tmp_path):
 
 def test_inspecting_counts_all_parts(parted):
     report = inspect(parted.index)
-    assert report["build"]["parts"] == 4 and report["leaves"]["count"] == 71
+    assert report["build"]["parts"] == 4 and report["leaves"]["count"] == 166
     assert report["bytes"]["index"]["re-ranking vectors"] == 4 * 128 + SIZE * DIM * 4
     assert report["recall"]["recall"] >= 0.99
 

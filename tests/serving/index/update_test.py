@@ -73,7 +73,7 @@ def workplace(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("update")
     towers = save_unit_towers(path / "towers")
     write_vectors(path / "index", IDS, towers.vectors(tf.constant(IDS)).numpy())
-    config = BuildConfig(leaves_to_search=40, reorder=400)
+    config = BuildConfig(leaves=45, leaves_to_search=40, reorder=400)
     build_index(path / "index", config, path / "towers")
     write_servable(
         path / "towers", path / "index", path / "pushed/4", ServeConfig(k=20, exact_below=0)

@@ -55,7 +55,7 @@ def test_above_exact_below_the_portable_form_answers(large, answer):
 
 
 def test_the_form_that_costs_less_is_chosen(large):
-    """20,000 candidates' worth for a query, and five for each candidate in its leaves."""
+    """20,000 candidates' worth for a query, and six for each candidate in its leaves."""
 
     def form_of(size: int, leaves: int, searched: int) -> str:
         info = {
@@ -67,10 +67,10 @@ def test_the_form_that_costs_less_is_chosen(large):
         return choose_form(dataclasses.replace(large, info=info, vectors=vectors)).name
 
     assert form_of(20_000, 100, 1) == "exact"
-    assert form_of(30_000, 100, 6) == "portable"  # 29,000
-    assert form_of(30_000, 100, 7) == "exact"  # 30,500
-    assert form_of(1_000_000, 1_000, 195) == "portable"  # 995,000
-    assert form_of(1_000_000, 1_000, 196) == "exact"  # 1,000,000
+    assert form_of(30_000, 100, 5) == "portable"  # 29,000
+    assert form_of(30_000, 100, 6) == "exact"  # 30,800
+    assert form_of(1_000_000, 1_000, 163) == "portable"  # 998,000
+    assert form_of(1_000_000, 1_000, 164) == "exact"  # 1,004,000
 
 
 def test_the_portable_form_finds_no_less_than_scann_at_the_same_leaves(workshop, answer):
