@@ -240,8 +240,8 @@ class RetrievalModel(tfrs.Model):
         labels = labels if full else place[: tf.size(target)]
         excluded = self._excluded(inputs, history_place, distinct[:number], labels)
         if full:
-            loss = self.task.full(
-                query, items, labels, excluded=excluded, precision=self._precision
+            loss = self.task(
+                query, items, labels=labels, excluded=excluded, precision=self._precision
             )
         else:
             loss = self._sampled_loss(query, target, items, distinct, place, excluded)
@@ -308,12 +308,11 @@ class RetrievalModel(tfrs.Model):
         """
         config, batch, number = self.config.task, tf.size(target), tf.shape(items)[0]
         many = tf.cast(tf.math.bincount(place[batch:], minlength=number), tf.float32)  # [n]
-        own = tf.gather(items, place[:batch])
         if config.loss == "gbce":
             trained = self.sampler.trained.size
             return self.task.binary(
                 query,
-                own,
+                tf.gather(items, place[:batch]),
                 target,
                 items,
                 ids[:number],
@@ -328,12 +327,11 @@ class RetrievalModel(tfrs.Model):
             correction += self.sampler.log_expected_count(ids[:number], targets, config.negatives)
         return self.task(
             query,
-            own,
-            target_ids=target,
-            negative_embeddings=items,
-            negative_ids=ids[:number],
+            items,
+            labels=place[:batch],
             correction=correction,
             excluded=excluded,
+            precision=self._precision,
         )
 
     def _described(self, ids: tf.Tensor) -> tf.Tensor | None:

@@ -63,7 +63,7 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
     The score of a pair is the dot product of its embeddings. A model with K
     interests answers [B, K, d] for queries, and the best of the K scores counts;
     if it answers `weight` [B, K] besides, for queries in both forms, the scores
-    are the logits of a mixture (`serving.index.searcher.combine`).
+    are the logits of a mixture (`serving.index.searching.searcher.combine`).
 
     Args:
         model: A trained `Retriever` whose variables exist.

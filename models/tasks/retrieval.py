@@ -9,7 +9,8 @@ import tensorflow_recommenders as tfrs
 
 from models.tasks.excluded import NEVER
 from models.tasks.excluded import leave_out
-from models.tasks.full_softmax import full_softmax_loss
+from models.tasks.softmax import corrected
+from models.tasks.softmax import softmax_loss
 
 
 class Retrieval(tfrs.tasks.Retrieval):
@@ -24,8 +25,8 @@ class Retrieval(tfrs.tasks.Retrieval):
     negatives are drawn from: each item adds e^(s[j]) on average. (Sampled softmax of
     Bengio & Senecal 2008, with the target, which is always there, left
     uncorrected as the estimate demands; the correction for items that come out of
-    the batch is that of Yi et al. 2019, eq. 5.) The other form, `full`, sums
-    over all items.
+    the batch is that of Yi et al. 2019, eq. 5.) With all items for negatives and
+    nothing to correct it is the full softmax.
 
     This is TFRS's task where TFRS is right (the factorised scores, several vectors
     for a query scored by their maximum, the place of the loss in a
@@ -33,72 +34,40 @@ class Retrieval(tfrs.tasks.Retrieval):
     over rows and not their sum, so that it does not grow with the batch;
     probabilities below 1e-6 are not clipped, so that rare items of a large
     catalogue are corrected too; the target is not corrected as if it could have been
-    absent; a negative that is the row's own target, or excluded for the row, is taken out
-    by replacing its score, so that no size of score brings it back.
+    absent; items are distinct, so that none is both target and negative of a row, and what
+    is excluded is taken out by replacing its score, so that no size of score brings it back.
 
     Args:
-        label_smoothing: Share of the label spread evenly over all items (`full` only).
+        label_smoothing: Share of the label spread evenly over the items that count.
     """
 
     def __init__(self, label_smoothing: float = 0.0, name: str | None = None) -> None:
         super().__init__(name=name)
         self._label_smoothing = label_smoothing
 
-    def call(  # noqa: D417  (the arguments of TFRS that stay unused are not repeated)
+    def call(  # the arguments of TFRS that stay unused are not repeated
         self,
         query_embeddings: tf.Tensor,
         candidate_embeddings: tf.Tensor,
         sample_weight: tf.Tensor | None = None,
         *,
-        target_ids: tf.Tensor,
-        negative_embeddings: tf.Tensor,
-        negative_ids: tf.Tensor,
-        correction: tf.Tensor | None = None,
-        excluded: tf.RaggedTensor | None = None,
-    ) -> tf.Tensor:
-        """Computes the sampled loss.
-
-        Args:
-            query_embeddings: [B, d] or, for several vectors a query, [B, K, d] float32.
-            candidate_embeddings: [B, d] float32, of the rows' targets.
-            sample_weight: [B] float32; 1 each when None.
-            target_ids: [B] int64.
-            negative_embeddings: [N, d] float32, negatives of all rows; a row's own
-                target among them is passed over.
-            negative_ids: [N] int64.
-            correction: [N] float32, subtracted from the scores of the negatives: log n
-                for logQ, less log m for a negative that stands for m equal
-                ones; nothing is when None.
-            excluded: [B, (columns)] int, negatives that do not count for a row.
-
-        Returns:
-            Scalar float32, the weighted mean over the rows.
-        """
-        positive = self._scores_of_pairs(query_embeddings, candidate_embeddings)  # [B]
-        negative = self._scores(query_embeddings, negative_embeddings)  # [B, N]
-        if correction is not None:
-            negative -= correction[None, :]
-        passed_over = tf.equal(target_ids[:, None], negative_ids[None, :])  # [B, N]
-        negative = leave_out(tf.where(passed_over, NEVER, negative), excluded)
-        logits = tf.concat([positive[:, None], negative], axis=1)  # [B, 1 + N]
-        return _cross_entropy(logits, tf.zeros_like(target_ids), sample_weight)
-
-    def full(
-        self,
-        query_embeddings: tf.Tensor,
-        candidate_embeddings: tf.Tensor,
         labels: tf.Tensor,
-        sample_weight: tf.Tensor | None = None,
+        correction: tf.Tensor | None = None,
         excluded: tf.RaggedTensor | None = None,
         precision: tf.DType = tf.float32,
     ) -> tf.Tensor:
-        """Computes the loss over all candidates.
+        """Computes the loss over the targets and negatives of a batch, or over all items.
 
         Args:
-            query_embeddings: [B, d] or [B, K, d] float32.
-            candidate_embeddings: [M, d] float32, all candidates.
-            labels: [B] int64, the row of each target among the candidates.
+            query_embeddings: [B, d] or, for several vectors a query, [B, K, d] float32.
+            candidate_embeddings: [M, d] float32, distinct items, all rows' targets among
+                them.
             sample_weight: [B] float32; 1 each when None.
+            labels: [B] int, the row of each target among the candidates.
+            correction: [M] float32, subtracted from the scores of a row's negatives:
+                log n for logQ, less log m for a negative that stands for m equal
+                ones, and 1e30 for a candidate that is no negative but another
+                row's target; nothing is when None.
             excluded: [B, (columns)] int, candidates that do not count for a row;
                 never its target.
             precision: Of the products with matrices, for queries of one vector.
@@ -107,16 +76,18 @@ class Retrieval(tfrs.tasks.Retrieval):
             Scalar float32, the weighted mean over the rows.
         """
         if sample_weight is None:
-            sample_weight = tf.ones_like(labels, tf.float32)
+            sample_weight = tf.ones(tf.shape(labels), tf.float32)
         weight = tf.math.divide_no_nan(sample_weight, tf.reduce_sum(sample_weight))
         if query_embeddings.shape.rank == 3:
-            scores = leave_out(self._scores(query_embeddings, candidate_embeddings), excluded)
-            return tf.reduce_sum(weight * self._smoothed(scores, labels))
-        return full_softmax_loss(
+            scores = self._scores(query_embeddings, candidate_embeddings)
+            logits = corrected(scores, labels, correction, excluded)
+            return tf.reduce_sum(weight * self._smoothed(logits, labels))
+        return softmax_loss(
             query_embeddings,
             candidate_embeddings,
             labels,
             weight,
+            correction,
             excluded,
             self._label_smoothing,
             precision,
@@ -193,17 +164,6 @@ class Retrieval(tfrs.tasks.Retrieval):
         if queries.shape.rank == 3:
             return tf.reduce_max(tf.einsum("bkd,bd->bk", queries, candidates), axis=1)
         return tf.reduce_sum(queries * candidates, axis=1)
-
-
-def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)  # [B]
-    return _weighted_mean(loss, weights)
-
-
-def _weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    if weights is None:
-        return tf.reduce_mean(values)
-    return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))
 
 
 def _mean_above(logits: tf.Tensor) -> tf.Tensor:

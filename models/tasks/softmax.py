@@ -1,4 +1,4 @@
-"""The softmax over a whole catalogue, without ever holding all of its scores."""
+"""The softmax over many items, a whole catalogue even, without ever holding all scores."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from models.tasks.excluded import leave_out
 _SCORES = 1 << 21  # scores held at once: 8 MiB, which a processor's cache can keep
 
 
-def full_softmax_loss(
+def softmax_loss(
     queries: tf.Tensor,
     items: tf.Tensor,
     labels: tf.Tensor,
     weights: tf.Tensor,
+    correction: tf.Tensor | None = None,
     excluded: tf.RaggedTensor | None = None,
     smoothing: float = 0.0,
     precision: tf.DType = tf.float32,
     scores_at_once: int = _SCORES,
 ) -> tf.Tensor:
-    r"""Sums the weighted cross-entropy of queries over all items.
+    r"""Sums the weighted cross-entropy of queries over items.
 
-        loss = sum_i w[i] (log sum_j e^s[i,j] - (1 - a) s[i,label i] - a mean_j s[i,j]),   s = Q E'
+        loss = sum_i w[i] (log sum_j e^s[i,j] - (1 - a) s[i,label i] - a mean_j s[i,j])
+        s[i,j] = q[i] . e[j] - (c[j] where j is not the label of i)
 
     A batch of a sequence model has thousands of queries, whose scores for a catalogue
     are hundreds of megabytes, read and written again for the gradient. Here
@@ -38,6 +40,7 @@ def full_softmax_loss(
         items: [M, d] floating.
         labels: [P] int, the row of each query's target.
         weights: [P] float32.
+        correction: [M] float32, c, or None for none; see `models.tasks.retrieval`.
         excluded: [P, (columns)] int, items that do not count for a query; never its target.
         smoothing: a, the share of the label that is spread over the items that count.
         precision: Of the products with matrices; scores and sums are float32.
@@ -54,6 +57,7 @@ def full_softmax_loss(
             tf.cast(items, precision),
             labels,
             weights,
+            correction,
             excluded,
             smoothing,
             scores_at_once,
@@ -73,6 +77,7 @@ def _accumulate(
     items: tf.Tensor,
     labels: tf.Tensor,
     weights: tf.Tensor,
+    correction: tf.Tensor | None,
     excluded: tf.RaggedTensor | None,
     smoothing: float,
     scores_at_once: int,
@@ -89,7 +94,8 @@ def _accumulate(
         query, weight = queries[here], weights[here, None]
         scores = tf.cast(tf.matmul(query, items, transpose_b=True), tf.float32)  # [p, M]
         left_out = None if excluded is None else excluded[here]
-        loss, slope = _cross_entropy(leave_out(scores, left_out), labels[here], smoothing)
+        logits = corrected(scores, labels[here], correction, left_out)
+        loss, slope = _cross_entropy(logits, labels[here], smoothing)
         slope = tf.cast(slope, query.dtype)
         by_query = weight * tf.cast(tf.matmul(slope, items), tf.float32)  # [p, d]
         weighted = query * tf.cast(weight, query.dtype)
@@ -110,6 +116,31 @@ def _accumulate(
         own * tf.cast(queries, tf.float32), labels, tf.shape(items)[0]
     )
     return total, by_queries, by_items
+
+
+def corrected(
+    scores: tf.Tensor,
+    labels: tf.Tensor,
+    correction: tf.Tensor | None,
+    excluded: tf.RaggedTensor | None,
+) -> tf.Tensor:
+    """Takes excluded items out, and the correction off all others but each row's label.
+
+    Args:
+        scores: [p, M] floating.
+        labels: [p] int.
+        correction: [M] float32, or None.
+        excluded: [p, (columns)] int, or None.
+
+    Returns:
+        [p, M], the logits of the softmax.
+    """
+    if correction is None:
+        return leave_out(scores, excluded)
+    own = tf.gather(scores, labels, batch_dims=1)  # [p]
+    scores = leave_out(scores - correction[None, :], excluded)
+    rows = tf.range(tf.size(labels), dtype=labels.dtype)
+    return tf.tensor_scatter_nd_update(scores, tf.stack([rows, labels], axis=1), own)
 
 
 def _cross_entropy(
