@@ -48,9 +48,9 @@ def scann(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict
 
 def _grow_tree(data: Path, vectors: np.ndarray) -> tuple[Any, int]:
     """Trains ScaNN's searcher and writes it; returns it and how many leaves it has."""
-    from serving.index.build import train
+    from serving.index.building.build import train
     from serving.index.config import BuildConfig
-    from serving.index.scann_files import serialise
+    from serving.index.tree.scann_files import serialise
 
     searcher, info = train(vectors, BuildConfig())
     serialise(searcher, data / SCANN)
@@ -80,8 +80,8 @@ def _padded(rows: np.ndarray) -> np.ndarray:
 def portable(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict[str, Any]]:
     """Lays ScaNN's leaves out as blocks; building is the layout, on top of ScaNN's."""
     _use_threads(threads)
-    from serving.index.portable import PortableIndex
-    from serving.index.scann_files import read_partition
+    from serving.index.searching.portable import PortableIndex
+    from serving.index.tree.scann_files import read_partition
 
     if not (data / SCANN).exists():
         _grow_tree(data, vectors)
@@ -107,7 +107,7 @@ def exact(data: Path, vectors: np.ndarray, threads: int) -> tuple[Settings, dict
     """Scores everything."""
     del data
     _use_threads(threads)
-    from serving.index.exact import ExactIndex
+    from serving.index.searching.exact import ExactIndex
 
     index = ExactIndex(vectors, K)
     return iter([("all", _tensorflow_search(index))]), {"build_s": 0.0, "bytes": _bytes(index)}

@@ -5,8 +5,8 @@
 The catalogue is the index benchmark's: 1,000 centres N(0, I), 100,000 points
 centre + 0.6 N(0, I) of 64 dimensions, normalised. One in a hundred candidates
 changes: half of these are new, a quarter get another vector, a quarter go.
-`build_s` is `serving.index.build` over the changed catalogue, tuning on 512
-queries included; `update_s` is `serving.index.apply`; both with all files and
+`build_s` is `serving.index.building.build` over the changed catalogue, tuning on 512
+queries included; `update_s` is `serving.index.updating.apply`; both with all files and
 hashes, in a process that has loaded ScaNN. `train_s` and `change_s` are what
 ScaNN itself does in them: training, assigning and encoding against `upsert` and
 `delete`. `start_s` is a process that loads ScaNN, which a pipeline's build and
@@ -37,17 +37,17 @@ from benchmarks.clustered_points import make_centres
 from benchmarks.clustered_points import make_points
 from benchmarks.results import Results
 from serving.index import files
-from serving.index.apply import apply
-from serving.index.build import build
-from serving.index.build import load_queries
-from serving.index.build import train
-from serving.index.changes import DELETES_SCHEMA
-from serving.index.changes import UPSERTS_SCHEMA
-from serving.index.changes import Changes
+from serving.index.building.build import build
+from serving.index.building.build import load_queries
+from serving.index.building.build import train
 from serving.index.config import BuildConfig
-from serving.index.scann_files import load_searcher
-from serving.index.scann_search import search
 from serving.index.search_quality import recall
+from serving.index.tree.scann_files import load_searcher
+from serving.index.tree.scann_search import search
+from serving.index.updating.apply import apply
+from serving.index.updating.changes import DELETES_SCHEMA
+from serving.index.updating.changes import UPSERTS_SCHEMA
+from serving.index.updating.changes import Changes
 
 COMMAND = "python -m benchmarks.index_update"
 QUERIES = 1_000

@@ -12,7 +12,7 @@ from pydantic import model_validator
 from transforms.base_config import Config
 
 EVERY = "*"  # in a list of names: all of them
-VectorType = Literal["float32", "bfloat16", "int8"]  # as `serving.index.held` names them
+VectorType = Literal["float32", "bfloat16", "int8"]  # as `serving.index.searching.held` names them
 SectionT = TypeVar("SectionT", bound=Config)
 
 

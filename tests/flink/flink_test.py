@@ -20,10 +20,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.timeline_generation import make_log
 from serving.index import files
-from serving.index import shards
 from serving.index.config import BuildConfig
-from serving.index.embed import EmbedCatalogue
-from serving.index.records import split_files
+from serving.index.embedding import shards
+from serving.index.embedding.embed import EmbedCatalogue
+from serving.index.embedding.records import split_files
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import write_examples
 from tests.helpers.flink_cluster import FlinkCluster

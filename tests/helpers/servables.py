@@ -41,7 +41,7 @@ def build_index(path: Path, config: BuildConfig | None = None, towers_dir: Path 
     fingerprint = files.directory_fingerprint(towers_dir) if towers_dir else ""
     text = (config or BuildConfig()).to_json()
     arguments = ["--index", str(path), "--config", text, "--towers", fingerprint]
-    processes.run_module("serving.index.build", arguments)
+    processes.run_module("serving.index.building.build", arguments)
     return files.open_index(path)
 
 
@@ -90,7 +90,7 @@ def write_tiny_servable(
     """
     import tensorflow as tf
 
-    from serving.index.servable import write_servable
+    from serving.index.searching.servable import write_servable
     from tests.helpers.towers import save_towers
 
     towers = save_towers(path / "towers", interests=interests, seed=seed, weighted=weighted)

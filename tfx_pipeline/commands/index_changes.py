@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving.index.changes import DELETES_SCHEMA
-from serving.index.changes import REFUSED_SCHEMA
-from serving.index.changes import UPSERTS_SCHEMA
-from serving.index.changes import refused
+from serving.index.updating.changes import DELETES_SCHEMA
+from serving.index.updating.changes import REFUSED_SCHEMA
+from serving.index.updating.changes import UPSERTS_SCHEMA
+from serving.index.updating.changes import refused
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys

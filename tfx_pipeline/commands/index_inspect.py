@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from serving.index import curve
 from serving.index import files
+from serving.index.building import curve
+from serving.index.checking.inspect import inspect
+from serving.index.checking.inspect import measure
 from serving.index.config import CheckConfig
 from serving.index.config import IndexConfig
-from serving.index.inspect import inspect
-from serving.index.inspect import measure
 from tfx_pipeline.commands.index_place import find_index
 from tfx_pipeline.datasets.problem import counted
 

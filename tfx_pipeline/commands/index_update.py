@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from serving.index.changes import Changes
-from serving.index.changes import sift
-from serving.index.update import embed_rows
-from serving.index.update import open_version
-from serving.index.update import update
+from serving.index.updating.changes import Changes
+from serving.index.updating.changes import sift
+from serving.index.updating.update import embed_rows
+from serving.index.updating.update import open_version
+from serving.index.updating.update import update
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.index_place import Place

@@ -10,7 +10,7 @@ from typing import Any
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from serving.index.records import split_files
+from serving.index.embedding.records import split_files
 
 Artifacts = Mapping[str, Sequence[Any]]
 

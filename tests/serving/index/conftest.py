@@ -20,7 +20,8 @@ MOVIES = [f"movie:{i}" for i in range(3_416)]  # as many as MovieLens-1M has in 
 ITEMS = [f"item:{i}" for i in range(25_000)]
 _SCRIPT = """
 import shutil
-from serving.index import build, check
+from serving.index.building import build
+from serving.index.checking import check
 
 for call in {calls!r}:
     build.main(call)
@@ -33,7 +34,7 @@ class Workshop(NamedTuple):
     folder: Path
     movies: np.ndarray  # [3,416, 16] float32
     queries: np.ndarray  # [300, 32] float32, of the same clusters as the items
-    scann: dict[str, Any]  # what `serving.index.check` measured with the queries
+    scann: dict[str, Any]  # what `serving.index.checking.check` measured with the queries
 
     def index(self, name: str) -> files.IndexFiles:
         """Opens one of `movies` (tuned on queries), `again`, `few` and `large`."""

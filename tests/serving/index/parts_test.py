@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.index.building.train_sample import sample_rows
 from serving.index.files import IndexIntegrityError
-from serving.index.merged import MergedSearcher
 from serving.index.parts import part_dir
 from serving.index.parts import part_dirs
 from serving.index.parts import part_rows
-from serving.index.routing import route
-from serving.index.scann_files import same_rows
-from serving.index.scann_search import search
-from serving.index.train_sample import sample_rows
+from serving.index.tree.merged import MergedSearcher
+from serving.index.tree.routing import route
+from serving.index.tree.scann_files import same_rows
+from serving.index.tree.scann_search import search
 
 
 class ExactPart:

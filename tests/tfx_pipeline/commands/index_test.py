@@ -19,12 +19,12 @@ from click.testing import CliRunner
 
 from serving.index import files
 from serving.index.config import ServeConfig
-from serving.index.servable import write_servable
+from serving.index.searching.servable import write_servable
 from tests.helpers.examples import timeline
 from tests.helpers.examples import write_examples
 from tests.helpers.servables import build_index
 from tests.helpers.servables import write_vectors
-from tests.serving.index.update_test import save_unit_towers
+from tests.serving.index.updating.update_test import save_unit_towers
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands import index_update
 from tfx_pipeline.components.pusher.labels import read_labels
@@ -270,7 +270,7 @@ def test_inspect_counts_every_byte_of_the_index_and_the_blocks(made):
     assert sizes["re-ranking vectors"] == pytest.approx(1_200 * 64 * 4, rel=0.01)
     assert sizes["codes"] > 1_200 * 64 / 4  # 32 codes of 4 bits each, and the codebook
     assert report["bytes"]["servable"]["search blocks"] > 1_200 * 64 * 4
-    assert report["leaves"]["count"] == report["build"]["leaves"] == 35
+    assert report["leaves"]["count"] == report["build"]["leaves"] == 70
 
 
 def test_inspect_prints_the_curve(made):

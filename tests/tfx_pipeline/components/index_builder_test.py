@@ -14,7 +14,7 @@ from serving.index import files
 from serving.index.config import BuildConfig
 from serving.index.config import IndexConfig
 from serving.index.parts import part_dirs
-from serving.index.scann_files import read_partition
+from serving.index.tree.scann_files import read_partition
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import catalogue_row

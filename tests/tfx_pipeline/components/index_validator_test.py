@@ -8,8 +8,8 @@ from tfx.types import standard_artifacts
 
 import tfx_pipeline
 from serving.index import files
+from serving.index.checking.validate import objections
 from serving.index.config import CheckConfig
-from serving.index.validate import objections
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import towers_model
 from tests.tfx_pipeline.components.conftest import do

@@ -13,12 +13,12 @@ from absl import logging
 from tfx.dsl.components.base import base_beam_executor
 
 from serving.index import files
-from serving.index import part_jobs
 from serving.index import processes
-from serving.index import shards
+from serving.index.building import part_jobs
 from serving.index.config import BuildConfig
-from serving.index.embed import EmbedCatalogue
-from serving.index.embed import embed_queries
+from serving.index.embedding import shards
+from serving.index.embedding.embed import EmbedCatalogue
+from serving.index.embedding.embed import embed_queries
 from serving.index.towers import load_towers
 from tfx_pipeline.components import locations
 
@@ -65,7 +65,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 queries = Path(scratch, "queries.npy")
                 np.save(queries, embed_queries(loaded, timelines, config.tuning_queries))
                 arguments += ["--queries", str(queries)]
-            logging.info("%s", processes.run_module("serving.index.build", arguments).strip())
+            logging.info(
+                "%s", processes.run_module("serving.index.building.build", arguments).strip()
+            )
         info = files.open_index(target, check_hashes=False).info
         [index] = output_dict["index"]
         index.set_int_custom_property("candidates", info["candidates"])

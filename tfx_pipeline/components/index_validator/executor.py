@@ -9,8 +9,8 @@ from typing import Any
 from absl import logging
 from tfx.dsl.components.base import base_executor
 
+from serving.index.checking.validate import validate
 from serving.index.config import CheckConfig
-from serving.index.validate import validate
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.verdict import write_verdict
 

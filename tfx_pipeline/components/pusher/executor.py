@@ -12,7 +12,7 @@ from absl import logging
 from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 
-from serving.index.records import read_batches
+from serving.index.embedding.records import read_batches
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels

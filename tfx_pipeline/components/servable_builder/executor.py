@@ -9,7 +9,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.utils import path_utils
 
 from serving.index.config import ServeConfig
-from serving.index.servable import write_servable
+from serving.index.searching.servable import write_servable
 from tfx_pipeline.components import locations
 
 

@@ -19,8 +19,8 @@ from serving.client.calls import parse_recommendations
 from serving.client.calls import recommend_inputs
 from serving.client.errors import Target
 from serving.index import files
-from serving.index.held import HeldVectors
-from serving.index.searcher import combine
+from serving.index.searching.held import HeldVectors
+from serving.index.searching.searcher import combine
 from serving.index.towers import load_towers
 from tfx_pipeline.components.serving_validator.ask import ALL
 from tfx_pipeline.components.serving_validator.ask import query_inputs

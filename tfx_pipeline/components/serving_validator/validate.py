@@ -12,7 +12,7 @@ from typing import Any
 from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client import UnavailableError
-from serving.index.records import read_batches
+from serving.index.embedding.records import read_batches
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.serving_validator.ask import Answers
 from tfx_pipeline.components.serving_validator.ask import ask

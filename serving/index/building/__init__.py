@@ -1,0 +1,1 @@
+"""Vectors to ScaNN's tree, in processes without TensorFlow."""

@@ -1,0 +1,1 @@
+"""What an index is worth: recall, latency, and what an operator asks about it."""

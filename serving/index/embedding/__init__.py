@@ -1,0 +1,1 @@
+"""Catalogue to vectors: towers on Beam, and what is asked of them."""

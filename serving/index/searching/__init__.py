@@ -1,0 +1,1 @@
+"""How a servable answers: exactly, or through the tree as stock TensorFlow operations."""

@@ -1,0 +1,1 @@
+"""ScaNN's files, in one part or several, and the search in them."""

@@ -1,0 +1,1 @@
+"""Candidates that come, change and go, without a new tree."""
