@@ -74,6 +74,8 @@ def _scann_search(searcher: Any, leaves: int, depth: int, threads: int) -> Searc
 
 def _padded(rows: np.ndarray) -> np.ndarray:
     """Fills rows with -1 where the leaves hold fewer than K: [B, n] -> [B, K]."""
+    if rows.shape[1] == K:
+        return rows  # np.pad would take as long as half a search
     return np.pad(rows.astype(np.int64), ((0, 0), (0, K - rows.shape[1])), constant_values=-1)
 
 

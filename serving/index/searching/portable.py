@@ -101,8 +101,9 @@ class PortableIndex(Searcher):
         vectors: [N, d] float32.
         partition: The tree that ScaNN trained over them.
         leaves_to_search: Leaves that a query searches at least; see above.
-        k: Results of a query. Where the leaves hold fewer that are not
-            excluded, all candidates are scored for the chunk.
+        k: Results of a query. So many leaves are searched that they hold 2 k in the
+            mean; where they hold fewer than k that are not excluded, all candidates
+            are scored for the chunk.
         available_from: [N] int64, microseconds, or None.
         chunk_mb: MiB that the search of one part of a batch takes. Parts of 8
             stay in a CPU's cache; a GPU wants large ones.
@@ -128,7 +129,7 @@ class PortableIndex(Searcher):
                 f"The tree is over {len(partition.leaf)} candidates of {dim} dimensions, and the "
                 f"vectors are {list(vectors.shape)}: they belong to different indexes."
             )
-        leaves_to_search = min(leaves, max(1, leaves_to_search))
+        leaves_to_search = min(leaves, max(leaves_to_search, -(-2 * k * leaves // len(vectors))))
         sample = vectors[:: -(-len(vectors) // _SAMPLE)]
         searched = best_leaves(sample, partition.centres, leaves_to_search)
         layout = lay_out(partition.leaf, leaves, searched, min(k, len(vectors)))
