@@ -7,6 +7,8 @@ In a Markdown file, everything between these two comments is made again:
 
     <!-- results: movielens_1m_retrieval columns=model,hr@10,hr@50 digits=3 -->
     <!-- /results -->
+
+`only=fastest` leaves out rows where that column is 0 or missing.
 """
 
 from __future__ import annotations
@@ -31,13 +33,14 @@ _TABLE = re.compile(
 _NOT_OURS = {".venv", ".tools", ".git", "node_modules", "runs", "data"}
 
 
-def render(path: Path, columns: Sequence[str] = (), digits: int = 4) -> str:
+def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str = "") -> str:
     """Returns the table of a result file as Markdown, and below it where it comes from.
 
     Args:
         path: The result file.
         columns: Names of columns; all without deviations when empty.
         digits: Decimals of numbers that are no integers.
+        only: A column; rows where it is 0 or missing are left out.
 
     Returns:
         The table; a value measured several times is followed by ± its deviation.
@@ -51,9 +54,10 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4) -> str:
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = content["rows"]
     known = list(dict.fromkeys(n for row in rows for n in row if not n.endswith(DEVIATION)))
-    wrong = [name for name in columns if name not in known]
+    wrong = [name for name in (*columns, only) if name and name not in known]
     if wrong:
         raise ValueError(f"{path.name} has no column {wrong}; it has {known}.")
+    rows = [row for row in rows if row.get(only)] if only else rows
     shown = list(columns) or known
     numbers = [all(not isinstance(row.get(name), str) for row in rows) for name in shown]
     lines = [
@@ -87,7 +91,10 @@ def update(text: str, directory: Path = DIRECTORY) -> str:
         options = _options(match["options"])
         columns = tuple(filter(None, options.get("columns", "").split(",")))
         table = render(
-            directory / f"{match['name']}.json", columns, int(options.get("digits", "4"))
+            directory / f"{match['name']}.json",
+            columns,
+            int(options.get("digits", "4")),
+            options.get("only", ""),
         )
         return f"{match['head']}{table}{match['tail']}"
 
@@ -104,10 +111,10 @@ def _commands(content: dict[str, Any]) -> str:
 def _options(text: str) -> dict[str, str]:
     """Parses `columns=a,b digits=3`."""
     options = dict(part.partition("=")[::2] for part in text.split())
-    unknown = options.keys() - {"columns", "digits"}
+    unknown = options.keys() - {"columns", "digits", "only"}
     if unknown:
         raise ValueError(
-            f"A table has the options `columns` and `digits`; received {sorted(unknown)}."
+            f"A table has the options `columns`, `digits` and `only`; received {sorted(unknown)}."
         )
     return options
 

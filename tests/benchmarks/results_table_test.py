@@ -60,6 +60,14 @@ def test_large_numbers_and_missing_values(directory):
     assert "| ease | 134,000 |" in table and "| two_tower |  |" in table
 
 
+def test_only_leaves_out_rows_without_a_value(directory):
+    marked = "<!-- results: speed columns=model only=events/s -->\n<!-- /results -->"
+    table = update(marked, directory)
+    assert "| ease |" in table and "two_tower" not in table
+    with pytest.raises(ValueError, match=r"no column \['absent'\]"):
+        update(marked.replace("only=events/s", "only=absent"), directory)
+
+
 def test_mistakes_are_named(directory):
     with pytest.raises(ValueError, match=r"no column \['hr@11'\]"):
         update(MARKED.replace("hr@10", "hr@11"), directory)
