@@ -2,12 +2,13 @@
 
     python -m benchmarks.index                            # does what is missing
     python -m benchmarks.index --items 100000 --data "sigma 0.6"
-    python -m benchmarks.index --vectors pushed/1/index/vectors.npy --data movielens
+    python -m benchmarks.index --index runs/retailrocket --data retailrocket
 
 Catalogues are 1,000 centres N(0, I) of 64 dimensions and points centre + sigma N(0, I) of
 length 1; sigma 0.6 is the headline, sigma 1.0 is harder, `no clusters` has points on the
-sphere alone. Queries are further points of the same kind (of real embeddings: some of them, with
-noise). Every setting of every engine is asked, so nothing is tuned.
+sphere alone. Queries are further points of the same kind. `--index` takes the vectors of a real
+index instead, and the query embeddings of its run's test timelines. Every setting of every engine
+is asked, so nothing is tuned.
 
 For each engine one row a setting: `recall@10`, `recall@100`, `queries_per_second` at the row's
 batch and number of search threads, `build_s` on all cores, `bytes` on disk or in
@@ -55,22 +56,19 @@ def main() -> None:
     for data in options.data:
         for items in options.items:
             with tempfile.TemporaryDirectory() as folder:
-                items = write_data(Path(folder), data, items, options.vectors)
+                items = write_data(Path(folder), data, items, options.index)
                 for engine in options.engines:
                     measure(results, Path(folder), engine, data, items, options)
     plot(results.rows(), results.path.with_suffix(".svg"))
     print(render(results.path, (*HEADLINE, "queries_per_second", "build_s", "bytes")))
 
 
-def write_data(folder: Path, data: str, items: int, vectors: Path | None) -> int:
+def write_data(folder: Path, data: str, items: int, index: Path | None) -> int:
     """Writes vectors, queries and the best rows of each query; returns how many vectors."""
-    rng = np.random.default_rng(0)
-    if vectors is not None:
-        held = np.load(vectors).astype(np.float32)
-        chosen = held[rng.integers(0, len(held), QUERIES)]
-        spread = 0.1 * np.linalg.norm(chosen, axis=1, keepdims=True) / held.shape[1] ** 0.5
-        queries = (chosen + spread * rng.normal(size=chosen.shape)).astype(np.float32)
+    if index is not None:
+        held, queries = read_index(index)
     else:
+        rng = np.random.default_rng(0)
         centres, sigma = make_centres(rng), GENERATED[data]
         held = make_points(items, rng, centres, sigma)
         queries = make_points(QUERIES, rng, centres, sigma)
@@ -78,6 +76,24 @@ def write_data(folder: Path, data: str, items: int, vectors: Path | None) -> int
     np.save(folder / "queries.npy", queries)
     np.save(folder / "truth.npy", best_rows(held, queries))
     return len(held)
+
+
+def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the vectors [N, d] of an index and queries [Q, d] of its run, float32."""
+    import tensorflow as tf
+
+    from serving.index import files
+    from serving.index.embedding.sample import sample_queries
+    from tfx_pipeline.commands.index_place import find_index
+
+    place = find_index(path)
+    index = files.open_index(place.index)
+    towers = tf.saved_model.load(str(place.version)).towers if place.version else None
+    queries, asked = sample_queries(index, QUERIES, towers, place.timelines())
+    if queries.ndim != 2:
+        raise ValueError(f"The engines take one vector a query, received {list(queries.shape)}.")
+    print(f"{index.size:,} vectors, asked with {len(queries):,} {asked}", flush=True)
+    return np.asarray(index.vectors, np.float32), queries
 
 
 def best_rows(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -150,15 +166,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
     parser.add_argument("--items", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--data", nargs="+", default=list(GENERATED), help="kinds of catalogues")
-    parser.add_argument("--vectors", type=Path, help="real vectors, npy [N, d]; --data names them")
+    parser.add_argument("--index", type=Path, help="a run or a pushed version; --data names it")
     parser.add_argument("--engines", nargs="+", default=[*ENGINES, *PEERS])
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0, help="that a setting is timed")
     options = parser.parse_args()
-    if options.vectors is not None:
+    if options.index is not None:
         if len(options.data) != 1:
-            parser.error("--vectors needs one name: --data NAME")
+            parser.error("--index needs one name: --data NAME")
         options.items = options.items[:1]
     elif unknown := sorted(set(options.data) - set(GENERATED)):
         parser.error(f"there is no generator of {unknown}, but {list(GENERATED)}")
