@@ -2,7 +2,7 @@
 
     python -m benchmarks.index_engines --engine scann --data FOLDER --out points.json --threads 1
 
-The folder is that of `benchmarks/peers/ann_search.py`, with `tuning.npy` beside. `scann` leaves its
+The folder is that of `benchmarks/peers/ann_search.py`. `scann` leaves its
 index there, and `portable` searches the same tree with plain TensorFlow operations as a servable
 does; `exact` is the servable's other form.
 """

@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.environment import ROOT
 from benchmarks.interactions import read_interactions
 from benchmarks.peers.environment import run_sasrec
@@ -98,10 +100,12 @@ def main() -> None:
         data = transformed_log(config)
         with tempfile.TemporaryDirectory() as folder:
             exported = Path(folder) / "interactions.npz"
-            export_interactions(read_interactions(options.log_dir), exported)
+            interactions = read_interactions(options.log_dir)
+            export_interactions(interactions, exported)
+            lengths = np.diff(interactions.starts)
             if "speed" in wanted:
                 for repetition in range(options.repetitions):
-                    _speed(results, data, exported, repetition, options.cores)
+                    _speed(results, data, lengths, exported, repetition, options.cores)
             if "quality" in wanted:
                 _quality(results, config.trainer, data, exported, options)
     print(render(results.path, ("name", "value", "load", "runs"), 3))
@@ -122,7 +126,12 @@ def _keep(results: Results, name: str, repetition: int, measure: Any, **more: An
 
 
 def _speed(
-    results: Results, data: Transformed, exported: Path, repetition: int, cores: int
+    results: Results,
+    data: Transformed,
+    lengths: np.ndarray,
+    exported: Path,
+    repetition: int,
+    cores: int,
 ) -> None:
     """Measures windows a second of both, the second epoch of each."""
     keep = partial(_keep, results, repetition=repetition)
@@ -131,10 +140,14 @@ def _speed(
         config = TrainerConfig.model_validate(PLAIN | {"precision": precision, "seed": repetition})
         own = keep(
             f"windows_per_second{suffix}",
-            measure=lambda config=config: _own_speed(config, data),
+            measure=lambda config=config: _own_speed(config, data, lengths),
             trainer=config.model_dump(mode="json"),
         )
-        keep(f"examples_per_second_ratio{suffix}", measure=lambda own=own: own / peer)
+        keep(
+            f"examples_per_second_ratio{suffix}",
+            measure=lambda own=own: own / peer,
+            trainer=config.model_dump(mode="json"),
+        )
 
 
 def _peer_speed(exported: Path, seed: int, cores: int) -> float:
@@ -142,9 +155,11 @@ def _peer_speed(exported: Path, seed: int, cores: int) -> float:
     return float(report["epochs"][1]["windows_per_second"])
 
 
-def _own_speed(config: TrainerConfig, data: Transformed) -> float:
-    report = run_training(config, data)
-    return float(report["best"]["users"]) / float(report["epochs"][1]["train_seconds"])
+def _own_speed(config: TrainerConfig, data: Transformed, lengths: np.ndarray) -> float:
+    """Returns windows a second: an epoch's steps are about one pass, its targets say how much."""
+    epoch = run_training(config, data)["epochs"][1]
+    targets = np.minimum(lengths - 3, config.sequence.input.length).sum()  # of a pass
+    return float(len(lengths) * epoch["targets"] / targets / epoch["train_seconds"])
 
 
 def _quality(

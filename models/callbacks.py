@@ -66,6 +66,7 @@ class Validation(tf.keras.callbacks.Callback):
                 f"`{self._watch}`. Choose one of these, or add its cut-off to `validation.k`."
             )
         record = {"epoch": epoch + 1.0, "loss": float(logs["mean_loss"])} | metrics
+        record["targets"] = float(self.model.mean_loss.count)
         record["train_seconds"] = trained - self._epoch_start
         record["validation_seconds"] = time.monotonic() - trained
         record["seconds"] = time.monotonic() - self._start

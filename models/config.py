@@ -46,6 +46,8 @@ class RetrievalConfig(Config):
 
     @model_validator(mode="after")
     def _there_are_negatives(self) -> RetrievalConfig:
+        if self.label_smoothing and self.loss != "full":
+            raise ValueError("`label_smoothing` spreads over all items: it needs `loss: full`.")
         if self.loss == "gbce" and not self.negatives:
             raise ValueError("`gbce` needs negatives: set `negatives` above 0.")
         if self.loss == "sampled" and not (self.in_batch or self.negatives):
@@ -124,7 +126,7 @@ class TrainerConfig(Config):
       epochs: Most epochs to train.
       steps_per_epoch: Steps after which an epoch ends early; 0 takes all of the data.
       max_minutes: Training ends after the epoch in which this many minutes have
-        passed; 0 never does.
+        passed; 0 never does. For one worker: each has its own clock.
       target_events: Event types that may be targets; `*` is all. The same as Transform's.
       candidate_types: Entity types that are retrieved; `*` is all. The same as Transform's.
       exclude_seen: Event types whose entities are never recommended to the same
@@ -132,7 +134,8 @@ class TrainerConfig(Config):
       seed: Of initial weights, shuffles, dropout and negatives.
       warm_start: Whether training starts from the last blessed model's weights, where
         there is one.
-      precision: Of products with matrices where it pays; weights and sums stay float32.
+      precision: Of the encoder's blocks and of the scores in the loss; weights, the sums
+        over scores and what is saved stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
       tensorboard: Whether logs for TensorBoard are written.
     """
@@ -161,7 +164,7 @@ class TrainerConfig(Config):
         if self.model == "sequence" and self.input.targets_per_timeline:
             raise ValueError(
                 "The sequence model learns from every place of a window: leave "
-                "`input.targets_per_timeline` at 0, or set `sequence.input.windows: last`."
+                "`input.targets_per_timeline` at 0."
             )
         return self
 

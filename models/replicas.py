@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Sequence
 from typing import Any
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -43,12 +44,17 @@ def training_strategy() -> tf.distribute.Strategy:
 
     It has to be called before anything else of TensorFlow where there are workers.
     """
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    if len(cluster.get("worker", ())) + len(cluster.get("chief", ())) > 1:
+    if worker_count() > 1:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()
+
+
+def worker_count() -> int:
+    """Returns how many workers train together, as `TF_CONFIG` says; 1 without it."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    return max(1, len(cluster.get("worker", ())) + len(cluster.get("chief", ())))
 
 
 def is_chief() -> bool:
@@ -88,9 +94,23 @@ def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     return mean * own / context.all_reduce(tf.distribute.ReduceOp.SUM, own)
 
 
-def sum_gradients(
-    gradients: Sequence[tf.Tensor | tf.IndexedSlices | None],
-) -> list[tf.Tensor | tf.IndexedSlices | None]:
+Gradient: TypeAlias = "tf.Tensor | tf.IndexedSlices | None"
+
+
+def merge_rows(gradients: Sequence[Gradient]) -> list[Gradient]:
+    """Adds up what sparse gradients hold of equal rows, so that their norms are right."""
+
+    def merged(gradient: Gradient) -> Gradient:
+        if not isinstance(gradient, tf.IndexedSlices):
+            return gradient
+        rows, place = tf.unique(gradient.indices)
+        values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+        return tf.IndexedSlices(values, rows, gradient.dense_shape)
+
+    return [merged(gradient) for gradient in gradients]
+
+
+def sum_gradients(gradients: Sequence[Gradient]) -> list[Gradient]:
     """Sums gradients over replicas; sparse ones stay sparse.
 
     Args:

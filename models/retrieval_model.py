@@ -15,6 +15,7 @@ from models.config import TrainerConfig
 from models.layers.item_embedding import ItemEmbedding
 from models.replicas import InputPart
 from models.replicas import gather_rows
+from models.replicas import merge_rows
 from models.replicas import share_of_mean
 from models.replicas import sum_gradients
 from models.sizes import Sizes
@@ -262,6 +263,8 @@ class RetrievalModel(tfrs.Model):
             loss = self.compute_loss(inputs, training=True)
         weights = self.trainable_variables
         gradients = sum_gradients(tape.gradient(loss, weights))
+        if self.config.optimizer.clip_norm:
+            gradients = merge_rows(gradients)
         self.optimizer.apply_gradients(
             zip(gradients, weights, strict=True), skip_gradients_aggregation=True
         )

@@ -72,7 +72,7 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
     """
     towers = tf.Module(name="towers")
     # The variables and tables, not the Keras model: Keras would trace every layer again.
-    towers.weights = model.variables
+    towers.weights = saved_weights(model)
     towers.tft_layer = tft_layer
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
@@ -82,6 +82,12 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
     }
     towers.signature_functions = signatures
     tf.saved_model.save(towers, path, signatures=signatures)
+
+
+def saved_weights(model: tf.keras.Model) -> list[tf.Variable]:
+    """Returns what a SavedModel keeps: all but metrics, which only all workers together read."""
+    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
+    return [variable for variable in model.variables if id(variable) not in metrics]
 
 
 def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:

@@ -26,6 +26,7 @@ from models.replicas import WHOLE
 from models.replicas import InputPart
 from models.replicas import is_chief
 from models.replicas import training_strategy
+from models.replicas import worker_count
 from models.retrieval_model import RetrievalModel
 from models.sequence.model import SequenceModel
 from models.signatures import save_towers
@@ -106,6 +107,11 @@ def train(
     strategy = training_strategy()
     _seed(config)
     start = time.monotonic()
+    if config.max_minutes and worker_count() > 1:
+        raise ValueError(
+            "`max_minutes` is for one worker: several would not stop after the same epoch. "
+            "Choose `epochs`, or `validation.patience`."
+        )
     spec, sizes = transform.transformed_feature_spec(), Sizes.of(transform)
     counts = target_counts(transform)
     counts[0] = 0

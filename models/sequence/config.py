@@ -87,7 +87,7 @@ class SequenceConfig(TowersConfig):
       objective: `next` learns to find the next event at every place; `masked`
         to find hidden events from both sides.
       mask_share: Share of the events that `masked` hides; the newest one always is.
-      xla: Whether the encoder is compiled by XLA.
+      xla: Whether training compiles the encoder by XLA.
     """
 
     tie_item_tables: bool = True
@@ -106,6 +106,11 @@ class SequenceConfig(TowersConfig):
             raise ValueError(
                 "A `gru` reads forwards only, so it cannot find events from both sides: set "
                 "`objective: next`, or another `encoder.block`."
+            )
+        if self.xla and self.encoder.use_user_attributes:
+            raise ValueError(
+                "XLA cannot compile the mean over a user's attributes: leave `xla` or "
+                "`encoder.use_user_attributes` off."
             )
         if self.encoder.positions == "rotary" and self.dim // heads % 2:
             raise ValueError(

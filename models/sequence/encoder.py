@@ -74,7 +74,7 @@ class Encoder(tf.keras.layers.Layer):
         if not causal:
             self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=normal)
         self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
-        if config.positions == "relative":
+        if config.positions == "relative" and config.block != "gru":
             self.distance_biases = [
                 DistanceBias(config.heads, length, name=f"distance_{number}")
                 for number in range(config.blocks)

@@ -40,7 +40,7 @@ class SequenceModel(RetrievalModel):
         self.encoder = Encoder(
             towers.dim, length, towers.encoder, sizes, self._causal, self.config.precision
         )
-        self._compiled = tf.function(self.encoder.call, jit_compile=True)
+        self._compiled = tf.function(self.encoder, jit_compile=True)
 
     @property
     def sequence_spec(self) -> SequenceSpec:
@@ -99,7 +99,8 @@ class SequenceModel(RetrievalModel):
         training: bool,
     ) -> tf.Tensor:
         read = {name: value for name, value in inputs.items() if name.startswith(_READ)}
-        encode = self._compiled if self.config.sequence.xla else self.encoder
+        # Requests are as long as they are; each length would be compiled anew.
+        encode = self._compiled if training and self.config.sequence.xla else self.encoder
         encoded = encode(read, tf.gather(vectors, place), training=training)  # [B, T, d]
         return self._query_direction(tf.boolean_mask(encoded, inputs[b.SEQUENCE_QUERY]))
 

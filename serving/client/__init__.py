@@ -9,6 +9,7 @@ Example:
 """
 
 from serving.client.aio import AsyncRecommenderClient
+from serving.client.calls import query_inputs
 from serving.client.channel import TlsOptions
 from serving.client.client import RecommenderClient
 from serving.client.errors import DeadlineError
@@ -55,5 +56,6 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "VersionStatus",
+    "query_inputs",
     "wait_until_ready",
 ]

@@ -112,6 +112,12 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
     return inputs
 
 
+def query_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]:
+    """Lays requests out as the inputs of `embed_query`: those of `recommend` without exclusions."""
+    inputs = recommend_inputs(requests)
+    return {name: values for name, values in inputs.items() if not name.startswith("exclude_")}
+
+
 def parse_prediction(response: Any, target: Target) -> Prediction:
     """Reads a `PredictResponse`.
 

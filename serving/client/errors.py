@@ -134,7 +134,7 @@ _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
     grpc.StatusCode.PERMISSION_DENIED: UnsupportedError,
 }
-_TLS_WORDS = ("handshake", "certificate", "ssl_error", "tls")
+_TLS_WORDS = ("handshake", "certificate", "ssl_error")
 
 
 def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import time
+from collections.abc import Iterable
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,6 +41,7 @@ class Registry:
         self._config = config
         self._metrics = metrics
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="loader")
+        self._successors: dict[str, ServedModel] = {}  # of models that answer until these do
         self._leaving: list[ServedModel] = []
         self._poller: asyncio.Task[None] | None = None
 
@@ -57,21 +59,25 @@ class Registry:
     async def apply(self, models: tuple[ModelConfig, ...]) -> None:
         """Serves exactly these models; returns when their versions were tried.
 
-        A model whose base path stays keeps its loaded versions.
+        A model whose base path stays keeps its loaded versions; one with another base path
+        answers from the old one until a version of the new one does.
         """
         old, self.models = self.models, {}
+        outdated, self._successors = self._successors, {}
         for config in models:
-            model = old.get(config.name)
-            if model is not None and model.config.base_path == config.base_path:
-                model.config = config
-                del old[config.name]
-            else:
-                model = ServedModel(config, self._load, self._make_lanes, self._executor)
-            self.models[config.name] = model
-        await asyncio.gather(*(m.reconcile(settled=True) for m in self.models.values()))
-        for model in old.values():
-            model.drain()
-        self._leaving = [m for m in self._leaving if m.draining] + list(old.values())
+            served = old.pop(config.name, None)
+            if served is not None and served.config.base_path == config.base_path:
+                served.config = config
+                self.models[config.name] = served
+                continue
+            model = ServedModel(config, self._load, self._make_lanes, self._executor)
+            self.models[config.name] = served or model
+            if served is not None:
+                self._successors[config.name] = model
+        coming = [*self.models.values(), *self._successors.values()]
+        await asyncio.gather(*(model.reconcile(settled=True) for model in coming))
+        self._succeed()
+        self._leave([*old.values(), *outdated.values()])
 
     def ready(self) -> bool:
         """Whether every model has a version that answers."""
@@ -87,7 +93,7 @@ class Registry:
             self._poller.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._poller
-        models = [*self.models.values(), *self._leaving]
+        models = [*self.models.values(), *self._successors.values(), *self._leaving]
         for model in models:
             model.drain()
         for model in models:
@@ -97,11 +103,25 @@ class Registry:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self._config.poll_seconds)
-            for model in list(self.models.values()):
+            for model in [*self.models.values(), *self._successors.values()]:
                 try:
                     await model.reconcile(settled=False)
                 except Exception:  # the next look may succeed; serving goes on meanwhile
                     logging.exception("Looking for versions of %s failed", model.config.name)
+            self._succeed()
+
+    def _succeed(self) -> None:
+        """Puts models with another base path in their places, once they answer."""
+        ready = [name for name, model in self._successors.items() if model.available()]
+        for name in ready:
+            before, self.models[name] = self.models[name], self._successors.pop(name)
+            self._leave([before])
+
+    def _leave(self, models: Iterable[ServedModel]) -> None:
+        gone = list(models)
+        for model in gone:
+            model.drain()
+        self._leaving = [model for model in self._leaving if model.draining] + gone
 
     def _load(self, name: str, number: int, path: Path) -> Servable:
         """Loads and warms up a version, on a loader's thread."""

@@ -1,6 +1,8 @@
 """A worker of `replicas_test`: its share of fixed batches, some steps, then weights and losses.
 
-TF_CONFIG=... python replica_worker.py OUT.npz MODEL LOSS
+TF_CONFIG=... python replica_worker.py OUT.npz MODEL LOSS OPTIMIZER
+
+The chief alone saves the weights, when the others are gone.
 """
 
 import sys
@@ -13,15 +15,17 @@ from models import batch as b
 from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
 from models.optimizers import make_optimizer
+from models.replicas import is_chief
 from models.replicas import training_strategy
 from models.sequence.model import SequenceModel
+from models.signatures import saved_weights
 from models.sizes import Sizes
 from models.two_tower.model import TwoTower
 
 ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
 
 
-def make(name: str, loss: str):
+def make(name: str, loss: str, optimizer: str):
     config = TrainerConfig.model_validate(
         {
             "model": name,
@@ -42,8 +46,13 @@ def make(name: str, loss: str):
                     "use_user_attributes": False,
                 },
             },
-            "task": {"loss": loss, "negatives": 7, "exclude_history": False},
-            "optimizer": {"learning_rate": 0.05, "schedule": "constant", "name": "adagrad"},
+            "task": {"loss": loss, "negatives": 7, "exclude_history": name == "sequence"},
+            "optimizer": {
+                "learning_rate": 0.05,
+                "schedule": "constant",
+                "name": optimizer,
+                "clip_norm": 0.1,  # below the gradients' norm
+            },
         }
     )
     tf.keras.utils.set_random_seed(1)
@@ -80,10 +89,10 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
     return {name: tf.constant(values[part]) for name, values in whole.items()}
 
 
-def main(out: str, name: str, loss: str) -> None:
+def main(out: str, name: str, loss: str, optimizer: str) -> None:
     strategy = training_strategy()
     with strategy.scope():
-        model = make(name, loss)
+        model = make(name, loss, optimizer)
     number = strategy.num_replicas_in_sync
     index = strategy.cluster_resolver.task_id if strategy.cluster_resolver else 0
     # Unequal shares: two rows for the one, four for the other.
@@ -98,6 +107,10 @@ def main(out: str, name: str, loss: str) -> None:
         losses.append(float(step(batch(name, turn % 2, part))))
     weights = {f"{place}": weight.numpy() for place, weight in enumerate(model.trainable_variables)}
     np.savez(out, losses=np.array(losses), **weights)
+    if is_chief():
+        saved = tf.Module()
+        saved.weights = saved_weights(model)
+        tf.saved_model.save(saved, f"{out}.model")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from serving.index.files import INDEX
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
 from tfx_pipeline.commands.finished_run import find_run
-from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.config import load_config
 
 _RUN = "config.yaml"
@@ -79,18 +79,18 @@ def find_index(path: Path | None) -> Place:
 
 
 def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
-    """Returns the newest version of a push directory.
+    """Returns the newest version of a push directory that was not rolled back.
 
     Raises:
         ValueError: There is none.
     """
-    versions = pushed_versions(push_dir)
-    if not versions:
+    version = current_version(push_dir)
+    if version is None:
         raise ValueError(
             f"`{push_dir}` holds no pushed version, no index and no run. Name one of these, or "
             "make a run with `vitrine run CONFIG`."
         )
-    return _of_version(push_dir / str(versions[-1]), run_dir)
+    return _of_version(push_dir / str(version), run_dir)
 
 
 def _of_run(run_dir: Path | None) -> Place:

@@ -19,9 +19,9 @@ from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.index_place import Place
 from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.push import push
-from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.datasets.problem import counted
 
 
@@ -39,7 +39,8 @@ def update_index(
     changed is in its `update.json`.
 
     Args:
-        place: The version to start from, the newest of its push directory.
+        place: The version to start from, the newest of its push directory that was not
+            rolled back.
         upserts: Files of rows; see `index_changes.read_upserts`.
         deletes: Files of ids; see `index_changes.read_deletes`.
         dead_letters: CSV file for rows that could not be used, with reasons.
@@ -56,10 +57,12 @@ def update_index(
     if place.version is None:
         raise ValueError(f"`{place.index}` is no pushed version; only those are updated.")
     push_dir = place.version.parent
-    newest = str(pushed_versions(push_dir)[-1])
-    if place.version.name != newest:
-        raise ValueError(f"`{place.version}` is not the newest version there, which is {newest}.")
-    read_labels(push_dir)  # fails before anything is done
+    current = current_version(push_dir)  # also fails before anything is done
+    if place.version.name != str(current):
+        raise ValueError(
+            f"`{place.version}` is not the newest version there that was not rolled back, "
+            f"which is {current}."
+        )
     taken_out = read_deletes(deletes)
     config = place.config
     version = open_version(place.version, config.get("index"))
@@ -98,11 +101,11 @@ def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
     name = labels.model if labels else str(config.get("name", push_dir.name))
 
     def check(_: Path) -> None:  # called with the push directory locked
-        newest = pushed_versions(push_dir)[-1]
-        if newest != int(base.name):
+        current = current_version(push_dir)
+        if current != int(base.name):
             raise RuntimeError(
-                f"Version {newest} was pushed while version {base.name} was being updated; "
-                "nothing was pushed. Start the update again: it then changes the newer one."
+                f"Version {current} took its place while version {base.name} was being updated; "
+                "nothing was pushed. Start the update again: it then changes that one."
             )
 
     return push(

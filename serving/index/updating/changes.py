@@ -86,12 +86,13 @@ def sift(
     both = "is to be put in and to be taken out"
     against: list[tuple[np.ndarray, str]] = [
         (_is_in(upserted, deleted), both),
-        (_seen_before(upserted), "comes twice; the first one counts"),
         *_against_vectors(changes.upserts, index.vectors.shape[1]),
     ]
     if EVERY not in candidate_types:
         other = ~_is_in(changes.upserts["entity_type"], pa.array(candidate_types, pa.string()))
         against.append((other, f"is of no candidate type ({', '.join(candidate_types)})"))
+    usable = ~np.any([bad for bad, _ in against], axis=0)
+    against.append((_seen_before(upserted, usable), "comes twice; the first one counts"))
     kept, bad = _split(changes.upserts, "upsert", against)
     left, gone = _split(
         changes.deletes,
@@ -142,10 +143,12 @@ def _is_in(values: pa.ChunkedArray, among: pa.Array | pa.ChunkedArray) -> np.nda
     return np.asarray(pc.is_in(values, value_set=among).combine_chunks(), bool)
 
 
-def _seen_before(ids: pa.ChunkedArray) -> np.ndarray:
+def _seen_before(ids: pa.ChunkedArray, usable: np.ndarray | None = None) -> np.ndarray:
+    """Says of each id whether it came before, in a usable row."""
     seen: set[str] = set()
     again = np.zeros(len(ids), bool)
     for row, name in enumerate(ids.to_pylist()):
         again[row] = name in seen
-        seen.add(name)
+        if usable is None or usable[row]:
+            seen.add(name)
     return again

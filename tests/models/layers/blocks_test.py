@@ -87,8 +87,7 @@ def test_no_place_sees_a_later_one(name):
     before, after = block(EVENTS, AHEAD).numpy(), block(changed, AHEAD).numpy()
 
     np.testing.assert_allclose(before[:, :3], after[:, :3], atol=1e-6)
-    assert np.abs(before[:, 3:] - after[:, 3:]).min(axis=(1, 2)).min() >= 0
-    assert np.abs(before[:, 3:] - after[:, 3:] + 1.0).max() > 1e-3
+    assert (np.abs(before[:, 3:] - after[:, 3:]).max(axis=2) > 1e-3).all()
 
 
 @pytest.mark.parametrize("name", ["rotary", "hstu rotary"])

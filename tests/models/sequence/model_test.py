@@ -181,10 +181,25 @@ def test_an_empty_history_has_a_finite_query():
 
 
 def test_xla_changes_nothing():
-    plain, compiled = make(), make(xla=True)
-    given = windows(np.array([[3, 2, 1]]), [3])
+    certain = {"dropout": 0.0}
+    plain, compiled = make(encoder=certain), make(encoder=certain, xla=True)
+    assert [w.name for w in plain.weights] == [w.name for w in compiled.weights]
 
-    np.testing.assert_allclose(plain.embed_queries(given), compiled.embed_queries(given), atol=1e-5)
+    losses, slopes = [], []
+    for model in (plain, compiled):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(batch(), training=True)
+        losses.append(loss.numpy())
+        slopes.append(tape.gradient(loss, model.encoder.trainable_variables))
+    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
+    for one, other in zip(*slopes, strict=True):
+        np.testing.assert_allclose(
+            tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=1e-5
+        )
+
+
+def test_a_recurrent_unit_has_no_distances():
+    assert not [w.name for w in make(encoder={"block": "gru"}).weights if "distance" in w.name]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +209,7 @@ def test_xla_changes_nothing():
         ({"dim": 6, "encoder": {"heads": 2, "positions": "rotary"}}, "pairs"),
         ({"objective": "masked", "encoder": {"block": "gru"}}, "both sides"),
         ({"input": {"length": 4, "overlap": 4}}, "below"),
+        ({"xla": True, "encoder": {"use_user_attributes": True}}, "XLA cannot compile"),
     ],
 )
 def test_what_cannot_be_is_an_error(changed, message):

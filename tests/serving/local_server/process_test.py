@@ -45,6 +45,7 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
     server = run(tmp_path, models=models, port=port, metrics_port=None)
     stop = threading.Event()
     answers: list[int] = []
+    slow: list[float] = []  # when they were answered
     faults: list[Exception] = []
 
     def load() -> None:
@@ -53,6 +54,7 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
             while not stop.is_set():
                 try:
                     client.predict("slow", {"x": [1.0]})
+                    slow.append(time.monotonic())
                     answers.append(client.recommend().version)
                 except UnavailableError:
                     time.sleep(0.05)  # not up yet, or going down
@@ -64,6 +66,7 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
         thread.start()
     try:
         eventually(lambda: len(answers) > 20 or server.poll() is not None)
+        told = time.monotonic()
         server.send_signal(signal.SIGTERM)
         _, log = server.communicate(timeout=60)
     finally:
@@ -77,6 +80,7 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
     assert "requests under way" in log
     assert "Stopped" in log
     assert not faults, faults[:3]
+    assert slow[-1] > told  # what was under way was answered
 
 
 def test_stopping_lets_requests_under_way_end(saved, serve, tmp_path, eventually):

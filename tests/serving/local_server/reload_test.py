@@ -54,6 +54,19 @@ def test_a_model_that_stays_is_not_loaded_again(root, saved):
     assert (version_of(server, "tiny"), version_of(server, "b")) == (1, 2)
 
 
+def test_another_base_path_takes_over_once_a_version_of_it_answers(root, saved, eventually):
+    path, server, reload = root
+    broken = path / "b" / "2"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"no model")
+    reload(tiny=path / "b")
+    assert version_of(server, "tiny") == 1
+    saved(path / "b", 3)
+    eventually(lambda: version_of(server, "tiny") == 3)
+    reload(tiny=path / "a")
+    assert version_of(server, "tiny") == 1
+
+
 def test_nothing_outside_the_root_is_loaded(root, saved, tmp_path):
     path, server, reload = root
     outside = tmp_path / "outside"

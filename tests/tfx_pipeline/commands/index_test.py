@@ -27,6 +27,10 @@ from tests.helpers.servables import write_vectors
 from tests.serving.index.updating.update_test import save_unit_towers
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands import index_update
+from tfx_pipeline.commands.index_place import newest_version
+from tfx_pipeline.components.pusher.label_moves import introduce
+from tfx_pipeline.components.pusher.label_moves import promote
+from tfx_pipeline.components.pusher.label_moves import rollback
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.origin import ORIGIN
 from tfx_pipeline.components.pusher.origin import write_origin
@@ -205,12 +209,24 @@ def test_an_interrupted_update_leaves_no_half_version(run, tmp_path):
 
 def test_a_version_that_came_in_between_is_not_pushed_over(run):
     shutil.copytree(run / "pushed/1", run / "pushed/2")
+    introduce(run / "pushed", 2, read_labels(run / "pushed").model, str(run / "pushed"))
     before = state(run)
-    with pytest.raises(RuntimeError, match="Version 2 was pushed while version 1 was being"):
+    with pytest.raises(RuntimeError, match="Version 2 took its place while version 1 was being"):
         index_update._push(run / "pushed/1", run / "pushed/2", {})
     assert state(run) == before
-    with pytest.raises(ValueError, match="not the newest version there, which is 2"):
+    with pytest.raises(ValueError, match="not the newest version there .*, which is 2"):
         vitrine("update", "--run", run / "pushed/1", "--delete", run / "none.txt")
+
+
+def test_what_was_rolled_back_is_no_start(run):
+    push_dir = run / "pushed"
+    shutil.copytree(push_dir / "1", push_dir / "2")
+    labels = read_labels(push_dir)
+    introduce(push_dir, 2, labels.model, labels.base_path)
+    assert newest_version(push_dir).version == push_dir / "2"
+    promote(push_dir)
+    rollback(push_dir)
+    assert newest_version(push_dir).version == push_dir / "1"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,8 @@ def test_labelled_versions_are_found(tmp_path):
         }"""
     )
     assert named_versions(config, tmp_path / "shop") == {3, 7, 9}
+    assert named_versions(config, tmp_path / "pushed") == set()
+    assert named_versions(config, tmp_path / "pushed", "/models/shop/") == {3, 7, 9}
     config.write_text("model_config_list {")
     with pytest.raises(ValueError, match="models.config"):
         named_versions(config, tmp_path / "shop")

@@ -53,4 +53,4 @@ class PusherConfig(Config):
     serving_path: str = ""
     batching: BatchingConfig = BatchingConfig()
     monitoring_path: str = Field(default="/monitoring/prometheus/metrics", pattern="^/")
-    warmup_requests: int = Field(default=8, ge=0)
+    warmup_requests: int = Field(default=8, ge=0, le=400)  # two or three records each, of 1,000

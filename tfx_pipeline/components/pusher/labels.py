@@ -25,6 +25,7 @@ from serving.client import protos
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.components.pusher.models_config import parse_models_config
 from tfx_pipeline.components.pusher.models_config import replace_text
+from tfx_pipeline.components.pusher.versions import pushed_versions
 
 STABLE = "stable"
 CANARY = "canary"
@@ -78,6 +79,21 @@ def read_labels(push_dir: str | Path) -> Labels | None:
             "writes it. Restore them, or delete the file: the next push writes a new one."
         ) from error
     return Labels(model, entry.base_path, dict(entry.version_labels), earlier)
+
+
+def current_version(push_dir: str | Path) -> int | None:
+    """Returns the version that comes next or answers: the canary, which a rollback moves back.
+
+    Returns:
+        The newest version where none has the label; None where there is no version.
+
+    Raises:
+        ValueError: `models.config` cannot be read, or not as the push wrote it.
+    """
+    versions = pushed_versions(push_dir)
+    labels = read_labels(push_dir)
+    canary = labels.versions.get(CANARY) if labels else None
+    return canary if canary in versions else (versions[-1] if versions else None)
 
 
 def write_labels(push_dir: str | Path, labels: Labels) -> None:

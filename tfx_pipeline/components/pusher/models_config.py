@@ -32,24 +32,26 @@ def parse_models_config(path: str | Path) -> Any:
     return message
 
 
-def named_versions(models_config: str | Path, push_dir: str | Path) -> set[int]:
+def named_versions(models_config: str | Path, push_dir: str | Path, seen_as: str = "") -> set[int]:
     """Returns the versions that TF Serving's configuration holds on to.
 
     Args:
         models_config: A text file with a `ModelServerConfig`.
         push_dir: The base path of the model.
+        seen_as: The same directory as servers see it (`push.serving_path`).
 
     Returns:
         Versions with a label and versions of a `specific` policy, of the
-        models whose base path ends in the same directory name (a container
-        sees it under another path).
+        models whose base path is `seen_as`, or ends in the same directory name as
+        `push_dir` (a container sees it under another path).
 
     Raises:
         ValueError: The file cannot be read as such a configuration.
     """
     found: set[int] = set()
     for model in parse_models_config(models_config).model_config_list.config:
-        if Path(model.base_path).name == Path(push_dir).name:
+        base = Path(model.base_path)
+        if base.name == Path(push_dir).name or (seen_as and base == Path(seen_as)):
             found |= set(model.version_labels.values())
             found |= set(model.model_version_policy.specific.versions)
     return found

@@ -23,12 +23,11 @@ from serving.client import RecommenderClient
 from serving.client import Request
 from serving.client import ServingError
 from serving.client import protos
-from serving.client.calls import recommend_inputs
+from serving.client import query_inputs
 from serving.client.tensors import from_proto
 
 ALL = sys.maxsize  # results of a request: as many as the servable returns
 _EXCLUDED = 5  # of the best items, that are asked to be left out
-_EXCLUSIONS = ("exclude_ids", "exclude_length")
 
 
 @dataclass
@@ -98,12 +97,6 @@ def ask(
         prediction = client.predict("embed_query", query_inputs(requests))
         answers.embeddings = prediction.outputs.get("embedding")
     return answers
-
-
-def query_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]:
-    """Returns the inputs of `embed_query`: those of `recommend` without exclusions."""
-    inputs = recommend_inputs(requests)
-    return {name: values for name, values in inputs.items() if name not in _EXCLUSIONS}
 
 
 def warmup_requests(file: Path) -> Iterator[tuple[str, Mapping[str, npt.NDArray[Any]]]]:

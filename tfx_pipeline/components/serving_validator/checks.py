@@ -72,7 +72,7 @@ def judge(
             answers,
             config.tolerance,
         ),
-        *_towers(servable, towers, requests, answers, config.tolerance),
+        *_towers(servable, towers, requests, answers, config),
         _excluded(answers),
         _seen(requests, answers, config.exclude_seen),
         _latency(answers, config.latency_p99_ms),
@@ -86,6 +86,9 @@ def _valid(answers: Answers) -> Check:
         for name in ("recommend", "serving_default")
         if name in answers.faults
     ]
+    for name, given in (("recommend", answers.recommended), ("serving_default", answers.examples)):
+        if name not in answers.faults and not any(answer.ids for answer in given):
+            faults.append(f"`{name}`: recommends nothing to anybody")
     count = len(answers.recommended) + len(answers.excluded) + len(answers.examples)
     return Check(
         "answers",
@@ -113,7 +116,11 @@ def _same(
 
 
 def _towers(
-    servable: Path, towers: Path, requests: Sequence[Request], answers: Answers, tolerance: float
+    servable: Path,
+    towers: Path,
+    requests: Sequence[Request],
+    answers: Answers,
+    config: ServingValidationConfig,
 ) -> list[Check]:
     """The Trainer's towers are the judge: the candidate may agree with itself and be wrong."""
     queries = reference.embed(towers, requests)
@@ -125,11 +132,15 @@ def _towers(
         what = answers.faults.get("embed_query", shape)
         embedded = Check("embed_query", False, f"{wanted}: {list(expected.shape)}", what)
     else:
-        apart = ~near(expected, found, tolerance).reshape(len(expected), -1).all(axis=1)
+        apart = ~near(expected, found, config.tolerance).reshape(len(expected), -1).all(axis=1)
         worst = float(np.abs(found - expected).max())
         received = f"{int(apart.sum())} of {len(apart)} others, at most {worst:.3g} apart"
         embedded = Check("embed_query", not apart.any(), wanted, received)
-    return [embedded, _scores(servable, queries, answers, tolerance)]
+    return [
+        embedded,
+        _scores(servable, queries, answers, config.tolerance),
+        _recall(servable, queries, requests, answers, config),
+    ]
 
 
 def _scores(
@@ -152,6 +163,21 @@ def _scores(
     return Check("scores", not found, wanted, _listed(found, "such scores"))
 
 
+def _recall(
+    servable: Path,
+    queries: Mapping[str, npt.NDArray[np.float32]],
+    requests: Sequence[Request],
+    answers: Answers,
+    config: ServingValidationConfig,
+) -> Check:
+    wanted = f"at least {config.min_recall:g} of the best by exact search with the Trainer's towers"
+    if "recommend" in answers.faults:
+        return Check("recall", None, wanted, _NOTHING)
+    hidden = [_seen_by(one, config.exclude_seen) | set(one.exclude_ids) for one in requests]
+    found = reference.recall(servable, queries, hidden, answers.recommended)
+    return Check("recall", found >= config.min_recall, wanted, f"{found:.4f}")
+
+
 def _excluded(answers: Answers) -> Check:
     wanted = "none of the items that a request excludes"
     if "recommend" in answers.faults:
@@ -163,10 +189,7 @@ def _excluded(answers: Answers) -> Check:
 def _seen(requests: Sequence[Request], answers: Answers, types: tuple[str, ...]) -> Check:
     if not types:
         return Check("seen", True, "nothing: exclude_seen is empty", "not looked at")
-    sets = [
-        {event.id for event in one.history if EVERY in types or event.event in types}
-        for one in requests
-    ]
+    sets = [_seen_by(one, types) for one in requests]
     wanted = f"none of the items that the history has with {', '.join(types)}"
     given = {"recommend": answers.recommended, "serving_default": answers.examples}
     valid = [name for name in given if name not in answers.faults]
@@ -174,6 +197,11 @@ def _seen(requests: Sequence[Request], answers: Answers, types: tuple[str, ...])
     if not valid:
         return Check("seen", None, wanted, _NOTHING)
     return Check("seen", not found, wanted, _listed(found, "none"))
+
+
+def _seen_by(request: Request, types: tuple[str, ...]) -> set[str]:
+    """Returns the entities of the history's events of these types."""
+    return {event.id for event in request.history if EVERY in types or event.event in types}
 
 
 def _latency(answers: Answers, bound: float | None) -> Check:

@@ -26,6 +26,8 @@ class ServingValidationConfig(Config):
             at a time over gRPC that is blessed; unset or 0 is no bound.
         tolerance: How far scores and embeddings may be apart, relative to the
             larger of 1 and the expected one; nearer scores are ties.
+        min_recall: Lowest share of the best candidates, by exact search with the
+            Trainer's towers, that the answers hold.
         server: Who answers. `local` starts the local server on a free loopback
             port. A path (with a `/`) is a `tensorflow_model_server` to start;
             it listens on every interface of the machine while it is asked, for
@@ -52,6 +54,7 @@ class ServingValidationConfig(Config):
     requests: int = Field(64, ge=1)
     latency_p99_ms: float | None = Field(None, ge=0)
     tolerance: float = Field(1e-3, gt=0)
+    min_recall: float = Field(0.95, ge=0, le=1)
     server: str = LOCAL
     model: str = ""
     version: int | None = Field(None, ge=0)

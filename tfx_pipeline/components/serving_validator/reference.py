@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import tensorflow as tf
 from serving.client import Prediction
 from serving.client import Recommendation
 from serving.client import Request
+from serving.client import query_inputs
 from serving.client.calls import parse_recommendations
 from serving.client.calls import recommend_inputs
 from serving.client.errors import Target
@@ -23,7 +25,6 @@ from serving.index.searching.held import HeldVectors
 from serving.index.searching.searcher import combine
 from serving.index.towers import load_towers
 from tfx_pipeline.components.serving_validator.ask import ALL
-from tfx_pipeline.components.serving_validator.ask import query_inputs
 from tfx_pipeline.components.serving_validator.candidate import CandidateError
 
 _ROWS = 64  # of one call
@@ -115,23 +116,75 @@ def score(
     Raises:
         CandidateError: The candidate has no sound index.
     """
-    try:
-        index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
-        kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CandidateError(f"its index cannot be read ({error})") from error
+    index, kind = _index(servable)
     rows = index.rows()
     scores = []
     for i, answer in enumerate(answers):
         known = np.array([name in rows for name in answer.ids], bool)
         chosen = np.array([rows.get(name, 0) for name in answer.ids], np.int64)
-        query = np.atleast_2d(queries["embedding"][i])  # [K, d]
         # Rounded as in the servable.
         held = HeldVectors(np.asarray(index.vectors[chosen])[None], kind)
-        products = held.all_products(tf.constant(query))[None]  # [1, K, n]
-        weight = queries["weight"][i : i + 1] if "weight" in queries else None
-        score = combine(products, weight).numpy()[0]  # [n]
-        scores.append(np.where(known, score, np.nan).astype(np.float32))
+        scores.append(np.where(known, _scores(held, queries, i), np.nan).astype(np.float32))
+    return scores
+
+
+def recall(
+    servable: Path,
+    queries: Mapping[str, npt.NDArray[np.float32]],
+    hidden: Sequence[Collection[str]],
+    answers: Sequence[Recommendation],
+) -> float:
+    """Compares answers with exact search over the candidate's index, by their scores.
+
+    Candidates that are not always available are left out of the comparison: whether they
+    were depends on the moment of the request.
+
+    Args:
+        servable: The candidate, with its index.
+        queries: What `embed` returns.
+        hidden: B lists of entities that a request may not be answered with.
+        answers: B answers.
+
+    Returns:
+        The share of the best candidates, as many as each answer has, that are in it.
+
+    Raises:
+        CandidateError: The candidate has no sound index.
+    """
+    index, kind = _index(servable)
+    rows = index.rows()
+    always = np.asarray(index.candidates["available_from"].is_null())  # [N]
+    held = HeldVectors(np.asarray(index.vectors)[None], kind)
+    found = best = 0
+    for i, (names, answer) in enumerate(zip(hidden, answers, strict=True)):
+        allowed = always.copy()
+        allowed[[rows[name] for name in names if name in rows]] = False
+        exact = np.sort(_scores(held, queries, i)[allowed])[::-1][: len(answer.ids)]
+        if exact.size:
+            margin = 1e-4 * max(1.0, abs(float(exact[-1])))
+            found += min(exact.size, int((np.array(answer.scores) >= exact[-1] - margin).sum()))
+            best += exact.size
+    return found / best if best else 1.0
+
+
+def _index(servable: Path) -> tuple[files.IndexFiles, str]:
+    """Returns the index of a candidate, and how the servable holds its vectors."""
+    try:
+        index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
+        kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
+    except (OSError, ValueError, KeyError) as error:
+        raise CandidateError(f"its index cannot be read ({error})") from error
+    return index, str(kind)
+
+
+def _scores(
+    held: HeldVectors, queries: Mapping[str, npt.NDArray[np.float32]], i: int
+) -> npt.NDArray[np.float32]:
+    """Scores vectors with query i, by the best of its interests or their mixture: [n]."""
+    query = np.atleast_2d(queries["embedding"][i])  # [K, d]
+    products = held.all_products(tf.constant(query))[None]  # [1, K, n]
+    weight = queries["weight"][i : i + 1] if "weight" in queries else None
+    scores: npt.NDArray[np.float32] = combine(products, weight).numpy()[0]
     return scores
 
 
