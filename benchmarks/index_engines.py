@@ -21,7 +21,7 @@ from benchmarks.peers.search_timing import Settings
 from benchmarks.peers.search_timing import main
 
 SHARES = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the leaves
-DEPTHS = (1.5, 2, 4, 8)  # times K, candidates that ScaNN scores again exactly
+DEPTHS = (1.5, 2, 4, 8, 16)  # times K, candidates that ScaNN scores again exactly
 SCANN = "scann"
 
 
