@@ -21,6 +21,7 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "index"  # the same figure is the same file
+    matplotlib.rcParams["svg.fonttype"] = "none"  # letters stay letters
     from matplotlib import pyplot
 
     panels = sorted({(row["data"], row["items"], row["batch"]) for row in rows})

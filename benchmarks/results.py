@@ -95,6 +95,7 @@ class Results:
         seed: int,
         run: Callable[[], Mapping[str, float]],
         configuration: Mapping[str, Any] | None = None,
+        seconds: float | None = None,
     ) -> Run:
         """Runs what is missing and keeps it; a run that is there is returned as it is.
 
@@ -104,6 +105,8 @@ class Results:
             run: Measures; returns finite numbers by name.
             configuration: What else the values depend on. A kept run of the
                 same key and seed with another configuration is replaced.
+            seconds: Wall time, where `run` only hands over what one process has
+                measured for several rows.
 
         Returns:
             The run.
@@ -116,7 +119,7 @@ class Results:
             return kept
         version, started = commit(), time.perf_counter()
         values = {name: float(value) for name, value in run().items()}
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started if seconds is None else seconds
         wrong = {name: value for name, value in values.items() if not math.isfinite(value)}
         if wrong:
             raise ValueError(

@@ -209,7 +209,7 @@ def test_an_interrupted_update_leaves_no_half_version(run, tmp_path):
 
 def test_a_version_that_came_in_between_is_not_pushed_over(run):
     shutil.copytree(run / "pushed/1", run / "pushed/2")
-    introduce(run / "pushed", 2, read_labels(run / "pushed").model, str(run / "pushed"))
+    introduce(run / "pushed", 2, "shop", str(run / "pushed"))
     before = state(run)
     with pytest.raises(RuntimeError, match="Version 2 took its place while version 1 was being"):
         index_update._push(run / "pushed/1", run / "pushed/2", {})
@@ -220,9 +220,9 @@ def test_a_version_that_came_in_between_is_not_pushed_over(run):
 
 def test_what_was_rolled_back_is_no_start(run):
     push_dir = run / "pushed"
+    introduce(push_dir, 1, "shop", str(push_dir))
     shutil.copytree(push_dir / "1", push_dir / "2")
-    labels = read_labels(push_dir)
-    introduce(push_dir, 2, labels.model, labels.base_path)
+    introduce(push_dir, 2, "shop", str(push_dir))
     assert newest_version(push_dir).version == push_dir / "2"
     promote(push_dir)
     rollback(push_dir)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
@@ -48,6 +49,7 @@ CHECKS = (
     "serving_default",
     "embed_query",
     "scores",
+    "recall",
     "excluded",
     "seen",
     "latency",
@@ -179,6 +181,29 @@ def test_scores_that_are_no_numbers_are_refused(judged, made, tmp_path):
     assert "`recommend`: DATA_LOSS: an id came back with a score of NaN or inf" in reason
 
 
+def test_answers_without_the_best_are_refused(judged, made, tmp_path):
+    """Every score is right, and the five best are missing."""
+
+    def without_best(out):
+        rest = {name: out[name][:, 5:] for name in ("ids", "scores")}
+        empty = {"ids": tf.fill(tf.shape(rest["ids"]), ""), "scores": 0 * rest["scores"] - np.inf}
+        return {**out, **{name: tf.concat([rest[name], empty[name]], 1) for name in rest}}
+
+    verdict = judged(rewritten(made / "servable", tmp_path / "worse", after=without_best))
+    assert verdict.failed == ["recall"]
+    assert "with the Trainer's towers; received 0.0" in verdict.report["reasons"][0]
+
+
+def test_answers_to_nobody_are_refused(judged, made, tmp_path):
+    def nothing(out):
+        ids, scores = tf.fill(tf.shape(out["ids"]), ""), 0 * out["scores"] - np.inf
+        return {**out, "ids": ids, "scores": scores}
+
+    verdict = judged(rewritten(made / "servable", tmp_path / "empty", after=nothing))
+    assert verdict.failed == ["answers"]
+    assert "`recommend`: recommends nothing to anybody" in verdict.report["reasons"][0]
+
+
 def test_an_excluded_item_is_refused(judged, made, tmp_path):
     careless = rewritten(
         made / "servable",
@@ -209,7 +234,7 @@ def test_altered_variables_are_refused(judged, made, tmp_path):
         tmp_path / "other" / "servable" / "variables", altered / "variables", dirs_exist_ok=True
     )
     verdict = judged(altered)
-    assert verdict.failed == ["embed_query", "scores"]
+    assert verdict.failed == ["embed_query", "scores", "recall"]
     assert (
         "the embeddings of the Trainer's towers; received 4 of 4 others"
         in (verdict.report["reasons"][0])
@@ -358,7 +383,7 @@ def test_a_server_at_an_address_is_given_the_candidate(judged, made, base_path):
 def test_a_server_at_an_address_that_serves_something_else_is_found_out(judged, made, base_path):
     with serve(base_path) as server:
         verdict = judged(made / "servable", server=server.address, model="staging")
-    assert verdict.failed == ["recommend", "serving_default", "embed_query", "scores"]
+    assert verdict.failed == ["recommend", "serving_default", "embed_query", "scores", "recall"]
     assert verdict.report["version"] == 1
 
 
