@@ -103,7 +103,7 @@ class PortableIndex(Searcher):
         leaves_to_search: Leaves that a query searches at least; see above.
         k: Results of a query. So many leaves are searched that they hold 2 k in the
             mean; where they hold fewer than k that are not excluded, all candidates
-            are scored for the chunk.
+            are scored for each query of the chunk.
         available_from: [N] int64, microseconds, or None.
         chunk_mb: MiB that the search of one part of a batch takes. Parts of 8
             stay in a CPU's cache; a GPU wants large ones.
@@ -197,7 +197,7 @@ class PortableIndex(Searcher):
         short = tf.reduce_any(scores[:, -1] == -np.inf)
         return tf.cond(
             short,
-            lambda: self._search_everything(query, slot, request_time),
+            lambda: self._search_everything_for_each(query, slot, request_time),
             lambda: (rows, scores),
         )
 
@@ -229,6 +229,23 @@ class PortableIndex(Searcher):
         named = tf.maximum(slot, 0)
         probe = tf.gather(place, named // slots, batch_dims=1)  # [B, M]
         return tf.where((slot < 0) | (probe < 0), -1, probe * slots + named % slots)
+
+    def _search_everything_for_each(
+        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores all candidates, query by query: for a whole chunk they could fill a GPU."""
+
+        def one(given: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+            rows, scores = self._search_everything(*(values[None] for values in given))
+            return rows[0], scores[0]
+
+        result: tuple[tf.Tensor, tf.Tensor] = tf.map_fn(
+            one,
+            (query, excluded_slot, request_time),
+            fn_output_signature=(tf.int32, tf.float32),
+            parallel_iterations=1,
+        )
+        return result
 
     def _search_everything(
         self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
