@@ -11,7 +11,7 @@ RUNS = Path("runs")
 
 
 def find_run(run_dir: Path | None) -> PipelineConfig:
-    """Returns the configuration of a run.
+    """Returns the configuration of a run, which is where it is now and not where it was made.
 
     Args:
         run_dir: Directory of the run; the newest one below `runs` when None.
@@ -29,4 +29,4 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
         run_dir = runs[-1].parent
     if not (run_dir / "config.yaml").is_file():
         raise ValueError(f"{run_dir} is not the directory of a run: it has no config.yaml.")
-    return load_config(str(run_dir / "config.yaml"))
+    return load_config(str(run_dir / "config.yaml"), (f"run_dir={run_dir}",))

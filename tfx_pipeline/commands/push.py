@@ -34,12 +34,13 @@ def promote_command(run_dir: Path | None, base_path: Path | None, version: int |
 
 @push.command("rollback")
 @_where
-def rollback_command(run_dir: Path | None, base_path: Path | None) -> None:
+@click.option("--canary", is_flag=True, help="The canary alone, to the stable version.")
+def rollback_command(run_dir: Path | None, base_path: Path | None, canary: bool) -> None:
     """Give the labels back to the version that was stable before."""
     from tfx_pipeline.components.pusher.label_moves import rollback
 
     push_dir = _push_dir(run_dir, base_path)
-    click.echo(_describe(push_dir, rollback(push_dir)))
+    click.echo(_describe(push_dir, rollback(push_dir, canary)))
 
 
 def _push_dir(run_dir: Path | None, base_path: Path | None) -> Path:

@@ -17,7 +17,8 @@ class Searcher(tf.Module):
         k: Results of a query; the tail is row -1 with score -inf when fewer exist.
         available_from: [N] int64, microseconds, or None when nothing is hidden.
         cells: Floats that one query of one vector needs at once; batches are
-            cut so that about `budget` floats are held.
+            cut so that about `budget` floats are held, or as many as there are
+            candidates where all are scored.
         budget: See `cells`.
     """
 

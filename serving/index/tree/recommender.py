@@ -61,7 +61,17 @@ class ScannRecommender:
 
         Returns:
             For each query ids and scores, best first; fewer than k where there are no more.
+
+        Raises:
+            ValueError: `exclude_ids` is not a list for each query.
         """
+        if exclude_ids and (
+            len(exclude_ids) != len(queries) or any(isinstance(one, str) for one in exclude_ids)
+        ):
+            raise ValueError(
+                f"Expected a list of ids for each of {len(queries)} queries. "
+                f"Received: {exclude_ids!r}."
+            )
         hidden = [
             [self._rows[name] for name in names if name in self._rows] for names in exclude_ids
         ] or [[]] * len(queries)

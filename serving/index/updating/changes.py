@@ -98,7 +98,7 @@ def sift(
         changes.deletes,
         "delete",
         [
-            (~_is_in(deleted, known), "is not in the index"),
+            (~_is_in(deleted, known), "is not in the index, whose ids are `type:id`"),
             (_is_in(deleted, upserted), both),
             (_seen_before(deleted), "comes twice; the first one counts"),
         ],

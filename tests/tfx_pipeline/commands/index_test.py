@@ -137,7 +137,7 @@ def test_an_update_is_pushed_and_inspected(run, tmp_path):
         ("upsert", "4", "movie:", "entity_id is missing"),
         ("upsert", "5", "movie:n4", "price is negative or not finite"),
         ("upsert", "6", "movie:7", "is to be put in and to be taken out"),
-        ("delete", "3", "movie:nobody", "is not in the index"),
+        ("delete", "3", "movie:nobody", "is not in the index, whose ids are `type:id`"),
         ("delete", "4", "movie:7", "is to be put in and to be taken out"),
     ]
     version = run / "pushed/2"
@@ -227,6 +227,8 @@ def test_what_was_rolled_back_is_no_start(run):
     promote(push_dir)
     rollback(push_dir)
     assert newest_version(push_dir).version == push_dir / "1"
+    promote(push_dir, 2)  # all the same; the canary stays behind
+    assert newest_version(push_dir).version == push_dir / "2"
 
 
 @pytest.mark.parametrize(

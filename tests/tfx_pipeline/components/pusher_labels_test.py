@@ -18,6 +18,7 @@ from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.label_moves import promote
 from tfx_pipeline.components.pusher.label_moves import rollback
+from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.components.pusher.publish import locked
@@ -99,6 +100,18 @@ def test_rollbacks_go_back_one_by_one(push_dir):
     with pytest.raises(ValueError, match="nothing to go back to; the labels are stable 1"):
         rollback(push_dir)
     assert labels(push_dir) == (1, 1)
+
+
+def test_a_canary_is_taken_back_alone(push_dir):
+    before = read_labels(push_dir)
+    assert before.versions["canary"] > before.versions["stable"]
+    assert current_version(push_dir) == before.versions["canary"]
+    after = rollback(push_dir, canary_only=True).after
+    assert after.versions == dict.fromkeys(("stable", "canary"), before.versions["stable"])
+    assert after.earlier == before.earlier
+    assert current_version(push_dir) == before.versions["stable"]
+    with pytest.raises(ValueError, match="no canary to take back"):
+        rollback(push_dir, canary_only=True)
 
 
 def test_a_rollback_can_be_taken_back(push_dir):

@@ -77,11 +77,15 @@ def promote(push_dir: Path, version: int | None = None) -> Move:
         return _move(push_dir, before, {STABLE: target}, earlier)
 
 
-def rollback(push_dir: Path) -> Move:
+def rollback(push_dir: Path, canary_only: bool = False) -> Move:
     """Gives the labels back to the version that was stable before.
 
     The canary goes back too: one that servers cannot load would make them
     refuse the whole file, and with it the rollback.
+
+    Args:
+        push_dir: The push directory.
+        canary_only: Whether the canary alone goes back, to the stable version.
 
     Raises:
         RuntimeError: A push is running.
@@ -91,11 +95,19 @@ def rollback(push_dir: Path) -> Move:
     with locked(_checked(push_dir)):
         before = _labels(push_dir)
         stable = before.versions.get(STABLE)
+        if canary_only:
+            if stable is None or before.versions.get(CANARY) == stable:
+                raise ValueError(f"There is no canary to take back; the labels are {before}.")
+            _require_whole(push_dir, stable)
+            return _move(push_dir, before, {CANARY: stable}, before.earlier)
         earlier = list(before.earlier)
         while earlier and earlier[-1] == stable:  # what a push fell back to
             earlier.pop()
         if not earlier:
-            raise ValueError(f"There is nothing to go back to; the labels are {before}.")
+            raise ValueError(
+                f"There is nothing to go back to; the labels are {before}. `--canary` takes back a "
+                "canary that was not promoted."
+            )
         target = earlier.pop()
         _require_whole(push_dir, target)
         return _move(push_dir, before, {STABLE: target, CANARY: target}, tuple(earlier))

@@ -82,18 +82,19 @@ def read_labels(push_dir: str | Path) -> Labels | None:
 
 
 def current_version(push_dir: str | Path) -> int | None:
-    """Returns the version that comes next or answers: the canary, which a rollback moves back.
+    """Returns the newest version that was not rolled back: of the canary and the stable one.
 
     Returns:
-        The newest version where none has the label; None where there is no version.
+        The newest version where none has a label; None where there is no version.
 
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     versions = pushed_versions(push_dir)
     labels = read_labels(push_dir)
-    canary = labels.versions.get(CANARY) if labels else None
-    return canary if canary in versions else (versions[-1] if versions else None)
+    named = [labels.versions.get(label) for label in (CANARY, STABLE)] if labels else []
+    present = [number for number in versions if number in named] or versions
+    return max(present, default=None)
 
 
 def write_labels(push_dir: str | Path, labels: Labels) -> None:

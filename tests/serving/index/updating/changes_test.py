@@ -66,7 +66,7 @@ def test_each_bad_row_has_its_reason(index):
         ("upsert", 6, "is of no candidate type (a)"),
         ("upsert", 7, both),
         ("delete", 0, both),
-        ("delete", 1, "is not in the index"),
+        ("delete", 1, "is not in the index, whose ids are `type:id`"),
         ("delete", 2, both),
         ("delete", 3, both),
     ]
