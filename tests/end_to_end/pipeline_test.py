@@ -121,6 +121,7 @@ def test_the_candidate_was_asked_through_a_server(run: Run) -> None:
             "serving_default",
             "embed_query",
             "scores",
+            "recall",
             "excluded",
             "seen",
             "latency",
