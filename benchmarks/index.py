@@ -63,8 +63,6 @@ def main() -> None:
                 items = write_data(Path(folder), data, items, options.index)
                 for engine in options.engines:
                     measure(results, Path(folder), engine, data, items, options)
-    results.runs.sort(key=_place)
-    results.save()
     plot(results.rows(), results.path.with_suffix(".svg"))
     print(render(results.path, (*HEADLINE, "queries_per_second", "build_s", "bytes")))
 
@@ -148,6 +146,8 @@ def measure(
         fastest = float(best.get(row["batch"]) == row["setting"])
         values: partial[dict[str, float]] = partial(dict, **point, **built, fastest=fastest)
         results.measure(row, 0, values, seconds=seconds / len(points))
+    results.runs.sort(key=_place)
+    results.save()
 
 
 def run_engine(folder: Path, engine: str, options: argparse.Namespace) -> dict[str, Any]:

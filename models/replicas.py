@@ -53,13 +53,13 @@ def training_strategy() -> tf.distribute.Strategy:
 
 def worker_count() -> int:
     """Returns how many workers train together, as `TF_CONFIG` says; 1 without it."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    cluster = _tf_config().get("cluster", {})
     return max(1, len(cluster.get("worker", ())) + len(cluster.get("chief", ())))
 
 
 def is_chief() -> bool:
     """Says whether this process writes what all workers have trained."""
-    task = json.loads(os.environ.get("TF_CONFIG") or "{}").get("task", {})
+    task = _tf_config().get("task", {})
     return task.get("type", "chief") == "chief" or task.get("index", 0) == 0
 
 
@@ -133,6 +133,12 @@ def sum_gradients(gradients: Sequence[Gradient]) -> list[Gradient]:
         return context.all_reduce(tf.distribute.ReduceOp.SUM, gradient)
 
     return [total(gradient) for gradient in gradients]
+
+
+def _tf_config() -> dict[str, Any]:
+    """Returns who trains together, as TensorFlow is told; nothing for one process alone."""
+    config: dict[str, Any] = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    return config
 
 
 def _replica_context() -> tf.distribute.ReplicaContext | None:

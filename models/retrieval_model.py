@@ -245,7 +245,8 @@ class RetrievalModel(tfrs.Model):
                 query, items, labels=labels, excluded=excluded, precision=self._precision
             )
         else:
-            loss = self._sampled_loss(query, target, items, distinct, place, excluded)
+            negatives = place[tf.size(target) :]
+            loss = self._sampled_loss(query, labels, items, distinct, negatives, excluded)
         rows = tf.size(target)
         self.mean_loss.update_state(loss, sample_weight=tf.cast(rows, tf.float32))
         return share_of_mean(loss, rows)
@@ -290,48 +291,40 @@ class RetrievalModel(tfrs.Model):
     def _sampled_loss(
         self,
         query: tf.Tensor,
-        target: tf.Tensor,
+        labels: tf.Tensor,
         items: tf.Tensor,
         ids: tf.Tensor,
-        place: tf.Tensor,
+        negatives: tf.Tensor,
         excluded: tf.RaggedTensor | None,
     ) -> tf.Tensor:
         """Computes the loss with each distinct negative once, in the name of its equals.
 
         Args:
             query: [B, d].
-            target: [B] ids.
+            labels: [B], which of the items each target is.
             items: [n, d], vectors of the distinct targets and sampled negatives.
             ids: [>= n], their ids first.
-            place: [B + N], which of the items each target, then each negative is.
+            negatives: [N], which of the items each negative is.
             excluded: [B, (columns)] int, or None.
 
         Returns:
             Scalar float32.
         """
-        config, batch, number = self.config.task, tf.size(target), tf.shape(items)[0]
-        many = tf.cast(tf.math.bincount(place[batch:], minlength=number), tf.float32)  # [n]
+        config, number = self.config.task, tf.shape(items)[0]
+        many = tf.cast(tf.math.bincount(negatives, minlength=number), tf.float32)  # [n]
         if config.loss == "gbce":
             trained = self.sampler.trained.size
             return self.task.binary(
-                query,
-                tf.gather(items, place[:batch]),
-                target,
-                items,
-                ids[:number],
-                many,
-                trained,
-                config.calibration,
-                excluded,
+                query, items, labels, many, trained, config.calibration, excluded
             )
         correction = tf.where(many > 0, -tf.math.log(many), 1e30)
         if config.correct_sampling:
-            targets = tf.size(place) - batch - config.negatives  # in the batches of all replicas
+            targets = tf.size(negatives) - config.negatives  # in the batches of all replicas
             correction += self.sampler.log_expected_count(ids[:number], targets, config.negatives)
         return self.task(
             query,
             items,
-            labels=place[:batch],
+            labels=labels,
             correction=correction,
             excluded=excluded,
             precision=self._precision,

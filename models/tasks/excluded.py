@@ -70,3 +70,18 @@ def leave_out(scores: tf.Tensor, excluded: tf.RaggedTensor | None) -> tf.Tensor:
     pairs = tf.stack([rows, tf.cast(excluded.flat_values, tf.int32)], axis=1)
     never = tf.fill([tf.shape(pairs)[0]], tf.constant(NEVER, scores.dtype))
     return tf.tensor_scatter_nd_update(scores, pairs, never)
+
+
+def replace_own(scores: tf.Tensor, labels: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """Replaces each row's score of its own label.
+
+    Args:
+        scores: [B, N] floating.
+        labels: [B] int, a column for each row.
+        values: [B] floating.
+
+    Returns:
+        [B, N].
+    """
+    rows = tf.range(tf.size(labels), dtype=labels.dtype)
+    return tf.tensor_scatter_nd_update(scores, tf.stack([rows, labels], axis=1), values)

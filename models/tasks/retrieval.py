@@ -9,6 +9,7 @@ import tensorflow_recommenders as tfrs
 
 from models.tasks.excluded import NEVER
 from models.tasks.excluded import leave_out
+from models.tasks.excluded import replace_own
 from models.tasks.softmax import corrected
 from models.tasks.softmax import softmax_loss
 
@@ -105,9 +106,7 @@ class Retrieval(tfrs.tasks.Retrieval):
         self,
         query_embeddings: tf.Tensor,
         candidate_embeddings: tf.Tensor,
-        target_ids: tf.Tensor,
-        negative_embeddings: tf.Tensor,
-        negative_ids: tf.Tensor,
+        labels: tf.Tensor,
         negative_counts: tf.Tensor,
         items: int,
         calibration: float,
@@ -124,10 +123,9 @@ class Retrieval(tfrs.tasks.Retrieval):
 
         Args:
             query_embeddings: [B, d] float32.
-            candidate_embeddings: [B, d] float32, of the rows' targets.
-            target_ids: [B] int64.
-            negative_embeddings: [n, d] float32, the distinct negatives of all rows.
-            negative_ids: [n] int64.
+            candidate_embeddings: [n, d] float32, the distinct targets and negatives of all
+                rows.
+            labels: [B] int, the row of each target among the candidates.
             negative_counts: [n] float32, m, how often each was drawn; N in all.
             items: M, items that are drawn from.
             calibration: t.
@@ -139,10 +137,10 @@ class Retrieval(tfrs.tasks.Retrieval):
         number = tf.reduce_sum(negative_counts)
         share = tf.minimum(1.0, number / max(items - 1, 1))
         beta = 1.0 - calibration * (1.0 - share)
-        positive = self._scores_of_pairs(query_embeddings, candidate_embeddings)  # [B]
-        negative = self._scores(query_embeddings, negative_embeddings)  # [B, n]
-        own = tf.equal(target_ids[:, None], negative_ids[None, :])
-        negative = leave_out(tf.where(own, NEVER, negative), excluded)
+        scores = self._scores(query_embeddings, candidate_embeddings)  # [B, n]
+        positive = tf.gather(scores, labels, batch_dims=1)  # [B]
+        never = tf.fill(tf.shape(labels), NEVER)
+        negative = replace_own(leave_out(scores, excluded), labels, never)
         # log(1 - sigmoid(s)) = -softplus(s), which is 0 for what is left out.
         wrong = tf.linalg.matvec(tf.nn.softplus(negative), negative_counts)  # [B]
         return tf.reduce_mean((beta * tf.nn.softplus(-positive) + wrong) / (number + 1.0))
@@ -157,13 +155,6 @@ class Retrieval(tfrs.tasks.Retrieval):
         if queries.shape.rank == 3:
             return tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
         return tf.matmul(queries, candidates, transpose_b=True)
-
-    @staticmethod
-    def _scores_of_pairs(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        """Scores [B, d] or [B, K, d] against [B, d], row by row: [B]."""
-        if queries.shape.rank == 3:
-            return tf.reduce_max(tf.einsum("bkd,bd->bk", queries, candidates), axis=1)
-        return tf.reduce_sum(queries * candidates, axis=1)
 
 
 def _mean_above(logits: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models.tasks.excluded import NEVER
 from models.tasks.excluded import leave_out
+from models.tasks.excluded import replace_own
 
 _SCORES = 1 << 21  # scores held at once: 8 MiB, which a processor's cache can keep
 
@@ -138,9 +139,7 @@ def corrected(
     if correction is None:
         return leave_out(scores, excluded)
     own = tf.gather(scores, labels, batch_dims=1)  # [p]
-    scores = leave_out(scores - correction[None, :], excluded)
-    rows = tf.range(tf.size(labels), dtype=labels.dtype)
-    return tf.tensor_scatter_nd_update(scores, tf.stack([rows, labels], axis=1), own)
+    return replace_own(leave_out(scores - correction[None, :], excluded), labels, own)
 
 
 def _cross_entropy(

@@ -30,6 +30,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 FORMAT_VERSION = 1
+ALWAYS = np.iinfo(np.int64).min  # an `available_from` that hides nothing
 CANDIDATES = "candidates.parquet"
 VECTORS = "vectors.npy"
 SCANN = "scann"
@@ -77,6 +78,13 @@ class IndexFiles:
     def rows(self) -> dict[str, int]:
         """Returns the row of each candidate by its id."""
         return {name: row for row, name in enumerate(self.candidates["id"].to_pylist())}
+
+    def available_from(self) -> np.ndarray | None:
+        """Returns [N] int64 microseconds, or None when every candidate is always available."""
+        column = self.candidates["available_from"]
+        return (
+            None if column.null_count == len(column) else column.fill_null(int(ALWAYS)).to_numpy()
+        )
 
     @property
     def scann_dir(self) -> Path:

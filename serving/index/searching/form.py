@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from serving.index.files import TREE_AH
 from serving.index.files import IndexFiles
 from serving.index.searching.exact import ExactIndex
 from serving.index.searching.held import FLOAT32
 from serving.index.searching.portable import PortableIndex
-from serving.index.searching.searcher import ALWAYS
 from serving.index.searching.searcher import Searcher
 from serving.index.tree.scann_files import read_partition
 
@@ -66,18 +64,9 @@ def make_searcher(
 ) -> Searcher:
     """Makes the searcher of the chosen form over the candidates of `index`."""
     vectors = np.asarray(index.vectors)
-    available = available_from(index)
+    available = index.available_from()
     if form.name == EXACT:
         return ExactIndex(vectors, k, available)
     leaves = index.info["search"]["leaves_to_search"]
     partition = read_partition(index.scann_dir)
     return PortableIndex(vectors, partition, leaves, k, available, chunk_mb, held)
-
-
-def available_from(index: IndexFiles) -> np.ndarray | None:
-    """Returns [N] int64 microseconds, or None when every candidate is always available."""
-    column = index.candidates["available_from"]
-    if column.null_count == len(column):
-        return None
-    filled = pc.fill_null(column, int(ALWAYS))
-    return filled.to_numpy()

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from serving.index.files import ALWAYS
 from serving.index.searching.held import FLOAT32
 from serving.index.searching.held import HeldVectors
-from serving.index.searching.searcher import ALWAYS
 from serving.index.searching.searcher import Searcher
 from serving.index.searching.searcher import combine
 from serving.index.searching.searcher import hide_later

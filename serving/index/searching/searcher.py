@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-ALWAYS = np.iinfo(np.int64).min  # an `available_from` that hides nothing
-
 
 class Searcher(tf.Module):
     """Finds the best candidates by dot product, with plain TensorFlow operations.

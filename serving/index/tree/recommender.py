@@ -36,9 +36,8 @@ class ScannRecommender:
         self.index = files.open_index(inside if (inside / files.INDEX).is_file() else path)
         self._searcher = load_searcher(self.index.scann_dir)
         self._rows = self.index.rows()
-        self._ids = np.array(self.index.candidates["id"].to_pylist(), object)  # [N]
-        times = self.index.candidates["available_from"].fill_null(np.iinfo(np.int64).min)
-        self._available_from = times.to_numpy()  # [N]
+        self._ids = list(self._rows)  # in the order of the rows
+        self._available_from = self.index.available_from()
 
     def recommend(
         self,
@@ -84,7 +83,7 @@ class ScannRecommender:
             depth = max(wanted, math.ceil((tuned["reorder"] or 0) * wanted / usual))
             rows = scann_search.search(self._searcher, queries, wanted, depth, leaves)
             scores = self._scores(queries, rows, weight)  # [B, wanted]
-            if request_time is not None:
+            if request_time is not None and self._available_from is not None:
                 scores[self._available_from[rows] > request_time] = -np.inf
             for row, names in enumerate(hidden):
                 scores[row, np.isin(rows[row], names)] = -np.inf
@@ -117,4 +116,4 @@ class ScannRecommender:
 
     def _best(self, rows: np.ndarray, scores: np.ndarray, k: int) -> list[tuple[str, float]]:
         order = np.argsort(-scores, kind="stable")[:k]
-        return [(str(self._ids[rows[i]]), float(scores[i])) for i in order if scores[i] > -np.inf]
+        return [(self._ids[rows[i]], float(scores[i])) for i in order if scores[i] > -np.inf]

@@ -81,13 +81,11 @@ def judge(
 
 def _valid(answers: Answers) -> Check:
     """Of the two retrieval signatures; the client refuses an answer that is not finite."""
-    faults = [
-        f"`{name}`: {answers.faults[name]}"
-        for name in ("recommend", "serving_default")
-        if name in answers.faults
-    ]
+    faults = []
     for name, given in (("recommend", answers.recommended), ("serving_default", answers.examples)):
-        if name not in answers.faults and not any(answer.ids for answer in given):
+        if name in answers.faults:
+            faults.append(f"`{name}`: {answers.faults[name]}")
+        elif not any(answer.ids for answer in given):
             faults.append(f"`{name}`: recommends nothing to anybody")
     count = len(answers.recommended) + len(answers.excluded) + len(answers.examples)
     return Check(
@@ -138,44 +136,36 @@ def _towers(
         embedded = Check("embed_query", not apart.any(), wanted, received)
     return [
         embedded,
-        _scores(servable, queries, answers, config.tolerance),
-        _recall(servable, queries, requests, answers, config),
+        *_against_exact_search(servable, queries, requests, answers, config),
     ]
 
 
-def _scores(
-    servable: Path,
-    queries: Mapping[str, npt.NDArray[np.float32]],
-    answers: Answers,
-    tolerance: float,
-) -> Check:
-    wanted = "the Trainer's query embedding times the index's vector, of every item"
-    if "recommend" in answers.faults:
-        return Check("scores", None, wanted, _NOTHING)
-    expected = reference.score(servable, queries, answers.recommended)
-    found = []
-    for number, (scores, answer) in enumerate(zip(expected, answers.recommended, strict=True), 1):
-        for rank in np.flatnonzero(~near(scores, answer.scores, tolerance))[:1]:
-            found.append(
-                f"request {number} has `{answer.ids[rank]}` with {answer.scores[rank]:.6g} in "
-                f"place of {scores[rank]:.6g}"
-            )
-    return Check("scores", not found, wanted, _listed(found, "such scores"))
-
-
-def _recall(
+def _against_exact_search(
     servable: Path,
     queries: Mapping[str, npt.NDArray[np.float32]],
     requests: Sequence[Request],
     answers: Answers,
     config: ServingValidationConfig,
-) -> Check:
-    wanted = f"at least {config.min_recall:g} of the best by exact search with the Trainer's towers"
+) -> list[Check]:
+    scored = "the Trainer's query embedding times the index's vector, of every item"
+    best = f"at least {config.min_recall:g} of the best by exact search with the Trainer's towers"
     if "recommend" in answers.faults:
-        return Check("recall", None, wanted, _NOTHING)
+        return [Check("scores", None, scored, _NOTHING), Check("recall", None, best, _NOTHING)]
+    search = reference.ExactSearch(servable, queries)
+    found = []
+    expected = search.score(answers.recommended)
+    for number, (scores, answer) in enumerate(zip(expected, answers.recommended, strict=True), 1):
+        for rank in np.flatnonzero(~near(scores, answer.scores, config.tolerance))[:1]:
+            found.append(
+                f"request {number} has `{answer.ids[rank]}` with {answer.scores[rank]:.6g} in "
+                f"place of {scores[rank]:.6g}"
+            )
     hidden = [_seen_by(one, config.exclude_seen) | set(one.exclude_ids) for one in requests]
-    found = reference.recall(servable, queries, hidden, answers.recommended)
-    return Check("recall", found >= config.min_recall, wanted, f"{found:.4f}")
+    recall = search.recall(hidden, answers.recommended)
+    return [
+        Check("scores", not found, scored, _listed(found, "such scores")),
+        Check("recall", recall >= config.min_recall, best, f"{recall:.4f}"),
+    ]
 
 
 def _excluded(answers: Answers) -> Check:

@@ -98,94 +98,77 @@ def embed(towers: Path, requests: Sequence[Request]) -> dict[str, npt.NDArray[np
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def score(
-    servable: Path,
-    queries: Mapping[str, npt.NDArray[np.float32]],
-    answers: Sequence[Recommendation],
-) -> list[npt.NDArray[np.float32]]:
-    """Scores recommended entities again: the best of a query's interests, or their mixture.
+class ExactSearch:
+    """Scores the candidates of a servable's index with the embeddings of the Trainer's towers.
 
     Args:
         servable: The candidate, with its index.
         queries: What `embed` returns.
-        answers: B answers.
-
-    Returns:
-        [len(answer)] float32 for each answer; NaN for what is no candidate.
 
     Raises:
         CandidateError: The candidate has no sound index.
     """
-    index, kind = _index(servable)
-    rows = index.rows()
-    scores = []
-    for i, answer in enumerate(answers):
-        known = np.array([name in rows for name in answer.ids], bool)
-        chosen = np.array([rows.get(name, 0) for name in answer.ids], np.int64)
-        # Rounded as in the servable.
-        held = HeldVectors(np.asarray(index.vectors[chosen])[None], kind)
-        scores.append(np.where(known, _scores(held, queries, i), np.nan).astype(np.float32))
-    return scores
 
+    def __init__(self, servable: Path, queries: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        try:
+            self._index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
+            kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
+        except (OSError, ValueError, KeyError) as error:
+            raise CandidateError(f"its index cannot be read ({error})") from error
+        self._kind = kind  # how the servable holds vectors, and rounds them
+        self._rows = self._index.rows()
+        self._queries = queries
 
-def recall(
-    servable: Path,
-    queries: Mapping[str, npt.NDArray[np.float32]],
-    hidden: Sequence[Collection[str]],
-    answers: Sequence[Recommendation],
-) -> float:
-    """Compares answers with exact search over the candidate's index, by their scores.
+    def score(self, answers: Sequence[Recommendation]) -> list[npt.NDArray[np.float32]]:
+        """Scores recommended entities again: the best of a query's interests, or their mixture.
 
-    Candidates that are not always available are left out of the comparison: whether they
-    were depends on the moment of the request.
+        Args:
+            answers: B answers.
 
-    Args:
-        servable: The candidate, with its index.
-        queries: What `embed` returns.
-        hidden: B lists of entities that a request may not be answered with.
-        answers: B answers.
+        Returns:
+            [len(answer)] float32 for each answer; NaN for what is no candidate.
+        """
+        scores = []
+        for i, answer in enumerate(answers):
+            known = np.array([name in self._rows for name in answer.ids], bool)
+            chosen = np.array([self._rows.get(name, 0) for name in answer.ids], np.int64)
+            held = HeldVectors(np.asarray(self._index.vectors[chosen])[None], self._kind)
+            scores.append(np.where(known, self._scores(held, i), np.nan).astype(np.float32))
+        return scores
 
-    Returns:
-        The share of the best candidates, as many as each answer has, that are in it.
+    def recall(self, hidden: Sequence[Collection[str]], answers: Sequence[Recommendation]) -> float:
+        """Compares answers with exact search over the whole index, by their scores.
 
-    Raises:
-        CandidateError: The candidate has no sound index.
-    """
-    index, kind = _index(servable)
-    rows = index.rows()
-    always = np.asarray(index.candidates["available_from"].is_null())  # [N]
-    held = HeldVectors(np.asarray(index.vectors)[None], kind)
-    found = best = 0
-    for i, (names, answer) in enumerate(zip(hidden, answers, strict=True)):
-        allowed = always.copy()
-        allowed[[rows[name] for name in names if name in rows]] = False
-        exact = np.sort(_scores(held, queries, i)[allowed])[::-1][: len(answer.ids)]
-        if exact.size:
-            margin = 1e-4 * max(1.0, abs(float(exact[-1])))
-            found += min(exact.size, int((np.array(answer.scores) >= exact[-1] - margin).sum()))
-            best += exact.size
-    return found / best if best else 1.0
+        Candidates that are not always available are left out of the comparison: whether they
+        were depends on the moment of the request.
 
+        Args:
+            hidden: B lists of entities that a request may not be answered with.
+            answers: B answers.
 
-def _index(servable: Path) -> tuple[files.IndexFiles, str]:
-    """Returns the index of a candidate, and how the servable holds its vectors."""
-    try:
-        index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
-        kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
-    except (OSError, ValueError, KeyError) as error:
-        raise CandidateError(f"its index cannot be read ({error})") from error
-    return index, str(kind)
+        Returns:
+            The share of the best candidates, as many as each answer has, that are in it.
+        """
+        always = np.asarray(self._index.candidates["available_from"].is_null())  # [N]
+        held = HeldVectors(np.asarray(self._index.vectors)[None], self._kind)
+        found = best = 0
+        for i, (names, answer) in enumerate(zip(hidden, answers, strict=True)):
+            allowed = always.copy()
+            allowed[[self._rows[name] for name in names if name in self._rows]] = False
+            exact = np.sort(self._scores(held, i)[allowed])[::-1][: len(answer.ids)]
+            if exact.size:
+                margin = 1e-4 * max(1.0, abs(float(exact[-1])))
+                found += min(exact.size, int((np.array(answer.scores) >= exact[-1] - margin).sum()))
+                best += exact.size
+        return found / best if best else 1.0
 
-
-def _scores(
-    held: HeldVectors, queries: Mapping[str, npt.NDArray[np.float32]], i: int
-) -> npt.NDArray[np.float32]:
-    """Scores vectors with query i, by the best of its interests or their mixture: [n]."""
-    query = np.atleast_2d(queries["embedding"][i])  # [K, d]
-    products = held.all_products(tf.constant(query))[None]  # [1, K, n]
-    weight = queries["weight"][i : i + 1] if "weight" in queries else None
-    scores: npt.NDArray[np.float32] = combine(products, weight).numpy()[0]
-    return scores
+    def _scores(self, held: HeldVectors, i: int) -> npt.NDArray[np.float32]:
+        """Scores vectors with query i, by the best of its interests or their mixture: [n]."""
+        query = np.atleast_2d(self._queries["embedding"][i])  # [K, d]
+        products = held.all_products(tf.constant(query))[None]  # [1, K, n]
+        weight = self._queries["weight"][i : i + 1] if "weight" in self._queries else None
+        scores: npt.NDArray[np.float32] = combine(products, weight).numpy()[0]
+        return scores
 
 
 def _run(signature: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

@@ -10,7 +10,6 @@ import pytest
 from serving.index.checking import validate
 from serving.index.config import CheckConfig
 from serving.index.search_quality import recall
-from serving.index.searching.form import available_from
 from serving.index.searching.form import choose_form
 from serving.index.searching.form import make_searcher
 from serving.index.searching.portable import PortableIndex
@@ -119,7 +118,7 @@ def test_masks_at_scale(large, queries):
     queries = queries[:20]
     plain, _ = search(searcher, queries)
     rows, scores = search(searcher, queries, plain[:, :50], request_time=999)
-    late = available_from(large) > 999
+    late = large.available_from() > 999
     assert late.sum() == 2_500
     assert (rows >= 0).all() and np.isfinite(scores).all()
     assert not late[rows].any()
