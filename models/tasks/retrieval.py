@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -116,10 +117,14 @@ class Retrieval(tfrs.tasks.Retrieval):
 
             loss = -1/(N + 1) (beta log sigmoid(s) + sum_j m[j] log(1 - sigmoid(s[j])))
             beta = a (t (1 - 1/a) + 1/a) = 1 - t (1 - a),   a = N / (M - 1)
+            s[j] = q . c[j] - log(M - 1)
 
         With negatives a share a of the other items, t = 0 is binary cross-entropy and t = 1
         has the true probability for its optimum. (gSASRec, Petrov & Macdonald 2023,
-        eqs. 8 and 20; the negatives are here those of the batch.)
+        eqs. 8 and 20; the negatives are here those of the batch.) The constant is not in
+        the paper: with it an untrained model says what chance says, 1 / M. Otherwise
+        all items are first pushed away from all queries, and an optimiser that remembers the
+        size of these gradients takes small steps long after.
 
         Args:
             query_embeddings: [B, d] float32.
@@ -135,9 +140,10 @@ class Retrieval(tfrs.tasks.Retrieval):
             Scalar float32, the mean over the rows.
         """
         number = tf.reduce_sum(negative_counts)
-        share = tf.minimum(1.0, number / max(items - 1, 1))
+        others = float(max(items - 1, 1))
+        share = tf.minimum(1.0, number / others)
         beta = 1.0 - calibration * (1.0 - share)
-        scores = self._scores(query_embeddings, candidate_embeddings)  # [B, n]
+        scores = self._scores(query_embeddings, candidate_embeddings) - math.log(others)  # [B, n]
         positive = tf.gather(scores, labels, batch_dims=1)  # [B]
         never = tf.fill(tf.shape(labels), NEVER)
         negative = replace_own(leave_out(scores, excluded), labels, never)

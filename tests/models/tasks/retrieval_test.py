@@ -133,6 +133,39 @@ def test_label_smoothing_spreads_the_label():
     assert loss.numpy() == pytest.approx(expected, abs=1e-6)
 
 
+def chance(score, items):
+    """The probability of a score where every one of the items starts with 1 / items."""
+    return 1.0 / (1.0 + (items - 1) * math.exp(-score))
+
+
+@pytest.mark.parametrize("calibration", [0.0, 0.75, 1.0])
+def test_calibrated_binary_cross_entropy(calibration):
+    drawn = tf.constant([0.0, 1.0, 2.0, 1.0])  # row 1's own target is drawn, too
+    hidden = tf.ragged.constant([[3], []], dtype=tf.int32)
+    loss = Retrieval().binary(QUERY, CANDIDATES, LABELS, drawn, 21, calibration, hidden)
+
+    beta = 1 - calibration * (1 - 4 / 20)
+    rows = [
+        -beta * math.log(chance(2, 21))
+        - math.log(1 - chance(1, 21))
+        - 2 * math.log(1 - chance(0.5, 21)),
+        -beta * math.log(chance(2, 21))
+        - 2 * math.log(1 - chance(1, 21))
+        - math.log(1 - chance(-2, 21)),
+    ]
+    assert loss.numpy() == pytest.approx(np.mean(rows) / 5, abs=1e-6)
+
+
+def test_calibrated_binary_cross_entropy_starts_at_rest():
+    """Where all items are equally likely and score 0, being a target outweighs being none."""
+    candidates = tf.Variable(tf.zeros([50, 1]))
+    with tf.GradientTape() as tape:
+        loss = Retrieval().binary(
+            tf.ones([50, 1]), candidates, tf.range(50), tf.ones([50]), 50, calibration=0.75
+        )
+    np.testing.assert_allclose(tape.gradient(loss, candidates), np.zeros([50, 1]), atol=1e-8)
+
+
 def test_config_round_trip():
     task = Retrieval.from_config(Retrieval(label_smoothing=0.1, name="task").get_config())
 
