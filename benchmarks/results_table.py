@@ -65,10 +65,10 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
         "|" + "|".join("---:" if number else "---" for number in numbers) + "|",
         *("| " + " | ".join(_cell(row, name, digits) for name in shown) + " |" for row in rows),
     ]
-    hardware = content["hardware"]
+    hardware, cores = content["hardware"], content["hardware"]["cores"]
     lines += [
         "",
-        f"{_commands(content)} · commit {content['commit']} · {hardware['cores']} cores of "
+        f"{_commands(content)} · {_commits(content)} · {cores} core{'s' * (cores > 1)} of "
         f"{hardware['processor']}, {hardware['memory_gib']:.0f} GiB, GPU {hardware['gpu']} · "
         f"{content['wall_seconds'] / 60:.0f} minutes in all",
     ]
@@ -106,6 +106,13 @@ def _commands(content: dict[str, Any]) -> str:
     parts = dict.fromkeys(row["command"] for row in content["rows"] if "command" in row)
     gathers = f", which gathers what {', '.join(f'`{part}`' for part in parts)} measured"
     return f"`{content['command']}`" + (gathers if parts else "")
+
+
+def _commits(content: dict[str, Any]) -> str:
+    """Returns the commits at which the rows were measured, in the order of the rows."""
+    commits = list(dict.fromkeys(run["commit"] for run in content.get("runs", ())))
+    commits = commits or [content["commit"]]
+    return f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
 
 
 def _options(text: str) -> dict[str, str]:
