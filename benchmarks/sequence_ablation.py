@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.results_table import render
+from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
 from benchmarks.transformed import Transformed
 from benchmarks.transformed import transformed_log
@@ -97,6 +98,9 @@ def _measure(
         set_key(values, change)
     compared = {key: value for key, value in values.items() if key not in ("seed", "two_tower")}
     config = TrainerConfig.model_validate(values | {"seed": seed})
+    kept = (run for run in results.runs if run.key == {"row": name} and run.seed == seed)
+    if any(is_same_training(run.configuration, config) for run in kept):
+        return
 
     def run() -> dict[str, float]:
         print(f"{name}, seed {seed} ...", flush=True)

@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -173,7 +174,7 @@ def _quality(
     trainer = config.model_dump(mode="json")
     if results.find({"name": QUALITY[-1]}, 0, trainer) is not None:
         return
-    load = os.getloadavg()[0]
+    load, started = os.getloadavg()[0], time.perf_counter()
     peer = run_sasrec(
         exported,
         RUN_DIR / "peer.json",
@@ -200,8 +201,10 @@ def _quality(
         "ndcg@10_over_peer": own["test"]["ndcg@10"] / peer["test"]["ndcg@10"],
         "time_to_peer_quality_ratio": peer_seconds / own_seconds,
     }
+    seconds = (time.perf_counter() - started) / len(QUALITY)
     for name in QUALITY:
-        results.measure({"name": name}, 0, partial(dict, value=values[name], load=load), trainer)
+        kept: partial[dict[str, float]] = partial(dict, value=values[name], load=load)
+        results.measure({"name": name}, 0, kept, trainer, seconds)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ def run_training(config: TrainerConfig, data: Transformed) -> dict[str, Any]:
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
         report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return report
+
+
+def is_same_training(kept: Mapping[str, Any], wanted: TrainerConfig) -> bool:
+    """Returns whether a kept run's configuration, without its seed, is the wanted one.
+
+    An option that is younger than the kept run has its default there, which is
+    what the run did without it.
+    """
+    try:
+        return TrainerConfig.model_validate({**kept, "seed": wanted.seed}) == wanted
+    except ValueError:  # an option that it has is gone
+        return False
 
 
 def main(trainer: str, graph: str, examples: str, out: str) -> None:

@@ -1,0 +1,29 @@
+"""The rows of the ablation: each is a configuration that holds, and differs from the others."""
+
+from benchmarks.sequence_ablation import CONFIG
+from benchmarks.sequence_ablation import ROWS
+from benchmarks.sequence_ablation import SMALLER
+from benchmarks.training_run import is_same_training
+from models.config import TrainerConfig
+from tfx_pipeline.config import load_config
+from tfx_pipeline.config import set_key
+
+
+def test_every_row_is_another_configuration():
+    seen = []
+    for changes in ROWS.values():
+        values = load_config(CONFIG).trainer.model_dump(mode="json")
+        for change in (*SMALLER, *changes):
+            set_key(values, change)
+        config = TrainerConfig.model_validate(values)
+        assert config not in seen
+        seen.append(config)
+
+
+def test_a_kept_run_counts_though_options_came_after_it():
+    config = TrainerConfig(epochs=3, seed=2)
+    kept = config.model_dump(mode="json", exclude={"seed": True, "precision": True})
+
+    assert is_same_training(kept, config)
+    assert not is_same_training(kept | {"epochs": 4}, config)
+    assert not is_same_training(kept | {"an option that is gone": 1}, config)
