@@ -60,11 +60,6 @@ class Validation(tf.keras.callbacks.Callback):
         logs = {} if logs is None else logs
         trained = time.monotonic()
         metrics = self._evaluate()
-        if self._watch not in metrics:
-            raise ValueError(
-                f"Expected `validation.watch` to be one of {sorted(metrics)}, received "
-                f"`{self._watch}`. Choose one of these, or add its cut-off to `validation.k`."
-            )
         record = {"epoch": epoch + 1.0, "loss": float(logs["mean_loss"])} | metrics
         record["targets"] = float(self.model.mean_loss.count)
         record["train_seconds"] = trained - self._epoch_start

@@ -111,6 +111,16 @@ class ValidationConfig(Config):
     patience: int = Field(default=3, ge=0)
     users: int = Field(default=20_000, ge=0)
 
+    @model_validator(mode="after")
+    def _is_measured(self) -> ValidationConfig:
+        measured = [f"{name}@{k}" for k in self.k for name in ("hr", "recall", "ndcg")] + ["mrr"]
+        if self.watch not in measured:
+            raise ValueError(
+                f"`watch` should be one of {measured}, received `{self.watch}`. Choose one of "
+                "these, or add its cut-off to `k`."
+            )
+        return self
+
 
 class TrainerConfig(Config):
     """The model and how it is trained.
@@ -134,7 +144,7 @@ class TrainerConfig(Config):
       seed: Of initial weights, shuffles, dropout and negatives.
       warm_start: Whether training starts from the last blessed model's weights, where
         there is one.
-      precision: Of the encoder's blocks and of the scores in the loss; weights, the sums
+      precision: Of the encoder's blocks and of a softmax's scores in the loss; weights, the sums
         over scores and what is saved stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
       tensorboard: Whether logs for TensorBoard are written.

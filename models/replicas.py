@@ -59,8 +59,11 @@ def worker_count() -> int:
 
 def is_chief() -> bool:
     """Says whether this process writes what all workers have trained."""
-    task = _tf_config().get("task", {})
-    return task.get("type", "chief") == "chief" or task.get("index", 0) == 0
+    config = _tf_config()
+    task = config.get("task", {})
+    if config.get("cluster", {}).get("chief"):
+        return bool(task.get("type") == "chief")
+    return bool(task.get("index", 0) == 0)
 
 
 def gather_rows(values: tf.Tensor) -> tf.Tensor:

@@ -32,7 +32,7 @@ class SequenceSpec:
         length: L, the most events of a sequence.
         every_window: Whether long timelines give all of their windows, or the newest.
         overlap: Events that a window shares with the next newer one.
-        length_multiple: Lengths of batches are multiples of this.
+        length_multiple: Lengths of batches are multiples of this, or the longest.
         use_time: Whether ages are cut.
         attributes: A, the user's attributes; 0 leaves them out.
         mask_share: Share of the events that are hidden and to be found; 0 is
@@ -56,6 +56,16 @@ class SequenceSpec:
         if self.attributes:
             wanted.append(f.USER_ATTRIBUTES)
         return tuple(wanted)
+
+    @property
+    def longest(self) -> int:
+        """The events of the longest sequence, one that is hidden among them."""
+        return self.length + int(self.mask_share > 0)
+
+    def padded(self, lengths: tf.Tensor) -> tf.Tensor:
+        """Returns how long sequences of such lengths are in a batch, the same shape."""
+        rounded = -(-lengths // self.length_multiple) * self.length_multiple
+        return tf.minimum(rounded, tf.constant(self.longest, lengths.dtype))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +154,7 @@ def count_batches(
     records = timeline_records(files)
     for timelines in parsed_timelines(records, spec, 4096, (f.EVENT_ENTITY,)):
         lengths = cut_windows(known_events(timelines), sequences).lengths
-        padded += int(tf.reduce_sum(_rounded(lengths, sequences.length_multiple)))
+        padded += int(tf.reduce_sum(sequences.padded(lengths)))
     return max(1, -(-padded // config.batch_size))
 
 
@@ -202,7 +212,7 @@ def sequence_batch(
     """
     hidden = sequences.mask_share > 0
     lengths = windows.lengths + int(hidden)  # what is hidden is among what is read
-    width = _rounded(tf.reduce_max(lengths), sequences.length_multiple)
+    width = sequences.padded(tf.reduce_max(lengths))
     rank = tf.range(width)[None, :]  # [1, T]
     valid = rank < lengths[:, None]  # [B, T]
     place = tf.where(valid, windows.starts[:, None] + rank, 0)
@@ -246,7 +256,7 @@ def _group(
         The order of the windows, [W] int64, and where in it each batch begins,
         and the last one ends, [batches + 1] int64.
     """
-    padded = _rounded(lengths, sequences.length_multiple)
+    padded = sequences.padded(lengths)
     order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(lengths)), seed)
     order = tf.gather(order, tf.argsort(tf.gather(padded, order), stable=True))
     padded = tf.gather(padded, order)  # ascending
@@ -259,7 +269,3 @@ def _group(
     begins |= tf.concat([[True], part[1:] > part[:-1]], axis=0)[: tf.size(order)]
     splits = tf.concat([tf.where(begins)[:, 0], [tf.size(order, tf.int64)]], axis=0)
     return tf.cast(order, tf.int64), splits
-
-
-def _rounded(lengths: tf.Tensor, multiple: int) -> tf.Tensor:
-    return -(-lengths // multiple) * multiple

@@ -101,8 +101,6 @@ def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Sign
 
 
 def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
-    window = model.window_spec(training=False).window
-
     @tf.function(input_signature=QUERY_INPUTS)
     def embed_query(
         history_ids: tf.Tensor,
@@ -114,12 +112,11 @@ def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signatur
         user_attributes: tf.Tensor,
         user_attributes_length: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        history = {
+        raw = {
             f.EVENT_ENTITY: _ragged(history_ids, history_length),
             f.EVENT_TYPE: _ragged(history_events, history_length),
             f.EVENT_TIMESTAMP: _ragged(history_timestamps, history_length),
         }
-        raw = {name: values[:, -window:] for name, values in history.items()}
         one = tf.ones_like(request_time)
         raw[f.USER_ATTRIBUTES] = _ragged(user_attributes, user_attributes_length)
         raw[f.REQUEST_TIME] = _ragged(request_time[:, None], one)

@@ -103,15 +103,15 @@ def train(
     Raises:
         ValueError: No files, no targets or no candidates.
     """
-    keep_memory()
-    strategy = training_strategy()
-    _seed(config)
-    start = time.monotonic()
     if config.max_minutes and worker_count() > 1:
         raise ValueError(
             "`max_minutes` is for one worker: several would not stop after the same epoch. "
             "Choose `epochs`, or `validation.patience`."
         )
+    keep_memory()
+    strategy = training_strategy()
+    _seed(config)
+    start = time.monotonic()
     spec, sizes = transform.transformed_feature_spec(), Sizes.of(transform)
     counts = target_counts(transform)
     counts[0] = 0

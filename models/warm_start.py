@@ -7,8 +7,8 @@ its vector, wherever its index went.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,20 +41,21 @@ _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def warm_start(
-    model: RetrievalModel, transform: tft.TFTransformOutput, saved_model: str | Path
+    model: RetrievalModel, transform: tft.TFTransformOutput, saved_model: str
 ) -> dict[str, int]:
     """Gives a model the weights of an earlier one.
 
-    Rows of a table keep their vectors where the earlier model knew their tokens. An item
-    that is new, or was no target then, gets the earlier model's vector of the
-    unknown item: with it, its catalogue features decide, as they did for every item
-    that the earlier model did not know. Other new tokens keep their initial vectors.
+    Rows of a table keep their vectors where the earlier model knew their tokens, those of
+    items that are no targets today, too. An item that is new, or was no target then either, gets
+    the earlier model's vector of the unknown item: with it, its catalogue features
+    decide, as they did for every item that the earlier model did not know. Other new tokens
+    keep their initial vectors.
     Weights without rows of a vocabulary are copied where shapes agree.
 
     Args:
         model: A model whose weights exist.
         transform: What Transform wrote for it.
-        saved_model: Exported towers, or a servable made of them.
+        saved_model: Exported towers, or a servable made of them; a path that TensorFlow reads.
 
     Returns:
         How many `weights` were taken over whole, how many `rows` of tables, and how many
@@ -73,11 +74,15 @@ def warm_start(
             logging.warning("warm start: %s has no counterpart of its shape", name)
             taken["left"] += 1
         elif vocabulary:
-            known = earlier.get(_KNOWN) if name == _CANDIDATE_IDS else None
-            rows = _old_rows(transform, Path(saved_model) / "assets" / vocabulary, vocabulary)
-            values, number = _follow(variable.numpy(), old, rows, known)
-            variable.assign(values)
-            taken["rows"] += number
+            is_candidates = name == _CANDIDATE_IDS
+            known = earlier.get(_KNOWN) if is_candidates else None
+            rows = _old_rows(transform, os.path.join(saved_model, "assets", vocabulary), vocabulary)
+            kept = _kept(rows, len(old), known)
+            variable.assign(_follow(variable.numpy(), old, rows, kept, is_candidates))
+            taken["rows"] += int(kept.sum())
+            if is_candidates:
+                flags = model.candidate_tower.ids.known
+                flags.assign(flags.numpy() | (kept & (rows > 0)))
         elif old.shape == tuple(variable.shape):
             variable.assign(old)
             taken["weights"] += 1
@@ -88,34 +93,48 @@ def warm_start(
     return taken
 
 
+def _kept(rows: np.ndarray, number: int, known: np.ndarray | None) -> np.ndarray:
+    """Says which rows of a new table have an old vector.
+
+    Args:
+        rows: [V + 1] int, the old row of each new one; -1 for a new token.
+        number: W + 1, rows of the old table.
+        known: [W + 1] bool, the items that the earlier model had as targets; None
+            for tables of which every row was trained.
+
+    Returns:
+        [V + 1] bool.
+    """
+    kept = (rows >= 0) & (rows < number)
+    if known is not None:
+        kept &= known[np.where(kept, rows, 0)] | (np.arange(len(rows)) == 0)
+    return kept
+
+
 def _follow(
-    fresh: np.ndarray, old: np.ndarray, rows: np.ndarray, known: np.ndarray | None
-) -> tuple[np.ndarray, int]:
+    fresh: np.ndarray, old: np.ndarray, rows: np.ndarray, kept: np.ndarray, unknown_first: bool
+) -> np.ndarray:
     """Makes a table of old rows at their new places.
 
     Args:
         fresh: [V + 1, d], the new table as it was initialised.
         old: [W + 1, d].
-        rows: [V + 1] int, the old row of each new one; -1 for a new token.
-        known: [W + 1] bool, the items that the earlier model had as targets, for
-            the table where others stand in row 0; None for other tables.
+        rows: [V + 1] int, the old row of each new one.
+        kept: [V + 1] bool, which rows have one.
+        unknown_first: Whether row 0 stands for what has none.
 
     Returns:
-        The table, and how many of its rows were taken over.
+        [V + 1, d].
     """
-    kept = (rows >= 0) & (rows < len(old))
-    if known is None:
-        values = np.where(kept[:, None], old[np.where(kept, rows, 0)], fresh)
-    else:
-        kept &= known[np.where(kept, rows, 0)] | (np.arange(len(rows)) == 0)
-        values = old[np.where(kept, rows, 0)]
-    return values.astype(fresh.dtype), int(kept.sum())
+    others = old[:1] if unknown_first else fresh
+    return np.where(kept[:, None], old[np.where(kept, rows, 0)], others).astype(fresh.dtype)
 
 
-def _old_rows(transform: tft.TFTransformOutput, old_file: Path, vocabulary: str) -> np.ndarray:
+def _old_rows(transform: tft.TFTransformOutput, old_file: str, vocabulary: str) -> np.ndarray:
     """Returns for each row of the new vocabulary its old one, [V + 1] int; -1 where it is new."""
     new = read_vocabulary(transform.vocabulary_file_by_name(vocabulary))
-    if not old_file.exists():
+    if not tf.io.gfile.exists(old_file):
+        logging.warning("warm start: there is no %s, so that all its rows are new", old_file)
         return np.array([0] + [-1] * len(new))
     places: Mapping[bytes, int] = {
         token: place for place, token in enumerate(read_vocabulary(old_file), 1)
@@ -123,13 +142,13 @@ def _old_rows(transform: tft.TFTransformOutput, old_file: Path, vocabulary: str)
     return np.array([0] + [places.get(token, -1) for token in new])
 
 
-def _read_weights(saved_model: str | Path) -> dict[str, np.ndarray]:
+def _read_weights(saved_model: str) -> dict[str, np.ndarray]:
     """Returns the weights of exported towers by the names that they had in the model."""
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-    path = Path(saved_model) / "variables" / "variables"
+    path = os.path.join(saved_model, "variables", "variables")
     try:
-        reader = tf.train.load_checkpoint(str(path))
+        reader = tf.train.load_checkpoint(path)
         graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
             reader.get_tensor(_OBJECT_GRAPH)
         )

@@ -61,7 +61,7 @@ class AttentionBlock(tf.keras.layers.Layer):
             events: [B, T, d] floating.
             bias: [B, 1 or H, T, T] floating, added to the scores, query by key; very
                 negative where an event must not look. With 1 for B it is right, and
-                90 times slower on a CPU (`models.sequence.encoder`).
+                far slower on a CPU (`models.sequence.encoder`).
             training: Whether dropout works.
 
         Returns:

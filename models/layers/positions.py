@@ -20,7 +20,7 @@ class DistanceBias(tf.keras.layers.Layer):
 
     Args:
         heads: H.
-        length: Greatest length plus one; distances beyond it count as it.
+        length: T, the longest sequence; greater distances count as T - 1.
     """
 
     def __init__(self, heads: int, length: int, **kwargs: Any) -> None:

@@ -23,13 +23,15 @@ class EncoderConfig(Config):
       hidden: Width of a transformer block's hidden layer, in dimensions.
       dropout: Share of values that are zeroed in training, of the events and in
         each block.
+      event_dropout: Share of whole events that are zeroed in training, so that no
+        single event decides; helps where histories are short and items rare.
       positions: How places are told apart: `absolute` adds a vector for the
         place in the window, `rotary` turns queries and keys by it, `relative`
         adds a bias for the distance to the attention; `none` leaves it to the
         direction of attention.
       use_event_types: Whether the type of an event is read.
-      use_time: Whether times are read: the interval before an event, and how
-        long before the request it was as a bias of the attention.
+      use_time: Whether times are read: the interval before an event, and, where there
+        is attention, how long before the request it was as a bias of it.
       use_user_attributes: Whether the user's attributes are read, with every event.
       max_user_attributes: The attributes of a user that are read.
     """
@@ -39,6 +41,7 @@ class EncoderConfig(Config):
     heads: int = Field(default=2, ge=1)
     hidden: float = Field(default=4.0, gt=0.0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    event_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     positions: Literal["absolute", "rotary", "relative", "none"] = "relative"
     use_event_types: bool = True
     use_time: bool = False
@@ -56,11 +59,12 @@ class SequenceInputConfig(Config):
 
     Attributes:
       length: Events that the model reads; longer timelines are cut into windows.
-      windows: `all` learns from every window of a timeline, `last` from the newest.
+      windows: `all` learns from every window of a timeline, `last` from the newest (of
+        each part, where the example generator has cut a very long timeline).
       overlap: Events that a window shares with the next newer one. They are
         context there, and targets in the older window alone.
-      length_multiple: Lengths of batches are rounded up to a multiple of this;
-        set it to `length` for XLA, which compiles anew for each shape.
+      length_multiple: Lengths of batches are rounded up to a multiple of this, and to
+        `length` at most; set it to `length` for XLA, which compiles anew for each shape.
     """
 
     length: int = Field(default=200, ge=1)
@@ -81,13 +85,16 @@ class SequenceConfig(TowersConfig):
     """A transformer over the timeline, a candidate tower over the catalogue.
 
     Attributes:
-      tie_item_tables: Whether history items and candidates share one id table.
+      tie_item_tables: Whether history items and candidates share one id table. In it an
+        item that is never a target has no vector of its own, in a history neither: give
+        histories their own where targets are few among the events.
       encoder: How a sequence is read.
       input: How timelines become sequences.
       objective: `next` learns to find the next event at every place; `masked`
         to find hidden events from both sides.
       mask_share: Share of the events that `masked` hides; the newest one always is.
-      xla: Whether training compiles the encoder by XLA.
+      xla: Whether training compiles the encoder by XLA, which has its own random numbers:
+        dropout then does not follow `seed`.
     """
 
     tie_item_tables: bool = True
@@ -107,6 +114,8 @@ class SequenceConfig(TowersConfig):
                 "A `gru` reads forwards only, so it cannot find events from both sides: set "
                 "`objective: next`, or another `encoder.block`."
             )
+        if self.xla and self.encoder.block == "gru":
+            raise ValueError("XLA cannot compile a `gru` here: leave `xla` off.")
         if self.xla and self.encoder.use_user_attributes:
             raise ValueError(
                 "XLA cannot compile the mean over a user's attributes: leave `xla` or "

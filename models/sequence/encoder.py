@@ -29,8 +29,9 @@ class Encoder(tf.keras.layers.Layer):
         x[t] = drop(item[t] + type[t] + interval[t] + position[t] + user)
         out  = norm(block_n(.. block_1(x)))
 
-    with a learned vector in place of a hidden item. Padding comes last: in a causal
-    encoder nothing looks at it, and otherwise it is masked.
+    where `drop` zeroes values and whole events, with a learned vector in place of a hidden
+    item. Padding comes last: in a causal encoder nothing looks at it, and otherwise it is
+    masked.
 
     Args:
         dim: d.
@@ -68,11 +69,10 @@ class Encoder(tf.keras.layers.Layer):
                 self.blocks.append(block)
         self.drop = tf.keras.layers.Dropout(config.dropout)
         self.norm = RMSNorm(name="norm")
-        normal = tf.keras.initializers.RandomNormal(stddev=0.02)
         if config.positions == "absolute":
-            self.places = self.add_weight(name="places", shape=[length, dim], initializer=normal)
+            self.places = self.add_weight(name="places", shape=[length, dim], initializer=_normal())
         if not causal:
-            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=normal)
+            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=_normal())
         self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
         if config.positions == "relative" and config.block != "gru":
             self.distance_biases = [
@@ -84,7 +84,8 @@ class Encoder(tf.keras.layers.Layer):
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
         if config.use_time:
             self.intervals = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="intervals")
-            self.time_bias = TimeBias(config.heads, name="time")
+            if config.block != "gru":
+                self.time_bias = TimeBias(config.heads, name="time")
         if config.use_user_attributes:
             self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
 
@@ -116,8 +117,11 @@ class Encoder(tf.keras.layers.Layer):
         if self.config.use_user_attributes:
             events += self.attributes(sequence[b.USER_ATTRIBUTES])[:, None, :]
         events = self.drop(events, training=training)
+        if training and self.config.event_dropout:
+            shown = tf.random.uniform(tf.shape(events)[:2]) >= self.config.event_dropout  # [B, T]
+            events *= tf.cast(shown, events.dtype)[:, :, None]
         bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
-        if self.config.use_time:
+        if self.config.use_time and self.config.block != "gru":
             ages, requests = sequence[b.SEQUENCE_AGE], sequence[b.SEQUENCE_REQUEST_AGE]
             bias += self.time_bias(ages, requests)
         for block, distance in zip(self.blocks, self.distance_biases, strict=True):
@@ -128,7 +132,7 @@ class Encoder(tf.keras.layers.Layer):
         """Returns [B, 1, T, T] float32: 0 where a place may look, else forbidden.
 
         It is not left to be broadcast: TensorFlow fuses product and sum, and oneDNN has
-        only its reference loop, 90 times slower, for a summand with less than all places.
+        only its reference loop, far slower, for a summand with less than all places.
         """
         place = tf.range(length)
         if self.causal:
@@ -137,3 +141,8 @@ class Encoder(tf.keras.layers.Layer):
             beyond = place[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]  # [B, 1, T]
         shape = [tf.shape(lengths)[0], length, length]
         return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
+
+
+def _normal() -> tf.keras.initializers.Initializer:
+    """A new one for each weight: one alone would draw them all equal."""
+    return tf.keras.initializers.RandomNormal(stddev=0.02)

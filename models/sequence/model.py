@@ -22,7 +22,14 @@ from models.timelines import is_one_of
 from models.windows import ALL
 from models.windows import WindowSpec
 
-_READ = ("sequence/", b.USER_ATTRIBUTES)  # by the encoder
+_READ = (  # by the encoder, besides the items' vectors
+    b.SEQUENCE_TYPE,
+    b.SEQUENCE_LENGTH,
+    b.SEQUENCE_MASKED,
+    b.SEQUENCE_AGE,
+    b.SEQUENCE_REQUEST_AGE,
+    b.USER_ATTRIBUTES,
+)
 
 
 class SequenceModel(RetrievalModel):
@@ -98,7 +105,7 @@ class SequenceModel(RetrievalModel):
         place: tf.Tensor,
         training: bool,
     ) -> tf.Tensor:
-        read = {name: value for name, value in inputs.items() if name.startswith(_READ)}
+        read = {name: inputs[name] for name in _READ if name in inputs}
         # Requests are as long as they are; each length would be compiled anew.
         encode = self._compiled if training and self.config.sequence.xla else self.encoder
         encoded = encode(read, tf.gather(vectors, place), training=training)  # [B, T, d]

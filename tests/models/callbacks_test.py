@@ -1,7 +1,6 @@
 import logging
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from models.callbacks import Progress
@@ -71,10 +70,3 @@ def test_progress_says_steps_speed_and_time_left(caplog):
     assert len(caplog.messages) == 2  # the first step traces the graph and does not count
     assert "epoch 1/2, step 3/3: loss 1.5000" in caplog.messages[-1]
     assert "examples/s" in caplog.messages[-1] and "left" in caplog.messages[-1]
-
-
-def test_watching_an_unknown_metric_is_an_error():
-    validation = Validation(lambda: {"hr@10": 0.1}, "hr@7")
-    validation.model = Model()
-    with pytest.raises(ValueError, match="validation.k"):
-        validation.on_epoch_end(0, {"mean_loss": 1.0})

@@ -33,6 +33,8 @@ def test_unknown_keys_name_the_nearest(values, nearest):
         {"two_tower": {"query": {"window": 2, "last_items": 3}}},
         {"task": {"negatives": 0, "in_batch": False}},
         {"epochs": 0},
+        {"validation": {"watch": "ndcg@20"}},
+        {"sequence": {"xla": True, "encoder": {"block": "gru"}}},
     ],
 )
 def test_impossible_values_are_errors(values):

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models import batch as b
 from models.config import InputConfig
+from models.replicas import InputPart
 from models.sequences import SequenceSpec
 from models.sequences import count_batches
 from models.sequences import cut_windows
@@ -102,6 +103,15 @@ def test_only_events_that_count_are_targets():
     assert made[b.SEQUENCE_TARGET] == [[2, 0, 0]]
 
 
+@pytest.mark.parametrize("share, width", [(0.0, 10), (0.3, 11)])
+def test_no_batch_is_longer_than_the_longest_sequence(share, width):
+    spec = SequenceSpec(length=10, length_multiple=8, mask_share=share)
+
+    assert spec.padded(tf.constant([3, 8, 9, width])).numpy().tolist() == [8, 8, width, width]
+    made = cut(timelines(list(range(1, 13))), spec)
+    assert np.array(made[b.SEQUENCE_ENTITY]).shape[1] == width
+
+
 def test_ages_count_from_the_last_request():
     spec = SequenceSpec(length=4, length_multiple=1, use_time=True)
     made = cut(timelines([1, 5, 20], [3, 4]), spec)
@@ -145,6 +155,27 @@ def test_batches_hold_each_target_once_and_little_padding(log):
         )  # the last may go beyond
         lengths = one[b.SEQUENCE_LENGTH].numpy()
         assert one[b.SEQUENCE_ENTITY].shape[1] == lengths.max()
+
+
+def test_the_parts_of_two_workers_are_the_whole(log):
+    spec = SequenceSpec(length=8, length_multiple=1)
+    given = log.files("train"), log.transform.transformed_feature_spec(), spec
+    rule, config = TargetRule(np.ones([41], bool)), InputConfig(batch_size=64, pool=16)
+
+    targets = []
+    for index in range(2):
+        part = InputPart(index, number=2, replicas=2)
+        for one in sequence_batches(*given, rule, config, seed=1, part=part):
+            entity = one[b.SEQUENCE_ENTITY]
+            assert entity.shape[0] * entity.shape[1] <= 32 + 8  # half of a batch
+            targets += one[b.SEQUENCE_TARGET].numpy()[one[b.SEQUENCE_QUERY].numpy()].tolist()
+    whole = sequence_batches(*given, rule, config, seed=1)
+    expected = [
+        target
+        for one in whole
+        for target in one[b.SEQUENCE_TARGET].numpy()[one[b.SEQUENCE_QUERY].numpy()].tolist()
+    ]
+    assert sorted(targets) == sorted(expected) and len(targets) == 60 * 9
 
 
 def test_equal_seeds_shuffle_equally_and_epochs_differ(log):

@@ -86,6 +86,16 @@ def test_dense_inputs_equal_serialised_timelines(trained):
     )
 
 
+def test_unknown_items_take_no_place_of_the_window(trained):
+    """Both signatures read the same events of a history that is longer than the window."""
+    known = [("watch", f"item:{i}", i) for i in range(1, 12)]
+    unknown = [("watch", f"item:nowhere {i}", 20 + i) for i in range(9)]
+    dense = embed_query(trained, [known + unknown, known])
+
+    examples = [timeline("u", known + unknown), timeline("u", known)]
+    np.testing.assert_allclose(dense, embed(trained, "serving_default", *examples), atol=1e-6)
+
+
 def test_user_attributes_are_read(trained):
     attributes = {
         "user_attributes": tf.constant([["group=1", "age=3"], ["", ""]]),

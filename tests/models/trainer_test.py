@@ -118,14 +118,32 @@ def test_time_limit_ends_after_an_epoch(log):
     assert len(report["epochs"]) == 1
 
 
-def test_unknown_metric_is_an_error(log):
-    with pytest.raises(ValueError, match="validation.watch"):
-        run(log, changed(epochs=1, validation={"watch": "auc"}))
+def test_a_clock_is_for_one_worker(log, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1", "b:1"]}}))
+    with pytest.raises(ValueError, match="`max_minutes` is for one worker"):
+        run(log, changed(max_minutes=1.0))
 
 
 def test_no_such_target_event_is_an_error(log):
     with pytest.raises(ValueError, match="target_events"):
         run(log, changed(target_events=["rate"]))
+
+
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        {"objective": "masked", "encoder": {"positions": "absolute", "use_time": True}},
+        {"input": {"length": 5, "overlap": 2}, "encoder": {"block": "hstu", "use_time": True}},
+        {"input": {"length": 5, "windows": "last"}, "encoder": {"block": "gru", "use_time": True}},
+        {"input": {"length": 6, "length_multiple": 6}, "xla": True},
+    ],
+    ids=["masked", "overlap", "gru", "xla"],
+)
+def test_every_option_of_sequences_trains(log, sequence):
+    sequence = {"dim": 16, "input": {"length": 6}} | sequence
+    _, report = run(log, changed(model="sequence", sequence=sequence, epochs=2))
+
+    assert report["epochs"][1]["loss"] < report["epochs"][0]["loss"]
 
 
 def test_sequences_train_for_all_epochs(log):

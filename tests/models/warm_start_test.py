@@ -18,9 +18,11 @@ from tests.helpers.timelines import timeline
 from tests.helpers.timelines import write_examples
 from tests.models.conftest import SMALL
 from tests.models.conftest import SmallLog
+from transforms import features as f
 from transforms.vocabulary import entity_vocabulary
 
 NEW = "item:new"
+IDLE, GONE = "item:5", "item:6"
 MODELS = ("two_tower", "sequence")
 
 
@@ -40,6 +42,24 @@ def next_day(tmp_path_factory) -> SmallLog:
         raw["train"].append(timeline(f"new{user}", events))
     raw["catalogue"].append(row(NEW, title="red", categories=["group 1"], available_from=0))
     return make_log(tmp_path_factory.mktemp("next"), raw)
+
+
+@pytest.fixture(scope="module")
+def other_day(tmp_path_factory) -> SmallLog:
+    """The small log where nobody had one item, which is still for sale, and another is gone."""
+
+    def renamed(timeline: bytes) -> bytes:
+        made = tf.train.Example.FromString(timeline)
+        events = made.features.feature[f.EVENT_ENTITY].bytes_list
+        others = {IDLE.encode(): b"item:9", GONE.encode(): b"item:10"}
+        events.value[:] = [others.get(value, value) for value in events.value]
+        return made.SerializeToString()
+
+    raw = small_log()
+    for split in ("train", "validation", "test"):
+        raw[split] = [renamed(timeline) for timeline in raw[split]]
+    raw["catalogue"] = [row for row in raw["catalogue"] if GONE.encode() not in row]
+    return make_log(tmp_path_factory.mktemp("other"), raw)
 
 
 def config(name: str, **more) -> TrainerConfig:
@@ -66,10 +86,13 @@ def earlier(request, log, tmp_path_factory):
     return request.param, model, report, path
 
 
-def vectors(model, log, names) -> np.ndarray:
+def indices(log, names) -> tf.Tensor:
     known = entity_vocabulary(log.transform)
-    ids = [known.index(name.encode()) + 1 for name in names]
-    return model.embed_items(tf.constant(ids, tf.int64)).numpy()
+    return tf.constant([known.index(name.encode()) + 1 for name in names], tf.int64)
+
+
+def vectors(model, log, names) -> np.ndarray:
+    return model.embed_items(indices(log, names)).numpy()
 
 
 def test_old_items_keep_their_vectors_and_old_quality_stays(earlier, log, next_day):
@@ -84,6 +107,18 @@ def test_old_items_keep_their_vectors_and_old_quality_stays(earlier, log, next_d
     )
     assert found["best"]["hr@10"] == pytest.approx(report["best"]["hr@10"], abs=0.05)
     assert found["best"]["hr@10"] > run(next_day, none)[1]["best"]["hr@10"] + 0.2
+
+
+def test_an_item_that_is_no_target_today_keeps_its_vector(earlier, log, other_day):
+    name, model, _, path = earlier
+    none = config(name, epochs=1, steps_per_epoch=1, optimizer={"learning_rate": 1e-9})
+    started, _ = run(other_day, none, earlier=path)
+
+    assert GONE.encode() not in entity_vocabulary(other_day.transform)
+    items = [f"item:{i}" for i in range(40) if f"item:{i}" != GONE]
+    found = started.candidate_tower.ids(indices(other_day, items))  # prices count otherwise today
+    expected = model.candidate_tower.ids(indices(log, items))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_new_item_is_what_its_features_say(earlier, next_day):
@@ -117,4 +152,4 @@ def test_what_was_taken_over_is_counted(earlier, next_day):
 def test_what_is_no_model_is_an_error(earlier, next_day, tmp_path):
     _, model, _, _ = earlier
     with pytest.raises(ValueError, match="warm_start"):
-        warm_start(model, next_day.transform, tmp_path)
+        warm_start(model, next_day.transform, str(tmp_path))

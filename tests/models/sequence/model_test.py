@@ -14,6 +14,10 @@ TITLES = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [6, 2]], np.i
 TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLES})
 ENTITY = np.array([[2, 1, 4, 3], [4, 5, 0, 0], [1, 3, 2, 0]])
 TARGET = np.array([[1, 4, 3, 0], [5, 1, 0, 0], [3, 2, 5, 0]])
+TYPE = np.array([[1, 2, 3, 1], [2, 1, 0, 0], [3, 2, 1, 0]])
+# Seconds before the last request, of the events and of the requests that follow them.
+AGE = np.array([[90_000, 89_995, 89_600, 81_000], [3_000, 60, 0, 0], [400, 399, 5, 0]])
+REQUEST_AGE = np.array([[89_995, 89_600, 81_000, 0], [60, 0, 0, 0], [399, 5, 0, 0]])
 
 
 def make(task=None, seen_types=(), encoder=None, **sequence):
@@ -38,10 +42,10 @@ def make(task=None, seen_types=(), encoder=None, **sequence):
 def batch(entity=ENTITY, target=TARGET, **more):
     return {
         b.SEQUENCE_ENTITY: tf.constant(entity, tf.int64),
-        b.SEQUENCE_TYPE: tf.cast(entity > 0, tf.int64),
+        b.SEQUENCE_TYPE: tf.constant(np.where(entity > 0, TYPE[: len(entity)], 0), tf.int64),
         b.SEQUENCE_LENGTH: tf.constant((entity > 0).sum(axis=1), tf.int64),
-        b.SEQUENCE_AGE: tf.zeros(entity.shape),
-        b.SEQUENCE_REQUEST_AGE: tf.zeros(entity.shape),
+        b.SEQUENCE_AGE: tf.constant(AGE[: len(entity)], tf.float32),
+        b.SEQUENCE_REQUEST_AGE: tf.constant(REQUEST_AGE[: len(entity)], tf.float32),
         b.SEQUENCE_MASKED: tf.zeros(entity.shape, tf.bool),
         b.SEQUENCE_QUERY: tf.constant(target > 0),
         b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
@@ -49,12 +53,13 @@ def batch(entity=ENTITY, target=TARGET, **more):
     } | more
 
 
-def windows(entity, lengths):
+def windows(entity, lengths, types=None, ages=None):
     """Windows, newest first."""
+    types = entity > 0 if types is None else types
     return {
         b.HISTORY_ENTITY: tf.constant(entity, tf.int64),
-        b.HISTORY_TYPE: tf.cast(entity > 0, tf.int64),
-        b.HISTORY_AGE: tf.zeros(entity.shape),
+        b.HISTORY_TYPE: tf.cast(types, tf.int64),
+        b.HISTORY_AGE: tf.zeros(entity.shape) if ages is None else tf.constant(ages, tf.float32),
         b.HISTORY_LENGTH: tf.constant(lengths, tf.int64),
         b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
     }
@@ -62,13 +67,31 @@ def windows(entity, lengths):
 
 def prefixes():
     """The window before each target of the batch, newest first, and the target."""
-    rows, aims = [], []
-    for entity, target in zip(ENTITY, TARGET, strict=True):
-        for place in np.flatnonzero(target):
-            seen = entity[: place + 1][::-1]
-            rows.append(np.pad(seen, (0, 4 - seen.size)))
-            aims.append(target[place])
-    return np.array(rows), np.array(aims)
+    rows, types, ages = [], [], []
+    places = np.argwhere(TARGET)
+    for row, place in places:
+        back = slice(place, None, -1)
+        for values, cut in (
+            (rows, ENTITY[row, back]),
+            (types, TYPE[row, back]),
+            (ages, AGE[row, back] - REQUEST_AGE[row, place]),
+        ):
+            values.append(np.pad(cut, (0, 4 - cut.size)))
+    entity = np.array(rows)
+    made = windows(entity, (entity > 0).sum(axis=1), np.array(types), np.array(ages))
+    return made, TARGET[tuple(places.T)]
+
+
+def scores_of(model, given):
+    """The scores of items 1 to 5 for windows."""
+    items = model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy()
+    return model.embed_queries(given).numpy() @ items.T
+
+
+def seen_before(given, types):
+    """For each window the items in it, of these types or of all."""
+    pairs = zip(given[b.HISTORY_ENTITY].numpy(), given[b.HISTORY_TYPE].numpy(), strict=True)
+    return [set(entity[np.isin(kind, types or (1, 2, 3))]) for entity, kind in pairs]
 
 
 @pytest.mark.parametrize(
@@ -89,26 +112,45 @@ def test_the_loss_of_a_sequence_is_that_of_its_prefixes(encoder):
     model = make(encoder=encoder)
     loss = model.compute_loss(batch()).numpy()
 
-    rows, aims = prefixes()
-    queries = model.embed_queries(windows(rows, (rows > 0).sum(axis=1))).numpy()
-    scores = queries @ model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy().T
+    given, aims = prefixes()
+    scores = scores_of(model, given)
     softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     expected = -np.log(softmax[np.arange(aims.size), aims - 1]).mean()
     assert loss == pytest.approx(expected, abs=1e-4)
 
 
-def test_seen_items_are_no_negatives():
-    model = make(seen_types=None)
+@pytest.mark.parametrize("seen_types", [None, (2,)])
+def test_seen_items_are_no_negatives(seen_types):
+    model = make(seen_types=seen_types)
     loss = model.compute_loss(batch()).numpy()
 
-    rows, aims = prefixes()
-    queries = model.embed_queries(windows(rows, (rows > 0).sum(axis=1))).numpy()
-    scores = queries @ model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy().T
-    for row, (seen, aim) in enumerate(zip(rows, aims, strict=True)):
-        scores[row, [item - 1 for item in seen if item and item != aim]] = -np.inf
+    given, aims = prefixes()
+    scores = scores_of(model, given)
+    for row, (seen, aim) in enumerate(zip(seen_before(given, seen_types), aims, strict=True)):
+        scores[row, [item - 1 for item in seen - {aim, 0}]] = -np.inf
     softmax = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     assert loss == pytest.approx(-np.log(softmax[np.arange(aims.size), aims - 1]).mean(), abs=1e-4)
-    assert make(seen_types=(2,)).compute_loss(batch()) == make().compute_loss(batch())
+
+
+@pytest.mark.parametrize("seen_types", [(), None, (2,)])
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_seen_items_are_no_sampled_negatives(in_batch, seen_types):
+    """Every negative counts as often as it was drawn, the target once."""
+    model = make({"loss": "sampled", "correct_sampling": False, "in_batch": in_batch}, seen_types)
+    loss = model.compute_loss(batch()).numpy()
+
+    given, aims = prefixes()
+    negatives = model._negative_ids(tf.constant(aims)).numpy()
+    assert negatives.size == 6 + in_batch * aims.size
+    counts = np.repeat(np.bincount(negatives, minlength=6)[None, 1:], aims.size, axis=0)
+    for row, (seen, aim) in enumerate(zip(seen_before(given, seen_types), aims, strict=True)):
+        if seen_types != ():
+            counts[row, [item - 1 for item in seen - {0}]] = 0
+        counts[row, aim - 1] = 1
+    scores = scores_of(model, given)
+    own = scores[np.arange(aims.size), aims - 1]
+    expected = (np.log((np.exp(scores) * counts).sum(axis=1)) - own).mean()
+    assert loss == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("seen_types", [(), None])
@@ -172,6 +214,24 @@ def test_ages_of_windows_become_those_of_sequences():
 
     assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60.0, 5.0]]
     assert sequence[b.SEQUENCE_REQUEST_AGE].numpy().tolist() == [[5.0, 0.0]]
+
+
+def test_a_hidden_item_and_a_place_start_apart():
+    model = make({}, objective="masked", encoder={"positions": "absolute"})
+    fresh = model.encoder.__class__(8, 5, model.config.sequence.encoder, Sizes(7), causal=False)
+
+    assert not np.array_equal(fresh.hidden, fresh.places[0])
+
+
+def test_event_dropout_hides_whole_events():
+    model = make(encoder={"event_dropout": 0.5, "dropout": 0.0})
+    given, vectors = batch(), tf.random.stateless_normal([3, 4, 8], [3, 4])
+    read = {name: given[name] for name in (b.SEQUENCE_TYPE, b.SEQUENCE_LENGTH)}
+    first = {model.encoder(read, vectors, training=True)[0, 0].numpy().tobytes() for _ in range(20)}
+
+    assert len(first) == 2  # the first event alone decides there: it is shown, or it is not
+    whole = model.encoder(read, vectors)[0, 0].numpy()
+    assert whole.tobytes() in first
 
 
 def test_an_empty_history_has_a_finite_query():
