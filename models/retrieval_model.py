@@ -81,7 +81,6 @@ class RetrievalModel(tfrs.Model):
         self._is_trained = tf.constant(known)
         self.targets = float(np.sum(counts))  # of an epoch
         self._add_query_tower(sizes)
-        self._trained = tf.constant(self.sampler.trained, tf.int64)
 
     # What a subclass says.
 
@@ -223,7 +222,7 @@ class RetrievalModel(tfrs.Model):
             self._history_ids(inputs),
         )
         if task.loss == "full":
-            candidates = self._trained
+            candidates = self.sampler.trained_ids
         else:
             candidates = tf.concat([target, self._negative_ids(target)], axis=0)
         # Candidates come first, so the distinct candidates are the first distinct ids.

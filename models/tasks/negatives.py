@@ -54,7 +54,7 @@ class NegativeSampler(tf.Module):
         cumulative = np.cumsum(drawn)
         # float64: with a million items, float32 could not tell neighbours apart.
         self._cumulative = tf.constant(cumulative / cumulative[-1])
-        self._trained = tf.constant(self.trained, tf.int64)
+        self.trained_ids = tf.constant(self.trained, tf.int64)
         self._drawn = _spread(drawn, self.trained, counts.size)
         self._target = _spread(positive / positive.sum(), self.trained, counts.size)
         self._in_batch = in_batch
@@ -71,7 +71,7 @@ class NegativeSampler(tf.Module):
         """
         uniform = tf.random.stateless_uniform([number], seed, dtype=tf.float64)
         place = tf.searchsorted(self._cumulative, uniform, side="right")
-        return tf.gather(self._trained, tf.minimum(place, tf.size(self._trained) - 1))
+        return tf.gather(self.trained_ids, tf.minimum(place, tf.size(self.trained_ids) - 1))
 
     def probability(self, items: tf.Tensor) -> tf.Tensor:
         """Returns r, with which one draw is each of the items.
