@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 
@@ -22,6 +23,8 @@ ALL = (
 )
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, epilog="They are: " + ", ".join(ALL))
+    parser.parse_args()
     for name in ALL:
         print(f"== {name}", flush=True)
-        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *sys.argv[1:]], check=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

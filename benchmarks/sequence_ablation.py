@@ -4,7 +4,8 @@
     python -m benchmarks.sequence_ablation --only hstu
 
 Smaller than the headline's model, for 63 trainings are many: d 64, two heads, three epochs of
-half the data each, and six times the learning rate, with which so few steps get furthest.
+240 steps (half the data, unless a row has fewer windows), and six times the learning rate, with
+which so few steps get furthest.
 Each row changes one thing; the test split is ranked as in the headline's protocol, by
 the model itself and not through the pipeline, in the epoch that 2,000 users of the
 validation split found best.

@@ -7,6 +7,7 @@ It measures nothing itself: run the benchmarks of `PARTS` first.
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
@@ -18,6 +19,7 @@ PARTS = ("timeline_generation", "transform_throughput", "training_throughput")
 
 def main() -> None:
     """Writes `throughput.json` with every row of the parts and the command that made it."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()
     contents = [_read(part) for part in PARTS]
     commits = list(dict.fromkeys(content["commit"] for content in contents))
     target = DIRECTORY / "throughput.json"

@@ -115,7 +115,10 @@ class SequenceConfig(TowersConfig):
                 "`objective: next`, or another `encoder.block`."
             )
         if self.xla and self.encoder.block == "gru":
-            raise ValueError("XLA cannot compile a `gru` here: leave `xla` off.")
+            raise ValueError(
+                "XLA cannot compile a `gru` here: leave `xla` off, or choose another "
+                "`encoder.block`."
+            )
         if self.xla and self.encoder.use_user_attributes:
             raise ValueError(
                 "XLA cannot compile the mean over a user's attributes: leave `xla` or "

@@ -93,7 +93,7 @@ def obtain(file: SourceFile, source: str | Path | None = None) -> Path:
         raise FileNotFoundError(
             f"`{file.name}` is not under ${DATA_HOME} ({os.environ.get(DATA_HOME)}), and it has "
             f"no address to fetch it from. Get it by hand, see {file.homepage}, and name its "
-            f"place as the source."
+            f"place by `--from`."
         )
     if file.sha256 is None:
         raise ValueError(f"`{file.name}` has an address but no pinned checksum: not downloaded.")
@@ -104,7 +104,7 @@ def obtain(file: SourceFile, source: str | Path | None = None) -> Path:
         raise FileNotFoundError(
             f"`{file.name}` is not under ${DATA_HOME} ({os.environ.get(DATA_HOME)}), and "
             f"{file.url} does not answer: {error}. Get it by hand, see {file.homepage}, and name "
-            f"its place as the source."
+            f"its place by `--from`."
         ) from error
     return target
 
