@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import statistics
 import time
@@ -62,16 +63,25 @@ class Results:
         command: What a reader types to make the file again.
         fresh: Forget the runs that are there.
         directory: Where result files are.
+        is_same: Whether a kept run's configuration, which is not equal to the wanted one, says
+            the same: an option that is younger than the run has its default there, which
+            is what the run did without it.
 
     Raises:
         ValueError: The file is there and is not a result file.
     """
 
     def __init__(
-        self, name: str, command: str, fresh: bool = False, directory: Path = DIRECTORY
+        self,
+        name: str,
+        command: str,
+        fresh: bool = False,
+        directory: Path = DIRECTORY,
+        is_same: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = operator.eq,
     ) -> None:
         self.path = directory / f"{name}.json"
         self.command = command
+        self._is_same = is_same
         self.runs: list[Run] = []
         if self.path.exists() and not fresh:
             self.runs = _read_runs(self.path)
@@ -85,8 +95,10 @@ class Results:
         """Returns the kept run of this key, seed and configuration, if there is one."""
         wanted = _plain(configuration or {})
         for run in self.runs:
-            if run.key == dict(key) and run.seed == seed and run.configuration == wanted:
-                return run
+            if run.key == dict(key) and run.seed == seed:
+                kept = run.configuration
+                if kept == wanted or self._is_same(kept, wanted):
+                    return run
         return None
 
     def measure(

@@ -125,12 +125,6 @@ def run_model(
     settings = (*model.overrides, *_NO_GATES, *overrides)
     settings += (f"trainer.seed={seed}", f"run_dir={run_dir}", f"log_dir={log_dir}")
     wanted = compared(load_config(model.config, settings))
-    key = {"model": model.name}
-    if any(
-        run.key == key and run.seed == seed and is_same(run.configuration, wanted)
-        for run in results.runs
-    ):
-        return
 
     def run() -> dict[str, float]:
         print(f"{model.name}, seed {seed} ...", flush=True)
@@ -140,7 +134,7 @@ def run_model(
         metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
         return {name: metrics["test"][name] for name in MEASURED}
 
-    results.measure(key, seed, run, wanted)
+    results.measure({"model": model.name}, seed, run, wanted)
 
 
 def compared(config: PipelineConfig) -> dict[str, Any]:
@@ -154,10 +148,7 @@ def compared(config: PipelineConfig) -> dict[str, Any]:
 
 
 def is_same(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Returns whether a kept configuration says what the wanted one says.
-
-    An option that is younger than the kept run has its default there, which is
-    what the run did without it.
+    """Returns whether a kept configuration says what the wanted one says; see `Results`.
 
     Args:
         kept: The configuration of a kept run.
@@ -179,7 +170,7 @@ def main(benchmark: Benchmark, arguments: list[str] | None = None) -> None:
         prepare(benchmark.source, options.log_dir)
     command = f"python -m benchmarks.{benchmark.name}"
     name = benchmark.result_name(options.log_dir)
-    results = Results(name, command, directory=options.results_dir)
+    results = Results(name, command, directory=options.results_dir, is_same=is_same)
     simple = tuple(baselines(benchmark.settings))
     chosen = (options.only,) if options.only else benchmark.rows
     if options.only == BASELINES:

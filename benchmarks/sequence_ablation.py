@@ -74,7 +74,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
     options = parser.parse_args()
-    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh)
+    command = f"python -m benchmarks.{NAME}"
+    results = Results(NAME, command, options.fresh, is_same=is_same_training)
     run_dir = ROOT / "runs" / "benchmarks" / NAME
     config = load_config(CONFIG, (f"log_dir={options.log_dir}", f"run_dir={run_dir}"))
     data = transformed_log(config)
@@ -99,9 +100,6 @@ def _measure(
         set_key(values, change)
     compared = {key: value for key, value in values.items() if key not in ("seed", "two_tower")}
     config = TrainerConfig.model_validate(values | {"seed": seed})
-    kept = (run for run in results.runs if run.key == {"row": name} and run.seed == seed)
-    if any(is_same_training(run.configuration, config) for run in kept):
-        return
 
     def run() -> dict[str, float]:
         print(f"{name}, seed {seed} ...", flush=True)

@@ -26,6 +26,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from benchmarks.peers.export import export_interactions
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.sequence_step import step_time_ratio
+from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
 from benchmarks.transformed import Transformed
 from benchmarks.transformed import transformed_log
@@ -90,7 +92,8 @@ def main() -> None:
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
     options = parser.parse_args()
     use_cores(options.cores)
-    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh)
+    command = f"python -m benchmarks.{NAME}"
+    results = Results(NAME, command, options.fresh, is_same=_is_same)
     wanted = (options.only,) if options.only else ("speed", "quality", "step")
     if "step" in wanted:
         for repetition in range(options.repetitions):
@@ -115,6 +118,11 @@ def main() -> None:
 def use_cores(number: int) -> None:
     """Keeps this process and those that it starts to so many of the cores that it has."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:number])
+
+
+def _is_same(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compares what `_keep` or `_quality` keeps of the trainings behind a value."""
+    return is_same_training(kept.get("trainer", kept), wanted.get("trainer", wanted))
 
 
 def _keep(results: Results, name: str, repetition: int, measure: Any, **more: Any) -> float:

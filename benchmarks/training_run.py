@@ -47,15 +47,11 @@ def run_training(config: TrainerConfig, data: Transformed) -> dict[str, Any]:
         return report
 
 
-def is_same_training(kept: Mapping[str, Any], wanted: TrainerConfig) -> bool:
-    """Returns whether a kept run's configuration, without its seed, is the wanted one.
-
-    An option that is younger than the kept run has its default there, which is
-    what the run did without it.
-    """
+def is_same_training(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Returns whether two Trainer's configurations say the same; see `Results`."""
     try:
-        return TrainerConfig.model_validate({**kept, "seed": wanted.seed}) == wanted
-    except ValueError:  # an option that it has is gone
+        return TrainerConfig.model_validate(kept) == TrainerConfig.model_validate(wanted)
+    except ValueError:  # an option that the kept one has is gone
         return False
 
 

@@ -84,8 +84,8 @@ class Encoder(tf.keras.layers.Layer):
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
         if config.use_time:
             self.intervals = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="intervals")
-            if config.block != "gru":
-                self.time_bias = TimeBias(config.heads, name="time")
+        has_time_bias = config.use_time and config.block != "gru"
+        self.time_bias = TimeBias(config.heads, name="time") if has_time_bias else None
         if config.use_user_attributes:
             self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
 
@@ -121,7 +121,7 @@ class Encoder(tf.keras.layers.Layer):
             shown = tf.random.uniform(tf.shape(events)[:2]) >= self.config.event_dropout  # [B, T]
             events *= tf.cast(shown, events.dtype)[:, :, None]
         bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
-        if self.config.use_time and self.config.block != "gru":
+        if self.time_bias is not None:
             ages, requests = sequence[b.SEQUENCE_AGE], sequence[b.SEQUENCE_REQUEST_AGE]
             bias += self.time_bias(ages, requests)
         for block, distance in zip(self.blocks, self.distance_biases, strict=True):

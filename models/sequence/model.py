@@ -43,7 +43,7 @@ class SequenceModel(RetrievalModel):
     def _add_query_tower(self, sizes: Sizes) -> None:
         towers = self.config.sequence
         self._causal = towers.objective == "next"
-        length = towers.input.length + (0 if self._causal else 1)  # and the hidden one
+        length = self.sequence_spec.longest
         self.encoder = Encoder(
             towers.dim, length, towers.encoder, sizes, self._causal, self.config.precision
         )

@@ -21,9 +21,9 @@ def test_every_row_is_another_configuration():
 
 
 def test_a_kept_run_counts_though_options_came_after_it():
-    config = TrainerConfig(epochs=3, seed=2)
-    kept = config.model_dump(mode="json", exclude={"seed": True, "precision": True})
+    wanted = TrainerConfig(epochs=3).model_dump(mode="json", exclude={"seed"})
+    kept = {name: value for name, value in wanted.items() if name != "precision"}
 
-    assert is_same_training(kept, config)
-    assert not is_same_training(kept | {"epochs": 4}, config)
-    assert not is_same_training(kept | {"an option that is gone": 1}, config)
+    assert is_same_training(kept, wanted)
+    assert not is_same_training(kept | {"epochs": 4}, wanted)
+    assert not is_same_training(kept | {"an option that is gone": 1}, wanted)
