@@ -36,6 +36,7 @@ TEST = [
     "prometheus-client>=0.20",
     "pytest>=8",
     "pytest-xdist",
+    "pytest-timeout>=2.3",
     "scipy>=1.11",
     "tensorflow-serving-api>=2.16",
 ]

@@ -36,7 +36,7 @@ from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import 
 from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run as generate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PATIENCE = 600.0  # seconds
 ITEMS = 2_000
