@@ -33,11 +33,16 @@ _FACTORY: Any = (
 )
 
 
-def _message(name: str) -> Any:
-    descriptor = _POOL.FindMessageTypeByName(name)
+def message_class(pool: descriptor_pool.DescriptorPool, name: str) -> Any:
+    """Returns the class of a message of a pool."""
+    descriptor = pool.FindMessageTypeByName(name)
     if _FACTORY is not None:
         return _FACTORY.GetPrototype(descriptor)
     return message_factory.GetMessageClass(descriptor)
+
+
+def _message(name: str) -> Any:
+    return message_class(_POOL, name)
 
 
 PredictRequest = _message("tensorflow.serving.PredictRequest")

@@ -20,6 +20,7 @@ from absl import logging
 
 from serving.local_server.config import BatchingConfig
 from serving.local_server.errors import RequestError
+from serving.local_server.errors import invalid
 from serving.local_server.merging import GrowingBatch
 from serving.local_server.merging import can_merge
 from serving.local_server.merging import merge
@@ -94,9 +95,11 @@ class BatchScheduler:
             deadline: on the loop's clock.
 
         Raises:
-            RequestError: the run failed, the queue is full, or it is too late.
+            RequestError: the run failed, it has too many rows, the queue is full, or it is
+                too late.
         """
         size = rows or 1
+        check_rows(size, self._options)
         if self._queued_rows and self._queued_rows + size > self._options.max_queued_rows:
             raise RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -223,3 +226,12 @@ class BatchScheduler:
             return lane.run(arrays, left)
         except Exception as error:  # handed to the one who asked
             return error
+
+
+def check_rows(rows: int, options: BatchingConfig) -> None:
+    """Raises `RequestError` for a request with more rows than one may have."""
+    if rows > options.max_request_rows:
+        raise invalid(
+            f"Expected at most {options.max_request_rows} rows in a request "
+            f"(`max_request_rows`). Received: {rows}. Send smaller batches."
+        )

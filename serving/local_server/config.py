@@ -40,6 +40,8 @@ class BatchingConfig(Config):
     Attributes:
         enabled: `False` runs every request by itself.
         max_batch_size: rows of a merged batch; a larger request runs alone.
+        max_request_rows: rows of a request; one with more is refused, as TF Serving
+            refuses it, also among the warm-up requests of a version.
         timeout_micros: how long a batch that is not full may wait for more rows
             while others run.
         runners: batches that run at the same time; `None` is the number of cores.
@@ -49,6 +51,7 @@ class BatchingConfig(Config):
 
     enabled: bool = True
     max_batch_size: int = Field(default=64, ge=1)
+    max_request_rows: int = Field(default=1024, ge=1)
     timeout_micros: int = Field(default=0, ge=0)
     runners: int | None = Field(default=None, ge=1)
     max_queued_rows: int = Field(default=4096, ge=1)
@@ -87,6 +90,8 @@ class ServerConfig(Config):
         max_message_bytes: bound of a request and of an answer.
         max_concurrent_requests: requests at once; more are refused.
         batching: how concurrent requests are merged.
+        batching_parameters_file: a `batching_params.pbtxt` as TF Serving reads it,
+            in place of `batching`.
         refuse_nan: refuse float inputs that hold NaN or infinity; `False` hands
             them to the model, as TF Serving does.
         reload_root: switches `HandleReloadConfigRequest` on, for base paths
@@ -109,6 +114,7 @@ class ServerConfig(Config):
     max_message_bytes: int = Field(default=64 << 20, ge=1024)
     max_concurrent_requests: int = Field(default=1000, ge=1)
     batching: BatchingConfig = BatchingConfig()
+    batching_parameters_file: Path | None = None
     refuse_nan: bool = True
     reload_root: Path | None = None
     drain_seconds: float = Field(default=10.0, ge=0)

@@ -142,7 +142,7 @@ class Registry:
             )
             micros = int((time.perf_counter() - start) * 1e6)
             self._metrics.load_latency.add(str(path), by=micros)
-            requests = warm_up(servable, self._metrics)
+            requests = warm_up(servable, self._metrics, self._config.batching)
             logging.info("Version %d of %s answered %d warm-up requests", number, name, requests)
             status = "success"
         except BaseException:

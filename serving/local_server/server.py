@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2_grpc
 from serving.client import protos
 from serving.local_server.announce import describe
 from serving.local_server.batching import BatchScheduler
+from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
@@ -73,8 +74,9 @@ class LocalServer:
         Raises:
             StartError: the port is taken, or a base path or certificate is not
                 there.
-            ValueError: `models_config_file` cannot be read.
+            ValueError: `models_config_file` or `batching_parameters_file` cannot be read.
         """
+        self.config = with_batching_file(self.config)
         models = configured_models(self.config)
         for model in models:
             if not model.base_path.is_dir():

@@ -9,6 +9,8 @@ from absl import logging
 from google.protobuf.message import DecodeError
 
 from serving.client import protos
+from serving.local_server.batching import check_rows
+from serving.local_server.config import BatchingConfig
 from serving.local_server.errors import RequestError
 from serving.local_server.metrics import ServerMetrics
 from serving.local_server.servable import Servable
@@ -18,12 +20,13 @@ WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 MAX_RECORDS = 1000
 
 
-def warm_up(servable: Servable, metrics: ServerMetrics) -> int:
+def warm_up(servable: Servable, metrics: ServerMetrics, batching: BatchingConfig) -> int:
     """Sends a version its recorded requests, if it has any.
 
     Args:
         servable: the version, loaded and not yet served.
         metrics: where records and time are counted.
+        batching: how many rows a request may have.
 
     Returns:
         The number of requests that ran.
@@ -38,7 +41,7 @@ def warm_up(servable: Servable, metrics: ServerMetrics) -> int:
     start = time.perf_counter()
     status = "INTERNAL"
     try:
-        count = _run_all(servable, path)
+        count = _run_all(servable, path, batching)
         status = "OK"
     finally:
         micros = (time.perf_counter() - start) * 1e6
@@ -47,7 +50,7 @@ def warm_up(servable: Servable, metrics: ServerMetrics) -> int:
     return count
 
 
-def _run_all(servable: Servable, path: Path) -> int:
+def _run_all(servable: Servable, path: Path, batching: BatchingConfig) -> int:
     import tensorflow as tf
 
     count = 0
@@ -61,18 +64,21 @@ def _run_all(servable: Servable, path: Path) -> int:
         if log.WhichOneof("log_type") != "predict_log":
             logging.warning("Warm-up record %d of %s is no Predict call: left out", number, path)
             continue
-        _run(servable, number, log.predict_log.request)
+        _run(servable, number, log.predict_log.request, batching)
         count += 1
     return count
 
 
-def _run(servable: Servable, number: int, request: protos.PredictRequest) -> None:
+def _run(
+    servable: Servable, number: int, request: protos.PredictRequest, batching: BatchingConfig
+) -> None:
     name = request.model_spec.signature_name or "serving_default"
     signature = servable.signatures.get(name)
     if signature is None:
         raise ValueError(f"Warm-up record {number} calls `{name}`, which the version lacks.")
     try:
         arrays = signature.decode(request.inputs, refuse_nan=False)
+        check_rows(signature.rows(arrays) or 1, batching)
     except RequestError as error:
         raise ValueError(f"Warm-up record {number}: {error.message}") from error
     servable.run(signature, arrays, timeout=None)
