@@ -7,23 +7,31 @@ from pathlib import Path
 
 # Relative path, size and time of change of every file.
 Fingerprint = tuple[tuple[str, int, int], ...]
+LAST_VERSION = 2**63 - 1  # versions are int64 in TF Serving
+_MAX_DIGITS = 64  # leading zeros included
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
     """Returns the version directories below a base path by their number.
 
-    Only names made of digits count, as in TF Serving; so a push can write to a
-    temporary name and rename.
+    As in TF Serving a name counts when it is a number that fits into an int64;
+    so a push can write to a temporary name and rename. Leading zeros make no
+    other number: `7` is taken where `007` is beside it. TF Serving takes a sign
+    and blanks as well, which nothing here writes.
 
     Raises:
         OSError: the base path cannot be listed.
     """
-    found: dict[int, Path] = {}
     with os.scandir(base_path) as entries:
-        for entry in entries:
-            if entry.name.isascii() and entry.name.isdigit() and entry.is_dir():
-                found[int(entry.name)] = Path(entry.path)
-    return found
+        numbered = sorted(
+            entry.name for entry in entries if _is_version(entry.name) and entry.is_dir()
+        )
+    return {int(name): Path(base_path, name) for name in numbered}
+
+
+def _is_version(name: str) -> bool:
+    digits = name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS
+    return digits and int(name) <= LAST_VERSION
 
 
 def fingerprint(directory: Path) -> Fingerprint:

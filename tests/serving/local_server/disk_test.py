@@ -8,10 +8,20 @@ from serving.local_server.disk import fingerprint
 
 
 def test_only_directories_named_by_digits_are_versions(tmp_path):
-    for name in ("1", "0020", "-3", "4.partial", "five", "٦"):
+    for name in ("1", "0020", "-3", "4.partial", "five", "٦", "007", "7"):
         (tmp_path / name).mkdir()
-    (tmp_path / "7").write_text("a file")
-    assert find_versions(tmp_path) == {1: tmp_path / "1", 20: tmp_path / "0020"}
+    (tmp_path / "8").write_text("a file")
+    assert find_versions(tmp_path) == {
+        1: tmp_path / "1",
+        7: tmp_path / "7",
+        20: tmp_path / "0020",
+    }
+
+
+def test_numbers_beyond_an_int64_are_no_versions(tmp_path):
+    for name in (2**63 - 1, 2**63, 2**64 + 5, "9" * 200):
+        (tmp_path / str(name)).mkdir()
+    assert list(find_versions(tmp_path)) == [2**63 - 1]
 
 
 def test_fingerprint_sees_every_write(tmp_path):

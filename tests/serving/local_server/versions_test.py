@@ -75,6 +75,17 @@ def test_several_newest_versions_and_exact_ones(saved, serve, tmp_path):
         assert client.recommend().version == 2
 
 
+def test_a_name_beyond_an_int64_leaves_the_good_version(saved, serve, tmp_path):
+    saved(tmp_path, 1)
+    server = serve(tmp_path)
+    for name in (2**63, 2**64 + 7):
+        shutil.copytree(tmp_path / "1", tmp_path / str(name))
+    with ask(server) as client:
+        time.sleep(0.5)  # several looks
+        assert states(client) == {1: "AVAILABLE"}
+        assert client.recommend().version == 1
+
+
 def test_labels_keep_their_version_loaded(saved, serve, tmp_path, eventually):
     saved(tmp_path, 1)
     saved(tmp_path, 2)

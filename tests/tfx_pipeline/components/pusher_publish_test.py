@@ -58,6 +58,39 @@ def test_versions_grow_and_are_whole(tmp_path):
     assert publish(push_dir, source, complete) == 42
 
 
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        (("4", str(2**63)), 5),  # no server takes it for a version
+        (("4", "9" * 30, "٦"), 5),
+        (("4", str(2**63 - 1)), 5),  # the last number: nothing can follow it
+        (("0006",), 7),
+    ],
+)
+def test_names_beyond_an_int64_do_not_choose_the_next_version(tmp_path, present, expected):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    for name in present:
+        (push_dir / name).mkdir(parents=True)
+        (push_dir / name / "saved_model.pb").touch()
+    assert publish(push_dir, source, add_nothing) == expected
+    assert names(push_dir) == sorted([*present, str(expected)])
+
+
+def test_a_directory_that_is_not_complete_is_not_overwritten(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    (push_dir / "1").mkdir(parents=True)
+    (push_dir / "1" / "notes").touch()
+    assert publish(push_dir, source, add_nothing) == 2
+
+
+def test_no_number_is_left(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    (push_dir / str(2**63 - 2)).mkdir(parents=True)
+    with pytest.raises(ValueError, match="No number is left.*9223372036854775806"):
+        publish(push_dir, source, add_nothing)
+    assert names(push_dir) == [str(2**63 - 2)]
+
+
 def test_old_versions_go_and_protected_ones_stay(tmp_path):
     source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
     for _ in range(5):
@@ -66,6 +99,9 @@ def test_old_versions_go_and_protected_ones_stay(tmp_path):
     publish(push_dir, source, add_nothing, keep=0)
     assert pushed_versions(push_dir) == [1, 4, 5, 6]
     assert names(push_dir) == ["1", "4", "5", "6"]
+    (push_dir / "1").rename(push_dir / "001")  # a server reads it as 1
+    publish(push_dir, source, add_nothing, keep=1)
+    assert names(push_dir) == ["7"]
 
 
 def test_labelled_versions_are_found(tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 from absl import logging
 
 from tfx_pipeline.components.pusher.versions import INCOMING
+from tfx_pipeline.components.pusher.versions import next_version
 from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.components.pusher.versions import remove_leftovers
 from tfx_pipeline.components.pusher.versions import remove_old
@@ -58,7 +59,7 @@ def publish(
             before old ones go; returns more versions that stay.
 
     Returns:
-        The number of the new version, above every other.
+        The number of the new version, above every other (but see `next_version`).
 
     Raises:
         FileNotFoundError: The servable lacks a required file.
@@ -79,7 +80,7 @@ def publish(
             complete(incoming)
             _check(source, incoming)
             _flush(incoming)
-            version = max(pushed_versions(target), default=0) + 1
+            version = next_version(target)
             incoming.rename(target / str(version))
             try:
                 named = announce(version)

@@ -6,6 +6,9 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
+from serving.local_server.disk import LAST_VERSION
+from serving.local_server.disk import find_versions
+
 INCOMING = ".incoming-"  # TF Serving takes no name for a version that is not an integer
 OUTGOING = ".outgoing-"
 _COMPLETE = "saved_model.pb"
@@ -21,8 +24,30 @@ def pushed_versions(push_dir: str | Path) -> list[int]:
     path = Path(push_dir)
     if not path.is_dir():
         return []
-    names = (entry.name for entry in path.iterdir() if (entry / _COMPLETE).is_file())
-    return sorted(int(name) for name in names if name.isdecimal())
+    return sorted(_complete(path))
+
+
+def next_version(base_path: Path) -> int:
+    """Returns the number of the next version, above every directory that leaves room for one.
+
+    The last int64 has no successor: a directory of that name is passed over.
+
+    Raises:
+        ValueError: The number before the last is taken, too.
+    """
+    taken = find_versions(base_path).keys()
+    number = max(taken - {LAST_VERSION}, default=0) + 1
+    if number == LAST_VERSION:
+        raise ValueError(
+            f"No number is left for the next version: {base_path} has a directory {number - 1}. "
+            "Rename it to a smaller number, or away."
+        )
+    return number
+
+
+def _complete(push_dir: Path) -> dict[int, Path]:
+    found = find_versions(push_dir)
+    return {number: path for number, path in found.items() if (path / _COMPLETE).is_file()}
 
 
 def remove_leftovers(push_dir: Path) -> list[str]:
@@ -46,11 +71,11 @@ def remove_old(push_dir: Path, keep: int, protected: Collection[int]) -> list[in
     Returns:
         The versions that are gone.
     """
-    versions = pushed_versions(push_dir)
-    old = [v for v in versions[: -max(keep, 1)] if v not in protected] if keep else []
+    versions = _complete(push_dir)
+    old = [v for v in sorted(versions)[: -max(keep, 1)] if v not in protected] if keep else []
     for version in old:
         # Renamed first: a server never sees a version with half of its files.
         outgoing = push_dir / f"{OUTGOING}{version}"
-        (push_dir / str(version)).rename(outgoing)
+        versions[version].rename(outgoing)
         shutil.rmtree(outgoing)
     return old

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from serving.local_server.disk import find_versions
 from tfx_pipeline.components.pusher.links import link_or_copy
 from tfx_pipeline.components.pusher.versions import INCOMING
+from tfx_pipeline.components.pusher.versions import next_version
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.pusher.warmup import write_warmup
 
@@ -42,7 +42,7 @@ def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Itera
         OSError: The files cannot be written.
     """
     aside = base_path / f"{INCOMING}{os.getpid()}"
-    place = base_path / str(max(find_versions(base_path), default=0) + 1)
+    place = base_path / str(next_version(base_path))
     try:
         shutil.copytree(servable, aside, copy_function=link_or_copy)
         (aside / WARMUP_FILE).unlink(missing_ok=True)  # a link: writing would change the source
