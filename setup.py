@@ -14,6 +14,7 @@ SERVING = [
     "absl-py>=1.4",
     "grpcio-health-checking>=1.48",
     "pyarrow>=10",
+    "pyarrow-hotfix>=0.7",
     "pydantic>=2.5",
     "pyyaml>=6",
     "tensorflow>=2.16,<2.22",

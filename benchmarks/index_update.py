@@ -30,8 +30,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmarks.clustered_points import make_centres
 from benchmarks.clustered_points import make_points
@@ -48,6 +46,8 @@ from serving.index.updating.apply import apply
 from serving.index.updating.changes import DELETES_SCHEMA
 from serving.index.updating.changes import UPSERTS_SCHEMA
 from serving.index.updating.changes import Changes
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 COMMAND = "python -m benchmarks.index_update"
 QUERIES = 1_000

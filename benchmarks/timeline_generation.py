@@ -27,9 +27,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.results import Results
+from transforms.arrow import pa
 
 ITEMS = 100_000
 EVENTS_A_USER = 60

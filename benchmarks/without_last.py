@@ -17,13 +17,13 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.event_log import write_event_log
+from transforms.arrow import pa
 
 
 def write_without_last(log_dir: str | Path, out: str | Path) -> None:

@@ -9,15 +9,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
 from serving.client import Event
 from serving.client import Recommendation
 from serving.client import RecommenderClient
 from serving.client import ServingError
 from serving.client import wait_until_ready
+from transforms.arrow import pa
+from transforms.arrow import parquet_dataset
+from transforms.arrow import pc
 
 _EVENT_COLUMNS = ["entity_type", "entity_id", "event", "timestamp", "ordinal"]
 _TITLE_WIDTH = 44
@@ -195,7 +194,7 @@ def _titles(
         path = Path(base_path, str(answer.version), "index", "candidates.parquet")
         if path.exists():
             mine = pc.field("id").isin(sorted(wanted))
-            table = ds.dataset(path).to_table(columns=["id", "title"], filter=mine)
+            table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
             titles = _named(table["id"], table["title"])
     catalogue = _dataset(log_dir, "catalogue")
     missing = wanted - titles.keys()
@@ -233,7 +232,7 @@ def _some_users(log_dir: Path) -> list[str]:
 
 def _dataset(log_dir: Path, table: str) -> Any:
     files = sorted(Path(log_dir, table).glob("*.parquet"))
-    return ds.dataset(files) if files else None
+    return parquet_dataset(files) if files else None
 
 
 def _short(title: str) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
+from transforms.arrow import pa
+from transforms.arrow import pc
 from transforms.names import ENTITY
 from transforms.names import ENTITY_COUNTS
 from transforms.names import NOTHING

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 FORMAT_VERSION = 1
 ALWAYS = np.iinfo(np.int64).min  # an `available_from` that hides nothing

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from serving.index.updating.changes import DELETES_SCHEMA
 from serving.index.updating.changes import REFUSED_SCHEMA
@@ -32,6 +30,8 @@ from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 VECTOR = "vector"  # a column of the upserts beside those of the catalogue
 

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-
 from serving.index.updating.changes import Changes
 from serving.index.updating.changes import sift
 from serving.index.updating.update import embed_rows
@@ -23,6 +20,8 @@ from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.datasets.problem import counted
+from transforms.arrow import csv
+from transforms.arrow import pa
 
 
 def update_index(
@@ -117,7 +116,7 @@ def _keep(refused: pa.Table, path: Path) -> list[str]:
     if not len(refused):
         return []
     path.parent.mkdir(parents=True, exist_ok=True)
-    pyarrow.csv.write_csv(refused.combine_chunks(), path)
+    csv.write_csv(refused.combine_chunks(), path)
     reasons = refused["reason"].value_counts().to_pylist()
     named = "; ".join(f"{one['counts']:,} x {one['values']}" for one in reasons)
     return [f"refused {counted(len(refused), 'row')}, see {path}: {named}"]

@@ -9,9 +9,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from tfx_pipeline.datasets.download import SourceFile
 from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.event_log_writer import write_event_log
@@ -19,6 +16,8 @@ from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.sequences import constant
 from tfx_pipeline.datasets.sequences import read_sequences
 from tfx_pipeline.datasets.sequences import sequence_events
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 HOMEPAGE = "https://github.com/RUCAIBox/CIKM2020-S3Rec"
 SEQUENCES = SourceFile("amazon-beauty/Beauty.txt.gz", HOMEPAGE)

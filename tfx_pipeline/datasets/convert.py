@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.timestamps import to_microseconds
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 TIME_COLUMNS = ("timestamp", "available_from")
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as csv
+from transforms.arrow import csv
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 _PATTERNS = {pa.int64(): r"^-?[0-9]{1,18}$", pa.float32(): r"^-?[0-9]+(\.[0-9]*)?$"}
 _SAMPLES = 5

@@ -14,9 +14,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tfx_pipeline.datasets.event_log_writer import EventLogShard
 from tfx_pipeline.datasets.event_log_writer import EventLogWriter
 from tfx_pipeline.datasets.event_log_writer import write_event_log
@@ -31,6 +28,8 @@ from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.schemas import conform
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 __all__ = [
     "CATALOGUE",

@@ -8,9 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
@@ -20,6 +17,8 @@ from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.schemas import conform
 from tfx_pipeline.datasets.schemas import require_values
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 ROW_GROUPS_PER_FILE = 16
 _COMPRESSION = "zstd"

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 from transforms.base_config import Config
 
 

@@ -12,8 +12,6 @@ from typing import Any
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.download import find
 from tfx_pipeline.datasets.download import obtain
@@ -31,6 +29,8 @@ from tfx_pipeline.datasets.sequences import Sequences
 from tfx_pipeline.datasets.sequences import constant
 from tfx_pipeline.datasets.sequences import read_sequences
 from tfx_pipeline.datasets.sequences import sequence_events
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 RATE = "rate"
 CORE = 5  # the papers keep users and items with at least so many interactions

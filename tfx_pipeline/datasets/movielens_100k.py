@@ -11,8 +11,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.archives import extract
 from tfx_pipeline.datasets.delimited import RowReport
@@ -27,6 +25,8 @@ from tfx_pipeline.datasets.movielens_files import MOVIE
 from tfx_pipeline.datasets.movielens_files import catalogue_rows
 from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import constant
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 # GroupLens publishes the MD5 0e33842e24a9c977be4e0107933c0723 for this file.
 ARCHIVE = SourceFile(

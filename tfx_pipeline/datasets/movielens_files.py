@@ -6,9 +6,6 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from tfx_pipeline.datasets.archives import extract
 from tfx_pipeline.datasets.delimited import RowReport
 from tfx_pipeline.datasets.delimited import read_whole
@@ -16,6 +13,8 @@ from tfx_pipeline.datasets.download import SourceFile
 from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.download import sha256_of
 from tfx_pipeline.datasets.sequences import constant
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 # GroupLens publishes the MD5 c4d9eecfca2ab87c1945afe126590906 for this file.
 ARCHIVE = SourceFile(

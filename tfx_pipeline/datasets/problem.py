@@ -7,7 +7,8 @@ from typing import Any
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
+
+from transforms.arrow import pa
 
 Severity = Literal["error", "warning", "info"]
 SAMPLES = 3

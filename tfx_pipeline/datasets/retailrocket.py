@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.download import SourceFile
 from tfx_pipeline.datasets.download import obtain
@@ -16,6 +14,8 @@ from tfx_pipeline.datasets.sequences import Sequences
 from tfx_pipeline.datasets.sequences import constant
 from tfx_pipeline.datasets.sequences import read_lines
 from tfx_pipeline.datasets.sequences import sequence_events
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 HOMEPAGE = "https://www.kaggle.com/datasets/retailrocket/ecommerce-dataset"
 TRAIN = SourceFile("retailrocket/train_sessions.txt.gz", HOMEPAGE)

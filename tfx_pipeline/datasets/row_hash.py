@@ -8,8 +8,9 @@ splitmix64 (Steele, Lea and Flood 2014). Not for use against an adversary.
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)

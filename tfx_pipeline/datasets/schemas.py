@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
+from transforms.arrow import pa
 
 EVENTS_TABLE = "events"
 CATALOGUE_TABLE = "catalogue"

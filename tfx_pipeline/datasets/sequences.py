@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 SECOND = 1_000_000  # microseconds
 

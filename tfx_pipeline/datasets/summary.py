@@ -7,10 +7,9 @@ from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from tfx_pipeline.datasets.problem import counted
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 
 @dataclass

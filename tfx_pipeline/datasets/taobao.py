@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.delimited import RowReport
 from tfx_pipeline.datasets.delimited import read_delimited
@@ -16,6 +14,8 @@ from tfx_pipeline.datasets.event_log_writer import EventLogWriter
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import constant
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 BEHAVIOUR = SourceFile("taobao/UserBehavior.csv.gz", "https://tianchi.aliyun.com/dataset/649")
 ITEM = "item"

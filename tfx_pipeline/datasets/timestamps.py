@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01 UTC, in microseconds
 DAY = 86_400_000_000

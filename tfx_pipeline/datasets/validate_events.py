@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
@@ -27,6 +25,8 @@ from tfx_pipeline.datasets.validate_rows import check_times
 from tfx_pipeline.datasets.validate_rows import read_rows
 from tfx_pipeline.datasets.validate_rows import rows_at
 from tfx_pipeline.datasets.validate_rows import type_in_id
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 HEAVY_USER_EVENTS = 100_000
 _ENTITY = ("entity_type", "entity_id")

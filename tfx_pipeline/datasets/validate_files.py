@@ -7,9 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tfx_pipeline.datasets.convert import TIME_COLUMNS
 from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.convert import is_time_by_guess
@@ -23,6 +20,8 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 _MAGIC = b"PAR1"
 

@@ -6,12 +6,12 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 from PIL import Image
 from PIL import UnidentifiedImageError
 
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Rows
+from transforms.arrow import pa
 
 MAX_IMAGE_BYTES = 4 << 20
 MAX_IMAGE_PIXELS = 4_096 * 4_096

@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfx_pipeline.datasets.convert import TIME_COLUMNS
 from tfx_pipeline.datasets.convert import converted
@@ -24,6 +21,9 @@ from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.timestamps import EARLIEST
 from tfx_pipeline.datasets.timestamps import unit_hint
 from tfx_pipeline.datasets.validate_files import TableFile
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 RAW = "raw_"
 _IDS = ("user_id", "entity_type", "entity_id", "event")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from transforms import features
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 _BATCH = 256
 

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from serving.index import files
 from serving.index.building import curve
@@ -34,6 +33,7 @@ from serving.index.processes import reporting_errors
 from serving.index.tree.scann_files import leaf_sizes
 from serving.index.tree.scann_files import read_partition
 from serving.index.tree.scann_files import serialise
+from transforms.arrow import pq
 
 BRUTE_FORCE = "brute_force"
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.ml.inference.base import RunInference
 
@@ -27,6 +26,7 @@ from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
 from serving.index.embedding.shards import write_shard
 from transforms import features
+from transforms.arrow import pa
 
 Batch = Sequence[bytes]
 _ROWS = "rows"

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from serving.index import files
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 _NAMED = 20  # ids that a message names at most
 

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from serving.index import files
 from serving.index.building import curve
@@ -34,6 +32,8 @@ from serving.index.tree.scann_files import load_searcher
 from serving.index.tree.scann_files import read_partition
 from serving.index.tree.scann_files import serialise
 from serving.index.updating.changes import Changes
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 
 def apply(

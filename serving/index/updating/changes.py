@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from serving.index import files
 from serving.index.config import EVERY
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 _WHERE = [pa.field("file", pa.string()), pa.field("row", pa.int64())]
 UPSERTS_SCHEMA = pa.schema(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.components.timeline_example_gen.encode import Feature
 from tfx_pipeline.components.timeline_example_gen.encode import Stream
@@ -16,6 +15,7 @@ from tfx_pipeline.components.timeline_example_gen.examples import Examples
 from tfx_pipeline.components.timeline_example_gen.splits import Events
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
 from transforms import features as f
+from transforms.arrow import pa
 
 
 def shared_streams(timelines: Timelines, events: Events) -> dict[str, Stream]:

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.components.timeline_example_gen.columns import batches
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
@@ -18,6 +16,8 @@ from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when
 

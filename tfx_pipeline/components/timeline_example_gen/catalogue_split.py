@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen import report
@@ -32,6 +30,8 @@ from tfx_pipeline.components.timeline_example_gen.partition import rows_of
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from transforms import features as f
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 _TEXT_LISTS = {
     "categories": f.CATALOGUE_CATEGORIES,

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.convert import converted
 from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.event_log import EVENTS
 from tfx_pipeline.datasets.event_log import TABLES
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 ROWS_A_BATCH = 262_144
 

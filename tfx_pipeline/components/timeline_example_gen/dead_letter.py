@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
 from tfx_pipeline.components.timeline_example_gen.columns import is_text
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 DIRECTORY = "dead_letter"
 

@@ -17,8 +17,9 @@ from typing import Literal
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 Kind = Literal["bytes", "int", "float"]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+
+from transforms.arrow import pa
 
 
 def hash_ids(ids: pa.Array) -> np.ndarray:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import pyarrow as pa
-
 from tfx_pipeline.components.timeline_example_gen.store import Store
+from transforms.arrow import pa
 
 EVENTS = "events"
 USERS = "users"

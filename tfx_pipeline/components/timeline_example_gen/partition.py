@@ -6,8 +6,6 @@ from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.components.timeline_example_gen import messages
 from tfx_pipeline.components.timeline_example_gen.columns import as_ragged
@@ -27,6 +25,8 @@ from tfx_pipeline.datasets.event_log import EVENTS
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import IMPRESSION
 from tfx_pipeline.datasets.event_log import USERS
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 _EVENT_COLUMNS = (
     "user_id",

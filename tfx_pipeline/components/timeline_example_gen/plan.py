@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.components.timeline_example_gen.columns import check_schema
 from tfx_pipeline.components.timeline_example_gen.columns import read_timestamps
@@ -24,6 +22,8 @@ from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 ROWS_A_PIECE = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
 EVENTS_A_BUCKET = 131_072

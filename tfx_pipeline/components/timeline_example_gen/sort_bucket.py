@@ -8,8 +8,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen import messages
@@ -28,6 +26,8 @@ from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 COUNTS = "counts"  # outputs beside the main one
 REPORT = "report"

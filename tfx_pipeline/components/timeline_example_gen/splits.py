@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 
 class Events(NamedTuple):

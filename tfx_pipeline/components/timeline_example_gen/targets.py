@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.components.timeline_example_gen import popularity
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import ALWAYS
@@ -17,6 +16,7 @@ from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.report import Counts
 from tfx_pipeline.components.timeline_example_gen.splits import HeldOut
 from transforms import features as f
+from transforms.arrow import pa
 
 ACTIVITY_EDGES = (1, 10, 50, 200)
 ACTIVITY_NAMES = (b"0", b"1-9", b"10-49", b"50-199", b"200+")

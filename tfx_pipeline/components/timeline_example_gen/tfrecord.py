@@ -8,10 +8,11 @@ import zlib
 
 import google_crc32c
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 FILE_PREFIX = "data_tfrecord"
 STAGING = ".staging"

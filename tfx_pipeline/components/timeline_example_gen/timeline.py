@@ -6,12 +6,12 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from tfx_pipeline.components.timeline_example_gen import messages
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.datasets.event_log import IMPRESSION
+from transforms.arrow import pa
+from transforms.arrow import pc
 
 _CODED = ("entity", "event", "query", "page")
 

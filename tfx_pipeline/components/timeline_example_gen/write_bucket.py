@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.components.timeline_example_gen import assemble
 from tfx_pipeline.components.timeline_example_gen import examples as choose
@@ -25,6 +24,7 @@ from tfx_pipeline.components.timeline_example_gen.stage import Stage
 from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.components.timeline_example_gen.targets import target_features
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
+from transforms.arrow import pa
 
 HELD_OUT = {"validation": page_rows.VALIDATION, "test": page_rows.TEST}
 

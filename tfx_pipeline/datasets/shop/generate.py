@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from absl import logging
 
 from tfx_pipeline.datasets.event_log import EventLogShard
@@ -33,6 +31,8 @@ from tfx_pipeline.datasets.shop.tables import ShardLog
 from tfx_pipeline.datasets.shop.users import draw_users
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 TRUTH = "truth"
 WORLD = "world"

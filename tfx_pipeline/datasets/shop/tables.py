@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.datasets.schemas import EVENTS
 from tfx_pipeline.datasets.schemas import IMPRESSION
@@ -22,6 +21,7 @@ from tfx_pipeline.datasets.shop.simulate import Pages
 from tfx_pipeline.datasets.shop.text import query_texts
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
+from transforms.arrow import pa
 
 EVENT_TYPES = (IMPRESSION, "click", "cart", "buy", "watch")
 _SHOW, _CLICK, _CART, _BUY, _WATCH = range(5)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pyarrow as pa
 
 from tfx_pipeline.datasets.shop import words
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
+from transforms.arrow import pa
 
 
 def item_titles(rng: np.random.Generator, world: World, items: Ints) -> list[str]:

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tfx_pipeline.datasets.event_log import IMPRESSION
 from tfx_pipeline.datasets.event_log import EventLog
@@ -22,6 +19,9 @@ from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import load_config
+from transforms.arrow import pa
+from transforms.arrow import pc
+from transforms.arrow import pq
 
 POSITIVE = {"item": "click", "video": "watch"}
 _COLUMNS = ("user_id", "entity_type", "entity_id", "event", "timestamp", "page_id", "position")

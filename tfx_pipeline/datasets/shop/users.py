@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tfx_pipeline.datasets.shop import words
 from tfx_pipeline.datasets.shop.config import ShopConfig
@@ -18,6 +16,8 @@ from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import settle
 from tfx_pipeline.datasets.shop.world import unit
+from transforms.arrow import pa
+from transforms.arrow import pq
 
 MAX_INTERESTS = 4
 NOT_VISUAL_SHARE = 0.3

@@ -13,12 +13,12 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow.parquet as pq
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics.metric_types import register_metric
 
 from tfx_pipeline.evaluation.metrics.extracts import Listed
 from tfx_pipeline.evaluation.metrics.extracts import ListedPreprocessor
+from transforms.arrow import pq
 
 
 @dataclass

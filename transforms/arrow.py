@@ -1,0 +1,65 @@
+"""The one door to Arrow, which refuses files that would run code.
+
+Before 14.0.1, pyarrow unpickles the extension types that the schema of a Parquet or IPC file
+names (CVE-2023-47248), so that opening a file can run anything. `pyarrow_hotfix` switches
+that off for the process. Nothing else imports `pyarrow` (Ruff and a test see to it):
+
+    from transforms.arrow import pa, pc, pq
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+import pyarrow_hotfix  # noqa: F401  (before Beam's import of it, which then leaves `_Refused` alone)
+
+__all__ = ["UnsafeFileError", "csv", "pa", "parquet_dataset", "pc", "pq"]
+
+_PICKLED = "arrow.py_extension_type"
+
+
+class UnsafeFileError(pa.ArrowInvalid):
+    """A file would run code when it is read."""
+
+
+class _Refused(pa.ExtensionType):
+    """Stands where the hotfix refuses, with an error that who reads files expects."""
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> Any:
+        raise UnsafeFileError(
+            f"A column of {storage_type} in this file carries the extension type `{_PICKLED}`, "
+            "a pickle that would run code when it is read (CVE-2023-47248), so the file is "
+            "refused. Write the column as a plain type; if you did not put the type there, "
+            "do not trust the file."
+        )
+
+
+if hasattr(pa, "PyExtensionType"):  # pyarrow 21 no longer knows it
+    pa.unregister_extension_type(_PICKLED)
+    pa.register_extension_type(_Refused(pa.null(), _PICKLED))
+
+
+def parquet_dataset(files: Sequence[Path]) -> Any:
+    """Opens Parquet files as one `pyarrow.dataset.Dataset`.
+
+    Raises:
+        ValueError: One of them is no Parquet file, or is refused.
+    """
+    from pyarrow import dataset  # it imports pandas, which takes as long as all of the above
+
+    for file in files:  # a dataset that fails to open may abort the process when it ends
+        try:
+            pq.read_schema(file)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"`{file}` cannot be read: {error}") from error
+    return dataset.dataset(files, format="parquet")
