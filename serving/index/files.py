@@ -180,7 +180,7 @@ def open_index(path: str | Path, *, check_hashes: bool = True) -> IndexFiles:
     refuse_pickles(path)
     info = _read_info(path)
     _check_files(path, info, check_hashes)
-    candidates = pq.read_table(path / CANDIDATES)
+    candidates = load_candidates(path)
     vectors = load_vectors(path)
     check_rows(path, candidates, vectors)
     counted = (info.get("candidates"), info.get("dimension"))
@@ -190,6 +190,14 @@ def open_index(path: str | Path, *, check_hashes: bool = True) -> IndexFiles:
             f"`{VECTORS}` holds {vectors.shape[0]} of {vectors.shape[1]}. Build the index again."
         )
     return IndexFiles(path, info, candidates, vectors)
+
+
+def load_candidates(path: Path) -> pa.Table:
+    """Reads `candidates.parquet` of the directory `path`."""
+    try:
+        return pq.read_table(path / CANDIDATES)
+    except pa.ArrowInvalid as error:
+        raise IndexIntegrityError(f"`{path / CANDIDATES}` cannot be read: {error}") from error
 
 
 def load_vectors(path: Path) -> np.ndarray:

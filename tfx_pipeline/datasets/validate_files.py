@@ -20,6 +20,7 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from transforms.arrow import UnsafeFileError
 from transforms.arrow import pa
 from transforms.arrow import pq
 
@@ -63,7 +64,7 @@ def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
     _report_other_files(root, table, [p for p in found if p not in paths], findings)
     if not paths:
         _report_missing_table(table, findings)
-    unreadable: dict[str, list[Path]] = defaultdict(list)
+    unreadable: dict[tuple[str, str], list[Path]] = defaultdict(list)
     schemas: dict[Path, tuple[pa.Schema, int]] = {}
     for path in paths:
         try:
@@ -71,9 +72,8 @@ def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
                 schemas[path] = file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             unreadable[_why_unreadable(path, error)].append(path)
-    for why, bad in unreadable.items():
+    for (kind, why), bad in unreadable.items():
         samples = tuple({"file": str(p.relative_to(root))} for p in bad[:SAMPLES])
-        kind = "truncated-file" if "incomplete" in why else "not-parquet"
         findings.add(Problem("error", kind, table, None, len(bad), why, samples))
     _report_missing_columns(root, table, schemas, findings)
     wrong = _report_wrong_types(root, table, schemas, findings)
@@ -110,14 +110,21 @@ def _report_other_files(root: Path, table: str, paths: list[Path], findings: Fin
         findings.add(Problem("warning", "unread-file", table, None, len(paths), message, samples))
 
 
-def _why_unreadable(path: Path, error: Exception) -> str:
+def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
+    """Returns a kind of problem and what to do about it."""
+    if isinstance(error, UnsafeFileError):
+        return "unsafe-file", str(error)
     with path.open("rb") as file:
         start = file.read(4)
     if not start:
-        return "The file is empty. Write it again, or remove it."
+        return "not-parquet", "The file is empty. Write it again, or remove it."
     if start == _MAGIC:
-        return "The Parquet file is incomplete or damaged: its end is missing. Write it again."
-    return f"The file is not Parquet (it starts with {start!r}). Convert it. ({error})"
+        why = "The Parquet file is incomplete or damaged: its end is missing. Write it again."
+        return "truncated-file", why
+    return (
+        "not-parquet",
+        f"The file is not Parquet (it starts with {start!r}). Convert it. ({error})",
+    )
 
 
 def _report_missing_columns(

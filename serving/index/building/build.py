@@ -33,7 +33,6 @@ from serving.index.processes import reporting_errors
 from serving.index.tree.scann_files import leaf_sizes
 from serving.index.tree.scann_files import read_partition
 from serving.index.tree.scann_files import serialise
-from transforms.arrow import pq
 
 BRUTE_FORCE = "brute_force"
 
@@ -63,7 +62,7 @@ def build(
         ValueError: The queries do not fit the vectors.
     """
     files.refuse_pickles(path)
-    candidates = pq.read_table(path / files.CANDIDATES)
+    candidates = files.load_candidates(path)
     vectors = files.load_vectors(path)
     files.check_rows(path, candidates, vectors)
     _check_queries(queries, vectors.shape[1])
