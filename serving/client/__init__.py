@@ -12,6 +12,8 @@ from serving.client.aio import AsyncRecommenderClient
 from serving.client.calls import query_inputs
 from serving.client.channel import TlsOptions
 from serving.client.client import RecommenderClient
+from serving.client.errors import ArgumentError
+from serving.client.errors import ClosedError
 from serving.client.errors import DeadlineError
 from serving.client.errors import InvalidAnswerError
 from serving.client.errors import InvalidRequestError
@@ -20,6 +22,7 @@ from serving.client.errors import OverloadedError
 from serving.client.errors import ServingError
 from serving.client.errors import TlsError
 from serving.client.errors import TooLargeError
+from serving.client.errors import TooManyRowsError
 from serving.client.errors import UnavailableError
 from serving.client.errors import UnsupportedError
 from serving.client.readiness import wait_until_ready
@@ -34,6 +37,9 @@ from serving.client.types import TensorInfo
 from serving.client.types import VersionStatus
 
 __all__ = [
+    "ArgumentError",
+    "ClosedError",
+    "TooManyRowsError",
     "AsyncRecommenderClient",
     "DeadlineError",
     "Event",

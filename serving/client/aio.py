@@ -12,13 +12,11 @@ import grpc
 import numpy.typing as npt
 
 from serving.client.base import ClientBase
-from serving.client.base import check_k
-from serving.client.calls import parse_metadata
-from serving.client.calls import parse_prediction
-from serving.client.calls import parse_recommendations
-from serving.client.calls import parse_status
-from serving.client.calls import predict_request
-from serving.client.errors import Target
+from serving.client.base import Plan
+from serving.client.base import Step
+from serving.client.base import T
+from serving.client.errors import InvalidRequestError
+from serving.client.errors import ServingError
 from serving.client.errors import from_rpc_error
 from serving.client.retry import Attempts
 from serving.client.types import Event
@@ -34,7 +32,7 @@ class AsyncRecommenderClient(ClientBase):
 
     One client keeps one channel: make it once inside the loop that uses it, close
     it at the end (or use it with `async with`). Calls may run side by side.
-    `ClientBase` lists the settings. Every call raises a `ServingError` (see
+    `ClientBase` lists the settings. Whatever goes wrong is a `ServingError` (see
     `serving.client.errors`) that names the server, the model, its version or
     label and the signature.
     """
@@ -68,8 +66,7 @@ class AsyncRecommenderClient(ClientBase):
             timeout: seconds, in place of the client's.
 
         Raises:
-            ServingError: the call failed.
-            ValueError: the arguments cannot be sent.
+            ServingError: the call failed, or could not be made.
         """
         request = Request(history, exclude_ids, query, user_attributes, request_time)
         return (await self.recommend_batch([request], k, timeout=timeout))[0]
@@ -85,16 +82,31 @@ class AsyncRecommenderClient(ClientBase):
             timeout: seconds for each call.
 
         Raises:
-            ServingError: a call failed.
-            ValueError: the arguments cannot be sent.
+            ServingError: a call failed, or could not be made.
         """
-        check_k(k)
-        answers: list[Recommendation] = []
-        for chunk in self._chunks(requests):
-            target, message = self._recommend_message(chunk)
-            prediction = await self._predict(target, message, timeout)
-            answers += parse_recommendations(prediction, "ids", len(chunk), k, target)
-        return answers
+        return await self._run(self._recommend(requests, k), timeout)
+
+    async def recommend_each(
+        self, requests: Sequence[Request], k: int = 10, *, timeout: float | None = None
+    ) -> list[Recommendation | InvalidRequestError]:
+        """Returns a recommendation for each user, or what is wrong with that one's request.
+
+        As `recommend_batch`; where the server refuses a batch, or a row cannot be
+        sent, its rows go one by one, so that a bad one costs the others nothing.
+
+        Args:
+            requests: one for each user.
+            k: how many for each.
+            timeout: seconds for each call.
+
+        Returns:
+            In the order of the requests; an `InvalidRequestError` in place of the
+            recommendations of a row that is refused alone, too.
+
+        Raises:
+            ServingError: a call failed for another reason.
+        """
+        return await self._run(self._recommend(requests, k, singly=True), timeout)
 
     async def recommend_examples(
         self, examples: Sequence[bytes], k: int = 10, *, timeout: float | None = None
@@ -109,13 +121,28 @@ class AsyncRecommenderClient(ClientBase):
         Raises:
             ServingError: a call failed.
         """
-        check_k(k)
-        answers: list[Recommendation] = []
-        for chunk in self._chunks(examples):
-            target, message = self._examples_message(chunk)
-            prediction = await self._predict(target, message, timeout)
-            answers += parse_recommendations(prediction, "classes", len(chunk), k, target)
-        return answers
+        return await self._run(self._recommend_examples(examples, k), timeout)
+
+    async def recommend_each_example(
+        self, examples: Sequence[bytes], k: int = 10, *, timeout: float | None = None
+    ) -> list[Recommendation | InvalidRequestError]:
+        """Returns a recommendation for each timeline, or what is wrong with that one.
+
+        As `recommend_examples`, one by one where a batch is refused.
+
+        Args:
+            examples: serialised `tf.Example`s, as the example generator writes them.
+            k: how many for each.
+            timeout: seconds for each call.
+
+        Returns:
+            In the order of the examples; an `InvalidRequestError` in place of the
+            recommendations of one that is refused alone, too.
+
+        Raises:
+            ServingError: a call failed for another reason.
+        """
+        return await self._run(self._recommend_examples(examples, k, singly=True), timeout)
 
     async def predict(
         self,
@@ -134,20 +161,20 @@ class AsyncRecommenderClient(ClientBase):
             timeout: seconds, in place of the client's.
 
         Raises:
-            ServingError: the call failed.
-            ValueError: an input cannot be sent.
+            ServingError: the call failed, or could not be made.
         """
-        target = self._target.of(signature)
-        return await self._predict(target, predict_request(target, inputs, output_filter), timeout)
+        return await self._run(self._predict(signature, inputs, output_filter), timeout)
 
     async def model_status(self, *, timeout: float | None = None) -> list[VersionStatus]:
         """Returns the state of the model's versions, newest first.
 
+        With a version or a label, that version's only; a label of a version that
+        is not served yet is not found.
+
         Raises:
             ServingError: the call failed.
         """
-        target, message = self._status_message()
-        return parse_status(await self._call("GetModelStatus", target, message, timeout))
+        return await self._run(self._status(), timeout)
 
     async def metadata(self, *, timeout: float | None = None) -> ModelMetadata:
         """Returns the signatures of the model, with types and shapes.
@@ -155,11 +182,11 @@ class AsyncRecommenderClient(ClientBase):
         Raises:
             ServingError: the call failed.
         """
-        target, message = self._metadata_message()
-        return parse_metadata(await self._call("GetModelMetadata", target, message, timeout))
+        return await self._run(self._metadata(), timeout)
 
     async def close(self) -> None:
-        """Closes the channel; calls under way fail."""
+        """Closes the channel; calls under way fail with `ClosedError`."""
+        self._closed = True
         await self._channel.close()
 
     async def __aenter__(self) -> AsyncRecommenderClient:
@@ -173,18 +200,49 @@ class AsyncRecommenderClient(ClientBase):
     ) -> None:
         await self.close()
 
-    async def _predict(self, target: Target, message: Any, timeout: float | None) -> Prediction:
-        return parse_prediction(await self._call("Predict", target, message, timeout), target)
+    async def _run(self, plan: Plan[T], timeout: float | None) -> T:
+        seconds = self._seconds(timeout)
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    answer = await self._call(step, seconds)
+                except ServingError as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
 
-    async def _call(self, method: str, target: Target, request: Any, timeout: float | None) -> Any:
-        message = self._serialise(request, target)
-        attempts = Attempts(self._retry, timeout or self._timeout, target)
+    async def _call(self, step: Step, timeout: float) -> Any:
+        target, message = step.target, self._serialise(step)
+        attempts = Attempts(self._retry, timeout, target)
         while True:
             try:
-                return await self._methods[method](message, timeout=attempts.remaining())
+                return self._parse(step, await self._send(step, message, attempts.remaining()))
             except grpc.RpcError as error:
                 failure = from_rpc_error(error, target)
                 delay = attempts.next_delay(failure)
                 if delay is None:
                     raise failure from error
             await asyncio.sleep(delay)
+
+    async def _send(self, step: Step, message: bytes, seconds: float) -> bytes:
+        async def send() -> bytes:
+            answer: bytes = await self._methods[step.method](message, timeout=seconds)
+            return answer
+
+        sent = asyncio.ensure_future(send())
+        try:
+            return await asyncio.shield(sent)
+        except asyncio.CancelledError:
+            if sent.cancelled():  # by closing the channel, and not by whoever waits here
+                raise self._closed_error(step.target, "the channel was closed") from None
+            sent.cancel()
+            raise
+        except (grpc.aio.UsageError, RuntimeError) as error:  # closed channel or event loop
+            raise self._closed_error(step.target, error) from error
+        except KeyError as error:
+            details = f"the server ended the call with status {error}, which gRPC does not know"
+            raise ServingError(step.target, "UNKNOWN", details) from error

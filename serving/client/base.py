@@ -1,21 +1,47 @@
-"""What the synchronous and the asynchronous client share."""
+"""What the synchronous and the asynchronous client share: settings, and calls as plans.
+
+A plan is a generator. It yields the steps of a call, is sent the answer to each (or
+has what went wrong thrown in) and returns what the call returns. Either client runs
+it in its own way.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Generator
+from collections.abc import Mapping
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
+from typing import NamedTuple
+from typing import TypeVar
+
+import numpy.typing as npt
 
 from serving.client import protos
 from serving.client.calls import fill_spec
+from serving.client.calls import parse_metadata
+from serving.client.calls import parse_prediction
+from serving.client.calls import parse_recommendations
+from serving.client.calls import parse_status
 from serving.client.calls import predict_request
 from serving.client.calls import recommend_inputs
 from serving.client.channel import MAX_MESSAGE_BYTES
 from serving.client.channel import TlsOptions
 from serving.client.channel import channel_options
+from serving.client.errors import ClosedError
+from serving.client.errors import InvalidRequestError
 from serving.client.errors import Target
 from serving.client.errors import TooLargeError
+from serving.client.errors import TooManyRowsError
+from serving.client.errors import answers
+from serving.client.errors import arguments
 from serving.client.retry import RetryPolicy
+from serving.client.types import ModelMetadata
+from serving.client.types import Prediction
+from serving.client.types import Recommendation
 from serving.client.types import Request
+from serving.client.types import VersionStatus
 
 RECOMMEND = "recommend"
 EXAMPLES = "serving_default"
@@ -24,10 +50,25 @@ METHODS = {
     "GetModelMetadata": protos.PREDICTION_SERVICE,
     "GetModelStatus": protos.MODEL_SERVICE,
 }
+_RESPONSES = {method: protos.methods(service)[method][1] for method, service in METHODS.items()}
+LONGEST_TIMEOUT = 1e6  # seconds; gRPC takes much longer ones for deadlines that have passed
+
+T = TypeVar("T")
+
+
+class Step(NamedTuple):
+    """One request of a call, and where it goes."""
+
+    method: str
+    target: Target
+    request: Any
+
+
+Plan = Generator[Step, Any, T]
 
 
 class ClientBase:
-    """Settings of a client and the messages that it sends.
+    """Settings of a client and the requests that it sends.
 
     Args:
         address: `host:port` of TF Serving or the local server.
@@ -39,12 +80,13 @@ class ClientBase:
         tls: TLS or mutual TLS; `None` sends in the clear.
         max_message_bytes: bound of a request and of an answer.
         max_rows: rows of a batch that go into one request; longer batches are
-            sent as several.
+            sent as several. A server that takes fewer is asked with as many as
+            it says.
         round_robin: spread calls over all addresses behind the name.
 
     Raises:
-        ValueError: `version` and `label` are both given, or a number is not
-            positive.
+        ArgumentError: `version` and `label` are both given, a number is not
+            positive, or a certificate cannot be read. It is a `ValueError`, too.
     """
 
     def __init__(
@@ -61,23 +103,22 @@ class ClientBase:
         max_rows: int = 256,
         round_robin: bool = False,
     ) -> None:
-        if version is not None and label:
-            raise ValueError(
-                f"Expected a version or a label. Received: version={version} and label=`{label}`."
-            )
-        if timeout <= 0 or max_rows < 1:
-            raise ValueError(
-                f"Expected `timeout` > 0 and `max_rows` >= 1. Received: {timeout} and {max_rows}."
-            )
         self._target = Target(address, model, version, label)
-        self._timeout = timeout
         self._retry = retry or RetryPolicy()
         self._tls = tls
-        self._max_message_bytes = max_message_bytes
-        self._max_rows = max_rows
-        self._options = channel_options(max_message_bytes, tls, round_robin)
-        self._channel = self._open_channel()
-        self._methods = self._stubs(self._channel)
+        self._closed = False
+        with arguments(self._target):
+            if version is not None and label:
+                raise ValueError(
+                    f"Expected a version or a label. Received: version={version} and "
+                    f"label=`{label}`."
+                )
+            self._timeout = check_timeout(timeout)
+            self._max_rows = check_count(max_rows, "max_rows")
+            self._max_message_bytes = check_count(max_message_bytes, "max_message_bytes")
+            self._options = channel_options(max_message_bytes, tls, round_robin)
+            self._channel = self._open_channel()
+            self._methods = self._stubs(self._channel)
 
     @property
     def target(self) -> Target:
@@ -88,51 +129,125 @@ class ClientBase:
         raise NotImplementedError
 
     def _stubs(self, channel: Any) -> dict[str, Any]:
-        stubs = {}
-        for method, service in METHODS.items():
-            _, response = protos.methods(service)[method]
-            stubs[method] = channel.unary_unary(
-                f"/{service}/{method}",
-                # Requests are serialised once, whatever the number of tries.
-                request_serializer=None,
-                response_deserializer=response.FromString,
-            )
-        return stubs
+        # Requests are serialised once, whatever the number of tries; answers are
+        # parsed here, where it can be said what was wrong with one.
+        return {
+            method: channel.unary_unary(f"/{service}/{method}", None, None)
+            for method, service in METHODS.items()
+        }
 
-    def _serialise(self, request: Any, target: Target) -> bytes:
-        message: bytes = request.SerializeToString()
+    def _serialise(self, step: Step) -> bytes:
+        message: bytes = step.request.SerializeToString()
         if len(message) > self._max_message_bytes:
             raise TooLargeError(
-                target,
+                step.target,
                 "RESOURCE_EXHAUSTED",
                 f"the request has {len(message):,} bytes of {self._max_message_bytes:,} allowed",
             )
         return message
 
-    def _recommend_message(self, requests: Sequence[Request]) -> tuple[Target, Any]:
-        target = self._target.of(RECOMMEND)
-        return target, predict_request(target, recommend_inputs(requests))
+    def _parse(self, step: Step, message: bytes) -> Any:
+        with answers(step.target):
+            return _RESPONSES[step.method].FromString(message)
 
-    def _examples_message(self, examples: Sequence[bytes]) -> tuple[Target, Any]:
-        target = self._target.of(EXAMPLES)
-        return target, predict_request(target, {"examples": list(examples)})
+    def _seconds(self, timeout: float | None) -> float:
+        with arguments(self._target):
+            return self._timeout if timeout is None else check_timeout(timeout)
 
-    def _status_message(self) -> tuple[Target, Any]:
+    def _closed_error(self, target: Target, details: object) -> ClosedError:
+        return ClosedError(target, "CANCELLED", str(details))
+
+    def _recommend(
+        self, requests: Sequence[Request], k: int, singly: bool = False
+    ) -> Plan[list[Any]]:
+        return self._batches(requests, RECOMMEND, recommend_inputs, "ids", k, singly)
+
+    def _recommend_examples(
+        self, examples: Sequence[bytes], k: int, singly: bool = False
+    ) -> Plan[list[Any]]:
+        def inputs(rows: Sequence[bytes]) -> dict[str, Any]:
+            return {"examples": list(rows)}
+
+        return self._batches(examples, EXAMPLES, inputs, "classes", k, singly)
+
+    def _batches(
+        self,
+        rows: Sequence[Any],
+        signature: str,
+        lay_out: Callable[[Sequence[Any]], Mapping[str, Any]],
+        ids_name: str,
+        k: int,
+        singly: bool,
+    ) -> Plan[list[Any]]:
+        """Asks for rows in requests of at most `max_rows`, singly where one is refused."""
+        target = self._target.of(signature)
+        with arguments(target):
+            rows, k = list(rows), check_count(k, "k")
+
+        def ask(part: Sequence[Any]) -> Plan[list[Recommendation]]:
+            with arguments(target):
+                request = predict_request(target, lay_out(part))
+            prediction = parse_prediction((yield Step("Predict", target, request)), target)
+            return parse_recommendations(prediction, ids_name, len(part), k, target)
+
+        found: list[Any] = []
+        while len(found) < len(rows):
+            part = rows[len(found) : len(found) + self._max_rows]
+            try:
+                found += yield from ask(part)
+            except TooManyRowsError as error:
+                if not 0 < error.allowed < len(part):
+                    raise
+                self._max_rows = error.allowed
+            except InvalidRequestError:
+                if not singly:
+                    raise
+                for row in part:
+                    try:
+                        found += yield from ask([row])
+                    except InvalidRequestError as refused:
+                        found.append(refused)
+        return found
+
+    def _predict(
+        self, signature: str, inputs: Mapping[str, npt.ArrayLike], output_filter: Sequence[str]
+    ) -> Plan[Prediction]:
+        target = self._target.of(signature)
+        with arguments(target):
+            request = predict_request(target, inputs, output_filter)
+        return parse_prediction((yield Step("Predict", target, request)), target)
+
+    def _status(self) -> Plan[list[VersionStatus]]:
+        target = self._target.of("GetModelStatus")
         request = protos.GetModelStatusRequest()
-        fill_spec(request.model_spec, self._target)
-        return self._target.of("GetModelStatus"), request
+        with arguments(target):
+            fill_spec(request.model_spec, target)
+        if target.label:
+            # TF Serving reads no label here and would list every version; the metadata
+            # say which version a label stands for.
+            request.model_spec.version.value = (yield from self._metadata()).version
+        return parse_status((yield Step("GetModelStatus", target, request)), target)
 
-    def _metadata_message(self) -> tuple[Target, Any]:
+    def _metadata(self) -> Plan[ModelMetadata]:
+        target = self._target.of("GetModelMetadata")
         request = protos.GetModelMetadataRequest(metadata_field=["signature_def"])
-        fill_spec(request.model_spec, self._target)
-        return self._target.of("GetModelMetadata"), request
-
-    def _chunks(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
-        return [rows[i : i + self._max_rows] for i in range(0, len(rows), self._max_rows)]
+        with arguments(target):
+            fill_spec(request.model_spec, target)
+        return parse_metadata((yield Step("GetModelMetadata", target, request)), target)
 
 
-def check_k(k: int) -> int:
-    """Returns k, or raises `ValueError` when it is not positive."""
-    if k < 1:
-        raise ValueError(f"Expected `k` >= 1. Received: {k}.")
-    return k
+def check_count(value: int, name: str) -> int:
+    """Returns a whole number above 0, or raises `ValueError`."""
+    if not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"Expected `{name}` >= 1. Received: {value!r}.")
+    return value
+
+
+def check_timeout(timeout: float) -> float:
+    """Returns seconds that gRPC can wait, or raises `ValueError`."""
+    if not isinstance(timeout, Real) or not 0 < timeout <= LONGEST_TIMEOUT:
+        raise ValueError(
+            f"Expected `timeout` in seconds, above 0 and at most {LONGEST_TIMEOUT:,.0f}. Received: "
+            f"{timeout!r}."
+        )
+    return float(timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from serving.client import protos
 from serving.client.errors import InvalidAnswerError
 from serving.client.errors import Target
+from serving.client.errors import answers
 from serving.client.tensors import fill_proto
 from serving.client.tensors import from_proto
 from serving.client.tensors import pad
@@ -59,7 +61,7 @@ def predict_request(
         try:
             fill_proto(request.inputs[name], values)
         except ValueError as error:
-            raise ValueError(f"Input `{name}` of {target}: {error}") from error
+            raise ValueError(f"Input `{name}`: {error}") from error
     return request
 
 
@@ -76,19 +78,24 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
         `user_attributes_length` [B]: bytes or int64. T, E and A are at least 1.
 
     Raises:
-        ValueError: a history is not oldest first, or an event is not a triple.
+        ValueError: a history is not oldest first, an event is not a triple, or
+            a string or a time cannot be sent.
     """
+    for request in requests:
+        if not isinstance(request, Request):
+            raise ValueError(f"Expected `Request`s. Received: {request!r}.")
     lengths = _lengths(request.history for request in requests)
     flat = list(chain.from_iterable(request.history for request in requests))
     try:
         ids = [event.id for event in flat]
         events = [event.event for event in flat]
-        timestamps = np.array([event.timestamp for event in flat], dtype=np.int64)
+        times = [event.timestamp for event in flat]
     except AttributeError:
         odd = next(event for event in flat if not isinstance(event, Event))
         raise ValueError(
             f"Expected a history of `Event(id, event, timestamp)`. Received: {odd!r} in it."
         ) from None
+    timestamps = _microseconds(times, "timestamp")
     _check_order(timestamps, lengths)
     now = time.time_ns() // 1000
     when = [now if r.request_time is None else r.request_time for r in requests]
@@ -97,7 +104,7 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
         "history_events": pad(_encode(events), lengths, b"", object),
         "history_timestamps": pad(timestamps, lengths, 0, np.int64),
         "history_length": lengths,
-        "request_time": np.array(when, dtype=np.int64),
+        "request_time": _microseconds(when, "request_time"),
         "query": np.array(_encode([r.query for r in requests]), dtype=object),
     }
     for name, length_name, rows in (
@@ -124,12 +131,10 @@ def parse_prediction(response: Any, target: Target) -> Prediction:
     Raises:
         InvalidAnswerError: an output cannot be read.
     """
-    try:
+    with answers(target):
         outputs = {name: from_proto(tensor) for name, tensor in response.outputs.items()}
-    except ValueError as error:
-        raise InvalidAnswerError(target, "DATA_LOSS", str(error)) from error
-    spec = response.model_spec
-    return Prediction(outputs, spec.name, spec.version.value, target.signature)
+        spec = response.model_spec
+        return Prediction(outputs, spec.name, spec.version.value, target.signature)
 
 
 def parse_recommendations(
@@ -146,8 +151,8 @@ def parse_recommendations(
         target: what was called.
 
     Raises:
-        InvalidAnswerError: an output is missing, has another shape, or a real
-            id has a score that is not finite.
+        InvalidAnswerError: an output is missing, has another type or shape, an
+            id is not UTF-8, or a real id has a score that is not finite.
     """
     ids, scores = prediction.outputs.get(ids_name), prediction.outputs.get("scores")
     if ids is None or scores is None or ids.ndim != 2 or ids.shape != scores.shape:
@@ -161,48 +166,68 @@ def parse_recommendations(
         raise InvalidAnswerError(
             target, "DATA_LOSS", f"{rows} rows were sent and {len(ids)} came back"
         )
+    if ids.dtype.kind != "O" or scores.dtype.kind not in "fiu":
+        raise InvalidAnswerError(
+            target,
+            "DATA_LOSS",
+            f"expected `{ids_name}` to be strings and `scores` to be numbers, received {ids.dtype} "
+            f"and {scores.dtype} (`object` is strings)",
+        )
     ids, scores = ids[:, :k], scores[:, :k].astype(np.float32)  # [B, k]
     real = ids != b""  # [B, k]
     if not np.isfinite(scores[real]).all():
         raise InvalidAnswerError(target, "DATA_LOSS", "an id came back with a score of NaN or inf")
-    return [
-        Recommendation(
-            tuple(name.decode() for name in row[keep]),
-            score[keep],
-            prediction.model,
-            prediction.version,
-        )
-        for row, score, keep in zip(ids, scores, real, strict=True)
-    ]
+    with answers(target):  # an id may not be UTF-8
+        return [
+            Recommendation(
+                tuple(name.decode() for name in row[keep]),
+                score[keep],
+                prediction.model,
+                prediction.version,
+            )
+            for row, score, keep in zip(ids, scores, real, strict=True)
+        ]
 
 
-def parse_status(response: Any) -> list[VersionStatus]:
-    """Reads a `GetModelStatusResponse`, newest version first."""
-    found = [
-        VersionStatus(
-            status.version,
-            protos.state_name(status.state),
-            _CODES[status.status.error_code],
-            status.status.error_message,
-        )
-        for status in response.model_version_status
-    ]
+def parse_status(response: Any, target: Target) -> list[VersionStatus]:
+    """Reads a `GetModelStatusResponse`, newest version first.
+
+    Raises:
+        InvalidAnswerError: it cannot be read.
+    """
+    with answers(target):
+        found = [
+            VersionStatus(
+                status.version,
+                protos.state_name(status.state),
+                _code_name(status.status.error_code),
+                status.status.error_message,
+            )
+            for status in response.model_version_status
+        ]
     return sorted(found, key=lambda status: -status.version)
 
 
-def parse_metadata(response: Any) -> ModelMetadata:
-    """Reads a `GetModelMetadataResponse`."""
-    packed = response.metadata["signature_def"].value
-    signatures = protos.SignatureDefMap.FromString(packed).signature_def
-    return ModelMetadata(
-        response.model_spec.name,
-        response.model_spec.version.value,
-        {
-            name: Signature(_tensor_infos(definition.inputs), _tensor_infos(definition.outputs))
-            for name, definition in sorted(signatures.items())
-            if not name.startswith("__")
-        },
-    )
+def parse_metadata(response: Any, target: Target) -> ModelMetadata:
+    """Reads a `GetModelMetadataResponse`.
+
+    Raises:
+        InvalidAnswerError: it holds no signatures that can be read.
+    """
+    with answers(target):
+        if "signature_def" not in response.metadata:
+            raise ValueError("expected metadata `signature_def`, received none")
+        packed = response.metadata["signature_def"].value
+        signatures = protos.SignatureDefMap.FromString(packed).signature_def
+        return ModelMetadata(
+            response.model_spec.name,
+            response.model_spec.version.value,
+            {
+                name: Signature(_tensor_infos(definition.inputs), _tensor_infos(definition.outputs))
+                for name, definition in sorted(signatures.items())
+                if not name.startswith("__")
+            },
+        )
 
 
 def _tensor_infos(tensors: Any) -> dict[str, TensorInfo]:
@@ -217,12 +242,33 @@ def _tensor_infos(tensors: Any) -> dict[str, TensorInfo]:
     }
 
 
+def _code_name(number: int) -> str:
+    return _CODES[number] if 0 <= number < len(_CODES) else f"code {number}"
+
+
 def _encode(values: Sequence[str]) -> list[bytes]:
     try:
         return [value.encode() for value in values]
     except AttributeError:
         odd = next(value for value in values if not isinstance(value, str))
         raise ValueError(f"Expected strings. Received: {odd!r}.") from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"Expected strings of UTF-8. Received: {error.object!r}.") from None
+
+
+def _microseconds(values: Sequence[int], name: str) -> npt.NDArray[np.int64]:
+    try:
+        return np.array([operator.index(value) for value in values], dtype=np.int64)
+    except (TypeError, OverflowError):
+        odd = next(value for value in values if not _is_int64(value))
+        raise ValueError(
+            f"Expected `{name}` in whole microseconds since the epoch, within int64. Received: "
+            f"{odd!r}."
+        ) from None
+
+
+def _is_int64(value: Any) -> bool:
+    return hasattr(value, "__index__") and -(1 << 63) <= operator.index(value) < 1 << 63
 
 
 def _lengths(rows: Any) -> npt.NDArray[np.int64]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import replace
 
 import grpc
+from google.protobuf.message import DecodeError
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,8 @@ class Target:
             which = f"version {self.version}"
         else:
             which = f"label `{self.label}`" if self.label else "latest version"
-        return f"`{self.signature}` of model `{self.model}` ({which}) at {self.address}"
+        what = f"`{self.signature}` of model" if self.signature else "model"
+        return f"{what} `{self.model}` ({which}) at {self.address}"
 
 
 class ServingError(Exception):
@@ -73,6 +78,12 @@ class InvalidRequestError(ServingError):
     advice = "Compare the inputs with `metadata()`: names, types and shapes."
 
 
+class ArgumentError(InvalidRequestError, ValueError):
+    """The arguments cannot be sent; nothing went out."""
+
+    advice = "Nothing was sent: mend the arguments."
+
+
 class DeadlineError(ServingError):
     """No answer within the call's timeout, retries included."""
 
@@ -92,6 +103,29 @@ class TooLargeError(ServingError):
     advice = (
         "Send smaller batches or shorter histories, or raise `max_message_bytes` on both sides."
     )
+
+
+class TooManyRowsError(TooLargeError):
+    """The request has more rows than the server takes at once.
+
+    Attributes:
+        allowed: rows that the server takes.
+    """
+
+    advice = (
+        "Send smaller batches, or raise `max_batch_size` and set `enable_large_batch_splitting` in "
+        "the server's batching parameters."
+    )
+
+    def __init__(self, target: Target, code: str, details: str, allowed: int) -> None:
+        super().__init__(target, code, details)
+        self.allowed = allowed
+
+
+class ClosedError(ServingError):
+    """The client was closed, before the call or during it."""
+
+    advice = "Close a client after its last call, and use it on one event loop only."
 
 
 class UnavailableError(ServingError):
@@ -117,9 +151,12 @@ class UnsupportedError(ServingError):
 
 
 class InvalidAnswerError(ServingError):
-    """The server answered with something that is not a recommendation."""
+    """The server answered with something that cannot be used, or not even read."""
 
-    advice = "The exported model is at fault: roll back to an earlier version."
+    advice = (
+        "The served version is at fault, or what stands at the address: roll back to an earlier "
+        "version, or check the address."
+    )
 
 
 _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
@@ -135,17 +172,48 @@ _BY_CODE: dict[grpc.StatusCode, type[ServingError]] = {
     grpc.StatusCode.PERMISSION_DENIED: UnsupportedError,
 }
 _TLS_WORDS = ("handshake", "certificate", "ssl_error")
+# TF Serving says these with INVALID_ARGUMENT, older versions with FAILED_PRECONDITION.
+_MISSING_WORDS = ("not found in signature def", "Unrecognized servable version label")
+# TF Serving's words, and the local server's.
+_TOO_MANY_ROWS = re.compile(
+    r"larger than maximum input batch size (\d+)|at most (\d+) rows in a request"
+)
 
 
 def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:
     """Returns the error of this module for one of gRPC's."""
     code: grpc.StatusCode = error.code()
     details: str = error.details() or "no details"
+    too_many = _TOO_MANY_ROWS.search(details)
+    if too_many:
+        return TooManyRowsError(target, code.name, details, int(too_many[1] or too_many[2]))
     kind = _BY_CODE.get(code, ServingError)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         kind = TooLargeError
-    if "not found in signature def" in details:  # TF Serving: INVALID_ARGUMENT
+    if any(words in details for words in _MISSING_WORDS):
         kind = NotFoundError
     if code is grpc.StatusCode.UNAVAILABLE and any(w in details.lower() for w in _TLS_WORDS):
         kind = TlsError
     return kind(target, code.name, details)
+
+
+@contextmanager
+def arguments(target: Target) -> Iterator[None]:
+    """Turns whatever is wrong with the arguments of a call into an `ArgumentError`."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except (ValueError, TypeError, AttributeError, OverflowError, OSError, RuntimeError) as error:
+        raise ArgumentError(target, "INVALID_ARGUMENT", str(error)) from error
+
+
+@contextmanager
+def answers(target: Target) -> Iterator[None]:
+    """Turns whatever is wrong with an answer into an `InvalidAnswerError`."""
+    try:
+        yield
+    except ServingError:
+        raise
+    except (DecodeError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise InvalidAnswerError(target, "DATA_LOSS", str(error)) from error

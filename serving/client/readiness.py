@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from serving.client.client import RecommenderClient
 from serving.client.errors import DeadlineError
+from serving.client.errors import NotFoundError
 from serving.client.errors import UnavailableError
 from serving.client.errors import UnsupportedError
 from serving.client.types import VersionStatus
@@ -18,9 +19,10 @@ _LOOK = 2.0  # seconds for one look: a server that loads may be slow to answer
 def wait_until_ready(
     client: RecommenderClient, timeout: float, say: Callable[[str], None] | None = None
 ) -> None:
-    """Waits until the client's model has a version that answers.
+    """Waits until the version that the client asks for, or any, answers.
 
-    Asks `GetModelStatus`, which TF Serving and the local server both have.
+    Asks `GetModelStatus`, which TF Serving and the local server both have. A label
+    that is not there is waited for: it may come with the version that it names.
 
     Args:
         client: a client of the server and the model.
@@ -30,7 +32,7 @@ def wait_until_ready(
     Raises:
         UnavailableError: the model is not ready in time; the message says what
             was waited for last.
-        NotFoundError: the server is there and has no such model.
+        NotFoundError: the server is there and has no such model (without a label).
         ServingError: the server cannot be asked at all, e.g. for its certificate.
     """
     end = time.monotonic() + timeout
@@ -59,6 +61,10 @@ def _why_not_ready(client: RecommenderClient, timeout: float) -> str:
         return f"the server at {client.target.address} is too busy to answer"
     except UnsupportedError:  # it does not tell; the request itself will
         return ""
+    except NotFoundError as error:
+        if not client.target.label:
+            raise
+        return f"label `{client.target.label}` is not served yet ({error.details.rstrip('. ')})"
     if any(version.state == "AVAILABLE" for version in versions):
         return ""
     return f"model `{client.target.model}` {_progress(versions)}"

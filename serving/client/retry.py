@@ -38,10 +38,14 @@ class RetryPolicy:
     jitter: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first_delay < 0 or not 0 <= self.jitter <= 1:
+        if (
+            self.attempts < 1
+            or not (self.first_delay >= 0 and self.max_delay >= 0 and self.multiplier >= 1)
+            or not 0 <= self.jitter <= 1
+        ):
             raise ValueError(
-                "Expected `attempts` >= 1, `first_delay` >= 0 and `jitter` between 0 and 1. "
-                f"Received: {self}."
+                "Expected `attempts` >= 1, `first_delay` and `max_delay` >= 0, `multiplier` >= 1 "
+                f"and `jitter` between 0 and 1. Received: {self}."
             )
 
     def delay(self, failures: int, draw: float) -> float:
@@ -51,7 +55,10 @@ class RetryPolicy:
             failures: tries that failed so far, at least 1.
             draw: a random number in [0, 1).
         """
-        full = min(self.first_delay * self.multiplier ** (failures - 1), self.max_delay)
+        try:
+            full = min(self.first_delay * self.multiplier ** (failures - 1), self.max_delay)
+        except OverflowError:
+            full = self.max_delay
         return full * (1 - self.jitter * draw)
 
 

@@ -4,6 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.client import InvalidRequestError
+from serving.client import RecommenderClient
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.recommend import HistoryRow
@@ -12,6 +14,7 @@ from serving.recommend import UserRecommendations
 from serving.recommend import format_recommendations
 from serving.recommend import read_history
 from serving.recommend import recommend_for_user
+from tests.helpers.examples import timeline
 
 IDS = [f"movie:{i}" for i in range(1, 21)]
 
@@ -134,6 +137,18 @@ def test_a_user_without_events_who_is_listed_gets_an_answer(log_dir, pushed):
     _, address = pushed
     result = recommend_for_user("u3", 3, log_dir, address=address, timeout=60)
     assert (result.events, len(result.recommendations)) == (0, 3)
+
+
+def test_a_timeline_that_is_none_costs_the_others_nothing(pushed):
+    _, address = pushed
+    good = timeline("u1", ["movie:1"])
+    rows = [good, b"\xff no example", good]
+    with RecommenderClient(address, timeout=60) as client:
+        with pytest.raises(InvalidRequestError):
+            client.recommend_examples(rows, k=3)
+        first, wrong, last = client.recommend_each_example(rows, k=3)
+    assert isinstance(wrong, InvalidRequestError) and "parse example" in wrong.details
+    assert first.ids == last.ids and len(first) == 3
 
 
 def test_unknown_users_logs_and_servers(log_dir, tmp_path):

@@ -83,7 +83,7 @@ def test_predict_request_addresses_version_or_label():
 
 
 def test_predict_request_names_the_input_at_fault():
-    with pytest.raises(ValueError, match="Input `x` of `recommend` of model `m`"):
+    with pytest.raises(ValueError, match="Input `x`: Expected"):
         predict_request(TARGET, {"x": np.zeros(1, complex)})
 
 
@@ -125,7 +125,7 @@ def test_status_is_typed_and_newest_first():
     response.model_version_status.add(version=1, state=30)
     bad = response.model_version_status.add(version=2, state=50)
     bad.status.error_code, bad.status.error_message = 2, "corrupt"
-    newest, oldest = parse_status(response)
+    newest, oldest = parse_status(response, TARGET)
     assert (newest.version, newest.state, newest.error_code) == (2, "END", "UNKNOWN")
     assert (oldest.version, oldest.state, oldest.error_message) == (1, "AVAILABLE", "")
 
@@ -139,7 +139,7 @@ def test_metadata_is_typed():
     response = protos.GetModelMetadataResponse()
     response.model_spec.name = "m"
     response.metadata["signature_def"].value = definitions.SerializeToString()
-    metadata = parse_metadata(response)
+    metadata = parse_metadata(response, TARGET)
     assert list(metadata.signatures) == ["recommend"]
     assert metadata.signatures["recommend"].inputs["query"].shape == (-1,)
     assert metadata.signatures["recommend"].inputs["query"].dtype == "STRING"

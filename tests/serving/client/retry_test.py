@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import grpc
 import pytest
 
@@ -13,43 +11,17 @@ from serving.client import RetryPolicy
 from serving.client import ServingError
 from serving.client import TooLargeError
 from serving.client import UnavailableError
-from serving.client import protos
 from serving.client.errors import Target
 from serving.client.retry import Attempts
+from tests.serving.client.scripted import FAST
+from tests.serving.client.scripted import Scripted
 
 TARGET = Target("host:1", "m", signature="recommend")
 CODES = grpc.StatusCode
-FAST = RetryPolicy(attempts=3, first_delay=0.001)
-
-
-class Scripted:
-    """A real gRPC server that answers with one status after the other, then well."""
-
-    def __init__(self, *script: tuple[grpc.StatusCode, str]) -> None:
-        self.script = list(script)
-        self.calls = 0
-        self.server = grpc.server(ThreadPoolExecutor(2))
-        rpc = grpc.unary_unary_rpc_method_handler(self.answer)
-        handler = grpc.method_handlers_generic_handler(protos.PREDICTION_SERVICE, {"Predict": rpc})
-        self.server.add_generic_rpc_handlers((handler,))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
-
-    def answer(self, message: bytes, context: grpc.ServicerContext) -> bytes:
-        self.calls += 1
-        if self.script:
-            context.abort(*self.script.pop(0))
-        return protos.PredictResponse().SerializeToString()
-
-    def __enter__(self):
-        self.server.start()
-        return self
-
-    def __exit__(self, *_):
-        self.server.stop(None)
 
 
 def ask(server: Scripted, **settings) -> None:
-    with RecommenderClient(f"127.0.0.1:{server.port}", "m", retry=FAST, **settings) as client:
+    with RecommenderClient(server.address, "m", retry=FAST, **settings) as client:
         client.predict("recommend", {"x": [1]})
 
 
@@ -142,9 +114,16 @@ def test_all_attempts_share_one_deadline():
         attempts.remaining()
 
 
-def test_policies_are_checked():
-    with pytest.raises(ValueError, match="attempts"):
-        RetryPolicy(attempts=0)
+@pytest.mark.parametrize(
+    "wrong", [{"attempts": 0}, {"multiplier": -1.0}, {"max_delay": -1.0}, {"first_delay": -0.1}]
+)
+def test_policies_are_checked(wrong):
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}`"):
+        RetryPolicy(**wrong)
+
+
+def test_a_delay_beyond_any_float_is_the_longest():
+    assert RetryPolicy(attempts=9999, max_delay=0.3).delay(5000, 0.0) == 0.3
 
 
 @pytest.mark.parametrize(

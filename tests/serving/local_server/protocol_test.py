@@ -111,6 +111,15 @@ def test_a_long_batch_goes_as_several_requests_and_keeps_its_order(tiny_server):
     assert [answer.ids for answer in answers] == [(f"v1:{n}:0",) for n in range(8)]
 
 
+def test_a_batch_beyond_the_rows_that_a_server_takes_is_cut(saved, serve, tmp_path):
+    saved(tmp_path, 1)
+    event = Event("a:1", "view", 1)
+    server = serve(tmp_path, batching={"max_request_rows": 4, "max_batch_size": 4})
+    with RecommenderClient(server.address, "tiny", timeout=60) as client:
+        answers = client.recommend_batch([Request([event] * n) for n in range(10)], k=1)
+    assert [answer.ids for answer in answers] == [(f"v1:{n}:0",) for n in range(10)]
+
+
 def test_predict_with_an_output_filter(client):
     x = np.array([1.0, 2.0], np.float32)
     assert list(client.predict("flat", {"x": x}, output_filter=["version"]).outputs) == ["version"]
