@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic import field_validator
 from pydantic import model_validator
 
 from models.config import TrainerConfig
@@ -25,6 +27,7 @@ from transforms.config import TransformConfig
 SHARED = ("target_events", "candidate_types", "exclude_seen")
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
 CONFIGS = Path(__file__).parent / "configs"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 Kind = TypeVar("Kind", bound=Config)
 
 
@@ -68,6 +71,17 @@ class PipelineConfig(Config):
     evaluation: EvaluationConfig = EvaluationConfig()
     serving_validation: ServingValidationConfig = ServingValidationConfig()
     push: PusherConfig = PusherConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_path(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(
+                "It becomes a part of paths, of addresses and of names in Kubernetes. Expected at "
+                "most 100 letters, digits, `.`, `_` and `-`, of which the first is a letter or a "
+                f"digit. Received: {name!r}."
+            )
+        return name
 
     @model_validator(mode="before")
     @classmethod

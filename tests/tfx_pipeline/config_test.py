@@ -53,6 +53,17 @@ def test_a_value_of_a_wrong_type_names_its_place() -> None:
         load_config("movielens_1m", ("trainer.epochs=many",))
 
 
+@pytest.mark.parametrize(
+    "name", ["../../evil", "/tmp/evil", "a/b", "..", ".hidden", "", "a b", "a\n"]
+)
+def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "evil.yaml"
+    file.write_text(yaml.safe_dump({"name": name, "log_dir": "log", "run_dir": "run"}))
+    with pytest.raises(ValueError, match="name: It becomes a part of paths.* Received: "):
+        load_config(str(file))
+    assert load_config(str(file), ("name=shop_2.de-DE",)).name == "shop_2.de-DE"
+
+
 def test_no_metric_asks_for_more_than_the_servable_returns() -> None:
     with pytest.raises(ValueError, match=r"`index\.k` \(20\)"):
         load_config("movielens_1m", ("index.k=20",))
