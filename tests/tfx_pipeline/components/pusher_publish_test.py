@@ -196,3 +196,15 @@ def test_two_pushes_do_not_meet(tmp_path):
             publish(push_dir, source, add_nothing)
 
     assert publish(push_dir, source, push_again) == 1
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_kept(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    push_dir.mkdir()
+    (push_dir / ".lock").symlink_to(precious)
+    with pytest.raises(RuntimeError, match=r"\.lock is a symbolic link"):
+        publish(push_dir, source, add_nothing)
+    assert precious.read_text() == "kept"
+    assert names(push_dir) == []

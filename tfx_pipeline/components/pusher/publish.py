@@ -117,11 +117,22 @@ def locked(push_dir: Path) -> Iterator[None]:
     """Holds the push directory; the lock of a killed process is free at once.
 
     Raises:
-        RuntimeError: Another process holds it.
+        RuntimeError: Another process holds it, or its lock is a symbolic link.
     """
-    with (push_dir / _LOCK).open("w") as file:
+    # Nothing is ever written to it, and what a link leads to is none of ours to hold.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(push_dir / _LOCK, flags, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RuntimeError(
+            f"{push_dir / _LOCK} is a symbolic link, which no push makes. See who put it there, "
+            "remove it, and push again."
+        ) from error
+    with os.fdopen(descriptor):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise RuntimeError(
                 f"Another push into {push_dir} is running; start this one again when it is over."
