@@ -53,6 +53,7 @@ class UserRecommendations:
         recommendations: best first.
         model: the model that answered.
         version: its version.
+        asked: how many recommendations were asked for.
     """
 
     user: str
@@ -61,6 +62,7 @@ class UserRecommendations:
     recommendations: tuple[RecommendationRow, ...]
     model: str
     version: int
+    asked: int
 
 
 def recommend_for_user(
@@ -117,7 +119,7 @@ def recommend_for_user(
             )
     except ServingError as error:
         raise ConnectionError(str(error)) from error
-    return _with_titles(user, history, recent, answer, Path(log_dir), base_path)
+    return _with_titles(user, k, history, recent, answer, Path(log_dir), base_path)
 
 
 def read_history(log_dir: Path, user: str) -> list[Event]:
@@ -159,11 +161,18 @@ def format_recommendations(result: UserRecommendations) -> str:
     lines += [f"{a:<{width}}   {b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
     if not right:
         lines.append("Nothing to recommend: everything is excluded or not yet available.")
+    elif len(right) < result.asked:
+        lines += [
+            "",
+            f"{len(right)} of {result.asked}: the served version returns no more at a time "
+            "(`index.k` of its run), or everything else is excluded or not yet available.",
+        ]
     return "\n".join(lines)
 
 
 def _with_titles(
     user: str,
+    asked: int,
     history: list[Event],
     recent: int,
     answer: Recommendation,
@@ -182,6 +191,7 @@ def _with_titles(
         ),
         answer.model,
         answer.version,
+        asked,
     )
 
 
@@ -198,7 +208,7 @@ def _titles(
             titles = _named(table["id"], table["title"])
     catalogue = _dataset(log_dir, "catalogue")
     missing = wanted - titles.keys()
-    if catalogue is None or not missing:
+    if catalogue is None or "title" not in catalogue.schema.names or not missing:
         return titles
     ids = sorted({name.partition(":")[2] for name in missing})
     columns = ["entity_type", "entity_id", "title"]
@@ -231,7 +241,7 @@ def _some_users(log_dir: Path) -> list[str]:
 
 
 def _dataset(log_dir: Path, table: str) -> Any:
-    files = sorted(Path(log_dir, table).glob("*.parquet"))
+    files = sorted(Path(log_dir, table).rglob("*.parquet"))
     return parquet_dataset(files) if files else None
 
 

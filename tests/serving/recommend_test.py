@@ -168,6 +168,7 @@ def test_format_by_hand():
         (RecommendationRow(1, "movie:7", "Alien " * 20, 1.5),),
         "recommender",
         7,
+        1,
     )
     assert format_recommendations(result).splitlines() == [
         "User u1, 4 events; answered by recommender version 7",
@@ -179,5 +180,28 @@ def test_format_by_hand():
 
 
 def test_format_of_nothing():
-    empty = UserRecommendations("u", 0, (), (), "recommender", 1)
+    empty = UserRecommendations("u", 0, (), (), "recommender", 1, 10)
     assert "Nothing to recommend" in format_recommendations(empty)
+
+
+def test_more_than_the_servable_returns_is_said(log_dir, pushed):
+    _, address = pushed
+
+    def text(k: int) -> str:
+        result = recommend_for_user("u3", k, log_dir, address=address, timeout=60)
+        return format_recommendations(result)
+
+    assert "8 of 500: the served version returns no more at a time (`index.k`" in text(500)
+    assert "at a time" not in text(8)
+
+
+def test_a_catalogue_without_titles_in_folders_of_days(pushed, tmp_path):
+    _, address = pushed
+    columns = {"user_id": ["u"], "entity_type": ["movie"], "event": ["watch"], "ordinal": [0]}
+    for day in (1, 2):
+        file = tmp_path / "events" / f"day={day}" / "0.parquet"
+        write(file, entity_id=[str(day)], timestamp=[day], **columns)
+    write(tmp_path / "catalogue" / "0.parquet", entity_type=["movie"], entity_id=["1"])
+    result = recommend_for_user("u", 3, tmp_path, address=address, timeout=60)
+    assert [row.title for row in result.history] == ["movie:2", "movie:1"]
+    assert all(row.title == row.entity for row in result.recommendations)
