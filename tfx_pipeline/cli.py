@@ -11,6 +11,8 @@ from pathlib import Path
 import click
 
 from tfx_pipeline.commands.index import index
+from tfx_pipeline.commands.options import which_run
+from tfx_pipeline.commands.options import which_versions
 from tfx_pipeline.commands.push import push
 
 
@@ -74,8 +76,7 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
 
 
 @cli.command()
-@click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run; else the newest.")
-@click.option("--base-path", type=click.Path(path_type=Path), help="Versions, instead of a run's.")
+@which_versions
 @click.option("--name", help="What requests call the model; the run's name by default.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8500, show_default=True, help="gRPC port.")
@@ -103,7 +104,7 @@ def serve(
 @cli.command()
 @click.option("--user", required=True, help="A user of the run's event log.")
 @click.option("-k", default=10, show_default=True, help="How many recommendations.")
-@click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run; else the newest.")
+@which_run
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
 @click.option("--name", help="What the server calls the model; the run's name by default.")
 @click.option(
@@ -152,7 +153,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     try:
         cli(standalone_mode=False)
-    except click.exceptions.Abort:
+    except click.exceptions.Abort as stop:
+        if told := str(stop.__cause__ or ""):
+            click.echo(told, err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

@@ -177,8 +177,8 @@ def test_the_client_is_answered_from_what_was_pushed(run: Run, shop_log: Path) -
     from serving.local_server.config import ModelConfig
     from serving.local_server.config import ServerConfig
     from serving.local_server.server import LocalServer
-    from serving.recommend import format_recommendations
-    from serving.recommend import recommend_for_user
+    from tfx_pipeline.commands.recommend import format_recommendations
+    from tfx_pipeline.commands.recommend import recommend_for_user
     from tfx_pipeline.datasets.event_log import EventLog
 
     user = EventLog(shop_log).read("events", ["user_id"])["user_id"][0].as_py()

@@ -19,7 +19,6 @@ from benchmarks.interactions import read_interactions
 from serving.index import files
 from serving.index import processes
 from serving.index.updating.changes import Changes
-from serving.recommend import read_history
 from tests.helpers.hostile import hostile
 from tests.helpers.hostile import make_hostile
 from tests.helpers.servables import seal_without_scann
@@ -40,6 +39,7 @@ from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.shop.users import Users
+from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.validate import validate_event_log
 from tfx_pipeline.evaluation.metrics.listed import _read_counts
 from transforms.arrow import pa
@@ -151,7 +151,7 @@ def test_commands_refuse_in_their_processes(log: Path, index: Path, marker: Path
         ("data", "validate", log),
         ("run", run / "config.yaml"),
         ("recommend", "--run", run, "--user", "u0"),
-        ("index", "inspect", index),
+        ("index", "inspect", "--base-path", index),
     )
     for command in commands:
         code, text = vitrine(*command)

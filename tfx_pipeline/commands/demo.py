@@ -78,8 +78,8 @@ def _serve_and_ask(config: PipelineConfig, port: int) -> None:
     from serving.local_server.config import ModelConfig
     from serving.local_server.config import ServerConfig
     from serving.local_server.server import LocalServer
-    from serving.recommend import format_recommendations
-    from serving.recommend import recommend_for_user
+    from tfx_pipeline.commands.recommend import format_recommendations
+    from tfx_pipeline.commands.recommend import recommend_for_user
 
     log, base_path = Path(config.log_dir), Path(config.serving_base_path)
     model = ModelConfig(name=config.name, base_path=base_path)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from tfx_pipeline.commands.options import which_versions
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -16,29 +18,34 @@ def index() -> None:
 
 
 @index.command("inspect")
-@click.argument("path", type=_PATH, required=False)
+@which_versions
 @click.option("--measure", is_flag=True, help="Measure recall again, against exact search.")
 @click.option("--queries", type=click.IntRange(min=1), help="How many to measure with.")
 @click.option("--curve", is_flag=True, help="Print recall against cost, as tuning measured it.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 def inspect_command(
-    path: Path | None, measure: bool, queries: int | None, curve: bool, as_json: bool
+    run_dir: Path | None,
+    base_path: Path | None,
+    measure: bool,
+    queries: int | None,
+    curve: bool,
+    as_json: bool,
 ) -> None:
-    """Say what the index at PATH is made of: sizes, leaves, parameters, recall.
+    """Say what an index is made of: sizes, leaves, parameters, recall.
 
-    PATH is a pushed version, a directory of versions, an index, a run or a configuration; the
-    newest run by default.
+    It is that of the newest version, unless --base-path names one version, or an index that was
+    not pushed.
     """
     from tfx_pipeline.commands.index_inspect import inspect_index
+    from tfx_pipeline.commands.index_place import find_index
 
-    click.echo(inspect_index(path, measure, queries, curve, as_json))
+    click.echo(inspect_index(find_index(run_dir, base_path), measure, queries, curve, as_json))
 
 
 @index.command("update")
 @click.option("--upsert", "upserts", type=_PATH, multiple=True, help="Parquet: catalogue rows.")
 @click.option("--delete", "deletes", type=_PATH, multiple=True, help="Text: one type:id a line.")
-@click.option("--run", "run_dir", type=_PATH, help="A run; else the newest.")
-@click.option("--base-path", type=_PATH, help="Versions, instead of a run's.")
+@which_versions
 @click.option("--rebalance", is_flag=True, help="Train leaves and codes again, as a build does.")
 @click.option(
     "--dead-letters",
@@ -63,11 +70,10 @@ def update_command(
     if not upserts and not deletes:
         raise click.UsageError("Give at least one file with --upsert or --delete.")
     from tfx_pipeline.commands.index_place import find_index
-    from tfx_pipeline.commands.index_place import newest_version
     from tfx_pipeline.commands.index_update import update_index
     from tfx_pipeline.commands.run import REFUSED
 
-    place = newest_version(base_path) if base_path else find_index(run_dir)
+    place = find_index(run_dir, base_path)
     text, pushed = update_index(place, upserts, deletes, dead_letters, rebalance)
     click.echo(text)
     sys.exit(0 if pushed else REFUSED)

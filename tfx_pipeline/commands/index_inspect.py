@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from serving.index import files
@@ -12,26 +11,25 @@ from serving.index.checking.inspect import inspect
 from serving.index.checking.inspect import measure
 from serving.index.config import CheckConfig
 from serving.index.config import IndexConfig
-from tfx_pipeline.commands.index_place import find_index
+from tfx_pipeline.commands.index_place import Place
 from tfx_pipeline.datasets.problem import counted
 
 
 def inspect_index(
-    path: Path | None, measured: bool, queries: int | None, with_curve: bool, as_json: bool
+    place: Place, measured: bool, queries: int | None, with_curve: bool, as_json: bool
 ) -> str:
     """Describes an index.
 
     Args:
-        path: See `find_index`.
+        place: The index; see `find_index`.
         measured: Whether recall is measured again.
         queries: How many are asked then; as many as the validator asks when None.
         with_curve: Whether the curve of the tuning is printed.
         as_json: Whether the answer is JSON, which holds the curve in any case.
 
     Raises:
-        ValueError: There is no index at `path`, or it is damaged.
+        ValueError: The index is damaged.
     """
-    place = find_index(path)
     index = files.open_index(place.index)
     report = inspect(index, place.version)
     if measured:

@@ -1,4 +1,4 @@
-"""Finds the index that a command means: in a version, a run, a configuration or by itself."""
+"""Finds the index that a command means: of a run, in a version, or by itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.components.pusher.labels import current_version
-from tfx_pipeline.config import load_config
 
 _RUN = "config.yaml"
 _EXAMPLES = "artifacts/timeline-example-gen/examples"
@@ -53,29 +52,25 @@ class Place:
         return sorted(str(file) for file in newest.iterdir() if file.is_file())
 
 
-def find_index(path: Path | None) -> Place:
+def find_index(run_dir: Path | None, base_path: Path | None = None) -> Place:
     """Finds an index.
 
     Args:
-        path: A pushed version, a directory of versions, an index, the directory
-            of a run, or a configuration; the newest run when None.
+        run_dir: The directory of a run, whose newest version is meant; the newest
+            run when neither is given.
+        base_path: A directory of versions, one version of it, or an index, instead.
 
     Raises:
         ValueError: There is none.
     """
-    if path is None:
-        return _of_run(None)
-    if (path / SERVABLE).is_file():
-        return _of_version(path)
-    if (path / INDEX).is_file():
-        beside = path.parent / SERVABLE
-        return _of_version(path.parent) if beside.is_file() else Place(path)
-    if (path / _RUN).is_file():
-        return _of_run(path)
-    if path.is_dir():
-        return newest_version(path)
-    config = load_config(str(path))
-    return newest_version(Path(config.serving_base_path), Path(config.run_dir))
+    if base_path is None:
+        return _of_run(run_dir)
+    if (base_path / SERVABLE).is_file():
+        return _of_version(base_path)
+    if (base_path / INDEX).is_file():
+        beside = base_path.parent / SERVABLE
+        return _of_version(base_path.parent) if beside.is_file() else Place(base_path)
+    return newest_version(base_path)
 
 
 def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
@@ -87,8 +82,8 @@ def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
     version = current_version(push_dir)
     if version is None:
         raise ValueError(
-            f"`{push_dir}` holds no pushed version, no index and no run. Name one of these, or "
-            "make a run with `vitrine run CONFIG`."
+            f"`{push_dir}` holds no pushed version and no index. Name a run with `--run`, or one "
+            "of these with `--base-path`; `vitrine run CONFIG` makes a run."
         )
     return _of_version(push_dir / str(version), run_dir)
 

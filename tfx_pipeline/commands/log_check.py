@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.plan import make_plan
@@ -61,8 +64,13 @@ def check_log(config: PipelineConfig) -> str:
     if errors:
         told = "\n".join(map(str, errors))
         raise ValueError(f"The event log {log.path} cannot be used:\n{told}")
-    events = _names(log, EVENTS_TABLE, "event", found.summary.events, config.target_events)
-    _require("target_events", config.target_events, events)
+    _require_times(config, found.ordinal)
+    wanted = {key: getattr(config, key) for key in ("target_events", "exclude_seen")}
+    events = _names(
+        log, EVENTS_TABLE, "event", found.summary.events, [*itertools.chain(*wanted.values())]
+    )
+    for key, names in wanted.items():
+        _require(key, names, events)
     entities = found.summary.entities
     types = _names(log, CATALOGUE_TABLE, "entity_type", entities, config.candidate_types)
     _require("candidate_types", config.candidate_types, types)
@@ -91,6 +99,25 @@ def _names(
         if missing <= names:
             break
     return sorted(names)
+
+
+def _require_times(config: PipelineConfig, ordinal: bool) -> None:
+    """Raises when the model reads times and the log has an order only."""
+    told = list(_switches(config.trainer.towers.model_dump(), f"trainer.{config.trainer.model}"))
+    if ordinal and told:
+        raise ValueError(
+            f"`{told[0]}` is true: the model would read ages and hours. The log says that its "
+            'times are an order only ("time": "ordinal" in manifest.json). Set it to false.'
+        )
+
+
+def _switches(values: dict[str, Any], prefix: str) -> Iterator[str]:
+    """Yields the dotted keys of every `use_time` that is true."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _switches(value, f"{prefix}.{key}")
+        elif key == "use_time" and value:
+            yield f"{prefix}.{key}"
 
 
 def _require(key: str, wanted: Iterable[str], names: list[str]) -> None:

@@ -7,22 +7,16 @@ from typing import Any
 
 import click
 
+from tfx_pipeline.commands.options import which_versions
+
 
 @click.group()
 def push() -> None:
     """Promote the canary of a model, or go back to what was stable before."""
 
 
-def _where(command: Any) -> Any:
-    """Adds the options that say which push directory is meant."""
-    kind = click.Path(path_type=Path)
-    run = click.option("--run", "run_dir", type=kind, help="A run; else the newest.")
-    base = click.option("--base-path", type=kind, help="Versions, instead of a run's.")
-    return run(base(command))
-
-
 @push.command("promote")
-@_where
+@which_versions
 @click.option("--version", type=click.IntRange(min=0), help="A version, instead of the canary.")
 def promote_command(run_dir: Path | None, base_path: Path | None, version: int | None) -> None:
     """Make the canary the stable version; the one before stays for a rollback."""
@@ -33,7 +27,7 @@ def promote_command(run_dir: Path | None, base_path: Path | None, version: int |
 
 
 @push.command("rollback")
-@_where
+@which_versions
 @click.option("--canary", is_flag=True, help="The canary alone, to the stable version.")
 def rollback_command(run_dir: Path | None, base_path: Path | None, canary: bool) -> None:
     """Give the labels back to the version that was stable before."""

@@ -1,14 +1,73 @@
-"""`vitrine recommend`: ask a server, print titles."""
+"""`vitrine recommend`: ask a server, print titles beside what the user did lately."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import click
 
-from serving.recommend import format_recommendations
-from serving.recommend import recommend_for_user
+from serving.client import Event
+from serving.client import Recommendation
+from serving.client import RecommenderClient
+from serving.client import ServingError
+from serving.client import wait_until_ready
 from tfx_pipeline.commands.finished_run import find_run
+from tfx_pipeline.datasets.user_history import read_attributes
+from tfx_pipeline.datasets.user_history import read_history
+from tfx_pipeline.datasets.user_history import read_titles
+from tfx_pipeline.datasets.user_history import some_users
+from transforms.arrow import parquet_dataset
+from transforms.arrow import pc
+
+_TITLE_WIDTH = 44
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """Something that the user did lately."""
+
+    entity: str
+    title: str
+    event: str
+    timestamp: int
+
+
+@dataclass(frozen=True)
+class RecommendationRow:
+    """One recommendation; ranks begin at 1."""
+
+    rank: int
+    entity: str
+    title: str
+    score: float
+
+
+@dataclass(frozen=True)
+class UserRecommendations:
+    """A user's recent history beside what a server recommends.
+
+    Attributes:
+        user: The user's id.
+        events: Length of the whole history that was sent.
+        history: Its last events, newest first.
+        recommendations: Best first.
+        model: The model that answered.
+        version: Its version.
+        remark: Why there are fewer recommendations than were asked for, if there are.
+    """
+
+    user: str
+    events: int
+    history: tuple[HistoryRow, ...]
+    recommendations: tuple[RecommendationRow, ...]
+    model: str
+    version: int
+    remark: str = ""
 
 
 def recommend_to(
@@ -45,3 +104,141 @@ def recommend_to(
         timeout=timeout,
     )
     return format_recommendations(answer)
+
+
+def recommend_for_user(
+    user: str,
+    k: int,
+    log_dir: Path,
+    base_path: Path | None = None,
+    *,
+    address: str = "127.0.0.1:8500",
+    model: str = "recommender",
+    recent: int = 10,
+    request_time: int | None = None,
+    wait: float = 0.0,
+    say: Callable[[str], None] | None = None,
+    **client_options: Any,
+) -> UserRecommendations:
+    """Asks a server what a user of an event log should see next.
+
+    Args:
+        user: The user's id in the log.
+        k: How many recommendations.
+        log_dir: The event log.
+        base_path: The pushed versions; the titles come from the index of the
+            version that answers, and otherwise from the log's catalogue.
+        address: `host:port` of the server.
+        model: What the server calls the model.
+        recent: How many events of the history to return.
+        request_time: Microseconds; by default just after the user's last event,
+            for a log may be of long ago.
+        wait: Seconds to wait for a server that is still starting or loading.
+        say: Takes what is waited for.
+        **client_options: Settings of `RecommenderClient`.
+
+    Raises:
+        FileNotFoundError: The log has no events.
+        ValueError: The log does not know the user.
+        ConnectionError: The server cannot be reached, or refuses the request.
+    """
+    history = read_history(log_dir, user)
+    attributes = read_attributes(log_dir, user)
+    if not history and attributes is None:
+        raise ValueError(
+            f"Expected a user of the event log {log_dir}. Received: `{user}`, who has no events "
+            f"there. Its users are for instance {some_users(log_dir)}."
+        )
+    if request_time is None:
+        request_time = history[-1].timestamp + 1 if history else 0
+    try:
+        with RecommenderClient(address, model, **client_options) as client:
+            if wait > 0:
+                wait_until_ready(client, wait, say)
+            answer = client.recommend(
+                history, k, user_attributes=attributes or (), request_time=request_time
+            )
+    except ServingError as error:
+        raise ConnectionError(str(error)) from error
+    last = history[: -recent - 1 : -1] if recent else []
+    return _with_titles(user, len(history), last, answer, k, log_dir, base_path)
+
+
+def format_recommendations(result: UserRecommendations) -> str:
+    """Returns recent history and recommendations as two columns of text."""
+    left = [f"{row.event:<10.10} {_short(row.title)}" for row in result.history]
+    right = [
+        f"{row.rank:>3}  {row.score:>8.3f}  {_short(row.title)}" for row in result.recommendations
+    ]
+    width = max([len(line) for line in left] + [len("Recent history")])
+    lines = [
+        f"User {result.user}, {result.events} events; answered by {result.model} version "
+        f"{result.version}",
+        "",
+        f"{'Recent history':<{width}}   Recommended",
+    ]
+    lines += [f"{a:<{width}}   {b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
+    return "\n".join([*lines, *filter(None, [result.remark])])
+
+
+def _with_titles(
+    user: str,
+    events: int,
+    last: list[Event],
+    answer: Recommendation,
+    k: int,
+    log_dir: Path,
+    base_path: Path | None,
+) -> UserRecommendations:
+    version = None if base_path is None else base_path / str(answer.version)
+    titles = _titles({*answer.ids, *(event.id for event in last)}, log_dir, version)
+    return UserRecommendations(
+        user,
+        events,
+        tuple(HistoryRow(e.id, titles.get(e.id, e.id), e.event, e.timestamp) for e in last),
+        tuple(
+            RecommendationRow(rank, name, titles.get(name, name), float(score))
+            for rank, (name, score) in enumerate(zip(answer.ids, answer.scores, strict=True), 1)
+        ),
+        answer.model,
+        answer.version,
+        _why_fewer(k, len(answer), version),
+    )
+
+
+def _why_fewer(asked: int, received: int, version: Path | None) -> str:
+    """Says why there are fewer recommendations than were asked for; "" when there are not."""
+    if received >= asked:
+        return ""
+    servable = version / "servable.json" if version else None
+    most = None
+    if servable is not None and servable.is_file():
+        most = json.loads(servable.read_text(encoding="utf-8")).get("k")
+    if received and received == most:
+        return (
+            f"Asked for {asked:,}, received {received:,}: that is all that this servable returns. "
+            "Raise `index.k` and run again for more."
+        )
+    if received:
+        return (
+            f"Asked for {asked:,}, received {received:,}: everything else is excluded or not yet "
+            "available, or the servable returns no more (`index.k`)."
+        )
+    return "Nothing to recommend: everything is excluded or not yet available."
+
+
+def _titles(wanted: set[str], log_dir: Path, version: Path | None) -> dict[str, str]:
+    """Finds titles in the index of the version that answered, then in the log."""
+    titles: dict[str, str] = {}
+    path = version / "index" / "candidates.parquet" if version else None
+    if path is not None and path.exists():
+        mine = pc.field("id").isin(sorted(wanted))
+        table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
+        pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
+        titles = {name: title for name, title in pairs if title}
+    missing = wanted - titles.keys()
+    return {**read_titles(log_dir, missing), **titles} if missing else titles
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _TITLE_WIDTH else title[: _TITLE_WIDTH - 1] + "…"

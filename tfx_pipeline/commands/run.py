@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,31 @@ def run_pipeline(name_or_path: str, overrides: tuple[str, ...], started: float) 
     """
     config = load_config(name_or_path, overrides)
     click.echo(check_log(config))
+    require_writable(config)
     click.echo(describe(config, name_or_path, overrides))
     metrics, _, cached = execute(config)
     text = summarise(config, metrics, time.time() - started, cached)
     return text, bool(metrics["gate"]["blessed"])
+
+
+def require_writable(config: PipelineConfig) -> None:
+    """Makes the directories of a run, before anything slow finds out that it cannot.
+
+    Raises:
+        ValueError: One cannot be made or written to.
+    """
+    for key, place in (("run_dir", config.run_dir), ("push_dir", config.serving_base_path)):
+        if "://" in place:
+            continue
+        try:
+            Path(place).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"`{key}` ({place}) has to be a directory that can be written to: {error}. Name "
+                f"another, for example with `--set {key}=...`, or change its permissions."
+            ) from error
 
 
 def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, tuple[str, ...]]:
@@ -85,7 +108,7 @@ def summarise(
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
     if gate.get("blessed"):
-        lines.append(f"serve  vitrine serve --run {config.run_dir}")
+        lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
     return "\n".join(lines)
 
 

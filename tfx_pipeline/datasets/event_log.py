@@ -28,6 +28,7 @@ from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.schemas import conform
+from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
 from transforms.arrow import pq
 
@@ -86,8 +87,8 @@ class EventLog:
         return Manifest.read(self.path)
 
     def files(self, table: str) -> list[Path]:
-        """Returns the Parquet files of `events`, `catalogue` or `users`, sorted by name."""
-        return sorted(Path(self.path, table).glob("*.parquet"))
+        """Returns the Parquet files of `events`, `catalogue` or `users`, sorted by path."""
+        return parquet_files(self.path, table)
 
     def events_files(self) -> list[Path]:
         """Returns the Parquet files of the events."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
+from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
@@ -94,7 +95,7 @@ class Manifest(Config):
         at a time; keeps one string a user in memory.
         """
         events, users, types = 0, _Distinct(), _Distinct()
-        for path in sorted(Path(directory, EVENTS_TABLE).glob("*.parquet")):
+        for path in parquet_files(directory, EVENTS_TABLE):
             with pq.ParquetFile(path) as file:
                 events += file.metadata.num_rows
                 for group in range(file.num_row_groups):
@@ -102,7 +103,7 @@ class Manifest(Config):
                     users.add(table.column("user_id"))
                     types.add(table.column("event"))
         entities: dict[str, int] = {}
-        for path in sorted(Path(directory, CATALOGUE_TABLE).glob("*.parquet")):
+        for path in parquet_files(directory, CATALOGUE_TABLE):
             column = pq.read_table(path, columns=["entity_type"]).column("entity_type")
             for count in pc.value_counts(column).to_pylist():
                 entities[count["values"]] = entities.get(count["values"], 0) + count["counts"]

@@ -19,6 +19,12 @@ _UNITS = (  # upper bound of plausible values, unit, what to do
     (1e20, "nanoseconds", "divide by 1,000"),
 )
 _WHOLE_NUMBER = r"^\s*[+-]?[0-9]{1,18}\s*$"
+_ISO = (
+    r"^\s*(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
+    r"(?:[Tt ](?P<hour>\d{2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2})"
+    r"(?:[.,](?P<fraction>\d{1,9}))?)?)?)?"
+    r"\s*(?:Z|z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2})(?::?(?P<zone_minute>\d{2}))?)?\s*$"
+)
 
 
 def latest() -> int:
@@ -45,7 +51,8 @@ def unit_hint(values: np.ndarray) -> str:
 def to_microseconds(column: pa.Array) -> pa.Array:
     """Turns numbers, Arrow timestamps, dates or text into microseconds.
 
-    Text is ISO 8601, in UTC when it names no zone, or a whole number.
+    Text is ISO 8601 (`2024-05-01`, `2024-05-01T12:00:00.5+02:00`), in UTC when it
+    names no zone, or a whole number of microseconds.
 
     Args:
         column: [n] times.
@@ -69,14 +76,53 @@ def to_microseconds(column: pa.Array) -> pa.Array:
 
 
 def _parse(column: pa.Array) -> pa.Array:
-    """Parses text; rare, so it may cost a microsecond or two a row."""
-    import pandas as pd  # slow to import, and only needed here
+    """Parses text, each value for itself: no other value says in which format it is."""
+    if pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    raw = column.cast(pa.binary())  # text that is not UTF-8 is no time
+    numeric = np.asarray(pc.match_substring_regex(raw, _WHOLE_NUMBER).fill_null(False))
+    numbers = pc.if_else(pa.array(numeric), pc.utf8_trim(_ascii(raw, numeric), " \t+"), None)
+    dates, valid = _dates(raw)
+    values = np.where(numeric, np.asarray(numbers.cast(pa.int64()).fill_null(0)), dates)
+    return pa.array(values, mask=~(numeric | valid))
 
-    raw = column.cast(pa.binary() if not pa.types.is_large_binary(column.type) else column.type)
-    text = pd.Series([None if v is None else v.decode("utf-8", "replace") for v in raw.to_pylist()])
-    number = pc.match_substring_regex(pa.array(text, pa.string()), _WHOLE_NUMBER)
-    numeric = np.asarray(pc.fill_null(number, False)).astype(bool)
-    dates = pd.to_datetime(text.where(~numeric), errors="coerce", utc=True)
-    values = dates.to_numpy("datetime64[us]").astype(np.int64)
-    values[numeric] = text.to_numpy()[numeric].astype(np.int64)
-    return pa.array(values, mask=np.asarray(dates.isna()) & ~numeric)
+
+def _ascii(raw: pa.Array, where: np.ndarray) -> pa.Array:
+    """Returns the values [n] at which a mask [n] bool holds as strings, and null elsewhere."""
+    return pc.if_else(pa.array(where), raw, pa.scalar(None, pa.binary())).cast(pa.string())
+
+
+def _dates(raw: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Reads ISO 8601 dates and times.
+
+    Args:
+        raw: [n] binary.
+
+    Returns:
+        [n] int64 microseconds, and [n] bool, which values are dates.
+    """
+    parts = pc.extract_regex(raw, _ISO)
+    valid = np.asarray(parts.is_valid())
+    text = {part.name: parts.field(part.name) for part in parts.type}
+
+    def number(name: str) -> np.ndarray:
+        digits = _ascii(text[name], valid)
+        digits = pc.if_else(pc.equal(digits, ""), "0", digits)  # an optional part that is absent
+        return np.asarray(digits.cast(pa.int64()).fill_null(0))
+
+    year, month, day = number("year"), number("month"), number("day")
+    valid &= (year >= 1) & (month >= 1) & (month <= 12)
+    months = (year - 1970) * 12 + np.where(valid, month - 1, 0)
+    first = months.astype("datetime64[M]").astype("datetime64[D]")
+    length = (months + 1).astype("datetime64[M]").astype("datetime64[D]") - first
+    valid &= (day >= 1) & (day <= length.astype(np.int64))
+    hour, minute, second = number("hour"), number("minute"), number("second")
+    zone_hour, zone_minute = number("zone_hour"), number("zone_minute")
+    for part, bound in ((hour, 24), (minute, 60), (second, 60), (zone_hour, 24), (zone_minute, 60)):
+        valid &= part < bound
+    fraction = pc.utf8_slice_codeunits(pc.utf8_rpad(_ascii(text["fraction"], valid), 6, "0"), 0, 6)
+    micros = np.asarray(fraction.cast(pa.int64()).fill_null(0))
+    east = np.asarray(pc.equal(_ascii(text["sign"], valid), "+").fill_null(False))
+    away = (zone_hour * 60 + zone_minute) * np.where(east, -1, 1)
+    minutes = ((first.astype(np.int64) + day - 1) * 24 + hour) * 60 + minute + away
+    return (minutes * 60 + second) * 1_000_000 + micros, valid

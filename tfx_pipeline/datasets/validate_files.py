@@ -20,6 +20,8 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.table_files import all_files
+from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import UnsafeFileError
 from transforms.arrow import pa
 from transforms.arrow import pq
@@ -58,10 +60,9 @@ def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
 
 
 def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
-    folder = Path(root, table)
-    found = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
-    paths = [p for p in found if p.suffix == ".parquet"]
-    _report_other_files(root, table, [p for p in found if p not in paths], findings)
+    paths = parquet_files(root, table)
+    others = sorted(set(all_files(root, table)) - set(paths))
+    _report_other_files(root, table, others, findings)
     if not paths:
         _report_missing_table(table, findings)
     unreadable: dict[tuple[str, str], list[Path]] = defaultdict(list)
@@ -100,7 +101,6 @@ def _report_missing_table(table: str, findings: Findings) -> None:
 
 
 def _report_other_files(root: Path, table: str, paths: list[Path], findings: Findings) -> None:
-    paths = [p for p in paths if not p.name.startswith((".", "_"))]
     if paths:
         samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (

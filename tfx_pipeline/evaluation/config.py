@@ -19,7 +19,9 @@ class EvaluationConfig(Config):
     """The section `evaluation` of a pipeline's configuration.
 
     Attributes:
-        ks: Lengths of the recommended list for hr@k, recall@k and ndcg@k.
+        ks: Lengths of the recommended list for hr@k, recall@k and ndcg@k. Where
+            users have several targets recall@k, which is hits / min(k, targets),
+            may fall as k grows.
         list_k: Length for coverage@k, popularity@k and seen@k, which look at
             what is recommended and not at the targets.
         min_users: Fewest test users with a target over whom a model is blessed;

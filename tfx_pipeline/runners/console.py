@@ -23,6 +23,7 @@ class Console(logging.Handler):
     Attributes:
         running: Id of the component that runs now.
         cached: Ids of the components that were answered from the cache.
+        done: Ids of the components that have finished, these among them.
     """
 
     def __init__(self, log_file: Path, components: list[str]):
@@ -30,8 +31,8 @@ class Console(logging.Handler):
         super().__init__(level=logging.INFO)
         self.running = ""
         self.cached: list[str] = []
+        self.done: list[str] = []
         self._count = len(components)
-        self._finished = 0
         self._started = 0.0
         self._log_file = log_file
 
@@ -80,15 +81,15 @@ class Console(logging.Handler):
             self.running = message.split()[1]
             self._started = time.time()
             self._write(
-                f"[{self._finished + 1:>2}/{self._count}] {self.running} ...", transient=True
+                f"[{len(self.done) + 1:>2}/{self._count}] {self.running} ...", transient=True
             )
         elif message.startswith("A cached execution ") and self.running:
             self.cached.append(self.running)
         elif message.startswith("Component ") and message.endswith(" is finished."):
-            self._finished += 1
+            self.done.append(self.running)
             cached = self.running in self.cached
             how = "from cache" if cached else f"{time.time() - self._started:.0f} s"
-            self._write(f"[{self._finished:>2}/{self._count}] {self.running:<24} {how}")
+            self._write(f"[{len(self.done):>2}/{self._count}] {self.running:<24} {how}")
 
     def _write(self, text: str, transient: bool = False) -> None:
         """Writes a line; a transient one is overwritten by the next on a terminal."""

@@ -49,8 +49,10 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
 
     Raises:
         RuntimeError: A component failed; the message names it and the log file.
+        KeyboardInterrupt: Somebody stopped it; the message says how to go on.
     """
-    run_dir = Path(config.run_dir)
+    # Absolute: Arrow takes a relative path with a space or an accent for a malformed URI.
+    run_dir = Path(config.run_dir).absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
     if "://" not in config.serving_base_path:
         Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,8 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     with Console(run_dir / "run.log", [c.id for c in pipeline.components]) as console:
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_interrupted(console, config.run_dir)) from None
         except Exception as error:
             logging.exception("The run failed in %s", console.running)
             raise RuntimeError(
@@ -77,6 +81,16 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
         artifacts=_latest_artifacts(database, config.name),
         seconds=time.time() - started,
         cached=tuple(console.cached),
+    )
+
+
+def _interrupted(console: Console, run_dir: str) -> str:
+    """Says what a run that was stopped by hand leaves behind."""
+    done = ", ".join(console.done) or "nothing yet"
+    return (
+        f"Stopped in the component `{console.running or 'none'}`. Kept in {run_dir}: {done}.\n"
+        "The same command goes on from there: what is kept comes from the cache, and the "
+        "component that was stopped runs again."
     )
 
 

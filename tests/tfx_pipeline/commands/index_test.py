@@ -156,7 +156,7 @@ def test_an_update_is_pushed_and_inspected(run, tmp_path):
     assert json.loads((version / "update.json").read_text())["version"] == 1
     assert read_labels(run / "pushed").versions["canary"] == 2
 
-    code, printed = vitrine("inspect", run, "--json", "--measure", "--queries", 32)
+    code, printed = vitrine("inspect", "--run", run, "--json", "--measure", "--queries", 32)
     report = json.loads(printed)
     assert report["path"] == str(version)
     assert report["candidates"] == 1_201 and report["answers"] == "portable"
@@ -215,7 +215,7 @@ def test_a_version_that_came_in_between_is_not_pushed_over(run):
         index_update._push(run / "pushed/1", run / "pushed/2", {})
     assert state(run) == before
     with pytest.raises(ValueError, match="not the newest version there .*, which is 2"):
-        vitrine("update", "--run", run / "pushed/1", "--delete", run / "none.txt")
+        vitrine("update", "--base-path", run / "pushed/1", "--delete", run / "none.txt")
 
 
 def test_what_was_rolled_back_is_no_start(run):
@@ -269,18 +269,19 @@ def test_files_that_are_no_changes(made, tmp_path):
 
 def test_inspect_finds_the_index_in_many_places(made):
     version = made / "pushed/1"
-    for path in (made, made / "pushed", version, version / "index", made / "config.yaml"):
-        _, printed = vitrine("inspect", path)
+    places = [("--base-path", path) for path in (made / "pushed", version, version / "index")]
+    for place in [("--run", made), *places]:
+        _, printed = vitrine("inspect", *place)
         assert f"index       {version}\n" in printed
         assert "candidates  1,200 x 64 (1,200 movie)" in printed
-    _, printed = vitrine("inspect", made.parent / "index", "--json")
+    _, printed = vitrine("inspect", "--base-path", made.parent / "index", "--json")
     report = json.loads(printed)
     assert report["answers"] is None and report["bytes"]["servable"] is None
 
 
 def test_inspect_counts_every_byte_of_the_index_and_the_blocks(made):
     version = made / "pushed/1"
-    _, printed = vitrine("inspect", version, "--json")
+    _, printed = vitrine("inspect", "--base-path", version, "--json")
     report = json.loads(printed)
     held = sum(file.stat().st_size for file in (version / "index").rglob("*") if file.is_file())
     sizes = report["bytes"]["index"]
@@ -292,12 +293,20 @@ def test_inspect_counts_every_byte_of_the_index_and_the_blocks(made):
 
 
 def test_inspect_prints_the_curve(made):
-    _, printed = vitrine("inspect", made, "--curve")
+    _, printed = vitrine("inspect", "--run", made, "--curve")
     assert "was not tuned" in printed
 
 
 def test_there_is_nothing_to_inspect(tmp_path):
-    with pytest.raises(ValueError, match="holds no pushed version, no index and no run"):
-        vitrine("inspect", tmp_path)
-    with pytest.raises(ValueError, match="No configuration"):
-        vitrine("inspect", tmp_path / "absent")
+    with pytest.raises(ValueError, match="holds no pushed version and no index.*--run"):
+        vitrine("inspect", "--base-path", tmp_path)
+    with pytest.raises(ValueError, match="is not the directory of a run"):
+        vitrine("inspect", "--run", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command", [["index", "inspect"], ["index", "update"], ["push", "promote"], ["serve"]]
+)
+def test_every_command_says_in_one_way_which_versions_are_meant(command):
+    printed = CliRunner().invoke(cli, [*command, "--help"]).output
+    assert "--run PATH" in printed and "--base-path PATH" in printed

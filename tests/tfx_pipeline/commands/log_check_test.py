@@ -61,6 +61,33 @@ def test_a_name_that_the_log_does_not_have_is_refused(tmp_path: Path) -> None:
         check_log(configuration(log, candidate_types=["itm"]))
 
 
+def test_what_is_excluded_is_an_event_of_the_log(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log")
+    check_log(configuration(log, exclude_seen=["buy"]))
+    check_log(configuration(log, exclude_seen=["*"]))
+    with pytest.raises(ValueError, match=r"`exclude_seen` names `bought`.*The log has buy, view"):
+        check_log(configuration(log, exclude_seen=["bought"]))
+
+
+@pytest.mark.parametrize(
+    "trainer",
+    [
+        {"model": "two_tower", "two_tower": {"query": {"use_time": True}}},
+        {"model": "sequence", "sequence": {"encoder": {"use_time": True}}},
+    ],
+    ids=["two_tower", "sequence"],
+)
+def test_times_are_not_read_from_a_log_that_has_an_order_only(
+    tmp_path: Path, trainer: dict[str, Any]
+) -> None:
+    log = make_log(tmp_path / "log")
+    check_log(configuration(log, trainer=trainer))
+    (log / "manifest.json").write_text(json.dumps({"name": "toy", "time": "ordinal"}))
+    check_log(configuration(log))
+    with pytest.raises(ValueError, match=rf"`trainer\.{trainer['model']}\.\w+\.use_time` is true"):
+        check_log(configuration(log, trainer=trainer))
+
+
 def test_names_of_a_large_log_are_looked_up_without_its_other_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

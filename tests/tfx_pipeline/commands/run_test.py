@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.tfx_pipeline.commands.log_check_test import make_log
+from tfx_pipeline.commands import run
 from tfx_pipeline.commands.run import describe
 from tfx_pipeline.commands.run import summarise
 from tfx_pipeline.config import load_config
@@ -24,6 +26,8 @@ def test_the_users_are_counted_beside_the_metrics() -> None:
     assert lines[0] == "test   hr@10 0.5000 · over 4 users"
     assert lines[1] == "wall   22 s, 1 component from cache"
     assert lines[-1] == "serve  vitrine serve --run runs/shop-demo"
+    config = load_config("shop_demo", ("run_dir=my run",))
+    assert summarise(config, metrics(1), 22.4, ()).endswith("vitrine serve --run 'my run'")
 
 
 def test_what_was_not_pushed_is_not_served() -> None:
@@ -43,6 +47,20 @@ def test_only_what_overrides_changed_is_printed() -> None:
     for given in ((), same):
         text = describe(load_config("shop_demo", given), "shop_demo", given)
         assert text == "config runs/shop-demo/config.yaml holds every value"
+
+
+def test_a_directory_that_cannot_be_written_to_is_found_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "execute", lambda config: pytest.fail("the run has begun"))
+    log = make_log(tmp_path / "log")
+    (tmp_path / "file").touch()
+    for key, place in (("run_dir", "/proc/vitrine"), ("push_dir", f"{tmp_path}/file/x")):
+        keys = (f"log_dir={log}", f"run_dir={tmp_path / 'run'}", "candidate_types=['*']")
+        keys += ("target_events=['*']", "evaluation.thresholds={}", f"{key}={place}")
+        with pytest.raises(ValueError, match=f"`{key}` .{place}. has to be a directory that can"):
+            run.run_pipeline("shop_demo", keys, 0.0)
+        assert "holds every value" not in capsys.readouterr().out
 
 
 def test_overrides_without_which_the_file_is_not_whole_are_printed_as_typed(tmp_path: Path) -> None:

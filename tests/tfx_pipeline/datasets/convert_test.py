@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -80,3 +81,44 @@ def test_times_of_every_type_become_microseconds() -> None:
         19_675 * 86_400_000_000
     ]
     assert to_microseconds(pa.array(["soon", None, "2023-02-30"])).to_pylist() == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-02-29",
+        "2024-05-01 12",
+        "2024-05-01T12:34",
+        "2024-05-01T12:34:56",
+        "2024-05-01 12:34:56.5",
+        "2024-05-01T12:34:56.123456789Z",
+        "2024-05-01T12:34:56+02:00",
+        "2024-05-01T12:34:56.25-0930",
+        "1969-12-31T23:59:59.999999+00:00",
+        "0001-01-01",
+        "9999-12-31 23:59:59",
+    ],
+)
+def test_text_is_read_as_python_reads_it_whatever_stands_beside_it(text: str) -> None:
+    plain = text.replace("Z", "+00:00").replace("-0930", "-09:30").replace("789", "")
+    plain = plain.replace("56.5", "56.500").replace("56.25", "56.250")
+    moment = datetime.datetime.fromisoformat(plain)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=datetime.timezone.utc)
+    epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+    expected = (moment - epoch) // datetime.timedelta(microseconds=1)
+    beside = ["2023-11-14T22:13:20Z", "2023-11-14", " 7 ", "-7", text, None, "soon"]
+    for kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary()):
+        found = to_microseconds(pa.array(beside).cast(kind)).to_pylist()
+        assert found == [1_700_000_000_000_000, 1_699_920_000_000_000, 7, -7, expected, None, None]
+
+
+def test_text_that_is_no_time_is_null() -> None:
+    bad = [
+        "2023-02-29", "2023-13-01", "2023-00-10", "2023-01-00", "2023-01-01T24:00", "0000-01-01",
+        "2023-01-01T00:60", "2023-01-01T00:00:60", "2023-01-01T00:00+25:00", "01/02/2023", "", " ",
+        "2023-1-1", "nan", "99999999999999999999",
+    ]  # fmt: skip
+    assert to_microseconds(pa.array(bad)).to_pylist() == [None] * len(bad)
+    not_utf8 = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    assert to_microseconds(not_utf8).to_pylist() == [None]
+    assert to_microseconds(pa.array([], pa.string())).to_pylist() == []

@@ -143,6 +143,20 @@ def test_types_that_convert_are_no_problem(log: Path) -> None:
     assert validate_event_log(log) == []
 
 
+def test_partitioned_folders_are_read_and_what_a_writer_left_beside_them_is_not(log: Path) -> None:
+    (log / "events" / "a.parquet").unlink()
+    put(log, "events", events().slice(0, 5), "day=1/a.parquet")
+    put(log, "events", events().slice(5), "day=2/a.parquet")
+    (log / "events" / "_temporary").mkdir()
+    (log / "events" / "_temporary" / "b.parquet").write_bytes(b"half")
+    (log / "events" / "day=2" / "_SUCCESS").touch()
+    assert validate_event_log(log) == []
+    put(log, "events", events(event=["clik"] * 12).slice(0, 1), "day=2/b.parquet")
+    assert of(validate_event_log(log), "unknown-event-type").samples[0]["file"] == (
+        "events/day=2/b.parquet"
+    )
+
+
 def test_a_directory_that_is_none(tmp_path: Path) -> None:
     problem = only(validate_event_log(tmp_path / "nowhere"), "missing-log")
     assert "events/*.parquet" in problem.message

@@ -1,4 +1,8 @@
+"""What `vitrine recommend` reads of a log, asks a server for, and prints."""
+
 from __future__ import annotations
+
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,13 +12,14 @@ from serving.client import InvalidRequestError
 from serving.client import RecommenderClient
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
-from serving.recommend import HistoryRow
-from serving.recommend import RecommendationRow
-from serving.recommend import UserRecommendations
-from serving.recommend import format_recommendations
-from serving.recommend import read_history
-from serving.recommend import recommend_for_user
 from tests.helpers.examples import timeline
+from tfx_pipeline.commands.recommend import HistoryRow
+from tfx_pipeline.commands.recommend import RecommendationRow
+from tfx_pipeline.commands.recommend import UserRecommendations
+from tfx_pipeline.commands.recommend import format_recommendations
+from tfx_pipeline.commands.recommend import recommend_for_user
+from tfx_pipeline.datasets.user_history import read_history
+from tfx_pipeline.datasets.user_history import read_titles
 
 IDS = [f"movie:{i}" for i in range(1, 21)]
 
@@ -78,6 +83,33 @@ def test_timestamps_may_be_arrow_timestamps(tmp_path):
     assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000)]
 
 
+def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
+    for day, text in ((1, "2024-05-01T00:00:00Z"), (2, "2024-05-02"), (3, "nonsense")):
+        write(
+            tmp_path / "events" / f"day={day}" / "0.parquet",
+            user_id=pa.array([b"u"]),
+            entity_type=pa.array(["movie"]).dictionary_encode(),
+            entity_id=pa.array([str(day)], pa.large_string()),
+            event=["watch"],
+            timestamp=[text],
+            ordinal=[0],
+        )
+    first = 1_714_521_600_000_000
+    assert read_history(tmp_path, "u") == [
+        ("movie:1", "watch", first),
+        ("movie:2", "watch", first + 86_400_000_000),
+    ]
+
+
+def test_a_catalogue_without_titles_names_nothing(log_dir, tmp_path):
+    write(tmp_path / "catalogue" / "0.parquet", entity_type=["movie"], entity_id=["1"])
+    assert read_titles(tmp_path, ["movie:1"]) == {}
+    assert read_titles(log_dir, ["movie:1", "trailer:1", "trailer:2"]) == {
+        "movie:1": "Not this one",
+        "trailer:1": "A trailer",
+    }
+
+
 @pytest.fixture(scope="module")
 def pushed(tmp_path_factory):
     """A served directory with a real servable over tiny towers."""
@@ -111,6 +143,28 @@ def test_recommendations_with_titles(log_dir, pushed):
     names = {row.entity for row in result.recommendations}
     assert names <= set(IDS) - {"movie:1", "movie:2", "movie:3"}
     assert all(row.title == f"Title of {row.entity}" for row in result.recommendations)
+
+
+def test_a_log_whose_catalogue_has_no_titles_is_answered_with_ids(log_dir, pushed, tmp_path):
+    shutil.copytree(log_dir / "events", tmp_path / "events")
+    write(tmp_path / "catalogue" / "0.parquet", entity_type=["movie"], entity_id=["1"])
+    _, address = pushed
+    result = recommend_for_user("u1", 3, tmp_path, address=address, timeout=60)
+    assert [row.title for row in result.recommendations] == [
+        row.entity for row in result.recommendations
+    ]
+
+
+def test_fewer_recommendations_than_were_asked_for_are_explained(log_dir, pushed):
+    base, address = pushed
+
+    def remark(user, k, base_path=base):
+        answer = recommend_for_user(user, k, log_dir, base_path, address=address, timeout=60)
+        return answer.remark
+
+    assert remark("u1", 8) == ""
+    assert remark("u1", 500).startswith("Asked for 500, received 8: that is all that this servable")
+    assert "or the servable returns no more (`index.k`)" in remark("u1", 500, None)
 
 
 def test_the_time_of_the_request_is_just_after_the_history(log_dir, pushed):
@@ -168,7 +222,6 @@ def test_format_by_hand():
         (RecommendationRow(1, "movie:7", "Alien " * 20, 1.5),),
         "recommender",
         7,
-        1,
     )
     assert format_recommendations(result).splitlines() == [
         "User u1, 4 events; answered by recommender version 7",
@@ -180,28 +233,5 @@ def test_format_by_hand():
 
 
 def test_format_of_nothing():
-    empty = UserRecommendations("u", 0, (), (), "recommender", 1, 10)
-    assert "Nothing to recommend" in format_recommendations(empty)
-
-
-def test_more_than_the_servable_returns_is_said(log_dir, pushed):
-    _, address = pushed
-
-    def text(k: int) -> str:
-        result = recommend_for_user("u3", k, log_dir, address=address, timeout=60)
-        return format_recommendations(result)
-
-    assert "8 of 500: the served version returns no more at a time (`index.k`" in text(500)
-    assert "at a time" not in text(8)
-
-
-def test_a_catalogue_without_titles_in_folders_of_days(pushed, tmp_path):
-    _, address = pushed
-    columns = {"user_id": ["u"], "entity_type": ["movie"], "event": ["watch"], "ordinal": [0]}
-    for day in (1, 2):
-        file = tmp_path / "events" / f"day={day}" / "0.parquet"
-        write(file, entity_id=[str(day)], timestamp=[day], **columns)
-    write(tmp_path / "catalogue" / "0.parquet", entity_type=["movie"], entity_id=["1"])
-    result = recommend_for_user("u", 3, tmp_path, address=address, timeout=60)
-    assert [row.title for row in result.history] == ["movie:2", "movie:1"]
-    assert all(row.title == row.entity for row in result.recommendations)
+    empty = UserRecommendations("u", 0, (), (), "recommender", 1, "Nothing to recommend: why.")
+    assert format_recommendations(empty).splitlines()[-1] == "Nothing to recommend: why."

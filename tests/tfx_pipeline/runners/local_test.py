@@ -1,0 +1,76 @@
+"""The local runner, with real TFX and a component that does next to nothing."""
+
+# No `annotations` from the future here: TFX reads those of a component as they stand.
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tfx import v1 as tfx
+
+from tfx_pipeline.cli import cli
+from tfx_pipeline.cli import main
+from tfx_pipeline.components.example_validator import CuratedSchemaGen
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.config import load_config
+from tfx_pipeline.runners import local
+
+pytestmark = pytest.mark.slow
+
+
+@tfx.dsl.components.component
+def interrupted() -> None:  # type: ignore[misc]
+    """Gets the signal that Ctrl-C sends."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)  # the signal comes before
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., local.RunOutputs]:
+    """Runs components in a directory whose name has a space and an accent, named relatively."""
+
+    def run_components(*components: Any) -> local.RunOutputs:
+        def create(config: PipelineConfig, **where: Any) -> tfx.dsl.Pipeline:
+            return tfx.dsl.Pipeline(pipeline_name=config.name, components=components, **where)
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(local, "create_pipeline", create)
+        return local.run_locally(load_config("shop_demo", ("run_dir=my shop é",)))
+
+    return run_components
+
+
+def test_a_relative_directory_with_a_space_and_an_accent_can_be_written_to_by_arrow(
+    run: Callable[..., local.RunOutputs], tmp_path: Path
+) -> None:
+    outputs = run(CuratedSchemaGen(code_version="1").with_id("first"))
+    place = outputs.uri("first", "schema")
+    assert place.is_relative_to(tmp_path / "my shop é")
+    pq.write_table(pa.table({"a": [1]}), f"{place}/a.parquet")  # as components name their files
+
+
+def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
+    run: Callable[..., local.RunOutputs],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = CuratedSchemaGen(code_version="1").with_id("first")
+    second = interrupted().with_id("second")
+    second.add_upstream_node(first)
+    monkeypatch.setitem(
+        cli.commands, "go", click.Command("go", callback=lambda: run(first, second))
+    )
+    monkeypatch.setattr("sys.argv", ["vitrine", "go"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    told = capsys.readouterr().err
+    assert "Stopped in the component `second`. Kept in my shop é: first." in told
+    assert "The same command goes on from there" in told

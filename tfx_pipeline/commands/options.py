@@ -1,0 +1,24 @@
+"""Options that several commands have, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from typing import TypeVar
+
+import click
+
+_PATH = click.Path(path_type=Path)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def which_run(command: Command) -> Command:
+    """Adds `--run`, the directory of a finished run."""
+    return click.option("--run", "run_dir", type=_PATH, help="A run; else the newest.")(command)
+
+
+def which_versions(command: Command) -> Command:
+    """Adds `--run` and `--base-path`: whose pushed versions are meant."""
+    base = click.option("--base-path", type=_PATH, help="Versions, instead of a run's.")
+    return which_run(base(command))

@@ -1,0 +1,33 @@
+"""Where the files of an event log's tables are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SUFFIX = ".parquet"
+
+
+def all_files(root: str | Path, table: str) -> list[Path]:
+    """Returns the files of a table, sorted by path, those of partitioned folders too.
+
+    A table may be divided among folders (`events/day=2024-05-01/*.parquet`), as
+    Spark and Hive write it. Their names are not read: a column has to be in the
+    files. What begins with `.` or `_`, such as `_SUCCESS` and `_temporary/`, is
+    none of the table's.
+
+    Args:
+        root: Directory of the event log.
+        table: `events`, `catalogue` or `users`.
+    """
+    folder = Path(root, table)
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    ]
+
+
+def parquet_files(root: str | Path, table: str) -> list[Path]:
+    """Returns those of `all_files` that are Parquet by their names."""
+    return [path for path in all_files(root, table) if path.suffix == SUFFIX]
