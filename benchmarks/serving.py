@@ -33,6 +33,7 @@ from benchmarks.results import Results
 from benchmarks.serving_load import make_requests
 from benchmarks.serving_model import entities
 from benchmarks.serving_model import save_model
+from serving.child_process import ending_with_parent
 from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client.calls import recommend_inputs
@@ -67,7 +68,7 @@ def start_load(
     if options.allow_remote:
         command.append("--allow-remote")
     process = subprocess.Popen(
-        command,
+        ending_with_parent(command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -137,7 +138,7 @@ def local_server(base_path: Path, model: str, **settings: Any) -> Iterator[str]:
         file.flush()
         command = [sys.executable, "-W", "ignore", "-m", "serving.local_server", file.name]
         with tempfile.TemporaryFile("w+") as log:
-            process = subprocess.Popen(command, stderr=log)
+            process = subprocess.Popen(ending_with_parent(command), stderr=log)
             try:
                 _wait_until_up(f"127.0.0.1:{port}", model, process, log)
                 yield f"127.0.0.1:{port}"

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from collections.abc import Sequence
 
+from serving.child_process import ending_with_parent
+
 _EXPECTED_FAILURE = 3  # a failure whose message is for the user
 _PREFIX = "error: "
 
@@ -32,7 +34,7 @@ def run_module(module: str, arguments: Sequence[str]) -> str:
         RuntimeError: It ended in any other way; with its last lines.
     """
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        ending_with_parent([sys.executable, "-m", module, *arguments]),
         capture_output=True,
         text=True,
         errors="replace",

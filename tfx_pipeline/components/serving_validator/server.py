@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
+from serving.child_process import ending_with_parent
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from tfx_pipeline.components.serving_validator.config import LOCAL
@@ -28,6 +29,8 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a command for as long as the block; SIGTERM ends it, and SIGKILL if it must.
 
+    It ends with this process, too, should that be killed.
+
     Args:
         command: Program and arguments.
         log: File that takes what it writes.
@@ -40,7 +43,11 @@ def running(
     with log.open("wb") as file:
         try:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+                ending_with_parent(command),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=environment,
             )
         except OSError as error:
             raise RuntimeError(
