@@ -56,6 +56,11 @@ def data_type(array: npt.NDArray[Any]) -> int:
     return number
 
 
+def item_bytes(number: int) -> int:
+    """Returns the bytes of one value of a `tensorflow.DataType`; 8 where there is no fixed size."""
+    return _NUMERIC[number][0].itemsize if number in _NUMERIC else 8
+
+
 def fill_proto(proto: Any, values: npt.ArrayLike, as_fields: bool = False) -> None:
     """Writes an array into an empty `TensorProto`.
 

@@ -2,7 +2,8 @@
 
 A request that finds a free runner starts at once. While all runners are busy,
 requests gather, and the next free runner takes as many of them as fit. Load so
-makes the batches larger, and a lone client never pays for batching.
+makes the batches larger, and a lone client never pays for batching. A request
+that is larger than a batch runs in parts, between which others have their turn.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from serving.local_server.errors import RequestError
 from serving.local_server.errors import invalid
 from serving.local_server.merging import GrowingBatch
 from serving.local_server.merging import can_merge
+from serving.local_server.merging import cut
+from serving.local_server.merging import join
 from serving.local_server.merging import merge
 from serving.local_server.merging import split
 from serving.local_server.metrics import ServerMetrics
@@ -33,7 +36,7 @@ Run = Callable[[Arrays, float | None], Arrays]
 
 @dataclass
 class Work:
-    """One request that waits for its turn.
+    """One request, or a part of one, that waits for its turn.
 
     Attributes:
         arrays: its checked inputs.
@@ -57,7 +60,7 @@ class Lane:
     Attributes:
         name: its name in the metrics.
         run: runs inputs within so many seconds; raises `RequestError`.
-        mergeable: whether requests may share a batch.
+        mergeable: whether requests may share a batch, and run in parts.
     """
 
     name: str
@@ -95,25 +98,50 @@ class BatchScheduler:
             deadline: on the loop's clock.
 
         Raises:
-            RequestError: the run failed, it has too many rows, the queue is full, or it is
-                too late.
+            RequestError: the run failed, the queue is full, or it is too late.
         """
         size = rows or 1
-        check_rows(size, self._options)
         if self._queued_rows and self._queued_rows + size > self._options.max_queued_rows:
             raise RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"{self._queued_rows} rows wait already (`max_queued_rows` is "
                 f"{self._options.max_queued_rows}). Try again a little later.",
             )
+        if rows is None or rows <= self._options.max_batch_size or not lane.mergeable:
+            whole = self._queue(lane, arrays, rows, deadline)
+            self._pump()
+            return await whole
+        return await self._in_parts(lane, arrays, rows, deadline)
+
+    async def _in_parts(
+        self, lane: Lane, arrays: Arrays, rows: int, deadline: float | None
+    ) -> Arrays:
+        """Runs a large request part by part; once one fails the rest is left out."""
+        pieces = cut(arrays, rows, self._options.max_batch_size)
+        parts = [self._queue(lane, *piece, deadline) for piece in pieces]
+        self._pump()
+        try:
+            return join(await asyncio.gather(*parts), [size for _, size in pieces])
+        except ValueError as error:
+            logging.warning("Requests for %s run in parts no more: %s", lane.name, error)
+            lane.mergeable = False
+            return await self.submit(lane, arrays, rows, deadline)
+        finally:
+            for part in parts:
+                part.cancel()
+
+    def _queue(
+        self, lane: Lane, arrays: Arrays, rows: int | None, deadline: float | None
+    ) -> asyncio.Future[Arrays]:
+        """Puts work into its queue and returns what resolves to its outputs."""
+        size = rows or 1
         work = Work(arrays, size, deadline, self._loop.time(), self._loop.create_future())
         if rows is None or not can_merge(arrays):
             lane = Lane(lane.name, lane.run, mergeable=False)
         lane.waiting.append(work)
         self._lanes[lane] = None
         self._queued_rows += size
-        self._pump()
-        return await work.done
+        return work.done
 
     async def close(self) -> None:
         """Waits for the batches under way and ends the runners."""
@@ -166,9 +194,7 @@ class BatchScheduler:
         if work.done.done():  # the client hung up
             return False
         if work.deadline is not None and self._loop.time() >= work.deadline:
-            work.done.set_exception(
-                RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, "The deadline passed in the queue.")
-            )
+            work.done.set_exception(_too_late("The deadline passed in the queue."))
             return False
         return True
 
@@ -182,15 +208,8 @@ class BatchScheduler:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, lane: Lane, batch: list[Work]) -> None:
-        deadlines = [work.deadline for work in batch if work.deadline is not None]
-        left = None
-        if len(deadlines) == len(batch):
-            left = max(0.001, max(deadlines) - self._loop.time())
-        requests = [(work.arrays, work.rows) for work in batch]
         try:
-            results = await self._loop.run_in_executor(
-                self._executor, self._execute, lane, requests, left
-            )
+            results = await self._loop.run_in_executor(self._executor, self._execute, lane, batch)
         except Exception as error:  # nobody may wait for ever
             results = [error] * len(batch)
         self._running -= 1
@@ -203,29 +222,39 @@ class BatchScheduler:
                 work.done.set_result(result)
         self._pump()
 
-    def _execute(
-        self, lane: Lane, requests: Sequence[tuple[Arrays, int]], left: float | None
-    ) -> list[Arrays | Exception]:
+    def _execute(self, lane: Lane, batch: Sequence[Work]) -> list[Arrays | Exception]:
         """Runs a batch, on a runner's thread; one bad request fails alone."""
-        if len(requests) > 1:
+        if len(batch) > 1:
             try:
                 self._metrics.runs.add()
-                outputs = lane.run(merge([arrays for arrays, _ in requests]), left)
-                return list(split(outputs, [rows for _, rows in requests]))
+                outputs = lane.run(merge([work.arrays for work in batch]), self._left(batch))
+                return list(split(outputs, [work.rows for work in batch]))
             except RequestError as error:
                 if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-                    return [error] * len(requests)
+                    return [error] * len(batch)
             except ValueError as error:
                 logging.warning("Requests for %s are merged no more: %s", lane.name, error)
                 lane.mergeable = False
-        return [self._execute_one(lane, arrays, left) for arrays, _ in requests]
+        return [self._execute_one(lane, work) for work in batch]
 
-    def _execute_one(self, lane: Lane, arrays: Arrays, left: float | None) -> Arrays | Exception:
+    def _execute_one(self, lane: Lane, work: Work) -> Arrays | Exception:
+        left = self._left([work])
+        if work.done.done() or (left is not None and left <= 0):
+            return _too_late("The deadline passed before the run.")
         self._metrics.runs.add()
         try:
-            return lane.run(arrays, left)
+            return lane.run(work.arrays, left)
         except Exception as error:  # handed to the one who asked
             return error
+
+    def _left(self, batch: Sequence[Work]) -> float | None:
+        """Returns the seconds until nobody waits for a batch; `None` where somebody always does."""
+        deadlines = [work.deadline for work in batch if work.deadline is not None]
+        return max(deadlines) - self._loop.time() if len(deadlines) == len(batch) else None
+
+
+def _too_late(message: str) -> RequestError:
+    return RequestError(grpc.StatusCode.DEADLINE_EXCEEDED, message)
 
 
 def check_rows(rows: int, options: BatchingConfig) -> None:

@@ -38,8 +38,8 @@ class BatchingConfig(Config):
     that come while all runners are busy are merged into the next batch.
 
     Attributes:
-        enabled: `False` runs every request by itself.
-        max_batch_size: rows of a merged batch; a larger request runs alone.
+        enabled: `False` runs every request by itself and whole.
+        max_batch_size: rows of a batch; a larger request runs in parts.
         max_request_rows: rows of a request; one with more is refused, as TF Serving
             refuses it, also among the warm-up requests of a version.
         timeout_micros: how long a batch that is not full may wait for more rows
@@ -87,8 +87,12 @@ class ServerConfig(Config):
         tls: TLS or mutual TLS; `None` answers in the clear.
         insecure: allow a non-loopback address without mutual TLS.
         poll_seconds: time between two looks for new versions.
-        max_message_bytes: bound of a request and of an answer.
-        max_concurrent_requests: requests at once; more are refused.
+        max_message_bytes: bound of a request and of an answer, as they travel.
+        max_request_bytes: memory that the inputs of a request may take. A few bytes
+            can stand for many: `TensorProto` repeats its last value.
+        max_concurrent_requests: predictions at once; more are refused.
+        max_concurrent_bytes: memory that the inputs of all predictions at once may
+            take; more are refused.
         batching: how concurrent requests are merged.
         batching_parameters_file: a `batching_params.pbtxt` as TF Serving reads it,
             in place of `batching`.
@@ -112,7 +116,9 @@ class ServerConfig(Config):
     insecure: bool = False
     poll_seconds: float = Field(default=1.0, gt=0)
     max_message_bytes: int = Field(default=64 << 20, ge=1024)
+    max_request_bytes: int = Field(default=128 << 20, ge=1024)
     max_concurrent_requests: int = Field(default=1000, ge=1)
+    max_concurrent_bytes: int = Field(default=512 << 20, ge=1024)
     batching: BatchingConfig = BatchingConfig()
     batching_parameters_file: Path | None = None
     refuse_nan: bool = True

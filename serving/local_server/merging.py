@@ -12,11 +12,15 @@ from serving.local_server.signature import Arrays
 
 # Below this many values in a batch, padding costs nothing worth avoiding.
 _FREE_CELLS = 1 << 16
+_LONGEST_PADDING = 256  # bytes of a string that others may be padded with
 
 
 def can_merge(arrays: Arrays) -> bool:
-    """Whether a request may share a batch: it has values to pad with."""
-    return all(array.size for array in arrays.values())
+    """Whether a request may share a batch: it has values to pad with, and short ones."""
+    return all(
+        array.size and (array.dtype != object or len(array.flat[0]) <= _LONGEST_PADDING)
+        for array in arrays.values()
+    )
 
 
 class GrowingBatch:
@@ -84,15 +88,54 @@ def split(outputs: Arrays, sizes: Sequence[int]) -> list[Arrays]:
     Raises:
         ValueError: an output does not have one row for each input row.
     """
-    rows = sum(sizes)
-    for name, array in outputs.items():
-        if array.ndim == 0 or array.shape[0] != rows:
-            raise ValueError(f"Output `{name}` has shape {array.shape} for {rows} rows.")
+    _check_rows(outputs, sum(sizes))
     ends = np.cumsum(sizes).tolist()
     return [
         {name: array[end - size : end] for name, array in outputs.items()}
         for size, end in zip(sizes, ends, strict=True)
     ]
+
+
+def cut(arrays: Arrays, rows: int, largest: int) -> list[tuple[Arrays, int]]:
+    """Cuts a request into parts of at most `largest` rows.
+
+    Args:
+        arrays: its inputs, each [rows, ...].
+        rows: size of the request.
+        largest: rows of a part.
+
+    Returns:
+        The inputs of each part, as views, and its rows.
+    """
+    return [
+        (
+            {name: array[start : start + largest] for name, array in arrays.items()},
+            min(largest, rows - start),
+        )
+        for start in range(0, rows, largest)
+    ]
+
+
+def join(parts: Sequence[Arrays], sizes: Sequence[int]) -> Arrays:
+    """Puts the outputs of a request's parts together again.
+
+    Args:
+        parts: outputs of each part.
+        sizes: rows of each part.
+
+    Raises:
+        ValueError: an output does not have one row for each input row, or parts
+            differ in what is behind the rows.
+    """
+    for part, rows in zip(parts, sizes, strict=True):
+        _check_rows(part, rows)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _check_rows(outputs: Arrays, rows: int) -> None:
+    for name, array in outputs.items():
+        if array.ndim == 0 or array.shape[0] != rows:
+            raise ValueError(f"Output `{name}` has shape {array.shape} for {rows} rows.")
 
 
 def _padded(array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:

@@ -13,18 +13,34 @@ from google.protobuf.message import DecodeError
 from serving.client import protos
 from serving.local_server.errors import RequestError
 from serving.local_server.errors import invalid
+from serving.local_server.wire import parsed_bytes
 
 # Takes a serialised request and its context; returns a serialised answer.
 Method = Callable[[bytes, Any], Awaitable[bytes]]
 _MAX_DETAILS = 2000  # a status travels in a header of limited size
+# Parsing a message below this size takes a fraction of a second, whatever is in it.
+SMALL = 1 << 20
 
 
-def parse(message_class: Any, message: bytes) -> Any:
+def parse(message_class: Any, message: bytes, max_bytes: int = SMALL) -> Any:
     """Parses a request.
 
+    Args:
+        message_class: its type.
+        message: the bytes.
+        max_bytes: memory that it may take when it is larger than `SMALL`.
+
     Raises:
-        RequestError: INVALID_ARGUMENT, the bytes are no such message.
+        RequestError: INVALID_ARGUMENT, the bytes are no such message, or too much.
     """
+    if len(message) > SMALL:
+        size = parsed_bytes(message, message_class.DESCRIPTOR, max_bytes)
+        if size > max_bytes:
+            raise invalid(
+                f"Expected a {message_class.DESCRIPTOR.name} that takes at most {max_bytes:,} "
+                f"bytes of memory. Received: {len(message):,} bytes that take more. Send fewer "
+                "rows at once."
+            )
     try:
         return message_class.FromString(message)
     except DecodeError as error:

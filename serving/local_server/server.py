@@ -27,9 +27,11 @@ from serving.local_server.metrics_http import MetricsPage
 from serving.local_server.model_service import ModelService
 from serving.local_server.models_config import configured_models
 from serving.local_server.prediction_service import PredictionService
+from serving.local_server.predictor import Predictor
 from serving.local_server.registry import Registry
 from serving.local_server.tls import server_credentials
 
+_STATUS_CALLS = 1000  # at once, beside predictions
 _HEALTH_SERVICES = ("", protos.PREDICTION_SERVICE, protos.MODEL_SERVICE)
 
 
@@ -132,7 +134,8 @@ class LocalServer:
             scheduler = BatchScheduler(self.config.batching, self.config.runners, self.metrics)
             registry = self.registry = Registry(self.config, scheduler, self.metrics)
             healths = health.aio.HealthServicer()
-            self._add_services(server, registry, healths)
+            predictor = Predictor(registry, self.metrics, self.config)
+            self._add_services(server, registry, predictor, healths)
             await _set_health(healths, False)
             for model in models:
                 self._say(f"Loading model `{model.name}` from {model.base_path} ...")
@@ -146,6 +149,7 @@ class LocalServer:
         started.set_result(None)
         await self._watch(registry, healths)
         await self._shut_down(server, scheduler, registry, healths)
+        predictor.close()
 
     def _listen(self) -> Any:
         config = self.config
@@ -156,7 +160,8 @@ class LocalServer:
                 ("grpc.max_receive_message_length", config.max_message_bytes),
                 ("grpc.max_send_message_length", config.max_message_bytes),
             ],
-            maximum_concurrent_rpcs=config.max_concurrent_requests,
+            # The predictor refuses beyond `max_concurrent_requests`; status goes on.
+            maximum_concurrent_rpcs=config.max_concurrent_requests + _STATUS_CALLS,
         )
         wanted = _join(config.host, config.port)
         try:
@@ -176,8 +181,10 @@ class LocalServer:
             self.metrics_port = self._page.port
         return server
 
-    def _add_services(self, server: Any, registry: Registry, healths: Any) -> None:
-        predictions = PredictionService(registry, self.metrics, self.config.refuse_nan)
+    def _add_services(
+        self, server: Any, registry: Registry, predictor: Predictor, healths: Any
+    ) -> None:
+        predictions = PredictionService(predictor, self.config.max_request_bytes)
         models = ModelService(registry, self.config.reload_root)
         server.add_generic_rpc_handlers((predictions.handler(), models.handler()))
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)

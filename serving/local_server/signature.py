@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.client.protos import data_type_name
+from serving.client.tensors import STRING
 from serving.client.tensors import from_proto
+from serving.client.tensors import item_bytes
 from serving.local_server.errors import invalid
 
 Arrays = dict[str, npt.NDArray[Any]]
+Shape = tuple[int, ...]
+_STRING_BYTES = 64  # of a short string: its object here, its place in TensorFlow's tensor
 
 
 @dataclass(frozen=True)
@@ -36,11 +41,26 @@ class TensorSpec:
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of this shape may be fed."""
+        if min(shape, default=0) < 0:
+            return False
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
             want is None or want == size for want, size in zip(self.shape, shape, strict=True)
         )
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a request is.
+
+    Attributes:
+        rows: size of its batch, `None` when it has no batch dimension.
+        bytes: memory that its inputs take.
+    """
+
+    rows: int | None
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -62,12 +82,14 @@ class ServedSignature:
     def __str__(self) -> str:
         return f"signature `{self.name}` of {self.owner}"
 
-    def decode(self, protos: Mapping[str, Any], refuse_nan: bool) -> Arrays:
-        """Reads and checks the inputs of a request.
+    def measure(self, protos: Mapping[str, Any]) -> Size:
+        """Checks the inputs of a request as far as that allocates nothing.
 
         Args:
             protos: a `TensorProto` for each input.
-            refuse_nan: refuse NaN and infinity.
+
+        Returns:
+            How large the inputs are once they are unfolded.
 
         Raises:
             RequestError: INVALID_ARGUMENT with what was expected and received.
@@ -81,6 +103,20 @@ class ServedSignature:
                 + (f"; unknown: {sorted(unknown)}" if unknown else "")
                 + "."
             )
+        shapes = {name: self._shape(name, proto) for name, proto in protos.items()}
+        unfolded = sum(_unfolded(protos[name], shape) for name, shape in shapes.items())
+        return Size(self._rows(shapes), unfolded)
+
+    def decode(self, protos: Mapping[str, Any], refuse_nan: bool) -> Arrays:
+        """Reads the inputs of a request that `measure` found good.
+
+        Args:
+            protos: a `TensorProto` for each input.
+            refuse_nan: refuse NaN and infinity.
+
+        Raises:
+            RequestError: INVALID_ARGUMENT with what was expected and received.
+        """
         return {name: self._decode(name, proto, refuse_nan) for name, proto in protos.items()}
 
     def check_outputs(self, names: list[str]) -> None:
@@ -96,18 +132,14 @@ class ServedSignature:
                 f"Received: {unknown}."
             )
 
-    def rows(self, arrays: Arrays) -> int | None:
-        """Returns the size of the batch, `None` when the inputs share no batch dimension.
-
-        Raises:
-            RequestError: INVALID_ARGUMENT, the inputs disagree or there is no row.
-        """
+    def _rows(self, shapes: Mapping[str, Shape]) -> int | None:
+        """Returns the size of the batch, `None` when the inputs share no batch dimension."""
         free = [
             spec.shape is not None and spec.shape[:1] == (None,) for spec in self.inputs.values()
         ]
-        if not arrays or not all(free):
+        if not shapes or not all(free):
             return None
-        sizes = {name: array.shape[0] for name, array in arrays.items()}
+        sizes = {name: shape[0] for name, shape in shapes.items()}
         if len(set(sizes.values())) > 1:
             raise invalid(
                 f"Expected one number of rows in all inputs of {self}. Received: {sizes}."
@@ -117,7 +149,7 @@ class ServedSignature:
             raise invalid(f"Expected at least one row for {self}. Received: an empty batch.")
         return rows
 
-    def _decode(self, name: str, proto: Any, refuse_nan: bool) -> npt.NDArray[Any]:
+    def _shape(self, name: str, proto: Any) -> Shape:
         spec = self.inputs[name]
         shape = tuple(dim.size for dim in proto.tensor_shape.dim)
         if proto.dtype != spec.dtype or not spec.accepts(shape):
@@ -125,6 +157,9 @@ class ServedSignature:
                 f"Expected {spec} for input `{name}` of {self}. Received: "
                 f"{data_type_name(proto.dtype)} {_sizes(shape)}."
             )
+        return shape
+
+    def _decode(self, name: str, proto: Any, refuse_nan: bool) -> npt.NDArray[Any]:
         try:
             array = from_proto(proto)
         except ValueError as error:
@@ -136,6 +171,16 @@ class ServedSignature:
                 f"{np.atleast_1d(array)[tuple(where)]} at {where}."
             )
         return array
+
+
+def _unfolded(proto: Any, shape: Shape) -> int:
+    """Returns the bytes of a tensor in memory, its last value repeated as often as it will be."""
+    count = math.prod(shape)
+    if proto.dtype != STRING:
+        return count * item_bytes(proto.dtype)
+    given = len(proto.string_val)
+    last = len(proto.string_val[-1]) if 0 < given < count else 0
+    return count * _STRING_BYTES + (count - given) * last
 
 
 def _sizes(shape: tuple[int | None, ...]) -> str:

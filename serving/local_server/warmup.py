@@ -77,8 +77,8 @@ def _run(
     if signature is None:
         raise ValueError(f"Warm-up record {number} calls `{name}`, which the version lacks.")
     try:
+        check_rows(signature.measure(request.inputs).rows or 1, batching)
         arrays = signature.decode(request.inputs, refuse_nan=False)
-        check_rows(signature.rows(arrays) or 1, batching)
     except RequestError as error:
         raise ValueError(f"Warm-up record {number}: {error.message}") from error
     servable.run(signature, arrays, timeout=None)

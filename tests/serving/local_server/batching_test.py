@@ -76,18 +76,102 @@ def test_requests_that_come_during_a_run_are_merged():
     assert in_loop(test) == [[0], [1, 2, 3, 4, 5]]
 
 
-def test_batches_are_bounded_and_larger_requests_run_alone():
+def test_batches_are_bounded_and_larger_requests_run_in_parts():
     async def test(scheduler, model, lane):
         model.gate.clear()
         tasks = [submit(scheduler, lane, 0)]
         tasks += [submit(scheduler, lane, v) for v in (1, 2, 3)]
-        tasks += [submit(scheduler, lane, 4, 5, 6, 7), submit(scheduler, lane, 8)]
+        tasks += [submit(scheduler, lane, 4, 5, 6, 7, 8), submit(scheduler, lane, 9)]
         await asyncio.sleep(0)
         model.gate.set()
-        await asyncio.gather(*tasks)
+        answers = await asyncio.gather(*tasks)
+        assert answers[4]["y"].tolist() == [[8], [10], [12], [14], [16]]
         return model.batches
 
-    assert in_loop(test, max_batch_size=2) == [[0], [1, 2], [3], [4, 5, 6, 7], [8]]
+    assert in_loop(test, max_batch_size=2) == [[0], [1, 2], [3], [4, 5], [6, 7], [8, 9]]
+
+
+def test_after_a_part_that_fails_the_others_are_left_out():
+    async def test(scheduler, model, lane):
+        with pytest.raises(RequestError, match="negative"):
+            await submit(scheduler, lane, 0, -1, *range(2, 20))
+        assert (await submit(scheduler, lane, 50))["y"].tolist() == [[100]]
+        return model.batches
+
+    batches = in_loop(test, max_batch_size=1)
+    assert batches[:2] == [[0], [-1]]
+    assert batches[-1] == [50] and len(batches) < 6  # one may have begun meanwhile
+
+
+def test_parts_past_the_deadline_are_not_run():
+    async def test(scheduler, model, lane):
+        loop = asyncio.get_running_loop()
+        model.gate.clear()
+        late = submit(scheduler, lane, 1, 2, 3, 4, deadline=loop.time() + 0.05)
+        await asyncio.sleep(0.1)
+        model.gate.set()
+        with pytest.raises(RequestError) as caught:
+            await late
+        assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await submit(scheduler, lane, 5))["y"].tolist() == [[10]]
+        return model.batches
+
+    assert in_loop(test, max_batch_size=1) == [[1], [5]]
+
+
+def test_parts_of_who_hangs_up_are_not_run():
+    async def test(scheduler, model, lane):
+        model.gate.clear()
+        gone = submit(scheduler, lane, 1, 2, 3, 4)
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        stays = submit(scheduler, lane, 5)
+        await asyncio.sleep(0.01)
+        model.gate.set()
+        await stays
+        return model.batches
+
+    assert in_loop(test, max_batch_size=1) == [[1], [5]]
+
+
+def test_who_leaves_while_a_batch_fails_is_not_run_again():
+    async def test(scheduler, model, lane):
+        begun, go = threading.Event(), threading.Event()
+
+        def run(arrays, timeout):
+            if len(arrays["x"]) > 1:
+                begun.set()
+                go.wait()
+            return model.run(arrays, timeout)
+
+        lane.run = run
+        now = asyncio.get_running_loop().time()
+        model.gate.clear()
+        first = submit(scheduler, lane, 0)
+        bad, gone = submit(scheduler, lane, -1), submit(scheduler, lane, 2)
+        late = submit(scheduler, lane, 3, deadline=now + 0.2)
+        await asyncio.sleep(0)
+        model.gate.set()
+        await asyncio.to_thread(begun.wait)
+        gone.cancel()
+        await asyncio.sleep(0.3)
+        go.set()
+        await asyncio.gather(first, bad, gone, late, return_exceptions=True)
+        assert late.exception().code is grpc.StatusCode.DEADLINE_EXCEEDED
+        return model.batches
+
+    assert in_loop(test) == [[0], [-1, 2, 3], [-1]]
+
+
+def test_lanes_whose_parts_cannot_be_put_together_run_whole():
+    async def test(scheduler, model, lane):
+        lane.run = lambda arrays, timeout: (model.run(arrays, timeout), {"y": np.zeros(7)})[1]
+        answer = await submit(scheduler, lane, 0, 1, 2)
+        assert answer["y"].shape == (7,)
+        await submit(scheduler, lane, 3, 4, 5)
+        return model.batches
+
+    assert in_loop(test, max_batch_size=2) == [[0, 1], [2], [0, 1, 2], [3, 4, 5]]
 
 
 def test_one_bad_request_fails_alone():

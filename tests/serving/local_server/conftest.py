@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -70,6 +71,39 @@ def tiny_server(saved, tmp_path_factory):
 def client(tiny_server) -> Iterator[RecommenderClient]:
     with RecommenderClient(tiny_server.address, "tiny", timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Keeps a version of `gated_version` in its warm-up, and its runs, until it is set."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+@pytest.fixture
+def gated_version(tmp_path, gate) -> Iterator[Path]:
+    """A version whose warm-up and runs wait for the gate."""
+    import tensorflow as tf
+
+    from tests.serving.local_server import tiny
+
+    def wait(x):
+        gate.wait(60)
+        return x
+
+    class Gated(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+        def gated(self, x):
+            return {"y": tf.ensure_shape(tf.numpy_function(wait, [x], tf.float32), [None])}
+
+    model = Gated()
+    base = tmp_path / "base"
+    path = base / "1"
+    tf.saved_model.save(model, str(path), signatures={"gated": model.gated})
+    tiny.write_warmup(path, [tiny.request("gated", x=[1.0])])
+    yield base
+    del model  # the graph finds `wait` only while its function lives
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ import pytest
 
 from serving.local_server.merging import GrowingBatch
 from serving.local_server.merging import can_merge
+from serving.local_server.merging import cut
+from serving.local_server.merging import join
 from serving.local_server.merging import merge
 from serving.local_server.merging import split
 
@@ -45,6 +47,30 @@ def test_outputs_without_a_row_for_each_row_cannot_be_split(output):
 def test_nothing_to_pad_with():
     assert not can_merge({"x": np.zeros((1, 0)), "n": np.zeros(1)})
     assert can_merge(request([1]))
+
+
+def test_a_long_string_is_no_padding_for_others():
+    assert can_merge(request([b"a" * 256, b"b" * 10_000], dtype=object))
+    assert not can_merge(request([b"a" * 257], dtype=object))
+
+
+@pytest.mark.parametrize("largest", [1, 2, 3, 7, 8])
+def test_join_undoes_cut(largest):
+    whole = request([7, 8], [1, 2], [3, 4], [5, 6], [9, 9], [0, 1], [2, 3])
+    parts = cut(whole, 7, largest)
+    assert [rows for _, rows in parts] == [largest] * (7 // largest) + [7 % largest] * (
+        7 % largest > 0
+    )
+    joined = join([part for part, _ in parts], [rows for _, rows in parts])
+    assert joined["x"].tolist() == whole["x"].tolist()
+    assert joined["n"].tolist() == whole["n"].tolist()
+
+
+def test_outputs_that_differ_behind_their_rows_cannot_be_joined():
+    with pytest.raises(ValueError, match="dimension"):
+        join([{"y": np.zeros((2, 3))}, {"y": np.zeros((2, 4))}], [2, 2])
+    with pytest.raises(ValueError, match="`y`.*2 rows"):
+        join([{"y": np.zeros(2)}, {"y": np.zeros(7)}], [2, 2])
 
 
 def takes(*lengths: int) -> list[bool]:

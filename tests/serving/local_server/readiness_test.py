@@ -16,7 +16,6 @@ from serving.client import wait_until_ready
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
-from tests.serving.local_server import tiny
 
 
 def server_of(base, say, **settings):
@@ -29,37 +28,6 @@ def server_of(base, say, **settings):
 
 def ask(server, **settings):
     return RecommenderClient(server.address, "tiny", timeout=60, **settings)
-
-
-@pytest.fixture
-def gate():
-    """Keeps a version of `gated_version` in its warm-up until it is set."""
-    event = threading.Event()
-    yield event
-    event.set()
-
-
-@pytest.fixture
-def gated_version(tmp_path, gate):
-    """A version whose warm-up waits for the gate."""
-    import tensorflow as tf
-
-    def wait(x):
-        gate.wait(60)
-        return x
-
-    class Gated(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
-        def gated(self, x):
-            return {"y": tf.ensure_shape(tf.numpy_function(wait, [x], tf.float32), [None])}
-
-    model = Gated()
-    base = tmp_path / "base"
-    path = base / "1"
-    tf.saved_model.save(model, str(path), signatures={"gated": model.gated})
-    tiny.write_warmup(path, [tiny.request("gated", x=[1.0])])
-    yield base
-    del model  # the graph finds `wait` only while its function lives
 
 
 def test_while_it_loads_a_server_answers_that_it_does(gated_version, gate, eventually):
