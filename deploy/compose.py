@@ -13,6 +13,7 @@ from deploy.kubernetes import USER
 from deploy.values import Values
 from serving.local_server.config import ServerConfig
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.serving_files import BATCHING
 
 ROOT = Path(__file__).parents[1]
 DOCKER = Path("deploy", "docker")
@@ -122,6 +123,7 @@ def local_server_text(values: Values) -> str:
     """Returns the settings of the local server, which other containers may ask in the clear."""
     config = ServerConfig(
         models_config_file=Path(values.model.mount_path, MODELS_CONFIG),
+        batching_parameters_file=Path(values.model.mount_path, BATCHING),
         host="0.0.0.0",
         port=server.GRPC_PORT,
         metrics_port=None,
@@ -133,9 +135,13 @@ def local_server_text(values: Values) -> str:
 def _pipeline(values: Values, out: Path) -> dict[str, Any]:
     """Returns a run of the pipeline; data and runs are the working copy's."""
     root = Path(os.path.relpath(ROOT, out)).as_posix()
-    seen_as = f"push.serving_path={values.model.mount_path}"
+    told = {
+        "push.serving_path": values.model.mount_path,
+        "push.batching.device": values.server.device,
+    }
+    options = [word for key, value in told.items() for word in ("--set", f"{key}={value}")]
     return {
         **_built(values, "train", out),
-        "command": ["run", values.model.pipeline, "--set", seen_as],
+        "command": ["run", values.model.pipeline, *options],
         "volumes": [f"{root}/data:/pipeline/data", f"{root}/runs:/pipeline/runs"],
     }

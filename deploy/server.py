@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from deploy.values import Values
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.serving_files import BATCHING
-from tfx_pipeline.components.pusher.serving_files import MONITORING
+from tfx_pipeline.components.pusher.serving_files import server_flags
 
 GRPC_PORT = 8500
 REST_PORT = 8501
@@ -14,20 +12,14 @@ SCRATCH = "/tmp"  # the one directory that can be written to
 
 def flags(values: Values) -> list[str]:
     """Returns the command-line flags of the server."""
-    mount, server = values.model.mount_path, values.server
+    server = values.server
     age = server.max_connection_age_seconds * 1000
     found = [
         f"--port={GRPC_PORT}",
         f"--rest_api_port={REST_PORT}",
-        f"--grpc_max_threads={server.grpc_max_threads}",
         f"--grpc_channel_arguments=grpc.max_connection_age_ms={age}",
-        f"--model_config_file={mount}/{MODELS_CONFIG}",
         f"--model_config_file_poll_wait_seconds={server.config_poll_seconds}",
-        # At the start no version is loaded yet, and every label waits for one.
-        "--allow_version_labels_for_unavailable_models=true",
-        "--enable_batching=true",
-        f"--batching_parameters_file={mount}/{BATCHING}",
-        f"--monitoring_config_file={mount}/{MONITORING}",
+        *server_flags(values.model.mount_path, server.grpc_max_threads),
     ]
     if server.device == "gpu" and values.gpu.memory_fraction is not None:
         found.append(f"--per_process_gpu_memory_fraction={values.gpu.memory_fraction}")

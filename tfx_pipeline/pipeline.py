@@ -161,7 +161,7 @@ def create_pipeline(
             examples=example_gen.outputs["examples"],
             config=config.serving_validation,
             name=config.name,
-            warmup_requests=config.push.warmup_requests,
+            push=config.push,
             code_version=code_version(f"{COMPONENTS}.serving_validator", "serving.local_server"),
         ).with_id("serving-validator")
 

@@ -20,6 +20,7 @@ from serving.local_server.disk import fingerprint
 from serving.local_server.errors import RequestError
 from serving.local_server.errors import not_found
 from serving.local_server.servable import Servable
+from serving.local_server.servable import head
 from serving.local_server.version import State
 from serving.local_server.version import Version
 
@@ -187,7 +188,7 @@ class ServedModel:
             )
         except Exception as error:  # any fault of the files must leave the others serving
             text = str(error).strip()
-            version.fault = (text.splitlines()[0] if text else type(error).__name__)[:500]
+            version.fault = head(text) if text else type(error).__name__
             version.state = State.END
             logging.error(
                 "Version %d of %s cannot be served (%s: %s). It is tried again when its files "

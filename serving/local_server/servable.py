@@ -100,12 +100,12 @@ class Servable:
             outputs = self._session.run(fetches, feeds, options=options)
         except self._tf.errors.OpError as error:
             code = _CODES.get(error.error_code, grpc.StatusCode.INTERNAL)
-            raise RequestError(code, f"{signature}: {_head(error.message)}") from error
+            raise RequestError(code, f"{signature}: {head(error.message)}") from error
         except UnicodeDecodeError as error:  # TensorFlow quotes the bytes of a bad example
             text = error.object.decode(errors="replace")
-            raise invalid(f"{signature}: {_head(text)}") from error
+            raise invalid(f"{signature}: {head(text)}") from error
         except (TypeError, ValueError) as error:
-            raise invalid(f"{signature}: {_head(str(error))}") from error
+            raise invalid(f"{signature}: {head(str(error))}") from error
         return {name: np.asarray(value) for name, value in outputs.items()}
 
     def close(self) -> None:
@@ -128,8 +128,8 @@ def _is_news(record: logging.LogRecord) -> bool:
     return "tf.saved_model.load" not in record.getMessage()
 
 
-def _head(message: str) -> str:
-    """Returns the first lines of TensorFlow's message, without the stack behind them."""
+def head(message: str) -> str:
+    """Returns the lines of TensorFlow's message that say something, without the stack."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     kept = [
         line

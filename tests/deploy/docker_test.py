@@ -16,6 +16,7 @@ from deploy.compose import recipes
 from deploy.kubernetes import USER
 from deploy.render import render
 from deploy.values import load_values
+from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ServerConfig
 from serving.local_server.models_config import configured_models
 from tfx_pipeline.components.pusher.announce import announce_version
@@ -119,7 +120,9 @@ def test_compose_starts_what_was_pushed_read_only(tmp_path):
         assert all(port.startswith("127.0.0.1:") for port in one["ports"])
     assert "TF_FORCE_GPU_ALLOW_GROWTH" not in services["serving"]["environment"]
     assert services["serving-gpu"]["environment"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
-    assert services["pipeline"]["command"][-1] == "push.serving_path=/models/movielens-1m"
+    assert services["pipeline"]["command"][-4:] == [
+        "--set", "push.serving_path=/models/movielens-1m", "--set", "push.batching.device=gpu"
+    ]  # fmt: skip
 
 
 def test_the_local_server_reads_its_settings_and_the_labels(tmp_path):
@@ -131,3 +134,4 @@ def test_the_local_server_reads_its_settings_and_the_labels(tmp_path):
     (model,) = configured_models(config)
     assert (model.name, model.base_path) == ("shop", push_dir)
     assert model.labels == {"stable": 1, "canary": 1}
+    assert with_batching_file(config).batching.max_request_rows == 1024

@@ -18,6 +18,7 @@ from serving.local_server.metrics import ServerMetrics
 from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.serving_files import MONITORING
+from tfx_pipeline.components.pusher.serving_files import server_flags
 
 # What tensorflow_model_server 2.16 knows of (`model_servers/main.cc`).
 KNOWN_FLAGS = {
@@ -26,6 +27,7 @@ KNOWN_FLAGS = {
     "enable_batching",
     "grpc_channel_arguments",
     "grpc_max_threads",
+    "max_num_load_retries",
     "model_config_file",
     "model_config_file_poll_wait_seconds",
     "monitoring_config_file",
@@ -119,9 +121,16 @@ def test_the_autoscaler_asks_for_what_the_adapter_makes(values):
 def test_the_server_is_started_with_flags_that_it_has(values, device):
     found = flags(objects(values(device)))
     assert found.keys() <= KNOWN_FLAGS
-    assert found["grpc_max_threads"] == "64"
+    assert found["grpc_max_threads"] == "256"
+    assert found["max_num_load_retries"] == "0"
     assert found["model_config_file_poll_wait_seconds"] == "10"
     assert found["allow_version_labels_for_unavailable_models"] == "true"
+
+
+def test_the_readme_starts_a_server_with_the_same_flags():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (command,) = re.findall(r"```\n(tensorflow_model_server .*?)```", text, re.DOTALL)
+    assert set(server_flags("<push_dir>")) <= set(command.replace("\\\n", " ").split())
 
 
 def test_the_server_reads_the_files_that_a_push_writes(values, tmp_path):

@@ -80,12 +80,13 @@ def test_no_answer_depends_on_a_target(
         feature["target/type"].bytes_list.value[:] = [b"buy"]
         feature["target/timestamp"].int64_list.value[:] = [1]
         altered.append(message.SerializeToString())
-    signatures = tf.saved_model.load(str(run.version)).signatures
-    after = signatures["serving_default"](examples=tf.constant(altered))
+    served = tf.saved_model.load(str(run.version)).signatures
+    after = served["serving_default"](examples=tf.constant(altered))
     np.testing.assert_array_equal(after["classes"].numpy(), before["classes"])
     np.testing.assert_array_equal(after["scores"].numpy(), before["scores"])
-    clean = signatures["transform_features"](examples=tf.constant(examples))
-    dirty = signatures["transform_features"](examples=tf.constant(altered))
+    (towers,) = Path(run.config.run_dir, "artifacts").glob("trainer/model/*/Format-Serving")
+    transform = tf.saved_model.load(str(towers)).signatures["transform_features"]
+    clean, dirty = (transform(examples=tf.constant(given)) for given in (examples, altered))
     assert not [name for name in clean if name.startswith("target/")]
     for name in clean:
         np.testing.assert_array_equal(clean[name].numpy(), dirty[name].numpy(), err_msg=name)

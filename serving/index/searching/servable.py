@@ -121,13 +121,14 @@ class RetrievalServable(tf.Module):
         return tf.where(inside, self.candidates.rows(names), -1)
 
     def signatures(self) -> dict[str, Any]:
-        """Returns the concrete functions to export, by signature name."""
+        """Returns the concrete functions to export, by signature name.
+
+        Every output has a row for each row of the inputs: TF Serving calls no
+        other where it merges requests, so that the towers' `transform_features`
+        stays with the towers.
+        """
         towers = self.towers.signatures
-        exported = {
-            name: _forward(towers[name])
-            for name in (*NEEDED[1:], "transform_features")
-            if name in towers
-        }
+        exported = {name: _forward(towers[name]) for name in NEEDED[1:]}
         query = towers["embed_query"].structured_input_signature[1]
         exported["recommend"] = tf.function(self.recommend).get_concrete_function(
             **{name: _named(spec, name) for name, spec in query.items()}, **_EXCLUDE

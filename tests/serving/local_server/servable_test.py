@@ -112,12 +112,8 @@ def test_a_malformed_timeline(served):
     assert client.recommend_examples([]) == []
 
 
-def test_embeddings_and_features(served):
-    from tests.helpers.examples import timeline
-
+def test_embeddings(served):
     _, client = served
     inputs = recommend_inputs(requests(3))
     dense = {n: v for n, v in inputs.items() if not n.startswith("exclude")}
     assert client.predict("embed_query", dense)["embedding"].shape == (3, 16)
-    features = client.predict("transform_features", {"examples": [timeline("u", IDS[:3])]})
-    assert features.outputs["event/entity.values"].tolist() == [n.encode() for n in IDS[:3]]

@@ -17,6 +17,9 @@ from google.protobuf import text_format
 from google.protobuf import wrappers_pb2
 from pydantic import ValidationError
 
+from serving.local_server.batching_file import with_batching_file
+from serving.local_server.config import ModelConfig
+from serving.local_server.config import ServerConfig
 from serving.local_server.metrics_http import METRICS_PATH
 from tfx_pipeline.components.pusher.config import BatchingConfig
 from tfx_pipeline.components.pusher.config import PusherConfig
@@ -35,6 +38,8 @@ MESSAGES = {
         "thread_pool_name": (5, ".google.protobuf.StringValue"),
         "allowed_batch_sizes": (6, [Field.TYPE_INT64]),
         "pad_variable_length_inputs": (7, Field.TYPE_BOOL),
+        "enable_large_batch_splitting": (8, ".google.protobuf.BoolValue"),
+        "max_execution_batch_size": (9, INT64),
     },
     "PrometheusConfig": {"enable": (1, Field.TYPE_BOOL), "path": (2, Field.TYPE_STRING)},
     "MonitoringConfig": {"prometheus_config": (1, ".tensorflow.serving.PrometheusConfig")},
@@ -68,26 +73,42 @@ def messages() -> dict[str, Any]:
 
 
 def test_the_batching_parameters_are_tf_servings(tmp_path, messages):
-    batching = BatchingConfig(max_batch_size=24, timeout_micros=0, threads=2)
+    batching = BatchingConfig(max_execution_batch_size=24, timeout_micros=0, threads=2)
     write_serving_files(tmp_path, PusherConfig(batching=batching))
     read = text_format.Parse((tmp_path / BATCHING).read_text(), messages["BatchingParameters"]())
-    assert read.max_batch_size.value == 24
+    assert read.max_batch_size.value == 1024
+    assert read.max_execution_batch_size.value == 24
+    assert read.enable_large_batch_splitting.value
     assert read.HasField("batch_timeout_micros") and read.batch_timeout_micros.value == 0
     assert read.max_enqueued_batches.value == 100
     assert read.num_batch_threads.value == 2
-    # TF Serving wants them to rise, and the last one to be the largest batch.
-    assert list(read.allowed_batch_sizes) == [1, 2, 4, 8, 16, 24]
+    assert not read.allowed_batch_sizes  # on a CPU rows that fill up a batch are work for nothing
     assert read.pad_variable_length_inputs
 
 
 @pytest.mark.parametrize(
-    ("largest", "sizes"), [(1, [1]), (2, [1, 2]), (64, [2**i for i in range(7)])]
+    ("largest", "sizes"),
+    [(1, [1]), (2, [1, 2]), (24, [1, 2, 4, 8, 16, 24]), (64, [2**i for i in range(7)])],
 )
-def test_the_largest_batch_comes_once(tmp_path, messages, largest, sizes):
-    write_serving_files(tmp_path, PusherConfig(batching=BatchingConfig(max_batch_size=largest)))
+def test_a_gpu_gets_powers_of_two_up_to_the_largest_batch_once(tmp_path, messages, largest, sizes):
+    batching = BatchingConfig(device="gpu", max_execution_batch_size=largest)
+    write_serving_files(tmp_path, PusherConfig(batching=batching))
     read = text_format.Parse((tmp_path / BATCHING).read_text(), messages["BatchingParameters"]())
+    # TF Serving wants them to rise, and the last one to be the largest batch that runs.
     assert list(read.allowed_batch_sizes) == sizes
     assert not read.HasField("num_batch_threads")  # one a core, TF Serving's own choice
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize(("largest", "run"), [(1024, 64), (64, 64), (4, 4)])
+def test_the_local_server_reads_what_is_written(tmp_path, device, largest, run):
+    batching = BatchingConfig(max_batch_size=largest, device=device, threads=3)
+    write_serving_files(tmp_path, PusherConfig(batching=batching))
+    models = (ModelConfig(base_path=tmp_path),)
+    config = ServerConfig(models=models, batching_parameters_file=tmp_path / BATCHING)
+    found = with_batching_file(config)
+    assert (found.batching.max_request_rows, found.batching.max_batch_size) == (largest, run)
+    assert (found.batching.timeout_micros, found.runners) == (500, 3)
 
 
 def test_the_monitoring_is_tf_servings_and_where_the_local_server_has_it(tmp_path, messages):

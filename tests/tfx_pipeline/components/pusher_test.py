@@ -8,22 +8,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from tfx import v1 as tfx
 
+from serving.client import Event
+from serving.client import RecommenderClient
+from serving.client import Request
 from serving.client import protos
 from serving.client import tensors
 from serving.index.config import ServeConfig
+from serving.local_server.config import ServerConfig
+from serving.local_server.server import LocalServer
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
+from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.pusher.executor import objections
 from tfx_pipeline.components.pusher.labels import Labels
 from tfx_pipeline.components.pusher.labels import read_labels
+from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.serving_files import BATCHING
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.pusher.warmup import write_warmup
 
@@ -102,7 +111,7 @@ def saved_model(tmp_path_factory):
 
 
 def test_the_pushed_model_answers_its_warm_up_requests(saved_model):
-    assert write_warmup(saved_model, TIMELINES) == 8
+    assert write_warmup(saved_model, TIMELINES, max_rows=3) == 8
     loaded = tf.saved_model.load(str(saved_model)).signatures
     names = []
     for request in requests(saved_model):
@@ -114,8 +123,39 @@ def test_the_pushed_model_answers_its_warm_up_requests(saved_model):
     )
 
 
+@pytest.mark.parametrize(("largest", "rows"), [(1, [1, 1, 1]), (2, [1, 1, 1, 2])])
+def test_no_warm_up_request_has_more_rows_than_a_server_takes(saved_model, largest, rows):
+    write_warmup(saved_model, TIMELINES, largest)
+    found = {"examples": [], "history_length": []}
+    for request in requests(saved_model):
+        (name,) = found.keys() & request.inputs.keys()
+        found[name].append(tensors.from_proto(request.inputs[name]).shape[0])
+    assert list(found.values()) == [rows, rows]
+
+
+@pytest.mark.parametrize("rows", [65, 256])
+def test_large_batches_are_answered_with_the_pushed_files(saved_model, tmp_path, rows):
+    push_dir = tmp_path / "pushed"
+    shutil.copytree(saved_model, push_dir / "1")
+    announce_version(push_dir, 1, "films", PusherConfig())
+    files = {
+        "models_config_file": push_dir / MODELS_CONFIG,
+        "batching_parameters_file": push_dir / BATCHING,
+    }
+    histories = [[Event(f"movie:{1 + i % 50}", "watch", i)] for i in range(rows)]
+    with (
+        LocalServer(ServerConfig(**files, port=0, metrics_port=None)) as server,
+        RecommenderClient(server.address, "films", label="stable", timeout=60) as client,
+    ):
+        batch = client.recommend_batch([Request(history) for history in histories])
+        for i in (0, 63, 64, rows - 1):
+            alone = client.recommend(histories[i])
+            np.testing.assert_allclose(batch[i].scores, alone.scores, rtol=1e-5)
+    assert len(batch) == rows
+
+
 def test_warm_up_requests_name_no_user_and_no_target(saved_model):
-    write_warmup(saved_model, TIMELINES)
+    write_warmup(saved_model, TIMELINES, max_rows=3)
     raw = (saved_model / WARMUP_FILE).read_bytes()
     assert b"movie:2" in raw
     assert not any(word in raw for word in (b"ann", b"target/", b"slice/", b"movie:3"))
@@ -129,8 +169,8 @@ def test_a_model_without_recommend_gets_plain_requests(tmp_path):
     )
     module.function = function
     tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": function})
-    assert write_warmup(tmp_path / "m", TIMELINES[:1]) == 1
-    assert write_warmup(tmp_path / "m", []) == 0
+    assert write_warmup(tmp_path / "m", TIMELINES[:1], max_rows=3) == 1
+    assert write_warmup(tmp_path / "m", [], max_rows=3) == 0
 
 
 def test_a_push_writes_what_tf_serving_reads_beside_the_version(saved_model, tmp_path):

@@ -17,7 +17,12 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from serving.client import InvalidRequestError
+from serving.client import RecommenderClient
+from serving.client import Request
 from serving.client import UnavailableError
+from serving.client import query_inputs
+from serving.client import wait_until_ready
 from serving.index.config import ServeConfig
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
@@ -27,9 +32,15 @@ from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
 from tests.tfx_pipeline.components.conftest import do
+from tfx_pipeline.components.pusher.announce import announce_version
+from tfx_pipeline.components.pusher.config import BatchingConfig
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.serving_files import server_flags
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.executor import Executor
+from tfx_pipeline.components.serving_validator.server import binary_command
 from tfx_pipeline.components.serving_validator.server import running
+from tfx_pipeline.components.serving_validator.server import serving
 from tfx_pipeline.config import load_config
 
 pytestmark = pytest.mark.slow
@@ -41,6 +52,7 @@ TIMELINES = [
     timeline("cem", ["movie:2", "movie:9", "movie:4"], event=["watch", "click", "watch"]),
     timeline("dee", [f"movie:{1 + i % 7}" for i in range(400)], query="a film"),
 ]
+PUSH = PusherConfig(warmup_requests=2)
 CHECKS = (
     "load",
     "warm_up",
@@ -100,7 +112,7 @@ def made(tmp_path_factory):
 def judged(made, tmp_path):
     """Runs the executor on a candidate."""
 
-    def judge(candidate: Path, timelines=TIMELINES, **settings) -> Verdict:
+    def judge(candidate: Path, timelines=TIMELINES, push=PUSH, **settings) -> Verdict:
         servable = artifact(standard_artifacts.Model, tmp_path / "servable", 7)
         shutil.copytree(candidate, tmp_path / "servable" / "Format-Serving")
         model = artifact(standard_artifacts.Model, tmp_path / "model")
@@ -117,7 +129,7 @@ def judged(made, tmp_path):
             {
                 "config": ServingValidationConfig(exclude_seen=SEEN, **settings).to_json(),
                 "name": "films",
-                "warmup_requests": 2,
+                "push": push.seen_by_servers().to_json(),
             },
         )
         report = json.loads((tmp_path / "blessing" / "report.json").read_text())
@@ -272,6 +284,40 @@ def test_a_candidate_that_fails_its_warm_up_is_refused(judged, made, tmp_path):
     assert "nobody is new" in verdict.report["reasons"][0]
 
 
+def test_the_server_is_started_with_the_files_that_are_pushed(made, tmp_path):
+    shutil.copytree(made / "servable", tmp_path / "pushed" / "1")
+    push = PusherConfig(batching=BatchingConfig(max_batch_size=2))
+    announce_version(tmp_path / "pushed", 1, "films", push)
+    with serving("local", tmp_path / "pushed", tmp_path / "log") as (address, _):
+        with RecommenderClient(address, "films", label="stable", timeout=60) as client:
+            wait_until_ready(client, 60)
+            assert len(client.recommend_batch([Request()] * 2)) == 2
+            with pytest.raises(InvalidRequestError, match="at most 2 rows"):
+                client.predict("embed_query", query_inputs([Request()] * 3))
+
+
+@pytest.mark.parametrize(("largest", "warmed"), [(1, 8), (3, 10)])
+def test_a_small_largest_batch_bounds_warm_up_and_questions(judged, made, largest, warmed):
+    """A warm-up request that is larger would keep the version from loading, for ever."""
+    push = PusherConfig(warmup_requests=4, batching=BatchingConfig(max_batch_size=largest))
+    verdict = judged(made / "servable", push=push)
+    assert verdict.report["reasons"] == []
+    received = {one["name"]: one["received"] for one in verdict.report["checks"]}
+    assert received["warm_up"] == f"{warmed} answers"  # four timelines, and a batch if there is one
+
+
+def test_no_answer_in_time_is_an_error_and_no_verdict(judged, made, tmp_path):
+    with pytest.raises(RuntimeError, match="no verdict: run again when .* `serving_validation.tim"):
+        judged(made / "servable", timeout_s=1e-6)
+    assert not list((tmp_path / "blessing").glob("*BLESSED"))
+
+
+def test_no_answer_in_time_is_a_verdict_where_the_latency_is_bounded(judged, made):
+    verdict = judged(made / "servable", timeout_s=1e-6, latency_p99_ms=1000)
+    assert {"warm_up", "answers"} <= set(verdict.failed)
+    assert "DEADLINE_EXCEEDED" in verdict.report["reasons"][0]
+
+
 def test_a_bound_of_a_microsecond_is_missed(judged, made):
     verdict = judged(made / "servable", latency_p99_ms=0.001)
     assert verdict.failed == ["latency"]
@@ -313,27 +359,68 @@ def program(path: Path, text: str) -> Path:
     return path
 
 
-# Takes the options of a tensorflow_model_server, and is the local server.
+# Takes the options of a tensorflow_model_server, and hands its socket on to a local server.
 STAND_IN = """
-import argparse, json, os, sys, tempfile
+import argparse, asyncio, pathlib
+from serving.local_server.config import ServerConfig
+from serving.local_server.server import LocalServer
+
 parser = argparse.ArgumentParser()
 for name in ("port", "rest_api_port", "grpc_max_threads", "max_num_load_retries"):
     parser.add_argument("--" + name, type=int, required=True)
-for name in ("model_name", "model_base_path"):
-    parser.add_argument("--" + name, required=True)
+for name in ("enable_batching", "allow_version_labels_for_unavailable_models"):
+    parser.add_argument("--" + name, choices=["true"], required=True)
+for name in ("model_config", "batching_parameters", "monitoring_config"):
+    parser.add_argument(f"--{name}_file", type=pathlib.Path, required=True)
+parser.add_argument("--grpc_socket_path", required=True)
 args = parser.parse_args()
-models = [{"name": args.model_name, "base_path": args.model_base_path}]
-file = tempfile.NamedTemporaryFile("w", suffix=".json", delete=False)
-json.dump({"models": models, "port": args.port, "metrics_port": None}, file)
-file.close()
-os.execv(sys.executable, [sys.executable, "-m", "serving.local_server", file.name])
+assert (args.port, args.rest_api_port) == (0, 0) and args.monitoring_config_file.is_file()
+files = {
+    "models_config_file": args.model_config_file,
+    "batching_parameters_file": args.batching_parameters_file,
+}
+server = LocalServer(ServerConfig(**files, port=0, metrics_port=None))
+server.start()
+print(server.config.batching, flush=True)
+
+
+async def copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+async def connect(reader, writer):
+    other_reader, other_writer = await asyncio.open_connection("127.0.0.1", server.port)
+    await asyncio.gather(copy(reader, other_writer), copy(other_reader, writer))
+
+
+async def main():
+    async with await asyncio.start_unix_server(connect, args.grpc_socket_path) as listening:
+        await listening.serve_forever()
+
+
+asyncio.run(main())
 """
 
 
-def test_a_binary_is_started_over_the_candidate(judged, made, tmp_path):
+def test_a_binary_is_started_over_the_candidate(judged, made, tmp_path, monkeypatch):
     binary = program(tmp_path / "tensorflow_model_server", STAND_IN)
-    verdict = judged(made / "servable", server=str(binary))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    push = PusherConfig(warmup_requests=4, batching=BatchingConfig(max_batch_size=3))
+    verdict = judged(made / "servable", server=str(binary), push=push)
     assert verdict.report["blessed"] and verdict.report["server"] == str(binary)
+    # It was started with the batching that would be pushed.
+    assert "max_request_rows=3" in (tmp_path / "blessing" / "server.log").read_text()
+
+
+def test_a_binary_opens_no_port_and_gets_the_flags_of_every_server(tmp_path):
+    command = binary_command("/bin/server", tmp_path, tmp_path / "socket")
+    assert command[:2] == ["/bin/server", "--port=0"]
+    assert f"--grpc_socket_path={tmp_path}/socket" in command
+    assert "--rest_api_port=0" in command
+    assert set(server_flags(tmp_path)) <= set(command)
 
 
 def test_a_binary_that_gives_a_candidate_up_refuses_it(judged, made, tmp_path):
@@ -377,6 +464,19 @@ def test_a_server_at_an_address_is_given_the_candidate(judged, made, base_path):
             made / "servable", server=server.address, model="staging", base_path=str(base_path)
         )
     assert verdict.report["blessed"] and verdict.report["version"] == 2
+    assert [entry.name for entry in base_path.iterdir()] == ["1"]
+
+
+def test_a_server_at_an_address_that_cannot_load_the_candidate_says_why(
+    judged, made, base_path, tmp_path
+):
+    half = tmp_path / "half"
+    shutil.copytree(made / "servable", half)
+    os.truncate(half / "variables" / "variables.data-00000-of-00001", 100)
+    with serve(base_path) as server:
+        verdict = judged(half, server=server.address, model="staging", base_path=str(base_path))
+    assert verdict.failed == ["load"]
+    assert "received Read less bytes than requested" in verdict.report["reasons"][0]
     assert [entry.name for entry in base_path.iterdir()] == ["1"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from transforms.base_config import Config
@@ -11,7 +13,13 @@ class BatchingConfig(Config):
     """How TF Serving merges concurrent requests: `batching_params.pbtxt`.
 
     Attributes:
-        max_batch_size: Rows of a merged batch.
+        max_batch_size: Rows of one request; TF Serving refuses a larger one, and
+            so does every version whose warm-up requests are larger.
+        max_execution_batch_size: Rows that run at once. Requests are merged up to
+            it, larger ones split, and at most `max_batch_size` counts.
+        device: Where the model runs. On a `gpu` batches are filled up to powers
+            of two, so that few shapes are compiled; on a `cpu` that is work for
+            nothing.
         timeout_micros: How long a batch that is not full waits for more rows; a
             client that asks alone pays it with every request.
         max_enqueued_batches: Batches that may wait; what comes on top is refused.
@@ -19,7 +27,9 @@ class BatchingConfig(Config):
             two are right for a GPU.
     """
 
-    max_batch_size: int = Field(default=64, ge=1)
+    max_batch_size: int = Field(default=1024, ge=1)
+    max_execution_batch_size: int = Field(default=64, ge=1)
+    device: Literal["cpu", "gpu"] = "cpu"
     timeout_micros: int = Field(default=500, ge=0)
     max_enqueued_batches: int = Field(default=100, ge=1)
     threads: int | None = Field(default=None, ge=1)
@@ -44,6 +54,7 @@ class PusherConfig(Config):
         monitoring_path: Where TF Serving shows its metrics to Prometheus.
         warmup_requests: Test timelines from which warm-up requests are made;
             0 writes none. They hold histories of real users, without user ids.
+            One batch of them is as large as `batching.max_batch_size` lets it be.
     """
 
     keep_versions: int = Field(default=3, ge=0)
@@ -54,3 +65,11 @@ class PusherConfig(Config):
     batching: BatchingConfig = BatchingConfig()
     monitoring_path: str = Field(default="/monitoring/prometheus/metrics", pattern="^/")
     warmup_requests: int = Field(default=8, ge=0, le=400)  # two or three records each, of 1,000
+
+    def seen_by_servers(self) -> PusherConfig:
+        """Returns the part that a server is told or given, with the rest at its default."""
+        return PusherConfig(
+            batching=self.batching,
+            monitoring_path=self.monitoring_path,
+            warmup_requests=self.warmup_requests,
+        )

@@ -75,7 +75,8 @@ class Executor(base_executor.BaseExecutor):
             )
             files = locations.record_files(input_dict, "examples", "test")
             batches = read_batches(files, 32, config.warmup_requests)
-            write_warmup(version_dir, itertools.chain.from_iterable(batches))
+            timelines = itertools.chain.from_iterable(batches)
+            write_warmup(version_dir, timelines, config.batching.max_batch_size)
 
         name = run_config.get("name", push_dir.name)
         servable = locations.saved_model(input_dict, "servable")

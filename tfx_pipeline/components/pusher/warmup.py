@@ -22,16 +22,19 @@ _HELD_OUT = ("target/", "slice/")
 _LONGEST = 256  # events of a warm-up history
 
 
-def write_warmup(saved_model: Path, timelines: Iterable[bytes]) -> int:
+def write_warmup(saved_model: Path, timelines: Iterable[bytes], max_rows: int) -> int:
     """Writes warm-up requests beside a SavedModel.
 
     Each timeline becomes one request to `serving_default` and, if the model
-    has it, one to `recommend`; all together are one more request each, so
-    that a batch is traced too. User ids and held-out events are left out.
+    has it, one to `recommend`; as many as a request may have rows are one more
+    request each, so that a batch is traced too. User ids and held-out events
+    are left out.
 
     Args:
         saved_model: The SavedModel; `assets.extra` is written into it.
         timelines: Serialised raw timelines.
+        max_rows: Rows that TF Serving takes in one request; a version with a
+            larger warm-up request never loads.
 
     Returns:
         The number of requests; the file is written only if there are any.
@@ -42,7 +45,8 @@ def write_warmup(saved_model: Path, timelines: Iterable[bytes]) -> int:
     examples = [_anonymous(timeline) for timeline in timelines]
     if not examples:
         return 0
-    groups = [[one] for one in examples] + ([examples] if len(examples) > 1 else [])
+    batch = examples[:max_rows]
+    groups = [[one] for one in examples] + ([batch] if len(batch) > 1 else [])
     wanted = _recommend_inputs(saved_model)
     logs = []
     for group in groups:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -18,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from serving.client import DeadlineError
+from serving.client import OverloadedError
 from serving.client import Recommendation
 from serving.client import RecommenderClient
 from serving.client import Request
 from serving.client import ServingError
+from serving.client import UnavailableError
 from serving.client import protos
 from serving.client import query_inputs
 from serving.client.tensors import from_proto
@@ -60,6 +64,8 @@ def ask(
     requests: Sequence[Request],
     timelines: Sequence[bytes],
     warmup_file: Path,
+    max_rows: int = 256,
+    patient: bool = True,
 ) -> Answers:
     """Sends warm-up requests and every kind of request.
 
@@ -68,20 +74,25 @@ def ask(
         requests: Made of the timelines.
         timelines: Serialised raw timelines.
         warmup_file: Recorded requests; may be missing.
+        max_rows: Rows of one call.
+        patient: Whether an answer that does not come in time is no fault of the
+            candidate's.
 
     Returns:
         The answers; a call that failed for the candidate's sake is a fault in them.
 
     Raises:
-        ServingError: Nobody answers, or the server takes no more requests: of
-            that the candidate is innocent.
+        ServingError: Nobody answers, the server takes no more requests, or gives
+            no answer in time: of that the candidate is innocent.
     """
     answers = Answers()
-    with _noting(answers.faults, "warm_up"):
+    innocent = (UnavailableError, OverloadedError, *((DeadlineError,) if patient else ()))
+    noting = functools.partial(_noting, answers.faults, innocent)
+    with noting("warm_up"):
         for signature, inputs in warmup_requests(warmup_file):
             client.predict(signature, inputs)
             answers.warmed += 1
-    with _noting(answers.faults, "recommend"):
+    with noting("recommend"):
         for request in requests:
             start = time.perf_counter()
             answers.recommended += client.recommend_batch([request], ALL)
@@ -91,12 +102,25 @@ def ask(
             for request, answer in zip(requests, answers.recommended, strict=True)
         ]
         answers.excluded = client.recommend_batch(answers.excluding, ALL)
-    with _noting(answers.faults, "serving_default"):
+    with noting("serving_default"):
         answers.examples = client.recommend_examples(timelines, ALL)
-    with _noting(answers.faults, "embed_query"):
-        prediction = client.predict("embed_query", query_inputs(requests))
-        answers.embeddings = prediction.outputs.get("embedding")
+    with noting("embed_query"):
+        answers.embeddings = _embed(client, requests, max_rows)
     return answers
+
+
+def _embed(
+    client: RecommenderClient, requests: Sequence[Request], max_rows: int
+) -> npt.NDArray[np.float32] | None:
+    """Returns the embeddings of requests; nothing if there is no such output."""
+    parts = []
+    for start in range(0, len(requests), max_rows):
+        inputs = query_inputs(requests[start : start + max_rows])
+        outputs = client.predict("embed_query", inputs).outputs
+        if "embedding" not in outputs:
+            return None
+        parts.append(outputs["embedding"])
+    return np.concatenate(parts)
 
 
 def warmup_requests(file: Path) -> Iterator[tuple[str, Mapping[str, npt.NDArray[Any]]]]:
@@ -110,11 +134,13 @@ def warmup_requests(file: Path) -> Iterator[tuple[str, Mapping[str, npt.NDArray[
 
 
 @contextlib.contextmanager
-def _noting(faults: dict[str, str], name: str) -> Iterator[None]:
-    """Notes a call that failed, unless the server is to blame."""
+def _noting(
+    faults: dict[str, str], innocent: tuple[type[ServingError], ...], name: str
+) -> Iterator[None]:
+    """Notes a call that failed, unless the candidate is innocent of that."""
     try:
         yield
+    except innocent:
+        raise
     except ServingError as error:
-        if error.transient:
-            raise
         faults[name] = f"{error.code}: {error.details}"

@@ -23,7 +23,9 @@ class CandidateError(ValueError):
 
 
 @contextlib.contextmanager
-def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Iterator[Path]:
+def placed(
+    servable: Path, base_path: Path, timelines: Iterable[bytes], max_rows: int
+) -> Iterator[Path]:
     """Puts a candidate below a base path as its newest version, and takes it away at the end.
 
     Files are links to the candidate's where that is possible. As in the push,
@@ -33,6 +35,7 @@ def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Itera
         servable: The candidate.
         base_path: Directory of versions.
         timelines: Serialised raw timelines, of which warm-up requests are made.
+        max_rows: Rows of the largest of these.
 
     Yields:
         The directory of the version.
@@ -47,7 +50,7 @@ def placed(servable: Path, base_path: Path, timelines: Iterable[bytes]) -> Itera
         shutil.copytree(servable, aside, copy_function=link_or_copy)
         (aside / WARMUP_FILE).unlink(missing_ok=True)  # a link: writing would change the source
         try:
-            write_warmup(aside, timelines)
+            write_warmup(aside, timelines, max_rows)
         except (FileNotFoundError, DecodeError) as error:
             raise CandidateError(f"its saved_model.pb cannot be read ({error})") from error
         aside.rename(place)

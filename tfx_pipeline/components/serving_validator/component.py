@@ -8,6 +8,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
+from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.executor import Executor
 
@@ -26,7 +27,7 @@ class ServingValidatorSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "config": component_spec.ExecutionParameter(type=str),
         "name": component_spec.ExecutionParameter(type=str),
-        "warmup_requests": component_spec.ExecutionParameter(type=int),
+        "push": component_spec.ExecutionParameter(type=str),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
 
@@ -39,10 +40,11 @@ class ServingValidator(tfx.types.BaseComponent):
     Beside it `report.json` lists each check with what was expected and
     received, and `server.log` is what the server wrote.
 
-    A server that cannot be started or reached is an error of the run and no
-    verdict. A verdict is kept by TFX's cache like every other, also one about a
-    server at an address, whose state the cache does not see: after mending that
-    server run with `enable_cache=false`.
+    A server that cannot be started or reached, or that gives no answer in time,
+    is an error of the run and no verdict: the next run asks again. A verdict is
+    kept by TFX's cache like every other, also one about a server at an address,
+    whose state the cache does not see: after mending that server run with
+    `enable_cache=false`.
 
     Args:
         servable: What `ServableBuilder` wrote, of type `Model`.
@@ -50,7 +52,8 @@ class ServingValidator(tfx.types.BaseComponent):
         examples: Raw timelines with the split `test`.
         config: What is asked, and of which server.
         name: What the model is called, as in its push.
-        warmup_requests: Test timelines that become warm-up requests, as in the push.
+        push: How it would be pushed: its warm-up requests, and the files that
+            its server is started with.
         code_version: Hash of the sources that run here.
     """
 
@@ -64,7 +67,7 @@ class ServingValidator(tfx.types.BaseComponent):
         examples: tfx.types.BaseChannel,
         config: ServingValidationConfig,
         name: str,
-        warmup_requests: int,
+        push: PusherConfig,
         code_version: str,
     ) -> None:
         blessing: Any = tfx.dsl.Channel(type=_standard.ModelBlessing)
@@ -76,7 +79,7 @@ class ServingValidator(tfx.types.BaseComponent):
                 blessing=blessing,
                 config=config.to_json(),
                 name=name,
-                warmup_requests=warmup_requests,
+                push=push.seen_by_servers().to_json(),
                 code_version=code_version,
             )
         )

@@ -29,13 +29,15 @@ class ServingValidationConfig(Config):
         min_recall: Lowest share of the best candidates, by exact search with the
             Trainer's towers, that the answers hold.
         server: Who answers. `local` starts the local server on a free loopback
-            port. A path (with a `/`) is a `tensorflow_model_server` to start;
-            it listens on every interface of the machine while it is asked, for
-            it has no option against that. `host:port` is a server that runs
-            already, asked in the clear. It can only be asked for what it
-            serves: the check then says whether its answers are the candidate's,
-            and whether this candidate loads only if `base_path` is set or
-            somebody has put it there.
+            port. A path (with a `/`) is a `tensorflow_model_server` to start; it
+            listens on a socket of the file system and opens no port. Both are
+            started with the very files that the push writes. `host:port` is a
+            server that runs already, asked in the clear. It can only be asked for
+            what it serves: the check then says whether its answers are the
+            candidate's, and whether this candidate loads only if `base_path` is
+            set or somebody has put it there. Start a staging server with
+            `--max_num_load_retries=0`: without it, one that cannot load the
+            candidate gives no reason for five minutes.
         model: What the server at an address calls the model; by default the
             pipeline's name.
         version: Version to ask the server at an address for; by default its
@@ -44,8 +46,10 @@ class ServingValidationConfig(Config):
             versions, such as that of a staging server. The candidate is put
             there as the newest version and taken away afterwards. Never the
             push directory.
-        load_timeout_s: Seconds that a server has to start and load.
-        timeout_s: Seconds that it has for one answer.
+        load_timeout_s: Seconds that a server has to start and load; one that
+            takes longer is an error of the run and no verdict.
+        timeout_s: Seconds that it has for one answer; one that takes longer is
+            an error of the run, and a verdict where `latency_p99_ms` is set.
         exclude_seen: Types of history events whose entities must not come back;
             said at the top of the file.
     """

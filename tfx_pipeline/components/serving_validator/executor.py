@@ -9,6 +9,7 @@ from absl import logging
 from tfx.dsl.components.base import base_executor
 
 from tfx_pipeline.components import locations
+from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.validate import validate
 from tfx_pipeline.components.verdict import write_verdict
@@ -31,11 +32,12 @@ class Executor(base_executor.BaseExecutor):
             input_dict: `servable`, `model` (the towers) and `examples` (split `test`).
             output_dict: `blessing`.
             exec_properties: `config`, a `ServingValidationConfig` as JSON, `name`,
-                `warmup_requests` and `code_version`.
+                `push`, a `PusherConfig` as JSON, and `code_version`.
 
         Raises:
             FileNotFoundError: The towers or the split's files are missing.
-            RuntimeError: The server could not be started, or ended by itself.
+            RuntimeError: The server could not be started, ended by itself, or gave
+                no answer in time.
             ServingError: The server cannot be reached, or has no such model.
         """
         [blessing] = output_dict["blessing"]
@@ -47,7 +49,7 @@ class Executor(base_executor.BaseExecutor):
             locations.record_files(input_dict, "examples", "test"),
             ServingValidationConfig.model_validate_json(exec_properties["config"]),
             exec_properties["name"],
-            exec_properties["warmup_requests"],
+            PusherConfig.model_validate_json(exec_properties["push"]),
             folder / SERVER_LOG,
         )
         [servable] = input_dict["servable"]

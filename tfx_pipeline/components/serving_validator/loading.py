@@ -32,9 +32,9 @@ def wait_until_loaded(
         The newest version that answers.
 
     Raises:
-        CandidateError: The server has tried to load it and cannot, or is not
+        CandidateError: The server has tried to load it and cannot.
+        RuntimeError: The server's process ended for another reason, or it was not
             done in time.
-        RuntimeError: The server's process ended for another reason.
         ServingError: The server cannot be asked, or has no such model or version.
     """
     deadline = time.monotonic() + timeout
@@ -59,5 +59,14 @@ def wait_until_loaded(
         if time.monotonic() >= deadline:
             if failure is not None:
                 raise failure
-            raise CandidateError(f"it was not loaded within {timeout:g} s (load_timeout_s)")
+            raise RuntimeError(_late(client, timeout))
         time.sleep(_PAUSE)
+
+
+def _late(client: RecommenderClient, timeout: float) -> str:
+    return (
+        f"The server at {client.target.address} had not loaded version {client.target.version} of "
+        f"`{client.target.model}` within {timeout:g} s (serving_validation.load_timeout_s), which "
+        "is no verdict. A tensorflow_model_server without `--max_num_load_retries=0` tries what it "
+        "cannot load again for five minutes, and gives no reason but in its own log."
+    )

@@ -15,8 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving.child_process import ending_with_parent
-from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
+from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.serving_files import BATCHING
+from tfx_pipeline.components.pusher.serving_files import server_flags
 from tfx_pipeline.components.serving_validator.config import LOCAL
 
 _HOST = "127.0.0.1"
@@ -67,30 +69,32 @@ def running(
 
 @contextlib.contextmanager
 def serving(
-    server: str, name: str, base_path: Path, log: Path
+    server: str, push_dir: Path, log: Path
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Runs the local server, or a `tensorflow_model_server`, over the versions of one model.
+    """Runs the local server, or a `tensorflow_model_server`, as a push directory says.
 
     Args:
         server: `local` or the path of the binary.
-        name: What requests call the model.
-        base_path: Directory of its versions.
+        push_dir: Versions, and beside them the files that servers are started with.
         log: File that takes what the server writes.
 
     Yields:
-        `host:port` of the server, which may not listen yet, and its process.
+        Address of the server, which may not listen yet, and its process.
 
     Raises:
         RuntimeError: The program cannot be started.
     """
-    port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
         if server == LOCAL:
-            command = _local_command(name, base_path, port, Path(scratch, "server.json"))
+            port = free_port()
+            address = f"{_HOST}:{port}"
+            command = _local_command(push_dir, port, Path(scratch, "server.json"))
         else:
-            command = _binary_command(server, name, base_path, port)
+            socket_path = Path(scratch, "grpc.sock")
+            address = f"unix:{socket_path}"
+            command = binary_command(server, push_dir, socket_path)
         with running(command, log) as process:
-            yield f"{_HOST}:{port}", process
+            yield address, process
 
 
 def ending(process: subprocess.Popen[bytes], log: Path) -> str:
@@ -111,9 +115,10 @@ def free_port() -> int:
         return port
 
 
-def _local_command(name: str, base_path: Path, port: int, file: Path) -> list[str]:
+def _local_command(push_dir: Path, port: int, file: Path) -> list[str]:
     config = ServerConfig(
-        models=(ModelConfig(name=name, base_path=base_path),),
+        models_config_file=push_dir / MODELS_CONFIG,
+        batching_parameters_file=push_dir / BATCHING,
         host=_HOST,
         port=port,
         metrics_port=None,
@@ -123,13 +128,15 @@ def _local_command(name: str, base_path: Path, port: int, file: Path) -> list[st
     return [sys.executable, "-m", "serving.local_server", str(file)]
 
 
-def _binary_command(binary: str, name: str, base_path: Path, port: int) -> list[str]:
+def binary_command(binary: str, push_dir: Path, socket_path: Path) -> list[str]:
+    """Returns the command line of a `tensorflow_model_server` that only this machine can ask.
+
+    A port would be open on every interface. With port 0 and a socket there is none.
+    """
     return [
         binary,
-        f"--port={port}",
+        "--port=0",
+        f"--grpc_socket_path={socket_path}",
         "--rest_api_port=0",
-        f"--model_name={name}",
-        f"--model_base_path={base_path}",
-        "--grpc_max_threads=16",
-        "--max_num_load_retries=0",
+        *server_flags(push_dir),
     ]

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from serving.client import DeadlineError
 from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client import UnavailableError
 from serving.index.embedding.records import read_batches
+from tfx_pipeline.components.pusher.announce import announce_version
+from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.serving_validator.ask import Answers
 from tfx_pipeline.components.serving_validator.ask import ask
@@ -28,6 +31,8 @@ from tfx_pipeline.components.serving_validator.requests import request_of
 from tfx_pipeline.components.serving_validator.server import ending
 from tfx_pipeline.components.serving_validator.server import serving
 
+_ROWS = 256  # of one call
+
 
 def validate(
     servable: Path,
@@ -35,7 +40,7 @@ def validate(
     timeline_files: Sequence[str],
     config: ServingValidationConfig,
     name: str,
-    warmup: int,
+    push: PusherConfig,
     log: Path,
 ) -> dict[str, Any]:
     """Asks a candidate through a server.
@@ -49,7 +54,8 @@ def validate(
         timeline_files: TFRecord files of raw timelines.
         config: What is asked, and of which server.
         name: What the model is called.
-        warmup: Timelines that become warm-up requests.
+        push: How it would be pushed: its warm-up requests, and the files that its
+            server is started with.
         log: File that takes what the server writes.
 
     Returns:
@@ -60,7 +66,9 @@ def validate(
 
     Raises:
         FileNotFoundError: There are no towers.
-        RuntimeError: The server could not be started, or ended by itself.
+        RuntimeError: The server could not be started, ended by itself, or was not
+            ready in time, or, where there is no bound on the latency, does not
+            answer in time.
         ServingError: The server cannot be reached, or has no such model.
     """
     timelines = _first(timeline_files, config.requests)
@@ -69,9 +77,12 @@ def validate(
     try:
         if not timelines:
             raise CandidateError("the split `test` holds no timeline to make a request of")
-        with _candidate(servable, _first(timeline_files, warmup), config) as place:
-            with _client(place, config, name, log) as (client, version):
-                answers = ask(client, requests, timelines, place / WARMUP_FILE)
+        warmup = _first(timeline_files, push.warmup_requests)
+        with _candidate(servable, warmup, config, push) as place:
+            with _client(place, config, name, push, log) as (client, version):
+                patient = not config.latency_p99_ms
+                file = place / WARMUP_FILE
+                answers = ask(client, requests, timelines, file, _rows(push), patient)
             recorded = sum(1 for _ in warmup_requests(place / WARMUP_FILE))
         checks = [
             Check("load", True, "a server that answers from it", f"version {version} answers"),
@@ -97,24 +108,29 @@ def validate(
 
 @contextlib.contextmanager
 def _candidate(
-    servable: Path, warmup: Sequence[bytes], config: ServingValidationConfig
+    servable: Path,
+    warmup: Sequence[bytes],
+    config: ServingValidationConfig,
+    push: PusherConfig,
 ) -> Iterator[Path]:
     """Yields the directory of the candidate as a version, where its server looks for it."""
     with tempfile.TemporaryDirectory() as scratch:
-        with placed(servable, Path(config.base_path or scratch), warmup) as place:
+        base_path = Path(config.base_path or scratch)
+        with placed(servable, base_path, warmup, push.batching.max_batch_size) as place:
             yield place
 
 
 @contextlib.contextmanager
 def _client(
-    place: Path, config: ServingValidationConfig, name: str, log: Path
+    place: Path, config: ServingValidationConfig, name: str, push: PusherConfig, log: Path
 ) -> Iterator[tuple[RecommenderClient, int]]:
     """Yields a client of a server that has loaded the candidate, and the version."""
     with contextlib.ExitStack() as stack:
         process = None
         address, model, version = config.server, config.model or name, config.version
         if not config.is_address:
-            address, process = stack.enter_context(serving(config.server, name, place.parent, log))
+            announce_version(place.parent, int(place.name), name, push)
+            address, process = stack.enter_context(serving(config.server, place.parent, log))
         if not config.is_address or config.base_path:
             version = int(place.name)
         client = stack.enter_context(
@@ -124,6 +140,7 @@ def _client(
                 version=version,
                 timeout=config.timeout_s,
                 retry=RetryPolicy(attempts=1),
+                max_rows=_rows(push),
             )
         )
 
@@ -136,6 +153,16 @@ def _client(
             if last_words := ended():
                 raise RuntimeError(last_words) from error
             raise
+        except DeadlineError as error:
+            raise RuntimeError(
+                f"{error} That is no verdict: run again when the machine is less busy, or raise "
+                f"`serving_validation.timeout_s` ({config.timeout_s:g})."
+            ) from None
+
+
+def _rows(push: PusherConfig) -> int:
+    """Returns how many rows are asked for in one call."""
+    return min(push.batching.max_batch_size, _ROWS)
 
 
 def _warm_up(answers: Answers, recorded: int) -> Check:
