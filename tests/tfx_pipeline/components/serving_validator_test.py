@@ -17,9 +17,9 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
-from serving.client import InvalidRequestError
 from serving.client import RecommenderClient
 from serving.client import Request
+from serving.client import TooManyRowsError
 from serving.client import UnavailableError
 from serving.client import query_inputs
 from serving.client import wait_until_ready
@@ -292,7 +292,7 @@ def test_the_server_is_started_with_the_files_that_are_pushed(made, tmp_path):
         with RecommenderClient(address, "films", label="stable", timeout=60) as client:
             wait_until_ready(client, 60)
             assert len(client.recommend_batch([Request()] * 2)) == 2
-            with pytest.raises(InvalidRequestError, match="at most 2 rows"):
+            with pytest.raises(TooManyRowsError, match="at most 2 rows"):
                 client.predict("embed_query", query_inputs([Request()] * 3))
 
 
