@@ -124,6 +124,7 @@ def local_server_text(values: Values) -> str:
     config = ServerConfig(
         models_config_file=Path(values.model.mount_path, MODELS_CONFIG),
         batching_parameters_file=Path(values.model.mount_path, BATCHING),
+        allow_version_labels_for_unavailable_models=True,
         host="0.0.0.0",
         port=server.GRPC_PORT,
         metrics_port=None,

@@ -78,6 +78,13 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
 @cli.command()
 @which_versions
 @click.option("--name", help="What requests call the model; the run's name by default.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="NAME=VERSION",
+    help="A version label; those of the push by default.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8500, show_default=True, help="gRPC port.")
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback without mutual TLS.")
@@ -86,6 +93,7 @@ def serve(
     run_dir: Path | None,
     base_path: Path | None,
     name: str | None,
+    labels: tuple[str, ...],
     host: str,
     port: int,
     insecure: bool,
@@ -98,7 +106,7 @@ def serve(
     from tfx_pipeline.commands.serve import serve_run
 
     address = {"host": host, "port": port, "insecure": insecure}
-    serve_run(run_dir, base_path, name, address, overrides)
+    serve_run(run_dir, base_path, name, address, overrides, labels)
 
 
 @cli.command()

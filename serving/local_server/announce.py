@@ -15,7 +15,8 @@ def describe(model: ServedModel, address: str) -> str:
     name, base_path = model.config.name, model.config.base_path
     answering = ", ".join(str(version.number) for version in model.available())
     if answering:
-        return f"Ready: model `{name}`, version {answering}, on {address} (gRPC)"
+        labels = "".join(f", {label} {number}" for label, number in sorted(model.labels.items()))
+        return f"Ready: model `{name}`, version {answering}{labels}, on {address} (gRPC)"
     faults = [f"{v.number} ({v.fault})" for v in model.versions.values() if v.fault]
     if faults:
         return (

@@ -22,6 +22,9 @@ class ModelConfig(Config):
         versions: exactly these versions; empty for the newest ones.
         newest: how many of the newest versions to serve when `versions` is empty.
         labels: version labels such as `stable` and `canary`, label -> version.
+        labels_file: a `models.config` whose labels are taken in place of `labels`;
+            those of the model of this name, or of the only one. It need not be there
+            yet.
     """
 
     name: str = "recommender"
@@ -29,6 +32,7 @@ class ModelConfig(Config):
     versions: tuple[int, ...] = ()
     newest: int = Field(default=1, ge=1)
     labels: dict[str, int] = {}
+    labels_file: Path | None = None
 
 
 class BatchingConfig(Config):
@@ -78,7 +82,10 @@ class ServerConfig(Config):
     Attributes:
         models: the models to serve, at least one here or in `models_config_file`.
         models_config_file: a `models.config` as TF Serving reads it, in place
-            of `models`.
+            of `models`. It is read again whenever it changes, as labels files are.
+        allow_version_labels_for_unavailable_models: take labels of versions that
+            are not loaded; otherwise the server does not start with one. As in TF
+            Serving a label never moves to such a version.
         host: address to listen on; anything but loopback needs `tls` with
             `client_ca`, or `insecure`.
         port: gRPC port; 0 takes a free one.
@@ -109,6 +116,7 @@ class ServerConfig(Config):
 
     models: tuple[ModelConfig, ...] = ()
     models_config_file: Path | None = None
+    allow_version_labels_for_unavailable_models: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8500, ge=0, le=65535)
     metrics_port: int | None = Field(default=8501, ge=0, le=65535)

@@ -49,6 +49,7 @@ class ServedModel:
     ) -> None:
         self.config = config
         self.versions: dict[int, Version] = {}
+        self.labels: dict[str, int] = {}  # those in force
         self._load = load
         self._make_lanes = make_lanes
         self._executor = executor
@@ -67,12 +68,12 @@ class ServedModel:
             RequestError: it is not there, with what is.
         """
         if label:
-            if label not in self.config.labels:
+            if label not in self.labels:
                 raise not_found(
                     f"Model `{self.config.name}` has no version label `{label}`; its labels are "
-                    f"{dict(self.config.labels)}."
+                    f"{self.labels}."
                 )
-            number = self.config.labels[label]
+            number = self.labels[label]
         available = self.available()
         if number is None and available:
             return available[0]
@@ -114,6 +115,33 @@ class ServedModel:
                 self._retire(wanted)
             self._forget(on_disk)
 
+    def settle_labels(self, allow_unavailable: bool) -> list[str]:
+        """Puts the configured labels in force; one that is refused stays where it was.
+
+        Args:
+            allow_unavailable: take new labels of versions that do not answer.
+
+        Returns:
+            The labels that are refused, each with the reason.
+        """
+        answering = {version.number for version in self.available()}
+        settled, refused = {}, []
+        for label, number in self.config.labels.items():
+            before = self.labels.get(label)
+            new = before is None and allow_unavailable
+            if number in answering or number == before or new:
+                settled[label] = number
+                continue
+            if before is not None:
+                settled[label] = before
+            fault = self.versions[number].fault if number in self.versions else ""
+            refused.append(
+                f"label `{label}` of model `{self.config.name}` names version {number}, which is "
+                "not available" + (f" ({fault})" if fault else "")
+            )
+        self.labels = settled
+        return refused
+
     def drain(self) -> None:
         """Begins to free every version."""
         self._retire(set())
@@ -134,7 +162,8 @@ class ServedModel:
         Versions that cannot be loaded do not count among the newest, so that
         the last good one answers also after a restart.
         """
-        fixed = set(self.config.versions) or set(self.config.labels.values())
+        labelled = {*self.config.labels.values(), *self.labels.values()}
+        fixed = set(self.config.versions) or labelled
         missing = sorted(fixed - on_disk.keys())
         if missing:
             logging.log_every_n_seconds(

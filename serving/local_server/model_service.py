@@ -71,7 +71,12 @@ class ModelService:
                 if not model.base_path.is_dir():
                     raise not_found(f"There is no directory {model.base_path}.")
             logging.info("Reloading: %s", [model.name for model in models])
-            await self._registry.apply(models)
+            refused = await self._registry.apply(models)
+            if refused:
+                raise RequestError(
+                    grpc.StatusCode.FAILED_PRECONDITION,
+                    f"These labels are refused and stay where they were: {'; '.join(refused)}.",
+                )
             serialised: bytes = protos.ReloadConfigResponse(status={}).SerializeToString()
             return serialised
         except RequestError as error:

@@ -16,21 +16,32 @@ _ALL = 1_000_000
 
 
 def configured_models(config: ServerConfig) -> tuple[ModelConfig, ...]:
-    """Returns the models of a server, read from its file where it names one.
+    """Returns the models of a server, read from its files where it names some.
 
     Raises:
-        ValueError: the file cannot be read as `models.config`.
+        ValueError: a file cannot be read as `models.config`.
     """
-    if config.models_config_file is None:
-        return config.models
+    if config.models_config_file is not None:
+        return models_of(_read(config.models_config_file))
+    return tuple(_with_labels(model) for model in config.models)
+
+
+def _read(path: Path) -> Any:
     message = protos.ModelServerConfig()
     try:
-        text_format.Parse(config.models_config_file.read_text(encoding="utf-8"), message)
+        text_format.Parse(path.read_text(encoding="utf-8"), message)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
-        raise ValueError(
-            f"Expected a `models.config` at {config.models_config_file}. Received: {error}."
-        ) from error
-    return models_of(message)
+        raise ValueError(f"Expected a `models.config` at {path}. Received: {error}.") from error
+    return message
+
+
+def _with_labels(model: ModelConfig) -> ModelConfig:
+    """Returns a model with the labels that its file gives it."""
+    if model.labels_file is None or not model.labels_file.exists():
+        return model
+    entries = _read(model.labels_file).model_config_list.config
+    named = [entry for entry in entries if entry.name == model.name or len(entries) == 1]
+    return model.model_copy(update={"labels": dict(named[0].version_labels) if named else {}})
 
 
 def models_of(message: Any) -> tuple[ModelConfig, ...]:

@@ -21,6 +21,7 @@ from serving.local_server.disk import check_below
 from serving.local_server.errors import not_found
 from serving.local_server.metrics import ServerMetrics
 from serving.local_server.model import ServedModel
+from serving.local_server.models_config import configured_models
 from serving.local_server.servable import Servable
 from serving.local_server.signature import Arrays
 from serving.local_server.signature import ServedSignature
@@ -44,6 +45,7 @@ class Registry:
         self._successors: dict[str, ServedModel] = {}  # of models that answer until these do
         self._leaving: list[ServedModel] = []
         self._poller: asyncio.Task[None] | None = None
+        self._configured: tuple[ModelConfig, ...] = ()
 
     def find(self, name: str) -> ServedModel:
         """Returns a model by its name.
@@ -56,11 +58,14 @@ class Registry:
             raise not_found(f"There is no model `{name}`; this server has {sorted(self.models)}.")
         return model
 
-    async def apply(self, models: tuple[ModelConfig, ...]) -> None:
+    async def apply(self, models: tuple[ModelConfig, ...]) -> list[str]:
         """Serves exactly these models; returns when their versions were tried.
 
         A model whose base path stays keeps its loaded versions; one with another base path
         answers from the old one until a version of the new one does.
+
+        Returns:
+            The labels that are refused, each with the reason.
         """
         old, self.models = self.models, {}
         outdated, self._successors = self._successors, {}
@@ -78,13 +83,19 @@ class Registry:
         await asyncio.gather(*(model.reconcile(settled=True) for model in coming))
         self._succeed()
         self._leave([*old.values(), *outdated.values()])
+        return self._settle_labels()
 
     def ready(self) -> bool:
         """Whether every model has a version that answers."""
         return all(model.available() for model in self.models.values())
 
-    def start_polling(self) -> None:
-        """Begins to look for versions every so often."""
+    def start_polling(self, models: tuple[ModelConfig, ...]) -> None:
+        """Begins to look for versions, and for another configuration, every so often.
+
+        Args:
+            models: the configuration so far.
+        """
+        self._configured = models
         self._poller = asyncio.get_running_loop().create_task(self._poll())
 
     async def close(self) -> None:
@@ -103,12 +114,35 @@ class Registry:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(self._config.poll_seconds)
+            await self._reread()
             for model in [*self.models.values(), *self._successors.values()]:
                 try:
                     await model.reconcile(settled=False)
                 except Exception:  # the next look may succeed; serving goes on meanwhile
                     logging.exception("Looking for versions of %s failed", model.config.name)
             self._succeed()
+            self._settle_labels()
+
+    async def _reread(self) -> None:
+        """Takes what files say of models and labels, once it is something else."""
+        loop = asyncio.get_running_loop()
+        try:
+            models = await loop.run_in_executor(self._executor, configured_models, self._config)
+        except ValueError as error:  # the models stay as they are
+            logging.log_every_n_seconds(logging.ERROR, "%s", 60, error)
+            return
+        if models != self._configured:
+            self._configured = models
+            logging.info("The configuration of models changed: %s", [m.name for m in models])
+            await self.apply(models)
+
+    def _settle_labels(self) -> list[str]:
+        allow = self._config.allow_version_labels_for_unavailable_models
+        models = [*self.models.values(), *self._successors.values()]
+        refused = [text for model in models for text in model.settle_labels(allow)]
+        if refused:
+            logging.log_every_n_seconds(logging.ERROR, "Refused: %s", 60, "; ".join(refused))
+        return refused
 
     def _succeed(self) -> None:
         """Puts models with another base path in their places, once they answer."""

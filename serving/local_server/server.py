@@ -74,8 +74,8 @@ class LocalServer:
         server answers UNAVAILABLE; it keeps looking for versions.
 
         Raises:
-            StartError: the port is taken, or a base path or certificate is not
-                there.
+            StartError: the port is taken, a base path or certificate is not there,
+                or a label names a version that is not available.
             ValueError: `models_config_file` or `batching_parameters_file` cannot be read.
         """
         self.config = with_batching_file(self.config)
@@ -140,16 +140,27 @@ class LocalServer:
             for model in models:
                 self._say(f"Loading model `{model.name}` from {model.base_path} ...")
             # In this order: the models are known, as loading, to the first request.
-            await asyncio.gather(registry.apply(models), server.start())
-            registry.start_polling()
+            refused, _ = await asyncio.gather(registry.apply(models), server.start())
+            if not refused:
+                registry.start_polling(models)
         except BaseException as error:
             self._close_page()
             started.set_exception(error)
             return
-        started.set_result(None)
-        await self._watch(registry, healths)
+        if refused:
+            self._drain_seconds = 0.0
+        else:
+            started.set_result(None)
+            await self._watch(registry, healths)
         await self._shut_down(server, scheduler, registry, healths)
         predictor.close()
+        if refused:
+            started.set_exception(
+                StartError(
+                    f"Refused: {'; '.join(refused)}. Push or mend the version, take the label "
+                    "away, or set `allow_version_labels_for_unavailable_models`."
+                )
+            )
 
     def _listen(self) -> Any:
         config = self.config

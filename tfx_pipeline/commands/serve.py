@@ -13,6 +13,7 @@ from serving.local_server.errors import StartError
 from serving.local_server.main import serve
 from serving.local_server.port import is_taken
 from tfx_pipeline.commands.finished_run import find_run
+from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.config import set_key
 from transforms.base_config import explain
 
@@ -23,6 +24,7 @@ def serve_run(
     name: str | None,
     address: dict[str, Any],
     overrides: tuple[str, ...],
+    labels: tuple[str, ...] = (),
 ) -> None:
     """Serves pushed versions until a signal comes.
 
@@ -32,6 +34,8 @@ def serve_run(
         name: What requests call the model; the run's name when None.
         address: `host`, `port` and `insecure` of `ServerConfig`.
         overrides: `key=value` pairs of `ServerConfig`, e.g. `batching.timeout_micros=500`.
+        labels: `label=version` pairs; those that the push and `vitrine push` keep beside
+            the versions when there are none.
 
     Raises:
         ValueError: There is no such run, an option is wrong, or the server cannot start.
@@ -39,8 +43,7 @@ def serve_run(
     if base_path is None:
         run = find_run(run_dir)
         base_path, name = Path(run.serving_base_path), name or run.name
-    model = {"name": name or "recommender", "base_path": str(base_path)}
-    config = _configure({"models": [model], **address}, overrides)
+    config = server_config(base_path, name, address, overrides, labels)
     if is_taken(config.host, config.port):
         raise ValueError(
             f"Port {config.port} of {config.host} is taken. Stop what listens there, or choose "
@@ -57,10 +60,34 @@ def serve_run(
         raise ValueError(str(error)) from error
 
 
-def _configure(values: dict[str, Any], overrides: tuple[str, ...]) -> ServerConfig:
+def server_config(
+    base_path: Path,
+    name: str | None,
+    address: dict[str, Any],
+    overrides: tuple[str, ...] = (),
+    labels: tuple[str, ...] = (),
+) -> ServerConfig:
+    """Returns what the server is told; the arguments are those of `serve_run`.
+
+    Raises:
+        ValueError: An option is wrong.
+    """
+    model: dict[str, Any] = {"name": name or "recommender", "base_path": str(base_path)}
+    if labels:
+        model["labels"] = dict(_label(label) for label in labels)
+    else:
+        model["labels_file"] = str(base_path / MODELS_CONFIG)
+    values = {"models": [model], "allow_version_labels_for_unavailable_models": True, **address}
     for override in overrides:
         set_key(values, override)
     try:
         return ServerConfig.model_validate(values)
     except ValidationError as error:
         raise ValueError(explain(error, "What the server was told")) from None
+
+
+def _label(text: str) -> tuple[str, int]:
+    label, _, version = text.partition("=")
+    if not label or not (version.isascii() and version.isdigit()):
+        raise ValueError(f"A label should be given as NAME=VERSION; received `{text}`.")
+    return label, int(version)

@@ -63,7 +63,8 @@ def tiny_server(saved, tmp_path_factory):
     base = tmp_path_factory.mktemp("base")
     saved(base, 1)
     models = (ModelConfig(name="tiny", base_path=base, labels={"stable": 1, "canary": 2}),)
-    with LocalServer(ServerConfig(models=models, port=0, metrics_port=0)) as server:
+    settings = {"port": 0, "metrics_port": 0, "allow_version_labels_for_unavailable_models": True}
+    with LocalServer(ServerConfig(models=models, **settings)) as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from serving.client import RecommenderClient
 from serving.client import protos
 from serving.local_server.config import ServerConfig
 from tfx_pipeline.cli import cli
+from tfx_pipeline.commands.serve import server_config
 from tfx_pipeline.components.pusher.label_moves import introduce
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.components.pusher.publish import REQUIRED
@@ -109,6 +111,34 @@ def test_a_server_answers_by_label_before_and_after(push_dir, server):
     push("rollback", "--base-path", push_dir)
     server.reload()
     assert server.answers() == {"stable": "v1:0:0", "canary": "v1:0:0"}
+
+
+def test_vitrine_serve_follows_the_labels_of_the_push(push_dir, tmp_path):
+    from serving.local_server.server import LocalServer
+
+    moved = push_dir.rename(tmp_path / "moved")  # the file names the place where it was pushed
+    settings = ("metrics_port=null", "poll_seconds=0.05")
+    config = server_config(moved, "movies", {"port": 0}, settings)
+    with LocalServer(config) as server:
+
+        def labelled(label: str) -> int:
+            with RecommenderClient(server.address, "movies", label=label, timeout=60) as client:
+                return client.recommend().version
+
+        assert (labelled("stable"), labelled("canary")) == (1, 3)
+        push("promote", "--base-path", moved)
+        end = time.monotonic() + 60
+        while labelled("stable") != 3:
+            assert time.monotonic() < end, "the promotion was never seen"
+
+
+def test_labels_of_the_command_line():
+    labels = ("stable=2", "canary=13")
+    (model,) = server_config(Path("pushed"), None, {}, (), labels).models
+    assert (model.labels, model.labels_file) == ({"stable": 2, "canary": 13}, None)
+    for text in ("stable", "=3", "stable=", "stable=-1", "stable=x"):
+        with pytest.raises(ValueError, match=f"NAME=VERSION; received `{text}`"):
+            server_config(Path("pushed"), None, {}, (), (text,))
 
 
 def test_what_is_refused_is_a_message_and_leaves_the_file(push_dir):
