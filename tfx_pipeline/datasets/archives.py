@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-import gzip
+import errno
 import lzma
+import os
 import shutil
-import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from pathlib import PurePosixPath
-from typing import IO
+
+from tfx_pipeline.datasets.archive_members import Member
+from tfx_pipeline.datasets.archive_members import open_members
 
 MAX_MEMBER_BYTES = 8 << 30
 MAX_TOTAL_BYTES = 32 << 30
-MAX_MEMBERS = 2_000_000
+MAX_MEMBERS = 200_000
+_NAME_BYTES, _PART_BYTES, _PARTS = 1024, 255, 64  # of a member's path
 _BLOCK = 1 << 20
+# What zipfile, tarfile and the compressions raise for bytes that are not as they should be.
 _DAMAGE = (
     zipfile.BadZipFile,
     tarfile.TarError,
-    gzip.BadGzipFile,
     lzma.LZMAError,
     zlib.error,
+    struct.error,
     EOFError,
+    NotImplementedError,
+    OverflowError,
+    UnicodeError,
 )
-
-
-@dataclass(frozen=True)
-class _Member:
-    """One entry of an archive, whatever its kind."""
-
-    name: str
-    size: int
-    kind: str  # `file`, `directory`, or what makes it refused
-    open: Callable[[], IO[bytes]]
 
 
 def extract(
@@ -72,16 +68,19 @@ def extract(
         FileExistsError: If the target exists.
         FileNotFoundError: If the archive does not exist.
         ValueError: If the file is no archive or a damaged one, a member lies
-            outside the target, is a link or a device, is encrypted or too
-            large, or a wanted member is missing.
+            outside the target, cannot be a file there, is a link or a device,
+            is encrypted or too large, or a wanted member is missing.
+        OSError: If the disk is full or fails.
     """
     archive, target = Path(archive), Path(target)
     if target.exists():
         raise FileExistsError(f"`{target}` exists already; archives are unpacked to a new place.")
+    if not archive.is_file():
+        raise FileNotFoundError(f"`{archive}` is not a file; expected a zip or tar archive.")
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        with _members(archive) as members:
+        with open_members(archive) as members:
             checked = _check(members, archive, max_member_bytes, max_total_bytes)
             missing = sorted(set(only or ()) - set(checked))
             if missing:
@@ -93,7 +92,10 @@ def extract(
             for name in checked if only is None else only:
                 _copy(checked[name], Path(out, name))
         out.rename(target)
-    except _DAMAGE as error:
+    except (*_DAMAGE, OSError) as error:
+        # Those of the compressions have no number, and a zip may lead to before its beginning.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         raise ValueError(
             f"`{archive}` is damaged or incomplete ({error}). Fetch it again."
         ) from error
@@ -102,55 +104,15 @@ def extract(
     return target
 
 
-@contextmanager
-def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    """Opens an archive and yields its entries in order."""
-    if not archive.is_file():
-        raise FileNotFoundError(f"`{archive}` is not a file; expected a zip or tar archive.")
-    if zipfile.is_zipfile(archive):
-        with zipfile.ZipFile(archive) as box:
-            yield (_zip_member(box, info) for info in box.infolist())
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tar:
-            yield (_tar_member(tar, info) for info in tar)
-    else:
-        with archive.open("rb") as file:
-            start = file.read(8)
-        raise ValueError(
-            f"`{archive}` is not a whole zip or tar archive (it starts with {start!r}). "
-            f"Fetch it again; a page that asks for a login is often saved in its place."
-        )
-
-
-def _zip_member(box: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
-    mode = info.external_attr >> 16
-    kind = "directory" if info.is_dir() else "file"
-    if info.flag_bits & 0x1:
-        kind = "encrypted"
-    elif stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        kind = "a link or a device"
-    return _Member(info.orig_filename, info.file_size, kind, lambda: box.open(info))
-
-
-def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> _Member:
-    kind = "file" if info.isreg() else "directory" if info.isdir() else "a link or a device"
-
-    def opened() -> IO[bytes]:
-        file = tar.extractfile(info)
-        assert file is not None, "only regular files are opened"
-        return file
-
-    return _Member(info.name, info.size, kind, opened)
-
-
 def _check(
-    members: Iterator[_Member], archive: Path, max_member_bytes: int, max_total_bytes: int
-) -> dict[str, _Member]:
+    members: Iterator[Member], archive: Path, max_member_bytes: int, max_total_bytes: int
+) -> dict[str, Member]:
     """Returns the files of an archive by name, or raises on the first bad member."""
-    files: dict[str, _Member] = {}
+    files: dict[str, Member] = {}
+    paths: set[PurePosixPath] = set()
     total = 0
     for number, member in enumerate(members):
-        _check_name(member.name, archive)
+        path = _path(member, archive)
         if member.kind not in ("file", "directory"):
             raise ValueError(
                 f"`{archive}`: the member `{member.name}` is {member.kind}; only plain files are "
@@ -161,34 +123,62 @@ def _check(
             raise ValueError(
                 f"`{archive}`: too large at the member `{member.name}` of {member.size:,} bytes "
                 f"({total:,} bytes in {number + 1:,} members so far); the limits are "
-                f"{max_member_bytes:,} bytes a member and {max_total_bytes:,} in all."
+                f"{max_member_bytes:,} bytes a member, {max_total_bytes:,} in all, and "
+                f"{MAX_MEMBERS:,} members."
             )
         if member.kind == "file":
-            if member.name in files:
+            if path in paths:
                 raise ValueError(f"`{archive}`: the member `{member.name}` is there twice.")
             files[member.name] = member
+            paths.add(path)
+    _refuse_files_as_folders(paths, archive)
     return files
 
 
-def _check_name(name: str, archive: Path) -> None:
-    """Refuses names that lead out of the target on any operating system."""
-    path = PurePosixPath(name)
-    bad = (
-        not name
-        or path.is_absolute()
+def _refuse_files_as_folders(paths: Iterable[PurePosixPath], archive: Path) -> None:
+    folders = {parent for path in paths for parent in path.parents}
+    for path in paths:
+        if path in folders:
+            raise ValueError(f"`{archive}`: the member `{path}` is a file and a directory.")
+
+
+def _path(member: Member, archive: Path) -> PurePosixPath:
+    """Returns where a member belongs below the target.
+
+    Raises:
+        ValueError: Its name leads out of the target on some operating system, or names
+            no file that could be written there.
+    """
+    name, path = member.name, PurePosixPath(member.name)
+    if (
+        path.is_absolute()
         or ".." in path.parts
         or "\\" in name
         or "\0" in name
         or any(":" in part for part in path.parts[:1])
-    )
-    if bad:
+    ):
         raise ValueError(
-            f"`{archive}`: the member {name!r} would be written outside the target directory, "
-            f"so the archive is refused."
+            f"`{archive}`: the member {name[:100]!r} would be written outside the target "
+            f"directory, so the archive is refused."
         )
+    if not path.parts and (member.kind == "file" or not name):
+        raise ValueError(f"`{archive}`: a member has no name ({name!r}), so it is refused.")
+    try:
+        sizes = [len(os.fsencode(part)) for part in path.parts]
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"`{archive}`: the member {name[:100]!r} has a name that no file can have: {error}."
+        ) from error
+    if len(sizes) > _PARTS or max(sizes, default=0) > _PART_BYTES or sum(sizes) > _NAME_BYTES:
+        raise ValueError(
+            f"`{archive}`: the member {name[:100]!r}... has a name that is too long or too deep "
+            f"({sum(sizes):,} bytes, {len(sizes):,} parts); the limits are {_NAME_BYTES:,} bytes, "
+            f"{_PART_BYTES} a part, and {_PARTS} parts."
+        )
+    return path
 
 
-def _copy(member: _Member, path: Path) -> None:
+def _copy(member: Member, path: Path) -> None:
     """Writes one member, and not a byte more than it declared."""
     path.parent.mkdir(parents=True, exist_ok=True)
     left = member.size
