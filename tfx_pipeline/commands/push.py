@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,47 @@ def promote_command(run_dir: Path | None, base_path: Path | None, version: int |
 @push.command("rollback")
 @which_versions
 @click.option("--canary", is_flag=True, help="The canary alone, to the stable version.")
-def rollback_command(run_dir: Path | None, base_path: Path | None, canary: bool) -> None:
-    """Give the labels back to the version that was stable before."""
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="Seconds that servers have to follow, before what was withdrawn is set aside.",
+)
+def rollback_command(
+    run_dir: Path | None, base_path: Path | None, canary: bool, wait: float
+) -> None:
+    """Give the labels back to the version that was stable before.
+
+    What loses its label is renamed once servers have followed, so that none that starts later
+    tries to load it.
+    """
     from tfx_pipeline.components.pusher.label_moves import rollback
 
     push_dir = _push_dir(run_dir, base_path)
-    click.echo(_describe(push_dir, rollback(push_dir, canary)))
+    move = rollback(push_dir, canary)
+    click.echo(_describe(push_dir, move))
+    if move.withdrawn:
+        click.echo(_set_aside(push_dir, move.withdrawn, wait))
+
+
+def _set_aside(push_dir: Path, versions: list[int], wait: float) -> str:
+    """Waits, renames what was withdrawn, and says so."""
+    from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
+    from tfx_pipeline.components.pusher.publish import locked
+    from tfx_pipeline.components.pusher.versions import WITHDRAWN
+
+    named = ", ".join(map(str, versions))
+    if wait:
+        click.echo(
+            f"wait    {wait:g} s for servers to follow, then {named} is set aside; the next push "
+            "does it if you stop this now"
+        )
+        time.sleep(wait)
+    with locked(push_dir):
+        aside = set_withdrawn_aside(push_dir)
+    lines = [f"renamed {push_dir / str(number)} to {WITHDRAWN}{number}" for number in aside]
+    return "\n".join([*lines, "        `vitrine push promote --version` brings one back"])
 
 
 def _push_dir(run_dir: Path | None, base_path: Path | None) -> Path:
@@ -50,4 +86,12 @@ def _describe(push_dir: Path, move: Any) -> str:
     dropped = sorted(move.before.versions.keys() - move.after.versions.keys())
     lines = [f"before  {move.before}", f"after   {move.after}"]
     lines += [f"        {label} is dropped: its version is gone" for label in dropped]
-    return "\n".join([*lines, f"wrote   {push_dir / MODELS_CONFIG}"])
+    lines.append(f"wrote   {push_dir / MODELS_CONFIG}")
+    stable, canary = (move.after.versions.get(name) for name in ("stable", "canary"))
+    if None not in (stable, canary) and stable != canary:
+        lines.append(
+            f"note    servers take all labels or none: while one cannot load version {canary}, its "
+            f"labels stay as they were ({move.before}). `vitrine push rollback --canary` takes "
+            "back a broken canary, and stable moves with it"
+        )
+    return "\n".join(lines)

@@ -101,14 +101,15 @@ def test_a_server_answers_by_label_before_and_after(push_dir, server):
     push("promote", "--base-path", push_dir)
     server.reload()
     assert server.answers() == {"stable": "v3:0:0", "canary": "v3:0:0"}
-    printed = push("rollback", "--base-path", push_dir)
+    printed = push("rollback", "--base-path", push_dir, "--wait", 0)
     assert printed.splitlines()[:2] == [
         "before  stable 3 · canary 3",
         "after   stable 2 · canary 2",
     ]
+    assert f"renamed {push_dir / '3'} to withdrawn-3" in printed
     server.reload()
     assert server.answers() == {"stable": "v2:0:0", "canary": "v2:0:0"}
-    push("rollback", "--base-path", push_dir)
+    push("rollback", "--base-path", push_dir, "--wait", 0)
     server.reload()
     assert server.answers() == {"stable": "v1:0:0", "canary": "v1:0:0"}
 
@@ -139,6 +140,20 @@ def test_labels_of_the_command_line():
     for text in ("stable", "=3", "stable=", "stable=-1", "stable=x"):
         with pytest.raises(ValueError, match=f"NAME=VERSION; received `{text}`"):
             server_config(Path("pushed"), None, {}, (), (text,))
+
+
+def test_a_promotion_beside_another_canary_says_what_servers_do(push_dir):
+    printed = push("promote", "--base-path", push_dir, "--version", 2)
+    assert "cannot load version 3, its labels stay as they were (stable 1 · canary 3)" in printed
+    assert "`vitrine push rollback --canary`" in printed
+    printed = push("rollback", "--canary", "--base-path", push_dir, "--wait", 0)
+    assert "after   stable 2 · canary 2" in printed and "note" not in printed
+
+
+def test_servers_have_time_to_follow_before_a_version_is_set_aside(push_dir):
+    printed = push("rollback", "--canary", "--base-path", push_dir, "--wait", 0.01)
+    waiting, renamed = printed.index("wait    0.01 s"), printed.index("renamed")
+    assert waiting < renamed
 
 
 def test_what_is_refused_is_a_message_and_leaves_the_file(push_dir):

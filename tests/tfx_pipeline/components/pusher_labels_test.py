@@ -18,12 +18,14 @@ from tfx_pipeline.components.pusher.announce import announce_version
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.label_moves import promote
 from tfx_pipeline.components.pusher.label_moves import rollback
+from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
 from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.components.pusher.publish import locked
 from tfx_pipeline.components.pusher.publish import publish
 from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.versions import withdrawn_versions
 
 
 def push(push_dir: Path, times: int = 1, keep: int = 0, rollbacks: int = 2) -> None:
@@ -120,6 +122,51 @@ def test_a_rollback_can_be_taken_back(push_dir):
     promote(push_dir, 3)
     rollback(push_dir)
     assert labels(push_dir) == (1, 1)
+
+
+def test_a_version_that_was_withdrawn_is_set_aside_and_brought_back(push_dir):
+    promote(push_dir)
+    assert rollback(push_dir).withdrawn == [3]
+    assert (push_dir / "3").is_dir()  # servers answer from it until they have seen the labels
+    with locked(push_dir):
+        assert set_withdrawn_aside(push_dir) == [3]
+        assert set_withdrawn_aside(push_dir) == []
+    # Not a number: a server that starts does not try to load it.
+    assert sorted(entry.name for entry in push_dir.iterdir()) == [
+        ".lock", "1", "2", "serving", "withdrawn-3"
+    ]  # fmt: skip
+    push(push_dir)
+    assert pushed_versions(push_dir) == [1, 2, 4]  # its number is not given twice
+    assert promote(push_dir, 3).withdrawn == []
+    assert labels(push_dir) == (3, 4)
+    assert pushed_versions(push_dir) == [1, 2, 3, 4]
+
+
+def test_the_next_push_sets_aside_what_nobody_did(push_dir):
+    rollback(push_dir, canary_only=True)
+    push(push_dir)
+    assert pushed_versions(push_dir) == [1, 2, 4]
+    assert labels(push_dir) == (1, 4)
+
+
+def test_versions_that_were_set_aside_go_with_their_age(tmp_path):
+    push_dir = tmp_path / "pushed"
+    push(push_dir, 3)
+    rollback(push_dir, canary_only=True)
+    push(push_dir, 2, keep=3)
+    assert withdrawn_versions(push_dir).keys() == {3}
+    push(push_dir, 1, keep=3, rollbacks=0)
+    assert withdrawn_versions(push_dir) == {}
+    assert pushed_versions(push_dir) == [1, 4, 5, 6]
+
+
+def test_a_rollback_never_goes_back_to_what_was_withdrawn(push_dir):
+    for version in (2, 3, 2):
+        promote(push_dir, version)
+    rollback(push_dir)  # from 2 to 3
+    rollback(push_dir)
+    assert labels(push_dir) == (1, 1)
+    assert read_labels(push_dir).withdrawn == (2, 3)
 
 
 def test_what_is_impossible_is_refused_and_changes_nothing(push_dir):

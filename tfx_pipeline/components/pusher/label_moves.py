@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,9 @@ from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.labels import write_labels
 from tfx_pipeline.components.pusher.publish import locked
 from tfx_pipeline.components.pusher.publish import missing_files
+from tfx_pipeline.components.pusher.versions import bring_back
 from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.versions import set_aside
 
 
 class Move(NamedTuple):
@@ -23,6 +26,11 @@ class Move(NamedTuple):
 
     before: Labels
     after: Labels
+
+    @property
+    def withdrawn(self) -> list[int]:
+        """The versions that this move took back."""
+        return sorted(set(self.after.withdrawn) - set(self.before.withdrawn))
 
 
 def introduce(push_dir: Path, version: int, model: str, base_path: str) -> Labels:
@@ -47,13 +55,14 @@ def introduce(push_dir: Path, version: int, model: str, base_path: str) -> Label
         logging.warning("Label %s: version %d is gone.", label, old.versions[label])
     older = [number for number in present if number < version]
     stable = next((n for n in (*old.earlier[::-1], *older[::-1]) if n in older), version)
-    labels = Labels(model, base_path, {STABLE: stable} | kept | {CANARY: version}, old.earlier)
+    versions = {STABLE: stable} | kept | {CANARY: version}
+    labels = Labels(model, base_path, versions, old.earlier, old.withdrawn)
     write_labels(push_dir, labels)
     return labels
 
 
 def promote(push_dir: Path, version: int | None = None) -> Move:
-    """Makes a version the stable one.
+    """Makes a version the stable one, also one that was withdrawn.
 
     Args:
         push_dir: The push directory.
@@ -72,6 +81,7 @@ def promote(push_dir: Path, version: int | None = None) -> Move:
         stable = before.versions.get(STABLE)
         if target == stable:
             raise ValueError(f"Version {target} is stable already; there is nothing to promote.")
+        bring_back(push_dir, target)
         _require_whole(push_dir, target)
         earlier = before.earlier if stable is None else (*before.earlier, stable)
         return _move(push_dir, before, {STABLE: target}, earlier)
@@ -81,7 +91,8 @@ def rollback(push_dir: Path, canary_only: bool = False) -> Move:
     """Gives the labels back to the version that was stable before.
 
     The canary goes back too: one that servers cannot load would make them
-    refuse the whole file, and with it the rollback.
+    refuse the whole file, and with it the rollback. What loses its label is
+    withdrawn: `set_withdrawn_aside` renames it, once servers have followed.
 
     Args:
         push_dir: The push directory.
@@ -99,7 +110,8 @@ def rollback(push_dir: Path, canary_only: bool = False) -> Move:
             if stable is None or before.versions.get(CANARY) == stable:
                 raise ValueError(f"There is no canary to take back; the labels are {before}.")
             _require_whole(push_dir, stable)
-            return _move(push_dir, before, {CANARY: stable}, before.earlier)
+            canary = {before.versions[CANARY]} if CANARY in before.versions else set()
+            return _move(push_dir, before, {CANARY: stable}, before.earlier, canary)
         earlier = list(before.earlier)
         while earlier and earlier[-1] == stable:  # what a push fell back to
             earlier.pop()
@@ -110,7 +122,29 @@ def rollback(push_dir: Path, canary_only: bool = False) -> Move:
             )
         target = earlier.pop()
         _require_whole(push_dir, target)
-        return _move(push_dir, before, {STABLE: target, CANARY: target}, tuple(earlier))
+        labelled = {before.versions[name] for name in (STABLE, CANARY) if name in before.versions}
+        moved = {STABLE: target, CANARY: target}
+        return _move(push_dir, before, moved, tuple(earlier), labelled)
+
+
+def set_withdrawn_aside(push_dir: Path) -> list[int]:
+    """Renames versions that were withdrawn, and returns them.
+
+    A server that starts would otherwise try to load them, and one of them may
+    be broken. Before servers have seen the labels move, they still answer from
+    them: wait for that, or leave it to the next push. The caller holds the lock.
+
+    Raises:
+        ValueError: `models.config` cannot be read.
+    """
+    labels = read_labels(push_dir)
+    present = pushed_versions(push_dir)
+    gone = set(labels.withdrawn) - set(labels.versions.values()) if labels else set()
+    found = sorted(gone.intersection(present))
+    for version in found:
+        set_aside(push_dir, version)
+        logging.info("Version %d was withdrawn, and is set aside.", version)
+    return found
 
 
 def _checked(push_dir: Path) -> Path:
@@ -140,11 +174,20 @@ def _require_whole(push_dir: Path, version: int) -> None:
         )
 
 
-def _move(push_dir: Path, before: Labels, moved: dict[str, int], earlier: tuple[int, ...]) -> Move:
+def _move(
+    push_dir: Path,
+    before: Labels,
+    moved: dict[str, int],
+    earlier: tuple[int, ...],
+    taken_back: Collection[int] = (),
+) -> Move:
     """Writes the labels without those whose version is gone."""
     versions = {**before.versions, **moved}
     present = pushed_versions(push_dir)
     named = {label: number for label, number in versions.items() if number in present}
-    after = dataclasses.replace(before, versions=named, earlier=earlier)
+    lost = dict.fromkeys((*before.withdrawn, *sorted(taken_back)))
+    withdrawn = tuple(number for number in lost if number not in named.values())
+    earlier = tuple(number for number in earlier if number not in withdrawn)
+    after = dataclasses.replace(before, versions=named, earlier=earlier, withdrawn=withdrawn)
     write_labels(push_dir, after)
     return Move(before, after)

@@ -31,7 +31,7 @@ STABLE = "stable"
 CANARY = "canary"
 _HEAD = "# Written by the push and by `vitrine push`; servers look at it every few seconds.\n"
 _NOTE = "# vitrine: "
-_HISTORY = 20  # versions that were stable
+_HISTORY = 20  # versions that were stable, and that were withdrawn
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,15 @@ class Labels:
         base_path: The push directory as servers see it.
         versions: Label -> version.
         earlier: Versions that were stable before, the last one at the end.
+        withdrawn: Versions that were rolled back, the last one at the end. Their
+            directories are renamed once servers have moved on.
     """
 
     model: str
     base_path: str
     versions: Mapping[str, int] = field(default_factory=dict)
     earlier: tuple[int, ...] = ()
+    withdrawn: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         """Returns for example `stable 3 · canary 4`."""
@@ -72,13 +75,14 @@ def read_labels(push_dir: str | Path) -> Labels | None:
     try:
         note = json.loads(notes[0])
         model, earlier = str(note["model"]), tuple(int(version) for version in note["earlier"])
+        withdrawn = tuple(int(version) for version in note.get("withdrawn", ()))
         (entry,) = (one for one in message.model_config_list.config if one.name == model)
     except (LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} should have a line `{_NOTE}{{...}}` and the model that it names, as the push "
             "writes it. Restore them, or delete the file: the next push writes a new one."
         ) from error
-    return Labels(model, entry.base_path, dict(entry.version_labels), earlier)
+    return Labels(model, entry.base_path, dict(entry.version_labels), earlier, withdrawn)
 
 
 def current_version(push_dir: str | Path) -> int | None:
@@ -111,7 +115,11 @@ def write_labels(push_dir: str | Path, labels: Labels) -> None:
     entry.model_version_policy.all.SetInParent()
     entry.version_labels.clear()
     entry.version_labels.update(labels.versions)
-    note = {"earlier": labels.earlier[-_HISTORY:], "model": labels.model}
+    note = {
+        "earlier": labels.earlier[-_HISTORY:],
+        "model": labels.model,
+        "withdrawn": labels.withdrawn[-_HISTORY:],
+    }
     replace_text(path, f"{_HEAD}{_NOTE}{json.dumps(note)}\n{text_format.MessageToString(message)}")
 
 

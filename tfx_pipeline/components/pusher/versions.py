@@ -11,6 +11,7 @@ from serving.local_server.disk import find_versions
 
 INCOMING = ".incoming-"  # TF Serving takes no name for a version that is not an integer
 OUTGOING = ".outgoing-"
+WITHDRAWN = "withdrawn-"  # one that was rolled back, where no server finds it
 _COMPLETE = "saved_model.pb"
 
 
@@ -35,7 +36,7 @@ def next_version(base_path: Path) -> int:
     Raises:
         ValueError: The number before the last is taken, too.
     """
-    taken = find_versions(base_path).keys()
+    taken = find_versions(base_path).keys() | withdrawn_versions(base_path).keys()
     number = max(taken - {LAST_VERSION}, default=0) + 1
     if number == LAST_VERSION:
         raise ValueError(
@@ -43,6 +44,26 @@ def next_version(base_path: Path) -> int:
             "Rename it to a smaller number, or away."
         )
     return number
+
+
+def withdrawn_versions(push_dir: str | Path) -> dict[int, Path]:
+    """Returns the directories of versions that were set aside, by number."""
+    path = Path(push_dir)
+    entries = path.glob(f"{WITHDRAWN}*") if path.is_dir() else ()
+    found = {entry.name.removeprefix(WITHDRAWN): entry for entry in entries}
+    return {int(name): entry for name, entry in found.items() if name.isdecimal()}
+
+
+def set_aside(push_dir: Path, version: int) -> None:
+    """Renames a version, so that a server which starts again does not try to load it."""
+    find_versions(push_dir)[version].rename(push_dir / f"{WITHDRAWN}{version}")
+
+
+def bring_back(push_dir: Path, version: int) -> None:
+    """Gives a version that was set aside its name again; nothing where it was not."""
+    withdrawn = withdrawn_versions(push_dir).get(version)
+    if withdrawn is not None and version not in find_versions(push_dir):
+        withdrawn.rename(push_dir / str(version))
 
 
 def _complete(push_dir: Path) -> dict[int, Path]:
@@ -61,7 +82,7 @@ def remove_leftovers(push_dir: Path) -> list[str]:
 
 
 def remove_old(push_dir: Path, keep: int, protected: Collection[int]) -> list[int]:
-    """Removes the oldest versions.
+    """Removes the oldest versions, also of those that were set aside.
 
     Args:
         push_dir: The push directory.
@@ -71,7 +92,7 @@ def remove_old(push_dir: Path, keep: int, protected: Collection[int]) -> list[in
     Returns:
         The versions that are gone.
     """
-    versions = _complete(push_dir)
+    versions = withdrawn_versions(push_dir) | _complete(push_dir)
     old = [v for v in sorted(versions)[: -max(keep, 1)] if v not in protected] if keep else []
     for version in old:
         # Renamed first: a server never sees a version with half of its files.
