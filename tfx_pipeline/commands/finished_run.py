@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
 
@@ -30,3 +32,23 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
     if not (run_dir / "config.yaml").is_file():
         raise ValueError(f"{run_dir} is not the directory of a run: it has no config.yaml.")
     return load_config(str(run_dir / "config.yaml"), (f"run_dir={run_dir}",))
+
+
+def refusal(config: PipelineConfig) -> str:
+    """Says by which gates the last result of a run was refused; nothing if it was not."""
+    metrics = Path(config.run_dir) / "metrics.json"
+    gate = (
+        json.loads(metrics.read_text(encoding="utf-8")).get("gate") if metrics.is_file() else None
+    )
+    if not gate or gate["blessed"]:
+        return ""
+    served = pushed_versions(config.serving_base_path)
+    then = (
+        f"Version {served[-1]}, pushed before, is the newest."
+        if served
+        else "There is nothing to serve until a run passes its gates."
+    )
+    return (
+        f"The last run in {config.run_dir} was refused, and pushed nothing: "
+        f"{'; '.join(gate['failures'])}. {then}"
+    )

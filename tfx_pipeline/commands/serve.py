@@ -13,6 +13,7 @@ from serving.local_server.errors import StartError
 from serving.local_server.main import serve
 from serving.local_server.port import is_taken
 from tfx_pipeline.commands.finished_run import find_run
+from tfx_pipeline.commands.finished_run import refusal
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.config import set_key
 from transforms.base_config import explain
@@ -43,6 +44,8 @@ def serve_run(
     if base_path is None:
         run = find_run(run_dir)
         base_path, name = Path(run.serving_base_path), name or run.name
+        if refused := refusal(run):
+            click.echo(refused, err=True)
     config = server_config(base_path, name, address, overrides, labels)
     if is_taken(config.host, config.port):
         raise ValueError(

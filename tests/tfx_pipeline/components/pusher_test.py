@@ -26,9 +26,11 @@ from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
 from tfx_pipeline.components.pusher.announce import announce_version
+from tfx_pipeline.components.pusher.config import BatchingConfig
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.pusher.executor import objections
+from tfx_pipeline.components.pusher.label_moves import rollback
 from tfx_pipeline.components.pusher.labels import Labels
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
@@ -173,29 +175,42 @@ def test_a_model_without_recommend_gets_plain_requests(tmp_path):
     assert write_warmup(tmp_path / "m", [], max_rows=3) == 0
 
 
-def test_a_push_writes_what_tf_serving_reads_beside_the_version(saved_model, tmp_path):
-    model = tmp_path / "servable"
+@pytest.fixture
+def push(saved_model, tmp_path):
+    """Pushes one and the same servable as a run does, and returns the version."""
     aside = shutil.ignore_patterns("assets.extra")  # warm-up requests of other tests
-    shutil.copytree(saved_model, model / "Format-Serving", ignore=aside)
+    shutil.copytree(saved_model, tmp_path / "servable" / "Format-Serving", ignore=aside)
     inputs = {
-        "servable": given(STANDARD.Model, model),
+        "servable": given(STANDARD.Model, tmp_path / "servable"),
         "index_blessing": given(STANDARD.ModelBlessing, tmp_path / "index", blessed=1),
         "model_blessing": given(STANDARD.ModelBlessing, tmp_path / "model", blessed=1),
         "evaluation": given(STANDARD.ModelEvaluation, tmp_path / "evaluation"),
         "examples": [raw_examples(tmp_path / "examples", {"test": TIMELINES})],
     }
-    properties = {
-        "config": PusherConfig(serving_path="/models/shop", warmup_requests=1).to_json(),
-        "push_dir": str(tmp_path / "pushed"),
-        "candidate": "mine",
-        "serving_state": "0@0",
-        "run_config": '{"name": "shop"}',
-        "code_version": "1",
-    }
-    for _ in range(2):
+
+    def run(candidate="mine", warmup_requests=1, **settings) -> str:
+        config = PusherConfig(warmup_requests=warmup_requests, **settings)
+        properties = {
+            "config": config.to_json(),
+            "push_dir": str(tmp_path / "pushed"),
+            "candidate": candidate,
+            "serving_state": "0@0",
+            "run_config": '{"name": "shop"}',
+            "code_version": "1",
+        }
         pushed = given(STANDARD.PushedModel, tmp_path / "pushed_model")
         Executor().Do(inputs, {"pushed_model": pushed}, properties)
-    assert pushed[0].get_string_custom_property("pushed_version") == "2"
+        assert pushed[0].get_int_custom_property("pushed") == 1
+        version = pushed[0].get_string_custom_property("pushed_version")
+        assert pushed[0].get_string_custom_property("pushed_destination").endswith(f"/{version}")
+        shutil.rmtree(tmp_path / "pushed_model")
+        return version
+
+    return run
+
+
+def test_a_push_writes_what_tf_serving_reads_beside_the_version(push, tmp_path):
+    assert [push(name, serving_path="/models/shop") for name in ("one", "two")] == ["1", "2"]
     names = sorted(entry.name for entry in (tmp_path / "pushed").iterdir())
     assert names == [".lock", "1", "2", "serving"]
     assert sorted(entry.name for entry in (tmp_path / "pushed" / "serving").iterdir()) == [
@@ -207,6 +222,21 @@ def test_a_push_writes_what_tf_serving_reads_beside_the_version(saved_model, tmp
         "shop", "/models/shop", {"stable": 1, "canary": 2}
     )
     assert len(requests(tmp_path / "pushed" / "2")) == 2
+
+
+def test_what_is_served_is_not_pushed_again_but_told_again(push, tmp_path):
+    """Such as when only the server was changed that asked the candidate before."""
+    assert push() == "1"
+    batching = BatchingConfig(timeout_micros=7)
+    assert push(batching=batching, serving_path="/models/shop") == "1"
+    assert "batch_timeout_micros { value: 7 }" in (tmp_path / "pushed" / BATCHING).read_text()
+    assert read_labels(tmp_path / "pushed").base_path == "/models/shop"
+    # Other warm-up requests, another candidate, and one that was rolled back are versions.
+    assert push(warmup_requests=2) == "2"
+    assert push("other") == "3"
+    assert push("other") == "3"
+    rollback(tmp_path / "pushed", canary_only=True)
+    assert push("other") == "4"
 
 
 def test_the_configuration_does_not_import_tfx():

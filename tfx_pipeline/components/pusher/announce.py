@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.label_moves import introduce
 from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
 from tfx_pipeline.components.pusher.labels import read_labels
+from tfx_pipeline.components.pusher.labels import write_labels
+from tfx_pipeline.components.pusher.publish import locked
 from tfx_pipeline.components.pusher.serving_files import write_serving_files
+
+
+def announce_again(push_dir: Path, config: PusherConfig) -> None:
+    """Writes what servers are told once more, for the versions that are there.
+
+    Raises:
+        OSError: A file cannot be written; the old one stays.
+        RuntimeError: A push is running.
+        ValueError: `models.config` cannot be read.
+    """
+    with locked(push_dir):
+        write_serving_files(push_dir, config)
+        labels = read_labels(push_dir)
+        if labels is not None:
+            write_labels(push_dir, dataclasses.replace(labels, base_path=_seen(push_dir, config)))
 
 
 def announce_version(push_dir: Path, version: int, model: str, config: PusherConfig) -> set[int]:
@@ -34,6 +52,11 @@ def announce_version(push_dir: Path, version: int, model: str, config: PusherCon
     set_withdrawn_aside(push_dir)
     old = read_labels(push_dir)
     write_serving_files(push_dir, config)
-    new = introduce(push_dir, version, model, config.serving_path or str(push_dir.resolve()))
+    new = introduce(push_dir, version, model, _seen(push_dir, config))
     until_now = old.versions.values() if old else ()
     return {*new.versions.values(), *until_now, *new.earlier[::-1][: config.rollbacks]}
+
+
+def _seen(push_dir: Path, config: PusherConfig) -> str:
+    """Returns the push directory as servers see it."""
+    return config.serving_path or str(push_dir.resolve())

@@ -66,6 +66,11 @@ class PusherConfig(Config):
     monitoring_path: str = Field(default="/monitoring/prometheus/metrics", pattern="^/")
     warmup_requests: int = Field(default=8, ge=0, le=400)  # two or three records each, of 1,000
 
+    @property
+    def largest_warmup(self) -> int:
+        """Rows of the largest warm-up request."""
+        return min(self.warmup_requests, self.batching.max_batch_size)
+
     def seen_by_servers(self) -> PusherConfig:
         """Returns the part that a server is told or given, with the rest at its default."""
         return PusherConfig(

@@ -14,9 +14,12 @@ from tfx.dsl.components.base import base_executor
 
 from serving.index.embedding.records import read_batches
 from tfx_pipeline.components import locations
+from tfx_pipeline.components.pusher.announce import announce_again
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.links import link_or_copy
+from tfx_pipeline.components.pusher.origin import content_id
+from tfx_pipeline.components.pusher.origin import pushed_already
 from tfx_pipeline.components.pusher.origin import write_origin
 from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.components.pusher.warmup import write_warmup
@@ -37,6 +40,9 @@ class Executor(base_executor.BaseExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """Writes a version, or says why not.
+
+        What is served already is not pushed again: only the files that servers are
+        started with are written.
 
         Args:
             input_dict: `servable`, `index_blessing`, `model_blessing`,
@@ -64,23 +70,28 @@ class Executor(base_executor.BaseExecutor):
         push_dir = Path(exec_properties["push_dir"])
         read_labels(push_dir)  # fails before anything is copied
         run_config = json.loads(exec_properties["run_config"])
+        candidate = exec_properties["candidate"]
+        servable = locations.saved_model(input_dict, "servable")
+        content = content_id(servable, config)
 
         def complete(version_dir: Path) -> None:
             evaluation = locations.directory(input_dict, "evaluation")
             shutil.copytree(evaluation, version_dir / EVALUATION)
             text = json.dumps(run_config, indent=1, sort_keys=True)
             (version_dir / RUN_CONFIG).write_text(text + "\n", encoding="utf-8")
-            write_origin(
-                version_dir, exec_properties["candidate"], exec_properties["serving_state"]
-            )
+            write_origin(version_dir, candidate, exec_properties["serving_state"], content)
             files = locations.record_files(input_dict, "examples", "test")
             batches = read_batches(files, 32, config.warmup_requests)
             timelines = itertools.chain.from_iterable(batches)
             write_warmup(version_dir, timelines, config.batching.max_batch_size)
 
         name = run_config.get("name", push_dir.name)
-        servable = locations.saved_model(input_dict, "servable")
-        version = push(push_dir, servable, complete, name, config)
+        version = pushed_already(push_dir, candidate, content)
+        if version is None:
+            version = push(push_dir, servable, complete, name, config)
+        else:
+            announce_again(push_dir, config)
+            logging.info("Version %d is this servable; it is not pushed again.", version)
         place = push_dir / str(version)
         # The artifact keeps what was pushed, as TFX does.
         shutil.copytree(place, pushed.uri, copy_function=link_or_copy, dirs_exist_ok=True)

@@ -16,6 +16,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from serving.index.files import directory_fingerprint
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.versions import pushed_versions
 
 ORIGIN = "origin.json"
@@ -71,14 +74,32 @@ def baseline_version(push_dir: str | Path, candidate: str) -> int:
     return 0
 
 
-def write_origin(version_dir: Path, candidate: str, state: str) -> None:
-    """Writes what `read_origin` reads."""
-    text = json.dumps({"candidate": candidate, "state": state}, indent=1)
+def content_id(servable: Path, config: PusherConfig) -> str:
+    """Hashes what makes one pushed version of a candidate unlike another to those who ask it."""
+    warmup = f"{config.warmup_requests} in batches of {config.largest_warmup}"
+    return hashlib.sha256(f"{directory_fingerprint(servable)}\0{warmup}".encode()).hexdigest()[:16]
+
+
+def pushed_already(push_dir: Path, candidate: str, content: str) -> int | None:
+    """Returns the newest version that was not rolled back, if it is this very servable.
+
+    An updated index carries the origin of the version that it was made of, so that
+    the update is not pushed over either.
+    """
+    version = current_version(push_dir)
+    origin = read_origin(push_dir / str(version))
+    same = (origin.get("candidate"), origin.get("content")) == (candidate, content)
+    return version if same else None
+
+
+def write_origin(version_dir: Path, candidate: str, state: str, content: str = "") -> None:
+    """Writes what `read_origin` reads; `content` is what `content_id` gave."""
+    text = json.dumps({"candidate": candidate, "content": content, "state": state}, indent=1)
     (version_dir / ORIGIN).write_text(text + "\n", encoding="utf-8")
 
 
 def read_origin(version_dir: Path) -> dict[str, str]:
-    """Returns `candidate` and `state` of a version; nothing when it has no such note."""
+    """Returns `candidate`, `content` and `state` of a version; nothing when it has no such note."""
     try:
         found = json.loads((version_dir / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
