@@ -61,7 +61,7 @@ def made(tmp_path_factory) -> Path:
     config = ServeConfig(k=20, exact_below=0)
     write_servable(path / "towers", path / "index", path / "servable", config)
     run = path / "run"
-    section = {"exact_below": 0, "min_recall": 0.9, "max_latency_ms": 10_000.0}
+    section = {"exact_below": 0, "min_recall": 0.9, "max_latency_ms": 1e9}
 
     def complete(version: Path) -> None:
         (version / "config.json").write_text(json.dumps({"name": "tiny", "index": section}))

@@ -188,6 +188,51 @@ def test_a_full_disk_leaves_the_served_version_whole(tmp_path):
     assert publish(push_dir, large, add_nothing) == 2
 
 
+@pytest.mark.parametrize("size", [0, 999])
+def test_a_copy_that_is_cut_short_is_not_pushed(tmp_path, size):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    publish(push_dir, source, add_nothing)
+    with pytest.raises(
+        OSError, match=r"index/vectors.npy was not copied whole.*Version 1 is still"
+    ):
+        publish(push_dir, source, lambda copy: os.truncate(copy / "index" / "vectors.npy", size))
+    with pytest.raises(OSError, match="servable.json was not copied whole"):
+        publish(push_dir, source, lambda copy: (copy / "servable.json").unlink())
+    assert names(push_dir) == ["1"] and files_of(push_dir / "1") == files_of(source)
+
+
+def test_everything_is_on_the_disk_before_the_version_has_its_name(tmp_path, monkeypatch):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    flushed: list[Path] = []
+    flush = os.fsync
+
+    def note(descriptor: int) -> None:
+        flush(descriptor)
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", note)
+    publish(push_dir, source, lambda copy: (copy / "config.json").write_text("{}"))
+    *inside, outside = flushed
+    assert outside == push_dir  # the name itself
+    (incoming,) = {path for path in inside if path.parent == push_dir}
+    assert incoming.name.startswith(".incoming-")
+    version = push_dir / "1"
+    wanted = {path.relative_to(version) for path in version.rglob("*")} | {Path()}
+    assert {path.relative_to(incoming) for path in inside} == wanted
+    for number, path in enumerate(inside):  # an entry is flushed behind what it leads to
+        assert not set(inside[number:]) & set(path.rglob("*")), path
+
+
+def test_a_push_goes_beside_a_half_copied_version(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    (push_dir / "7" / "index").mkdir(parents=True)  # somebody copies, and the graph comes last
+    (push_dir / "7" / "index" / "vectors.npy").write_bytes(b"half")
+    assert pushed_versions(push_dir) == []
+    assert publish(push_dir, source, add_nothing, keep=1) == 8
+    assert pushed_versions(push_dir) == [8]
+    assert files_of(push_dir / "7") == {"index/vectors.npy": b"half"}
+
+
 def test_two_pushes_do_not_meet(tmp_path):
     source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
 

@@ -209,6 +209,17 @@ def test_a_few_leaves_are_searched_exactly_and_no_fewer_than_asked(leaves):
         np.testing.assert_allclose(scores[query], VECTORS[rows[query]] @ queries[query], rtol=1e-5)
 
 
+def test_so_many_leaves_are_searched_that_they_hold_twice_the_results():
+    k, leaves = 100, 5  # 5 of 12 leaves hold 208 of 500 candidates in the mean; one holds 42
+    searcher = make("portable", k=k, leaves=1)
+    queries = VECTORS[::25]
+    _, scores = ask(searcher, queries)
+    order = np.argsort(-(queries @ CENTRES.T), axis=1)[:, :leaves]
+    for query, found, nearest in zip(queries, scores, order, strict=True):
+        inside = np.sort(VECTORS[np.isin(LEAF, nearest)] @ query)[::-1][:k]
+        assert (found[: len(inside)] >= inside - 1e-5).all()
+
+
 def test_all_candidates_are_searched_where_the_leaves_hold_too_few():
     searcher = make("portable", k=5, leaves=1)
     near = np.argsort(-(QUERIES[0] @ CENTRES.T))[:2]
