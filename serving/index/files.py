@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.pickles import refuse_pickles
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
@@ -48,7 +49,6 @@ CANDIDATES_SCHEMA = pa.schema(
         pa.field("available_from", pa.int64()),
     ]
 )
-_PICKLES = {".pkl", ".pickle", ".dill", ".joblib"}
 
 
 class IndexIntegrityError(ValueError):
@@ -98,43 +98,6 @@ class IndexFiles:
         return _sha256(self.path / INDEX)
 
 
-def refuse_pickles(path: Path) -> None:
-    """Raises `IndexIntegrityError` when a file at or below `path` is a pickle.
-
-    A pickle is recognised by its name, by the first and last bytes of
-    protocols 2 to 5, or as an npy file of Python objects.
-    """
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and (file.suffix.lower() in _PICKLES or _looks_pickled(file)):
-            raise IndexIntegrityError(
-                f"`{file}` is a pickle, and loading one can run any code. Build the index "
-                "again without docids; an index of this project never holds one."
-            )
-
-
-def _looks_pickled(file: Path) -> bool:
-    with file.open("rb") as stream:
-        head = stream.read(2)
-        if head == b"\x93N":
-            stream.seek(0)
-            return _holds_objects(stream)
-        if len(head) < 2 or head[0] != 0x80 or head[1] not in (2, 3, 4, 5):
-            return False
-        stream.seek(-1, 2)
-        return stream.read(1) == b"."
-
-
-def _holds_objects(stream: Any) -> bool:
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0
-        if version != (1, 0):
-            read = np.lib.format.read_array_header_2_0
-        return bool(read(stream)[2].hasobject)
-    except ValueError:
-        return False  # not an npy file after all; reading it as one will fail
-
-
 def counts(candidates: pa.Table, vectors: np.ndarray) -> dict[str, Any]:
     """Returns what `index.json` says of [N, d] vectors and their candidates."""
     types = pc.value_counts(candidates["entity_type"])
@@ -168,8 +131,9 @@ def open_index(path: str | Path, *, check_hashes: bool = True) -> IndexFiles:
 
     Raises:
         FileNotFoundError: There is no sealed index at `path`.
-        IndexIntegrityError: A file is missing, added or altered, holds a
-            pickle, or rows, dimensions or values do not fit together.
+        IndexIntegrityError: A file is missing, added or altered, or rows,
+            dimensions or values do not fit together.
+        PickledFileError: A file is a pickle.
     """
     path = Path(path)
     if not (path / INDEX).is_file():

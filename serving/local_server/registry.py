@@ -26,6 +26,7 @@ from serving.local_server.servable import Servable
 from serving.local_server.signature import Arrays
 from serving.local_server.signature import ServedSignature
 from serving.local_server.warmup import warm_up
+from serving.pickles import refuse_pickles
 
 
 class Registry:
@@ -163,6 +164,7 @@ class Registry:
             check_below(path, self._config.reload_root)
         if not (path / "saved_model.pb").exists():
             raise ValueError(f"{path} has no saved_model.pb; it is not complete")
+        refuse_pickles(path)
         start = time.perf_counter()
         servable = None
         status = "fail"

@@ -33,6 +33,7 @@ from serving.index.processes import reporting_errors
 from serving.index.tree.scann_files import leaf_sizes
 from serving.index.tree.scann_files import read_partition
 from serving.index.tree.scann_files import serialise
+from serving.pickles import refuse_pickles
 
 BRUTE_FORCE = "brute_force"
 
@@ -57,11 +58,12 @@ def build(
         The content of `index.json`.
 
     Raises:
-        IndexIntegrityError: Vectors and candidates do not fit, or hold pickles,
-            or parts are not of these vectors.
+        IndexIntegrityError: Vectors and candidates do not fit, or parts are not
+            of these vectors.
+        PickledFileError: A file is a pickle.
         ValueError: The queries do not fit the vectors.
     """
-    files.refuse_pickles(path)
+    refuse_pickles(path)
     candidates = files.load_candidates(path)
     vectors = files.load_vectors(path)
     files.check_rows(path, candidates, vectors)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from serving.index.files import IndexIntegrityError
-from serving.index.files import refuse_pickles
 from serving.index.parts import part_dirs
 from serving.index.tree.merged import MergedSearcher
+from serving.pickles import refuse_pickles
 
 ASSETS = "scann_assets.pbtxt"
 CONFIG = "scann_config.pb"

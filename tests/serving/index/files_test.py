@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from serving.index import files
+from serving.pickles import PickledFileError
 from tests.helpers.servables import seal_without_scann
 from tests.helpers.servables import write_vectors
 
@@ -74,15 +75,15 @@ def test_pickles_are_refused(index, protocol, name):
         (index / name).write_bytes(pickle.dumps(IDS, protocol=protocol))
     else:
         (index / name).write_bytes(b"not even read")
-    with pytest.raises(files.IndexIntegrityError, match="pickle"):
+    with pytest.raises(PickledFileError, match="pickle"):
         files.open_index(index)
-    with pytest.raises(files.IndexIntegrityError, match="pickle"):
+    with pytest.raises(PickledFileError, match="pickle"):
         files.write_info(index, {})
 
 
 def test_an_array_of_objects_is_a_pickle(index):
     np.save(index / files.VECTORS, np.array([{}, {}], object), allow_pickle=True)
-    with pytest.raises(files.IndexIntegrityError, match="pickle"):
+    with pytest.raises(PickledFileError, match="pickle"):
         files.open_index(index)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import re
 import shutil
 import threading
@@ -109,6 +110,22 @@ def test_a_version_without_its_graph_is_left_until_it_is_whole(saved, serve, tmp
         assert "saved_model.pb" in fault
         assert client.recommend().version == 1
         shutil.copy(whole / "saved_model.pb", half)
+        eventually(lambda: client.recommend().version == 2)
+
+
+@pytest.mark.parametrize("place", ["index/docids.bin", "assets.extra/notes.pkl"])
+def test_a_version_that_holds_a_pickle_is_not_loaded(saved, serve, tmp_path, eventually, place):
+    saved(tmp_path, 1)
+    with ask(serve(tmp_path)) as client:
+        aside = saved(tmp_path / "aside", 2)
+        (aside / place).parent.mkdir(exist_ok=True)
+        (aside / place).write_bytes(pickle.dumps(["movie:1"]))
+        aside.rename(tmp_path / "2")
+        eventually(lambda: states(client).get(2) == "END")
+        (fault,) = [s.error_message for s in client.model_status() if s.version == 2]
+        assert f"{place}` is a pickle" in fault
+        assert client.recommend().version == 1
+        (tmp_path / "2" / place).unlink()
         eventually(lambda: client.recommend().version == 2)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -253,3 +254,11 @@ def test_a_lock_that_is_a_link_is_refused_and_its_target_kept(tmp_path):
         publish(push_dir, source, add_nothing)
     assert precious.read_text() == "kept"
     assert names(push_dir) == []
+
+
+def test_a_servable_that_holds_a_pickle_is_not_pushed(tmp_path):
+    source, push_dir = servable(tmp_path / "servable"), tmp_path / "pushed"
+    (source / "index" / "scann_docids.bin").write_bytes(pickle.dumps(["movie:1"]))
+    with pytest.raises(ValueError, match="scann_docids.bin` is a pickle"):
+        publish(push_dir, source, add_nothing)
+    assert not push_dir.exists()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from absl import logging
 
+from serving.pickles import refuse_pickles
 from tfx_pipeline.components.pusher.versions import INCOMING
 from tfx_pipeline.components.pusher.versions import next_version
 from tfx_pipeline.components.pusher.versions import pushed_versions
@@ -63,12 +64,14 @@ def publish(
 
     Raises:
         FileNotFoundError: The servable lacks a required file.
+        PickledFileError: One of its files is a pickle.
         OSError: The disk is full or the copy is damaged. What was served
             before is untouched and nothing is left behind.
         RuntimeError: Another push into the same directory is running.
     """
     served = pushed_versions(push_dir)
     _require(source, required)
+    refuse_pickles(source)
     target = Path(push_dir)
     target.mkdir(parents=True, exist_ok=True)
     with locked(target):
