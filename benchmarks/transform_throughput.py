@@ -121,17 +121,15 @@ def run_pipeline(log: Path, home: Path) -> dict[str, float]:
 
     from tfx_pipeline.components.example_validator import CuratedSchemaGen
     from tfx_pipeline.components.example_validator import TimelineExampleValidator
-    from tfx_pipeline.components.example_validator import statistics_options
+    from tfx_pipeline.components.example_validator import TimelineStatisticsGen
 
     inputs = tfx.proto.Input(
         splits=[tfx.proto.Input.Split(name=name, pattern=f"{name}/*") for name in f.SPLITS]
     )
     examples = tfx.components.ImportExampleGen(input_base=str(log), input_config=inputs)
     schema = CuratedSchemaGen()
-    statistics = tfx.components.StatisticsGen(
-        examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
-        stats_options=statistics_options(),
+    statistics = TimelineStatisticsGen(
+        examples=examples.outputs["examples"], schema=schema.outputs["schema"]
     )
     validator = TimelineExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
@@ -199,7 +197,7 @@ def measure(events: int, users: int, items: int, seed: int) -> dict[str, dict[st
         load = os.getloadavg()[0]
         seconds = run_pipeline(home / "log", home)
         stages = {
-            "statistics": seconds["StatisticsGen"],
+            "statistics": seconds["TimelineStatisticsGen"],
             "transform": seconds["Transform"],
             "transformed_read_back": read_back(home),
         }

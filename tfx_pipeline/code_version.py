@@ -1,4 +1,4 @@
-"""A fingerprint of source code, so that TFX's cache sees a changed line."""
+"""A fingerprint of what runs, so that TFX's cache sees a changed line and a new library."""
 
 from __future__ import annotations
 
@@ -7,25 +7,44 @@ import hashlib
 import importlib.util
 from collections.abc import Iterator
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("models", "serving", "tfx_pipeline", "transforms")
 DATA_SUFFIXES = (".pbtxt", ".binpb")
+# Libraries that decide results, and the distributions that bring them.
+LIBRARIES = {
+    "PIL": ("pillow",),
+    "apache_beam": ("apache-beam",),
+    "numpy": ("numpy",),
+    "pandas": ("pandas",),
+    "pyarrow": ("pyarrow",),
+    "scann": ("scann",),
+    "scipy": ("scipy",),
+    "tensorflow": ("tensorflow", "tf-keras"),
+    "tensorflow_data_validation": ("tensorflow-data-validation",),
+    "tensorflow_model_analysis": ("tensorflow-model-analysis",),
+    "tensorflow_recommenders": ("tensorflow-recommenders",),
+    "tensorflow_transform": ("tensorflow-transform",),
+    "tfx": ("tfx", "tfx-bsl", "apache-beam"),
+}
 
 
 @cache
 def code_version(*modules: str) -> str:
-    """Hashes the sources that modules run: their own, and what they import of ours.
+    """Hashes what modules run: their sources, what they import of ours, and versions of libraries.
 
     TFX keys its cache by a component's inputs and execution properties; the
     code that an executor runs is neither. Every component therefore carries
     this hash as a property. It follows imports, at the top of a module and
     inside functions, and strings that name a module (`python -m ...`), so that
-    a change reaches the components that run it and no others.
+    a change reaches the components that run it and no others. Of the libraries
+    in `LIBRARIES` those count that the sources import.
 
     Args:
-        *modules: Importable names of ours, e.g. `"models.trainer"`. A package
-            stands for all the modules in it.
+        *modules: Importable names of ours, e.g. `"models.trainer"`, where a package
+            stands for all the modules in it; and libraries that run besides,
+            e.g. `"tfx"` for one of its own components.
 
     Returns:
         Sixteen hexadecimal digits, the same wherever the sources are the same.
@@ -34,16 +53,20 @@ def code_version(*modules: str) -> str:
         ModuleNotFoundError: A name that nothing can import.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(_closure(modules).items()):
+    files, libraries = reached(*modules)
+    for name, path in sorted(files.items()):
         digest.update(f"{name}\0".encode())
         digest.update(path.read_bytes())
+    for distribution in sorted({one for name in libraries for one in LIBRARIES[name]}):
+        digest.update(f"{distribution}=={_installed(distribution)}\0".encode())
     return digest.hexdigest()[:16]
 
 
-def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
-    """Returns every source and data file that the modules reach, by name."""
+def reached(*modules: str) -> tuple[dict[str, Path], set[str]]:
+    """Returns every source and data file that the modules reach, by name, and the libraries."""
     files: dict[str, Path] = {}
-    waiting = [name for module in modules for name in _expand(module)]
+    libraries = {module for module in modules if module in LIBRARIES}
+    waiting = [name for module in modules if module not in libraries for name in _expand(module)]
     while waiting:
         name = waiting.pop()
         if name in files:
@@ -55,8 +78,20 @@ def _closure(modules: tuple[str, ...]) -> dict[str, Path]:
         for data in path.parent.iterdir():
             if data.suffix in DATA_SUFFIXES:
                 files[f"{data.parent.name}/{data.name}"] = data
-        waiting += [found for found in _mentions(path) if _source(found) is not None]
-    return files
+        for found in _mentions(path):
+            if found in LIBRARIES:
+                libraries.add(found)
+            elif _source(found) is not None:
+                waiting.append(found)
+    return files, libraries
+
+
+def _installed(distribution: str) -> str:
+    """Returns the version of a distribution; not all are where pipelines are compiled."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 def _expand(module: str) -> Iterator[str]:
@@ -70,7 +105,7 @@ def _expand(module: str) -> Iterator[str]:
 
 
 def _mentions(path: Path) -> Iterator[str]:
-    """Yields the names of ours that a source file imports or writes as a string."""
+    """Yields libraries that a source file imports, and names of ours that it imports or writes."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -81,6 +116,8 @@ def _mentions(path: Path) -> Iterator[str]:
             names = [node.value, node.value.rpartition(".")[0]]
         for name in names:
             parts = name.split(".")
+            if parts[0] in LIBRARIES and not isinstance(node, ast.Constant):
+                yield parts[0]
             if parts[0] in PACKAGES and all(part.isidentifier() for part in parts):
                 # Importing a module runs the packages around it too.
                 yield from (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))

@@ -10,7 +10,7 @@ from tfx import v1 as tfx
 from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.example_validator import CuratedSchemaGen
 from tfx_pipeline.components.example_validator import TimelineExampleValidator
-from tfx_pipeline.components.example_validator import statistics_options
+from tfx_pipeline.components.example_validator import TimelineStatisticsGen
 from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.index_validator import IndexValidator
 from tfx_pipeline.components.latest_blessed import LatestBlessed
@@ -32,7 +32,7 @@ class DataComponents(NamedTuple):
 
     example_gen: TimelineExampleGen
     schema_gen: CuratedSchemaGen
-    statistics_gen: tfx.components.StatisticsGen
+    statistics_gen: TimelineStatisticsGen
     example_validator: TimelineExampleValidator
     transform: tfx.components.Transform
 
@@ -46,14 +46,14 @@ def data_components(config: PipelineConfig) -> DataComponents:
         code_version=code_version(f"{COMPONENTS}.timeline_example_gen"),
     ).with_id("timeline-example-gen")
 
-    schema_gen = CuratedSchemaGen(code_version=code_version("transforms.schema")).with_id(
-        "curated-schema-gen"
-    )
+    schema_gen = CuratedSchemaGen(
+        code_version=code_version(f"{COMPONENTS}.example_validator.schema_gen")
+    ).with_id("curated-schema-gen")
 
-    statistics_gen = tfx.components.StatisticsGen(
+    statistics_gen = TimelineStatisticsGen(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
-        stats_options=statistics_options(),
+        code_version=code_version(f"{COMPONENTS}.example_validator.statistics"),
     ).with_id("statistics-gen")
 
     # Anomalies stop the run with their names.
@@ -68,7 +68,7 @@ def data_components(config: PipelineConfig) -> DataComponents:
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(analyze=["train", "catalogue"], transform=SPLITS),
-        custom_config=_custom_config(config.transform, "transforms.preprocessing"),
+        custom_config=_custom_config(config.transform, "transforms.preprocessing", "tfx"),
         disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
         disable_statistics=True,
     ).with_id("transform")
@@ -93,7 +93,7 @@ def create_pipeline(
     example_gen, schema_gen, transform = data.example_gen, data.schema_gen, data.transform
 
     # What is served decides what a candidate is compared with: the cache has to see it.
-    trainer_config = _custom_config(config.trainer, "models.trainer")
+    trainer_config = _custom_config(config.trainer, "models.trainer", "tfx")
     builders = (f"{COMPONENTS}.index_builder", f"{COMPONENTS}.servable_builder")
     candidate = candidate_id(
         (example_gen, schema_gen, transform),
@@ -103,6 +103,7 @@ def create_pipeline(
     )
     state = serving_state(config.serving_base_path, candidate)
     latest_blessed = LatestBlessed(
+        examples=example_gen.outputs["examples"],
         push_dir=config.serving_base_path,
         candidate=candidate,
         serving_state=state,
@@ -201,5 +202,5 @@ def create_pipeline(
 
 
 def _custom_config(section: Any, *packages: str) -> dict[str, str]:
-    """Returns a section and the version of the code that reads it, for the cache to see."""
+    """Returns a section and the version of what reads it, for the cache to see."""
     return {"config": section.to_json(), "code_version": code_version(*packages)}

@@ -20,7 +20,7 @@ def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None
 
     from tfx_pipeline.components.example_validator import CuratedSchemaGen
     from tfx_pipeline.components.example_validator import TimelineExampleValidator
-    from tfx_pipeline.components.example_validator import statistics_options
+    from tfx_pipeline.components.example_validator import TimelineStatisticsGen
 
     inputs = tfx.proto.Input(
         splits=[tfx.proto.Input.Split(name=name, pattern=f"Split-{name}/*") for name in SPLITS]
@@ -29,10 +29,8 @@ def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None
         "examples"
     )
     schema = CuratedSchemaGen(code_version="1").with_id("import-schema-gen")
-    statistics = tfx.components.StatisticsGen(
-        examples=examples.outputs["examples"],
-        schema=schema.outputs["schema"],
-        stats_options=statistics_options(),
+    statistics = TimelineStatisticsGen(
+        examples=examples.outputs["examples"], schema=schema.outputs["schema"]
     ).with_id("statistics-gen")
     validator = TimelineExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]

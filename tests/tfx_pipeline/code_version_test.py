@@ -70,6 +70,30 @@ def test_a_data_file_beside_a_module_counts(package: Path) -> None:
     assert fresh("shelf.top") != before
 
 
+def test_the_version_of_a_library_counts_where_it_is_imported(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "inner.py").write_text("def f():\n    import numpy as np\n")
+    versions = {"numpy": "1", "tfx": "1", "tfx-bsl": "1", "apache-beam": "1", "scann": "1"}
+    monkeypatch.setattr(under_test.metadata, "version", versions.__getitem__)
+    before = {names: fresh(*names) for names in (("shelf.top",), ("shelf.apart",), ("tfx",))}
+    assert before[("tfx",)] != before[("shelf.apart",)]
+    versions["numpy"] = versions["scann"] = "2"
+    after = {names: fresh(*names) for names in before}
+    assert {names for names in before if before[names] != after[names]} == {("shelf.top",)}
+    versions["tfx-bsl"] = "2"
+    assert fresh("tfx") != after[("tfx",)]
+    assert fresh("shelf.top", "tfx") != fresh("shelf.top")
+
+
+def test_a_library_that_is_not_installed_here_is_no_error(
+    package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "top.py").write_text("import scann\n")
+    monkeypatch.setitem(under_test.LIBRARIES, "scann", ("no-such-distribution",))
+    assert fresh("shelf.top")
+
+
 def test_order_of_names_does_not_matter(package: Path) -> None:
     assert fresh("shelf.top", "shelf.apart") == fresh("shelf.apart", "shelf.top")
 

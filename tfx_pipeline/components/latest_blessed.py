@@ -1,15 +1,18 @@
-"""Looks up the last blessed servable, the baseline of an evaluation.
+"""Looks up the baseline of an evaluation: the servable that answers users now.
 
 TFX's own answer is a Resolver node, which open-source Kubeflow Pipelines
 rejects. Here it is a component like any other. Only blessed servables are
-pushed, so the newest version in the push directory is the last blessed one.
-On the first run there is none: the output is then a `Model` artifact that
-holds no SavedModel, and `tfx_pipeline.evaluation.evaluator` takes that for
-"no baseline".
+pushed, and the labels of the push directory say which of them is served; one
+that was rolled back never is the baseline (`pusher/labels.py`). On the first
+run there is none: the output is then a `Model` artifact that holds no
+SavedModel but a note with the reason, and `tfx_pipeline.evaluation.evaluator`
+takes that for "no baseline".
 
 A version that was made of the very same candidate is passed over: nothing is
 compared with itself, and running an unchanged pipeline again finds the baseline
-it had before, in TFX's cache (see `pusher/origin.py`).
+it had before, in TFX's cache (see `pusher/origin.py`). A version that has seen
+events of what is the test now, as when `test_days` was raised, is none either:
+it would look better than it is, and so would a model that starts from it.
 """
 
 from __future__ import annotations
@@ -25,15 +28,20 @@ from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
 from tfx_pipeline.components import locations
+from tfx_pipeline.components.pusher.origin import EVALUATION
+from tfx_pipeline.components.pusher.origin import NO_BASELINE
+from tfx_pipeline.components.pusher.origin import ORIGIN
 from tfx_pipeline.components.pusher.origin import baseline_version
+from tfx_pipeline.evaluation.held_out import generated_split
+from tfx_pipeline.evaluation.held_out import read_held_out
+from tfx_pipeline.evaluation.held_out import seen_before
 
-NO_BASELINE = "NO_BLESSED_MODEL"  # object stores drop empty directories
-_NOT_EVALUATED = ("index", "evaluation", "config.json", "origin.json", "assets.extra")
-_Model = tfx.types.standard_artifacts.Model
+_NOT_EVALUATED = ("index", EVALUATION, "config.json", ORIGIN, "assets.extra")
+_standard = tfx.types.standard_artifacts
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the newest version of another candidate, if there is one."""
+    """Copies the version that a candidate is compared with, if there is one."""
 
     def Do(
         self,
@@ -41,40 +49,46 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the model or the note that there is none.
+        """Writes the model, or a note that says why there is none.
 
         Args:
-            input_dict: Nothing.
+            input_dict: `examples`, which say what is held out now.
             output_dict: `model`, laid out as the Trainer's.
             exec_properties: `push_dir`, `candidate`, `serving_state` and `code_version`.
 
         Raises:
-            ValueError: `push_dir` is no mounted directory.
+            ValueError: `push_dir` is no mounted directory, or its labels cannot be read.
         """
         (model,) = output_dict["model"]
-        version = baseline_version(exec_properties["push_dir"], exec_properties["candidate"])
-        if not version:
+        push_dir = exec_properties["push_dir"]
+        version = baseline_version(push_dir, exec_properties["candidate"])
+        source = Path(push_dir) / str(version)
+        reason = f"{push_dir} has no other version that is served"
+        if version:
+            now = generated_split(locations.directory(input_dict, "examples"))
+            leak = seen_before(read_held_out(source / EVALUATION), now)
+            reason = f"version {version} cannot be compared with: {leak}" if leak else ""
+        if reason:
             folder = Path(model.uri)
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / NO_BASELINE).write_text(f"{exec_properties['push_dir']} has no baseline.\n")
+            (folder / NO_BASELINE).write_text(reason + "\n", encoding="utf-8")
             model.set_int_custom_property("version", 0)
-            logging.info("No other version was pushed yet, so there is no model to compare with.")
+            logging.warning("There is no baseline: %s.", reason)
             return
-        source = Path(exec_properties["push_dir"]) / str(version)
         shutil.copytree(
             source,
             locations.saved_model(output_dict, "model"),
             ignore=lambda where, names: _NOT_EVALUATED if Path(where) == source else (),
         )
         model.set_int_custom_property("version", version)
-        logging.info("The last blessed model is version %d.", version)
+        logging.info("The baseline is version %d.", version)
 
 
 class LatestBlessedSpec(component_spec.ComponentSpec):
     """What the component reads and writes."""
 
-    INPUTS: dict[str, component_spec.ChannelParameter] = {}
-    OUTPUTS = {"model": component_spec.ChannelParameter(type=_Model)}
+    INPUTS = {"examples": component_spec.ChannelParameter(type=_standard.Examples)}
+    OUTPUTS = {"model": component_spec.ChannelParameter(type=_standard.Model)}
     PARAMETERS = {
         "push_dir": component_spec.ExecutionParameter(type=str),
         "candidate": component_spec.ExecutionParameter(type=str),
@@ -84,9 +98,10 @@ class LatestBlessedSpec(component_spec.ComponentSpec):
 
 
 class LatestBlessed(tfx.types.BaseComponent):
-    """Gives the last blessed servable as `model`; without a SavedModel on the first run.
+    """Gives the servable that is served as `model`; without a SavedModel on the first run.
 
     Args:
+        examples: Raw timelines, whose report says what is held out.
         push_dir: Where `Pusher` writes versions.
         candidate: What the candidate is made of: `pusher.origin.candidate_id`.
         serving_state: State of the push directory: `pusher.origin.serving_state`.
@@ -98,14 +113,16 @@ class LatestBlessed(tfx.types.BaseComponent):
 
     def __init__(
         self,
+        examples: tfx.types.BaseChannel,
         push_dir: str,
         candidate: str,
         serving_state: str,
         code_version: str,
     ) -> None:
-        model: Any = tfx.dsl.Channel(type=_Model)
+        model: Any = tfx.dsl.Channel(type=_standard.Model)
         super().__init__(
             spec=LatestBlessedSpec(
+                examples=examples,
                 model=model,
                 push_dir=push_dir,
                 candidate=candidate,

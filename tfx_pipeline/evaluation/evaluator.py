@@ -20,6 +20,7 @@ from tfx.utils import proto_utils
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
+from tfx_pipeline.evaluation.held_out import write_held_out
 from tfx_pipeline.evaluation.popularity import write_popularity
 
 EXTRACTION = "tfx_pipeline.evaluation.extraction"
@@ -55,7 +56,7 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         """
         inputs, properties = dict(input_dict), dict(exec_properties)
         if inputs.get(_BASELINE) and not _saved_model(inputs[_BASELINE]).exists():
-            logging.info("No model was blessed before: no change is measured in this run.")
+            logging.info("There is no baseline: no change is measured in this run.")
             del inputs[_BASELINE]
         properties[_EVAL_CONFIG] = proto_utils.proto_to_json(
             self._fill(inputs, output_dict, properties)
@@ -77,6 +78,7 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         popularity.parent.mkdir(parents=True, exist_ok=True)
         (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
         write_popularity(train, popularity, properties["popularity_timelines"])
+        write_held_out(artifact_utils.get_single_uri(inputs[_EXAMPLES]), evaluation)
         return with_data(eval_config, _candidates(inputs[_MODEL]), str(popularity))
 
 
@@ -99,7 +101,7 @@ class Evaluator(tfx.types.BaseBeamComponent):
     Args:
         examples: Raw timelines with the splits `train` and `split`.
         model: The servable; its `serving_default` is evaluated.
-        baseline_model: The last blessed servable; an artifact without a
+        baseline_model: The servable that is served; an artifact without a
             SavedModel means that there is none, and change thresholds are
             then not checked.
         config: Metrics, slices and gates.

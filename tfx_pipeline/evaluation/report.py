@@ -64,7 +64,7 @@ def read_failures(evaluation: str | Path) -> list[str]:
             value = _value(failure.metric_value)
             if change.HasField("absolute"):
                 failures.append(
-                    f"{kind} changed by {value:+.4g} against the last blessed model; "
+                    f"{kind} changed by {value:+.4g} against the served model; "
                     f"at least {change.absolute.value:+.4g} is required"
                 )
             elif kind == "users":

@@ -10,6 +10,7 @@ from typing import Any
 
 from absl import logging
 
+from tfx_pipeline.components.pusher.origin import NO_BASELINE
 from tfx_pipeline.components.verdict import REPORT
 
 TRAINING = "training.json"
@@ -29,8 +30,8 @@ def write_run_metrics(
         `validation` (the best validation metrics of the training), `test`
         (every metric over all users), `slices` (slice -> metrics), `index`
         (recall of the index, and latency in ms), `serving` (latency over gRPC
-        in ms), `gate` (`blessed`, 1 or 0, and `failures`, the thresholds that
-        were missed).
+        in ms), `gate` (`blessed`, 1 or 0, `failures`, the thresholds that were
+        missed, and `no_baseline`, why no change was measured, if none was).
     """
     metrics: dict[str, dict[str, Any]] = {}
     training = _directory(artifacts, "trainer", "model_run")
@@ -39,6 +40,10 @@ def write_run_metrics(
     evaluation = _directory(artifacts, "evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
+        baseline = _directory(artifacts, "latest-blessed", "model")
+        if baseline and (baseline / NO_BASELINE).exists():
+            reason = (baseline / NO_BASELINE).read_text(encoding="utf-8").strip()
+            metrics["gate"]["no_baseline"] = reason
     for name, select in (("index", _index), ("serving", _serving)):
         blessing = _directory(artifacts, f"{name}-validator", "blessing")
         if blessing and (blessing / REPORT).exists():

@@ -36,6 +36,14 @@ def test_what_was_not_pushed_is_not_served() -> None:
     assert "serve" not in text
 
 
+def test_why_no_change_was_measured_is_said() -> None:
+    measured = metrics(1)
+    assert "base" not in summarise(load_config("shop_demo"), measured, 1.0, ())
+    measured["gate"]["no_baseline"] = "version 2 has seen the test"
+    text = summarise(load_config("shop_demo"), measured, 1.0, ())
+    assert "base   no change was measured: version 2 has seen the test" in text.splitlines()
+
+
 def test_only_what_overrides_changed_is_printed() -> None:
     overrides = ("evaluation.thresholds.hr@10=0.9", "target_events=[buy]", "trainer.seed=1")
     assert describe(load_config("shop_demo", overrides), "shop_demo", overrides).splitlines() == [

@@ -1,23 +1,45 @@
-"""The last blessed servable is the newest version that was pushed."""
+"""The baseline is what is served, unless it has seen the test."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tfx import v1 as tfx
 
 from tests.helpers.artifacts import artifact
-from tfx_pipeline.components.latest_blessed import NO_BASELINE
+from tests.tfx_pipeline.components.pusher_publish_test import servable
 from tfx_pipeline.components.latest_blessed import Executor
+from tfx_pipeline.components.pusher.config import PusherConfig
+from tfx_pipeline.components.pusher.label_moves import promote
+from tfx_pipeline.components.pusher.label_moves import rollback
+from tfx_pipeline.components.pusher.origin import EVALUATION
+from tfx_pipeline.components.pusher.origin import NO_BASELINE
+from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.components.pusher.origin import write_origin
+from tfx_pipeline.components.pusher.push import push
+from tfx_pipeline.evaluation.held_out import write_held_out
 
 FILES = ("saved_model.pb", "variables/variables.index", "servable.json", "assets/words.txt")
 MORE = ("index/vectors.npy", "evaluation/metrics", "config.json", "assets.extra/warmup")
 
 
-def look_up(work: Path, push_dir: str):
-    (work / "model").mkdir(parents=True)
+DAY = 86_400_000_000
+DIVIDED_FOR_PAPERS = {
+    "config": {
+        "split": "leave-last-out",
+        "target_events": ["*"],
+        "candidate_types": ["item"],
+        "min_target_events": 3,
+    }
+}
+
+
+def look_up(work: Path, push_dir: str, report: dict[str, Any] | None = None):
+    """Runs the executor on examples with this report of their generator."""
     properties = {
         "push_dir": push_dir,
         "candidate": "mine",
@@ -25,8 +47,43 @@ def look_up(work: Path, push_dir: str):
         "code_version": "1",
     }
     model = artifact(tfx.types.standard_artifacts.Model, work / "model")
-    Executor().Do({}, {"model": [model]}, properties)
+    examples = artifact(tfx.types.standard_artifacts.Examples, work / "examples")
+    write_report(work / "examples", report)
+    Executor().Do({"examples": [examples]}, {"model": [model]}, properties)
     return model
+
+
+def write_report(examples: Path, report: dict[str, Any] | None) -> None:
+    examples.mkdir(parents=True, exist_ok=True)
+    if report is not None:
+        (examples / "generation_report.json").write_text(json.dumps(report))
+
+
+def time_cut(test_day: int) -> dict[str, Any]:
+    starts = {"validation_start": (test_day - 7) * DAY, "test_start": test_day * DAY}
+    return {"config": {"split": "time-cut"}, **starts}
+
+
+def push_version(push_dir: Path, candidate: str, report: dict[str, Any] | None = None) -> None:
+    """Pushes as the pipeline does; `servable.json` holds the candidate."""
+    scratch = push_dir.parent / f"scratch-{candidate}"
+    source = servable(scratch / "servable", size=10)
+    (source / "servable.json").write_text(candidate)
+    write_report(scratch / "examples", report)
+    state = serving_state(push_dir, candidate)
+
+    def complete(version: Path) -> None:
+        (version / EVALUATION).mkdir()
+        write_held_out(scratch / "examples", version / EVALUATION)
+        write_origin(version, candidate, state)
+
+    push(push_dir, source, complete, "shop", PusherConfig())
+
+
+def baseline(model) -> str:
+    """The candidate that the baseline was made of; empty without one."""
+    file = Path(model.uri) / "Format-Serving" / "servable.json"
+    return file.read_text() if file.exists() else ""
 
 
 def found(model) -> set[str]:
@@ -66,6 +123,66 @@ def test_a_version_of_the_same_candidate_is_passed_over(tmp_path):
     model = look_up(tmp_path / "run", str(push_dir))
     assert model.get_int_custom_property("version") == 1
     assert found(model) == {"Format-Serving/saved_model.pb"}
+
+
+def test_what_was_rolled_back_is_no_baseline(tmp_path):
+    push_dir = tmp_path / "pushed"
+    push_version(push_dir, "a")
+    push_version(push_dir, "b")
+    assert baseline(look_up(tmp_path / "canary", str(push_dir))) == "b"
+    states = [serving_state(push_dir, "mine")]
+    promote(push_dir)
+    states.append(serving_state(push_dir, "mine"))
+    assert baseline(look_up(tmp_path / "promoted", str(push_dir))) == "b"
+    rollback(push_dir)
+    states.append(serving_state(push_dir, "mine"))
+
+    # It is compared with A and, since the Trainer reads the same artifact, starts from A.
+    assert baseline(look_up(tmp_path / "rolled_back", str(push_dir))) == "a"
+    assert len(set(states)) == 3  # the cache sees each move
+
+    push_version(push_dir, "c")
+    rollback(push_dir, canary_only=True)
+    assert baseline(look_up(tmp_path / "canary_back", str(push_dir))) == "a"
+
+
+def test_without_another_served_version_the_one_before_it_counts(tmp_path):
+    push_dir = tmp_path / "pushed"
+    for candidate in ("a", "withdrawn", "mine"):
+        push_version(push_dir, candidate)
+        if candidate != "a":
+            promote(push_dir)
+        if candidate == "withdrawn":
+            rollback(push_dir)
+    assert baseline(look_up(tmp_path / "run", str(push_dir))) == "a"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "why"),
+    [
+        (time_cut(100), time_cut(100), ""),
+        (time_cut(100), time_cut(107), ""),
+        (time_cut(100), None, ""),
+        (None, time_cut(100), ""),
+        # `test_days` was raised: what was validation or training then is the test now.
+        (time_cut(100), time_cut(99), "seen the events before 1970-04-11.* 1970-04-10"),
+        (DIVIDED_FOR_PAPERS, DIVIDED_FOR_PAPERS, ""),
+        (DIVIDED_FOR_PAPERS, time_cut(100), "split leave-last-out"),
+        (
+            DIVIDED_FOR_PAPERS,
+            {"config": {**DIVIDED_FOR_PAPERS["config"], "target_events": ["buy"]}},
+            "other target_events",
+        ),
+    ],
+)
+def test_a_version_that_has_seen_the_test_is_no_baseline(tmp_path, before, now, why):
+    push_version(tmp_path / "pushed", "a", before)
+    model = look_up(tmp_path / "run", str(tmp_path / "pushed"), now)
+    assert baseline(model) == ("" if why else "a")
+    if why:
+        note = (Path(model.uri) / NO_BASELINE).read_text()
+        assert note.startswith("version 1 cannot be compared with: ")
+        assert re.search(why, note)
 
 
 def test_a_bucket_is_refused(tmp_path):

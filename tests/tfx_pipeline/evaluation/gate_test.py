@@ -63,7 +63,9 @@ def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
     )
     push_dir = str(work / "pushed")
     state = {"candidate": str(model), "serving_state": serving_state(push_dir, str(model))}
-    latest = LatestBlessed(push_dir, code_version="1", **state).with_id("latest-blessed")
+    latest = LatestBlessed(examples.outputs["result"], push_dir, code_version="1", **state).with_id(
+        "latest-blessed"
+    )
     evaluator = Evaluator(
         examples.outputs["result"],
         servable.outputs["result"],
@@ -105,6 +107,7 @@ def latest_outputs(database: str) -> dict[str, dict[str, str]]:
     store = metadata_store.MetadataStore(connection)
     found = {}
     for kind, node, key in (
+        ("Model", "latest-blessed", "model"),
         ("ModelEvaluation", "evaluator", "evaluation"),
         ("PushedModel", "pusher", "pushed_model"),
     ):
@@ -145,7 +148,8 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     assert metrics["test"]["coverage@2"] == pytest.approx(7 / 20)
     # A slice below the threshold of all users is no failure.
     assert metrics["slices"]["slice/activity=10-49"]["hr@5"] == 0.0
-    assert metrics["gate"] == {"blessed": 1, "failures": []}
+    nothing = f"{work / 'pushed'} has no other version that is served"
+    assert metrics["gate"] == {"blessed": 1, "failures": [], "no_baseline": nothing}
     assert json.loads((work / "metrics.json").read_text()) == metrics
     assert first["pusher"]["pushed"] == "1" and first["pusher"]["pushed_version"] == "1"
 
@@ -157,9 +161,9 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
 
     worse = run_pipeline(work, make_model(work / "worse", hits=4))
     gate = write_run_metrics(work / "metrics.json", worse)["gate"]
-    assert gate["blessed"] == 0
+    assert gate["blessed"] == 0 and "no_baseline" not in gate
     assert sorted(gate["failures"]) == [
-        "hr@5 changed by -0.1 against the last blessed model; at least -0.01 is required",
+        "hr@5 changed by -0.1 against the served model; at least -0.01 is required",
         "hr@5 in slice/activity=1-9 is 0.8; at least 0.9 is required",
     ]
     assert worse["pusher"]["pushed"] == "0"

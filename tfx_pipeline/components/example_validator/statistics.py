@@ -1,11 +1,16 @@
-"""How `StatisticsGen` counts timelines."""
+"""Statistics of timelines, which the validator reads."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import tensorflow_data_validation as tfdv
+import tensorflow_data_validation as tfdv
+from tfx import types
+from tfx.components.statistics_gen import executor as tfx_executor
+from tfx.dsl.components.base import base_beam_component
+from tfx.dsl.components.base import executor_spec
+from tfx.types import standard_artifacts
+from tfx.types import standard_component_specs as keys
+from tfx.types.component_spec import ExecutionParameter
+from tfx.utils import json_utils
 
 
 def statistics_options() -> tfdv.StatsOptions:
@@ -18,6 +23,40 @@ def statistics_options() -> tfdv.StatsOptions:
     Returns:
         Options with short histograms, as validation needs no more.
     """
-    import tensorflow_data_validation as tfdv
-
     return tfdv.StatsOptions(num_rank_histogram_buckets=100, num_top_values=20)
+
+
+class TimelineStatisticsGenSpec(keys.StatisticsGenSpec):
+    """What TFX's StatisticsGen has, and the version of the code."""
+
+    PARAMETERS = {
+        **keys.StatisticsGenSpec.PARAMETERS,
+        "code_version": ExecutionParameter(type=str),
+    }
+
+
+class TimelineStatisticsGen(base_beam_component.BaseBeamComponent):
+    """TFX's StatisticsGen whose cache sees which libraries count.
+
+    Args:
+        examples: `Examples` of raw timelines.
+        schema: `Schema`, from `CuratedSchemaGen`.
+        code_version: Hash of the code and versions of the libraries that it runs.
+    """
+
+    SPEC_CLASS = TimelineStatisticsGenSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(tfx_executor.Executor)
+
+    def __init__(
+        self, examples: types.BaseChannel, schema: types.BaseChannel, code_version: str = ""
+    ) -> None:
+        super().__init__(
+            spec=TimelineStatisticsGenSpec(
+                examples=examples,
+                schema=schema,
+                stats_options_json=statistics_options().to_json(),
+                exclude_splits=json_utils.dumps([]),
+                code_version=code_version,
+                statistics=types.Channel(type=standard_artifacts.ExampleStatistics),
+            )
+        )

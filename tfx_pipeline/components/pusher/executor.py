@@ -18,6 +18,7 @@ from tfx_pipeline.components.pusher.announce import announce_again
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.links import link_or_copy
+from tfx_pipeline.components.pusher.origin import EVALUATION
 from tfx_pipeline.components.pusher.origin import content_id
 from tfx_pipeline.components.pusher.origin import pushed_already
 from tfx_pipeline.components.pusher.origin import write_origin
@@ -26,7 +27,6 @@ from tfx_pipeline.components.pusher.warmup import write_warmup
 from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
 
-EVALUATION = "evaluation"
 RUN_CONFIG = "config.json"
 
 

@@ -94,11 +94,27 @@ def current_version(push_dir: str | Path) -> int | None:
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
-    versions = pushed_versions(push_dir)
-    labels = read_labels(push_dir)
-    named = [labels.versions.get(label) for label in (CANARY, STABLE)] if labels else []
-    present = [number for number in versions if number in named] or versions
-    return max(present, default=None)
+    return next(iter(served_versions(push_dir) or pushed_versions(push_dir)[::-1]), None)
+
+
+def served_versions(push_dir: str | Path) -> list[int]:
+    """Returns the versions that are served, then those that were until another was promoted.
+
+    One that was rolled back is in neither group.
+
+    Returns:
+        The newer of the canary and the stable one, the older, and what was stable before,
+        the last one first; every version, the newest first, where there are no labels yet.
+
+    Raises:
+        ValueError: `models.config` cannot be read, or not as the push wrote it.
+    """
+    versions, labels = pushed_versions(push_dir), read_labels(push_dir)
+    if labels is None:
+        return versions[::-1]
+    named = {labels.versions[label] for label in (CANARY, STABLE) if label in labels.versions}
+    order = dict.fromkeys((*sorted(named, reverse=True), *labels.earlier[::-1]))
+    return [version for version in order if version in versions]
 
 
 def write_labels(push_dir: str | Path, labels: Labels) -> None:

@@ -2,10 +2,11 @@
 
 TFX's cache answers a component whose inputs and properties it has seen. The
 push directory is neither, and yet it decides which version a candidate is
-compared with and whether there is anything to push. So its state is a property
-of the components that look into it. A pushed version keeps the state that it
-was made in: running the same pipeline again, with its own product as the newest
-version, finds the same state and is answered from the cache.
+compared with and whether there is anything to push. So its state, labels
+included, is a property of the components that look into it. A pushed version
+keeps the state that it was made in: running the same pipeline again, with its
+own product as the newest version, finds the same state and is answered from the
+cache, whatever became of the labels; so it does not bring back what was rolled back.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from typing import Any
 from serving.index.files import directory_fingerprint
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import current_version
+from tfx_pipeline.components.pusher.labels import read_labels
+from tfx_pipeline.components.pusher.labels import served_versions
 from tfx_pipeline.components.pusher.versions import pushed_versions
 
 ORIGIN = "origin.json"
+EVALUATION = "evaluation"  # of a version: what blessed it
+NO_BASELINE = "NO_BASELINE"  # a note in place of a model; object stores drop empty directories
 
 
 def candidate_id(components: Iterable[Any], *more: str) -> str:
@@ -54,8 +59,11 @@ def serving_state(push_dir: str | Path, candidate: str) -> str:
 
     Returns:
         The state that the newest version was made in, if it was made of this
-        very candidate. Otherwise the newest version and the time at which a
-        version last came or went.
+        very candidate. Otherwise the newest version, the time at which a version
+        last came or went, and the labels.
+
+    Raises:
+        ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     versions = pushed_versions(push_dir)
     newest = versions[-1] if versions else 0
@@ -63,12 +71,24 @@ def serving_state(push_dir: str | Path, candidate: str) -> str:
     if origin.get("candidate") == candidate:
         return str(origin["state"])
     changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0
-    return f"{newest}@{changed}"
+    labels = read_labels(push_dir)
+    moved = f" {labels}, before {list(labels.earlier)}" if labels else ""
+    return f"{newest}@{changed}{moved}"
 
 
 def baseline_version(push_dir: str | Path, candidate: str) -> int:
-    """Returns the newest version that was not made of this candidate; 0 if there is none."""
-    for version in reversed(pushed_versions(push_dir)):
+    """Returns the version to compare a candidate with, and to start from.
+
+    It is the newest that the labels say is served and that was not made of this
+    candidate, else the one that was stable last; never one that was rolled back.
+
+    Returns:
+        Its number; 0 if there is none.
+
+    Raises:
+        ValueError: `models.config` cannot be read, or not as the push wrote it.
+    """
+    for version in served_versions(push_dir):
         if read_origin(Path(push_dir) / str(version)).get("candidate") != candidate:
             return version
     return 0

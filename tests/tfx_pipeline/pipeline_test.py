@@ -1,0 +1,210 @@
+"""The wiring of the pipeline: who reads what of whom, and what the cache sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tfx_pipeline.components.timeline_example_gen.logs import event
+from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
+from tfx_pipeline import pipeline as under_test
+from tfx_pipeline.code_version import PACKAGES
+from tfx_pipeline.code_version import reached
+from tfx_pipeline.config import load_config
+
+RAW = "timeline-example-gen.examples"
+SCHEMA = "curated-schema-gen.schema"
+TOWERS = "trainer.model"
+INDEX = "index-builder.index"
+SERVABLE = "servable-builder.servable"
+# Component -> what it reads, as `component.output`.
+INPUTS: dict[str, dict[str, str]] = {
+    "timeline-example-gen": {},
+    "curated-schema-gen": {},
+    "statistics-gen": {"examples": RAW, "schema": SCHEMA},
+    "example-validator": {"statistics": "statistics-gen.statistics", "schema": SCHEMA},
+    "transform": {"examples": RAW, "schema": SCHEMA},
+    "latest-blessed": {"examples": RAW},
+    "trainer": {
+        "examples": "transform.transformed_examples",
+        "transform_graph": "transform.transform_graph",
+        "schema": SCHEMA,
+        "base_model": "latest-blessed.model",
+    },
+    "index-builder": {"model": TOWERS, "examples": RAW},
+    "index-validator": {"index": INDEX, "model": TOWERS, "examples": RAW},
+    "servable-builder": {"model": TOWERS, "index": INDEX},
+    "evaluator": {"examples": RAW, "model": SERVABLE, "baseline_model": "latest-blessed.model"},
+    "serving-validator": {"servable": SERVABLE, "model": TOWERS, "examples": RAW},
+    "pusher": {
+        "servable": SERVABLE,
+        "index_blessing": "index-validator.blessing",
+        "serving_blessing": "serving-validator.blessing",
+        "model_blessing": "evaluator.blessing",
+        "evaluation": "evaluator.evaluation",
+        "examples": RAW,
+    },
+}
+# Component -> some of the modules and libraries that it runs, besides its own executor.
+RUNS: dict[str, set[str]] = {
+    "timeline-example-gen": {"transforms.features", "apache_beam", "pyarrow"},
+    "curated-schema-gen": {"transforms/schema.pbtxt", "tfx"},
+    "statistics-gen": {"tensorflow_data_validation", "tfx"},
+    "example-validator": {"transforms.schema", "tensorflow_data_validation"},
+    "transform": {"transforms.preprocessing", "transforms.counting", "tensorflow_transform", "tfx"},
+    "latest-blessed": {"tfx_pipeline.components.pusher.labels"},
+    "trainer": {
+        "models.trainer",
+        "models.two_tower.model",
+        "models.sequence.encoder",
+        "transforms.vocabulary",
+        "tensorflow",
+        "tensorflow_recommenders",
+        "tfx",
+    },
+    "index-builder": {"serving.index.building.build", "transforms.features", "scann"},
+    "index-validator": {"serving.index.checking.validate", "scann"},
+    "servable-builder": {"serving.index.searching.servable", "tensorflow"},
+    "evaluator": {
+        "tfx_pipeline.evaluation.extraction",
+        "tfx_pipeline.evaluation.metrics.ranked",
+        "tensorflow_model_analysis",
+    },
+    "serving-validator": {"serving.local_server.server", "serving.client.client"},
+    "pusher": {"tfx_pipeline.components.pusher.warmup", "serving.client.protos"},
+}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_log(tmp_path_factory.mktemp("wiring") / "log", [event("u", "a", 1)])
+
+
+def components(log: Path, *overrides: str) -> dict[str, Any]:
+    places = (f"log_dir={log}", f"run_dir={log.parent / 'run'}")
+    made = under_test.create_pipeline(load_config("shop_demo", (*places, *overrides)), "root")
+    return {component.id: component for component in made.components}
+
+
+@pytest.fixture(scope="module")
+def pipeline(log: Path) -> dict[str, Any]:
+    """The components of a pipeline whose code versions say what they are made of."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(under_test, "code_version", lambda *modules: "+".join(modules))
+        return components(log, "trainer.warm_start=true")
+
+
+def custom_config(component: Any) -> dict[str, str]:
+    text = component.exec_properties.get("custom_config")
+    return json.loads(text) if text else {}
+
+
+def code_version_of(component: Any) -> str:
+    found = component.exec_properties.get("code_version")
+    return found or custom_config(component)["code_version"]
+
+
+def test_each_component_reads_what_it_should(pipeline: dict[str, Any]) -> None:
+    found = {
+        name: {
+            key: f"{channel.producer_component_id}.{channel.output_key}"
+            for key, channel in component.inputs.items()
+        }
+        for name, component in pipeline.items()
+    }
+    assert found == INPUTS
+
+
+def test_the_trainer_starts_afresh_unless_told_otherwise(log: Path) -> None:
+    assert "base_model" not in components(log)["trainer"].inputs
+
+
+def test_nothing_is_transformed_before_the_examples_are_validated(pipeline: dict[str, Any]) -> None:
+    assert pipeline["example-validator"] in pipeline["transform"].upstream_nodes
+
+
+def test_each_component_reads_its_splits_and_no_other(pipeline: dict[str, Any]) -> None:
+    def splits(name: str, key: str) -> Any:
+        return json.loads(pipeline[name].exec_properties[key])
+
+    every = ["train", "validation", "test", "catalogue"]
+    assert splits("transform", "splits_config") == {
+        "analyze": ["train", "catalogue"],
+        "transform": every,
+    }
+    assert splits("trainer", "train_args") == {"splits": ["train", "catalogue"]}
+    assert splits("trainer", "eval_args") == {"splits": ["validation"]}
+    assert splits("evaluator", "example_splits") == ["test"]
+    assert splits("statistics-gen", "exclude_splits") == []
+    assert splits("example-validator", "exclude_splits") == []
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_the_code_version_follows_what_a_component_runs(
+    pipeline: dict[str, Any], name: str
+) -> None:
+    sources, libraries = reached(*code_version_of(pipeline[name]).split("+"))
+    executor = pipeline[name].EXECUTOR_SPEC.executor_class.__module__
+    own = {executor} if executor.split(".")[0] in PACKAGES else set()
+    assert own | RUNS[name] <= sources.keys() | libraries
+
+
+def test_code_versions_are_those_of_the_sources(log: Path) -> None:
+    from tfx_pipeline.code_version import code_version
+
+    made = components(log)
+    versions = {name: code_version_of(component) for name, component in made.items()}
+    assert versions["trainer"] == code_version("models.trainer", "tfx")
+    assert versions["transform"] == code_version("transforms.preprocessing", "tfx")
+    assert len(set(versions.values())) == len(versions)
+
+
+@pytest.mark.parametrize(
+    ("override", "is_another"),
+    [
+        ("trainer.seed=7", True),
+        ("timeline.test_days=4", True),
+        ("transform.query_length=3", True),
+        ("index.k=200", True),
+        ("evaluation.min_users=7", False),
+        ("push.warmup_requests=7", False),
+    ],
+)
+def test_a_candidate_is_what_data_towers_and_index_are_made_of(
+    log: Path, override: str, is_another: bool
+) -> None:
+    def candidate(*overrides: str) -> str:
+        made = components(log, *overrides)
+        found = {made[name].exec_properties["candidate"] for name in ("latest-blessed", "pusher")}
+        (one,) = found
+        return one
+
+    assert (candidate(override) != candidate()) == is_another
+
+
+def test_a_candidate_is_another_when_the_code_of_its_towers_or_its_index_is(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = set()
+    changes = ("nothing", "models.trainer", "index_builder", "servable_builder", "preprocessing")
+    for changed in changes:
+        monkeypatch.setattr(
+            under_test,
+            "code_version",
+            lambda *modules, changed=changed: str(any(changed in name for name in modules)),
+        )
+        found.add(components(log)["pusher"].exec_properties["candidate"])
+    assert len(found) == len(changes)
+
+
+def test_the_parts_of_the_configuration_reach_their_components(pipeline: dict[str, Any]) -> None:
+    config = load_config("shop_demo")
+    assert custom_config(pipeline["transform"])["config"] == config.transform.to_json()
+    trainer = json.loads(custom_config(pipeline["trainer"])["config"])
+    assert trainer == config.trainer.model_dump(mode="json") | {"warm_start": True}
+    properties = pipeline["timeline-example-gen"].exec_properties
+    assert properties["config"] == config.timeline.to_json()
+    assert json.loads(pipeline["pusher"].exec_properties["run_config"])["name"] == config.name
