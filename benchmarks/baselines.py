@@ -29,7 +29,7 @@ from benchmarks.interactions import read_interactions
 
 NEWEST = 20
 _USERS_AT_ONCE = 1024
-_LONGEST = 100
+LONGEST = 100
 
 Label = str | int | float | bool
 # Scores all items for histories: [B, items] sparse -> [B, items] float32.
@@ -216,7 +216,7 @@ def _metrics(ranks: np.ndarray) -> dict[str, float]:
     place = ranks.astype(np.float64)
     found = {f"hr@{k}": float(np.mean(ranks < k)) for k in (10, 50, 100)}
     found["ndcg@10"] = float(np.mean(np.where(ranks < 10, 1.0 / np.log2(place + 2.0), 0.0)))
-    found["mrr"] = float(np.mean(np.where(ranks < _LONGEST, 1.0 / (place + 1.0), 0.0)))
+    found["mrr"] = float(np.mean(np.where(ranks < LONGEST, 1.0 / (place + 1.0), 0.0)))
     return found
 
 

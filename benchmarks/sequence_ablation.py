@@ -29,7 +29,7 @@ from tfx_pipeline.config import set_key
 
 NAME = "sequence_ablation"
 CONFIG = "movielens_1m_sequence"
-MEASURED = ("hr@10", "hr@50", "ndcg@10", "mrr")
+MEASURED = ("hr@10", "hr@50", "ndcg@10")
 SMALLER = (
     "sequence.dim=64",
     "sequence.encoder.heads=2",

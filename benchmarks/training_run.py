@@ -75,7 +75,9 @@ def main(trainer: str, graph: str, examples: str, out: str) -> None:
     batches = evaluation_batches(data.files("test"), spec, model.window_spec(training=False))
     table = load_catalogue(catalogue, spec, size, config.towers.candidate)
     candidates = table.candidates(config.candidate_types)
-    ranking = CatalogueRanking(batches, candidates, size, config.validation.k)
+    ranking = CatalogueRanking(
+        batches, candidates, size, config.validation.k, available_from=table.available_from
+    )
     report["test"] = ranking.evaluate(model.embed_queries, model.embed_items)
     Path(out).write_text(json.dumps(report, indent=1), encoding="utf-8")
 

@@ -32,6 +32,7 @@ _READ = (
     f.CATALOGUE_ENTITY,
     f.CATALOGUE_TYPE,
     f.CATALOGUE_PRICE,
+    f.CATALOGUE_AVAILABLE_FROM,
     names.CATALOGUE_PRICE_BUCKET,
     *TOKENS.values(),
     *VECTORS.values(),
@@ -47,11 +48,14 @@ class CatalogueTable:
         types: [N] bytes, the entity type of each row.
         features: By name of a tower's input, [V + 1, width]; zeros for entities
             that are not in the catalogue. Features that no row has are left out.
+        available_from: [V + 1] int64, microseconds by entity index, 0 for always; None
+            where no row has a moment.
     """
 
     ids: np.ndarray
     types: np.ndarray
     features: Mapping[str, np.ndarray]
+    available_from: np.ndarray | None = None
 
     def candidates(self, candidate_types: Sequence[str]) -> np.ndarray:
         """Returns the ids that may be recommended.
@@ -114,6 +118,7 @@ def load_catalogue(
     widths = _widths(rows, config)
     tables: dict[str, np.ndarray] = {}
     ids, types = [np.zeros([0], np.int64)], [np.zeros([0], object)]
+    available_from = np.zeros([size], np.int64)
     for row in rows:
         dense = candidate_features(row, widths)
         index = dense.pop(ENTITY).numpy()
@@ -121,6 +126,7 @@ def load_catalogue(
             if name not in tables:
                 tables[name] = np.zeros([size, values.shape[1]], values.dtype.as_numpy_dtype)
             tables[name][index] = values.numpy()
+        available_from[index] = _first(row[f.CATALOGUE_AVAILABLE_FROM], 0).numpy()
         ids.append(index)
         types.append(_first(row[f.CATALOGUE_TYPE], b"").numpy())
     every, kind = np.concatenate(ids), np.concatenate(types)
@@ -137,7 +143,8 @@ def load_catalogue(
     for table in tables.values():
         table[0] = 0
     present = {name: table for name, table in tables.items() if table.any()}
-    return CatalogueTable(found[kept], kind[first][kept], present)
+    moments = available_from if (available_from[found[kept]] > 0).any() else None
+    return CatalogueTable(found[kept], kind[first][kept], present, moments)
 
 
 def candidate_features(

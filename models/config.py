@@ -113,7 +113,8 @@ class ValidationConfig(Config):
 
     @model_validator(mode="after")
     def _is_measured(self) -> ValidationConfig:
-        measured = [f"{name}@{k}" for k in self.k for name in ("hr", "recall", "ndcg")] + ["mrr"]
+        names = ("hr", "recall", "ndcg", "mrr")
+        measured = [f"{name}@{k}" for k in self.k for name in names]
         if self.watch not in measured:
             raise ValueError(
                 f"`watch` should be one of {measured}, received `{self.watch}`. Choose one of "
@@ -142,7 +143,7 @@ class TrainerConfig(Config):
       exclude_seen: Event types whose entities are never recommended to the same
         user again; `*` is all. The same as the index's.
       seed: Of initial weights, shuffles, dropout and negatives.
-      warm_start: Whether training starts from the last blessed model's weights, where
+      warm_start: Whether training starts from the served model's weights, where
         there is one.
       precision: Of the encoder's blocks and of a softmax's scores in the loss; weights, the sums
         over scores and what is saved stay float32.

@@ -12,12 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from models import batch as b
+from transforms.availability import not_yet_available
 
 _BUDGET = 16_000_000  # scores held at once
 
 
 def rank_targets(
-    queries: tf.Tensor, candidates: tf.Tensor, targets: tf.Tensor, seen: tf.Tensor
+    queries: tf.Tensor,
+    candidates: tf.Tensor,
+    targets: tf.Tensor,
+    seen: tf.Tensor,
+    hidden: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Ranks targets among all candidates that a user may be shown.
 
@@ -30,15 +35,18 @@ def rank_targets(
         candidates: [N, d] float32.
         targets: [B, M] int64 rows of the candidates, -1 where there is none.
         seen: [B, S] int64 rows of the candidates, -1 where there is none.
+        hidden: [B, N] bool, candidates that a user is not shown besides; None for none.
 
     Returns:
-        [B, M] int64, 0 is the top; N for a target that is missing or seen, and
-        so in no list, or whose score is not finite.
+        [B, M] int64, 0 is the top; N for a target that is missing, seen or hidden,
+        and so in no list, or whose score is not finite.
     """
     if queries.shape.rank == 3:
         scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
     else:
         scores = tf.matmul(queries, candidates, transpose_b=True)  # [B, N]
+    if hidden is not None:
+        scores = tf.where(hidden, -np.inf, scores)
     number = tf.shape(scores, tf.int64)[1]
     own = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)  # [B, M]
     seen = _distinct(seen)
@@ -62,7 +70,8 @@ def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) ->
 
     HR@K is the share of users with a target among the first K, recall@K the share of
     a user's targets there (of K, when the user has more), NDCG@K weighs places by
-    1 / log2(2 + rank), MRR is the mean of 1 / (1 + the best rank).
+    1 / log2(2 + rank), MRR@K is the mean of 1 / (1 + the best rank), 0 beyond the first K.
+    They are those of the evaluation (`tfx_pipeline.evaluation.metrics.ranking_sums`).
 
     Args:
         ranks: [U, M] int, 0 is the top.
@@ -70,9 +79,10 @@ def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) ->
         k: Cut-offs.
 
     Returns:
-        `hr@K`, `recall@K`, `ndcg@K` for each cut-off, and `mrr`.
+        `hr@K`, `recall@K`, `ndcg@K` and `mrr@K` for each cut-off.
     """
     counts = present.sum(axis=1)
+    best = np.where(present, ranks, np.iinfo(np.int64).max).min(axis=1)
     metrics = {}
     for cut in k:
         hits = (ranks < cut) & present
@@ -82,8 +92,7 @@ def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) ->
         metrics[f"hr@{cut}"] = float(hits.any(axis=1).mean())
         metrics[f"recall@{cut}"] = float((hits.sum(axis=1) / reachable).mean())
         metrics[f"ndcg@{cut}"] = float((gains / ideal[reachable - 1]).mean())
-    best = np.where(present, ranks, np.iinfo(np.int64).max).min(axis=1)
-    metrics["mrr"] = float((1.0 / (1.0 + best.astype(np.float64))).mean())
+        metrics[f"mrr@{cut}"] = float(np.where(best < cut, 1.0 / (1.0 + best), 0.0).mean())
     return metrics
 
 
@@ -96,6 +105,8 @@ class CatalogueRanking:
         size: V + 1, the greatest entity index plus one.
         k: Cut-offs of the metrics.
         users: At most so many timelines are ranked; 0 ranks all.
+        available_from: [V + 1] int64, microseconds by entity index: what comes later than a
+            request is not ranked for it, as it is not served. None if all always are.
 
     Raises:
         ValueError: No timeline has a held-out target.
@@ -108,12 +119,16 @@ class CatalogueRanking:
         size: int,
         k: Sequence[int] = (10, 50),
         users: int = 0,
+        available_from: np.ndarray | None = None,
     ) -> None:
         self._candidates = np.asarray(candidates, np.int64)
         rows = np.full([size], -1, np.int64)
         rows[self._candidates] = np.arange(self._candidates.size)
         rows[0] = -1
         self._rows = tf.constant(rows)
+        self._available_from = None
+        if available_from is not None:
+            self._available_from = tf.constant(available_from[self._candidates])
         self._batches = _limited(batches, users)
         if not any(tf.reduce_any(batch[b.TARGET_NUMBER] > 0) for batch in self._batches):
             raise ValueError(
@@ -146,10 +161,10 @@ class CatalogueRanking:
             queries = embed_queries(batch)
             targets, numbers = batch[b.TARGET_ENTITY], batch[b.TARGET_NUMBER]
             seen = tf.zeros([tf.shape(targets)[0], 0], tf.int64)
-            seen = batch.get(b.SEEN_ENTITY, seen)
+            rows = queries, targets, batch.get(b.SEEN_ENTITY, seen), batch[b.REQUEST_TIME]
             for start in range(0, targets.shape[0], step):
                 part = slice(start, start + step)
-                ranks.append(self._rank(queries[part], candidates, targets[part], seen[part]))
+                ranks.append(self._rank(candidates, *(values[part] for values in rows)))
                 present.append(tf.sequence_mask(numbers[part], targets.shape[1]).numpy())
         width = max((part.shape[1] for part in present), default=1)
         every = np.concatenate([_widened(part.numpy(), width) for part in ranks])
@@ -169,10 +184,18 @@ class CatalogueRanking:
 
     @tf.function(reduce_retracing=True)
     def _rank(
-        self, queries: tf.Tensor, candidates: tf.Tensor, targets: tf.Tensor, seen: tf.Tensor
+        self,
+        candidates: tf.Tensor,
+        queries: tf.Tensor,
+        targets: tf.Tensor,
+        seen: tf.Tensor,
+        time: tf.Tensor,
     ) -> tf.Tensor:
         targets, seen = tf.gather(self._rows, targets), tf.gather(self._rows, seen)
-        return rank_targets(queries, candidates, targets, seen)
+        hidden = None
+        if self._available_from is not None:
+            hidden = not_yet_available(self._available_from[None, :], time[:, None])  # [B, N]
+        return rank_targets(queries, candidates, targets, seen, hidden)
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

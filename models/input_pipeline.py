@@ -22,6 +22,7 @@ from models.windows import cut_last_windows
 from models.windows import cut_windows
 from transforms import features as f
 from transforms import names
+from transforms.ragged import first_or
 
 
 def training_batches(
@@ -94,11 +95,12 @@ def evaluation_batches(
     Raises:
         ValueError: There is no file.
     """
-    wanted = (*windows.timeline_features, f.TARGET_ENTITY)
+    wanted = (*windows.timeline_features, f.REQUEST_TIME, f.TARGET_ENTITY)
 
     def cut(timelines: Timelines) -> dict[str, tf.Tensor]:
         targets = timelines[f.TARGET_ENTITY]
         return cut_last_windows(timelines, windows) | {
+            b.REQUEST_TIME: first_or(timelines[f.REQUEST_TIME], 0),
             b.TARGET_ENTITY: targets.to_tensor(),
             b.TARGET_NUMBER: targets.row_lengths(),
         }

@@ -149,6 +149,7 @@ def train(
         sizes.entity,
         config.validation.k,
         config.validation.users,
+        table.available_from,
     )
     with strategy.scope():
         if earlier:
@@ -199,11 +200,11 @@ def _fit(
 
 
 def _earlier_model(config: TrainerConfig, base_model: str | None) -> str | None:
-    """Returns the SavedModel to start from; None where none was blessed yet."""
+    """Returns the SavedModel to start from; None where there is no baseline."""
     if not config.warm_start:
         return None
     if not base_model or not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
-        logging.info("warm start: no model was blessed yet, so training starts afresh")
+        logging.info("warm start: there is no baseline, so training starts afresh")
         return None
     return base_model
 

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.catalogue import CatalogueTable
 from models.catalogue import load_catalogue
 from models.towers_config import CandidateTowerConfig
+from tests.helpers.examples import example
+from tests.helpers.examples import write_examples
 from transforms.vocabulary import entity_vocabulary
 
 
@@ -56,6 +59,24 @@ def test_features_and_widths_follow_the_configuration(log):
     table = load_catalogue(log.files("catalogue"), spec, 41, config)
 
     assert table.widths == {"title": 2}
+
+
+def test_the_moment_from_which_an_item_is_available(log, table, tmp_path):
+    moments = {3: {"catalogue/available_from": 70}, 5: {}}
+    rows = [
+        example(**{"catalogue/entity": number, "catalogue/type": "item"}, **more)
+        for number, more in moments.items()
+    ]
+    write_examples(tmp_path, {"catalogue": rows})
+    files = [str(path) for path in tmp_path.glob("*/*")]
+    spec = {
+        name: tf.io.RaggedFeature(feature.dtype, row_splits_dtype=tf.int64)
+        for name, feature in log.transform.transformed_feature_spec().items()
+    }
+    found = load_catalogue(files, spec, 41, CandidateTowerConfig()).available_from
+
+    np.testing.assert_array_equal(found, np.where(np.arange(41) == 3, 70, 0))
+    assert table.available_from is None  # where every item always is
 
 
 def test_candidates_are_of_the_chosen_types():

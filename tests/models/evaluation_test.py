@@ -7,6 +7,9 @@ from models import batch as b
 from models.evaluation import CatalogueRanking
 from models.evaluation import rank_targets
 from models.evaluation import ranking_metrics
+from serving.index.searching.exact import ExactIndex
+from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
+from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 
 
 def oracle_ranks(queries, candidates, targets, seen):
@@ -74,7 +77,23 @@ def test_metrics_by_hand():
     assert metrics["recall@2"] == pytest.approx((1 + 0.5 + 0) / 3)
     ideal_of_two = 1 + 1 / log2(3)
     assert metrics["ndcg@2"] == pytest.approx((1 + (1 / log2(3)) / ideal_of_two) / 3)
-    assert metrics["mrr"] == pytest.approx((1 + 1 / 2 + 1 / 6) / 3)
+    assert metrics["mrr@2"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert ranking_metrics(ranks, present, [6])["mrr@6"] == pytest.approx((1 + 1 / 2 + 1 / 6) / 3)
+
+
+def test_metrics_are_those_of_the_evaluation():
+    rng = np.random.default_rng(11)
+    present = rng.random([80, 4]) < 0.6
+    present[:, 0] = True
+    ranks = np.argsort(rng.random([80, 30]))[:, :4]
+    metrics = ranking_metrics(ranks, present, [1, 5, 20])
+
+    for k in (1, 5, 20):
+        sums = RankingSums(k)
+        for row, some in zip(ranks, present, strict=True):
+            sums.add([Outcome(tuple(sorted(row[some])), int(some.sum()), 0)])
+        for name, field in (("hr", "hit"), ("recall",) * 2, ("ndcg",) * 2, ("mrr", "reciprocal")):
+            assert metrics[f"{name}@{k}"] == pytest.approx(sums.mean(field), abs=1e-9), (name, k)
 
 
 def make_batch(targets, seen):
@@ -83,6 +102,7 @@ def make_batch(targets, seen):
         b.HISTORY_LENGTH: tf.range(size, dtype=tf.int64),
         b.TARGET_ENTITY: tf.constant(targets, tf.int64),
         b.TARGET_NUMBER: tf.ones([size], tf.int64),
+        b.REQUEST_TIME: tf.zeros([size], tf.int64),
         b.SEEN_ENTITY: tf.constant(seen, tf.int64),
     }
 
@@ -104,6 +124,74 @@ def test_catalogue_ranking_maps_entities_to_candidates_and_limits_users():
     # 5 leads; 3 leads once 5 is seen; 2 comes after 5 though 3 is seen; 4 is no candidate.
     assert metrics["hr@1"] == pytest.approx(2 / 5)
     assert metrics["users"] == 5
+
+
+def test_what_comes_later_than_a_request_is_not_ranked_for_it():
+    # Item 3 leads and launches at 50, after the requests of the first two users.
+    vectors = tf.constant([[0.0], [1.0], [2.0], [3.0]])
+    launch = np.array([0, 0, 10, 50])
+    batch = make_batch([[2], [3], [2], [3], [2]], [[0], [0], [0], [0], [3]])
+    batch[b.REQUEST_TIME] = tf.constant([49, 49, 50, 50, 49], tf.int64)
+
+    def hit_rate(*users: int, **more) -> float:
+        chosen = {name: tf.gather(values, users) for name, values in batch.items()}
+        ranking = CatalogueRanking([chosen], np.array([1, 2, 3]), size=4, k=[1], **more)
+        answers = ranking.evaluate(
+            lambda batch: tf.ones([len(batch[b.HISTORY_LENGTH]), 1]),
+            lambda ids: tf.gather(vectors, ids),
+        )
+        return answers["hr@1"]
+
+    assert hit_rate(0, available_from=launch) == 1.0  # the item above it is not there yet
+    assert hit_rate(1, available_from=launch) == 0.0  # its own target is not there yet
+    assert hit_rate(2, available_from=launch) == 0.0
+    assert hit_rate(3, available_from=launch) == 1.0  # at the moment of the launch
+    assert hit_rate(4, available_from=launch) == 1.0  # seen and not there: taken off once
+    assert hit_rate(0) == 0.0 and hit_rate(1) == 1.0  # without moments all is there
+
+
+def test_ranks_are_those_of_the_served_search():
+    rng = np.random.default_rng(3)
+    vectors = rng.normal(size=[31, 4]).astype(np.float32)
+    queries = rng.normal(size=[20, 4]).astype(np.float32)
+    launch = rng.integers(0, 100, size=[31]) * rng.integers(0, 2, size=[31])  # 0 is always
+    times, targets = rng.integers(0, 100, size=[20]), rng.integers(1, 31, size=[20, 1])
+    seen = rng.integers(0, 31, size=[20, 4])
+    batch = make_batch(targets, seen) | {b.REQUEST_TIME: tf.constant(times)}
+    ranking = CatalogueRanking(
+        [batch], np.arange(1, 31), size=31, k=list(range(1, 31)), available_from=launch
+    )
+    metrics = ranking.evaluate(
+        lambda _: tf.constant(queries), lambda ids: tf.gather(tf.constant(vectors), ids)
+    )
+
+    index = ExactIndex(vectors[1:], 30, launch[1:])
+    rows, _ = index.search(
+        tf.constant(queries), tf.constant(seen - 1, tf.int32), tf.constant(times)
+    )
+    for k in range(1, 31):
+        hits = (rows.numpy()[:, :k] == targets - 1).any(axis=1)
+        assert metrics[f"hr@{k}"] == pytest.approx(hits.mean(), abs=1e-12)
+    assert 0.3 < metrics["hr@30"] < 1  # some targets are seen or not there yet
+
+
+def test_batches_of_different_width_are_averaged_over_all_users():
+    # One batch has a target a user, the other three at most, in a catalogue ranked 3, 2, 1.
+    one, many = make_batch([[3], [1]], [[0], [0]]), make_batch([[1, 2, 3], [2, 0, 0]], [[0], [0]])
+    many[b.TARGET_NUMBER] = tf.constant([3, 1], tf.int64)
+    vectors = tf.constant([[0.0], [1.0], [2.0], [3.0]])
+
+    def evaluate(*batches):
+        ranking = CatalogueRanking(batches, np.array([1, 2, 3]), size=4, k=[3])
+        return ranking.evaluate(lambda _: tf.ones([2, 1]), lambda ids: tf.gather(vectors, ids))
+
+    metrics = evaluate(one, many)
+    assert metrics == evaluate(many, one)
+    assert metrics["mrr@3"] == pytest.approx((1 + 1 / 3 + 1 + 1 / 2) / 4)
+    assert metrics["hr@3"] == 1.0 and metrics["recall@3"] == 1.0 and metrics["users"] == 4
+    # Misses: what pads a narrow batch is no target at the top.
+    alone = evaluate(make_batch([[0], [0]], [[0], [0]]), many)
+    assert alone["mrr@3"] == pytest.approx((0 + 0 + 1 + 1 / 2) / 4)
 
 
 def test_timelines_without_a_target_are_no_users():

@@ -157,7 +157,7 @@ def test_query_of_a_target_is_the_events(tmp_path):
 
 def test_evaluation_batches_read_the_whole_history_and_every_target(tmp_path):
     timelines = [
-        line([1, 2, 3], **{f.TARGET_ENTITY: [9]}),
+        line([1, 2, 3], **{f.TARGET_ENTITY: [9], f.REQUEST_TIME: [50]}),
         line([], **{f.TARGET_ENTITY: [7, 8]}),
     ]
     files = [write(tmp_path / "t.gz", timelines)]
@@ -167,6 +167,7 @@ def test_evaluation_batches_read_the_whole_history_and_every_target(tmp_path):
     np.testing.assert_array_equal(batch[b.SEEN_ENTITY], [[3, 2, 1], [0, 0, 0]])
     np.testing.assert_array_equal(batch[b.TARGET_ENTITY], [[9, 0], [7, 8]])
     np.testing.assert_array_equal(batch[b.TARGET_NUMBER], [1, 2])
+    np.testing.assert_array_equal(batch[b.REQUEST_TIME], [50, 0])
 
 
 def test_targets_are_drawn_in_random_order():

@@ -16,7 +16,7 @@ from tfx_pipeline.config import differences
 from tfx_pipeline.config import load_config
 from tfx_pipeline.datasets.problem import counted
 
-HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr")
+HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr@10")
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
@@ -106,6 +106,8 @@ def summarise(
     gate = metrics.get("gate", {})
     if gate and not gate["blessed"]:
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
+    if "no_baseline" in gate:
+        lines.append(f"base   no change was measured: {gate['no_baseline']}")
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
     if gate.get("blessed"):
         lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")

@@ -11,6 +11,7 @@ from pydantic import model_validator
 from transforms import features
 from transforms.base_config import Config
 
+RANKED = ("hr", "recall", "ndcg", "mrr")  # metrics of where the targets stand
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
 
@@ -19,8 +20,8 @@ class EvaluationConfig(Config):
     """The section `evaluation` of a pipeline's configuration.
 
     Attributes:
-        ks: Lengths of the recommended list for hr@k, recall@k and ndcg@k. Where
-            users have several targets recall@k, which is hits / min(k, targets),
+        ks: Lengths of the recommended list for hr@k, recall@k, ndcg@k and mrr@k.
+            Where users have several targets recall@k, which is hits / min(k, targets),
             may fall as k grows.
         list_k: Length for coverage@k, popularity@k and seen@k, which look at
             what is recommended and not at the targets.
@@ -28,8 +29,9 @@ class EvaluationConfig(Config):
             a mean over a handful of users says little about it.
         thresholds: Lowest value of a metric that is blessed, e.g.
             `{"hr@10": 0.18}`.
-        change_thresholds: Lowest change against the last blessed model that is
-            blessed, e.g. `{"hr@10": -0.005}`; not checked on the first run.
+        change_thresholds: Lowest change against the served model that is blessed,
+            e.g. `{"hr@10": -0.005}`; not checked on the first run, nor where the
+            served model has seen the test (`held_out.py`).
         slices: Features by whose values users are grouped; several features
             in one entry are crossed.
         slice_thresholds: Thresholds of single slices, e.g.
@@ -60,9 +62,9 @@ class EvaluationConfig(Config):
     @property
     def metric_names(self) -> tuple[str, ...]:
         """Names of all metrics, in the order of reports."""
-        ranked = tuple(f"{name}@{k}" for name in ("hr", "recall", "ndcg") for k in self.ks)
+        ranked = tuple(f"{name}@{k}" for name in RANKED for k in self.ks)
         listed = tuple(f"{name}@{self.list_k}" for name in ("coverage", "popularity", "seen"))
-        return (*ranked, "mrr", *listed, "repeat_share", "users", "users_without_target")
+        return (*ranked, *listed, "repeat_share", "users", "users_without_target")
 
     @model_validator(mode="after")
     def _check(self) -> EvaluationConfig:
@@ -82,7 +84,7 @@ class EvaluationConfig(Config):
                 near = difflib.get_close_matches(name, self.metric_names, n=1, cutoff=0.0)[0]
                 raise ValueError(
                     f"`{name}` in `{where}` is not a metric; the nearest is `{near}`. "
-                    "hr, recall and ndcg come at each of `ks`."
+                    f"{', '.join(RANKED)} come at each of `ks`."
                 )
 
 

@@ -10,6 +10,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from google.protobuf.wrappers_pb2 import DoubleValue
 from google.protobuf.wrappers_pb2 import Int32Value
 
+from tfx_pipeline.evaluation.config import RANKED
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.config import parse_slice
 from transforms import features
@@ -70,10 +71,9 @@ def with_data(eval_config: tfma.EvalConfig, candidates: int, popularity: str) ->
 
 def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
     """Returns every metric with its thresholds."""
-    classes = {"hr": "HitRateAtK", "recall": "RecallAtK", "ndcg": "NdcgAtK"}
+    classes = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
     listed = {"coverage": "CoverageAtK", "popularity": "PopularityAtK", "seen": "SeenAtK"}
     single = {
-        "mrr": "MeanReciprocalRank",
         "repeat_share": "RepeatShare",
         "users": "Users",
         "users_without_target": "UsersWithoutTarget",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from transforms.availability import not_yet_available
+
 
 class Searcher(tf.Module):
     """Finds the best candidates by dot product, with plain TensorFlow operations.
@@ -146,7 +148,7 @@ def hide_later(scores: tf.Tensor, available_from: tf.Tensor, request_time: tf.Te
         available_from: int64, microseconds, broadcastable to `scores`.
         request_time: [B, 1, ...] int64 of the rank of `scores`; 0 or less hides nothing.
     """
-    return tf.where((request_time > 0) & (available_from > request_time), -np.inf, scores)
+    return tf.where(not_yet_available(available_from, request_time), -np.inf, scores)
 
 
 def combine(scores: tf.Tensor, weight: tf.Tensor | None) -> tf.Tensor:

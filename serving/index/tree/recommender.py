@@ -12,6 +12,7 @@ import numpy as np
 from serving.index import files
 from serving.index.tree import scann_search
 from serving.index.tree.scann_files import load_searcher
+from transforms.availability import not_yet_available
 
 _WIDER = 4  # times as many candidates, where too few of them may be shown
 
@@ -54,7 +55,7 @@ class ScannRecommender:
             k: Candidates wanted.
             exclude_ids: For each query the ids (`type:id`) that are not shown; none when empty.
             request_time: Microseconds; candidates that are available later are not
-                shown. None shows all.
+                shown. None shows all, as do 0 and less.
             weight: [B, K] float32, the interests' weights in a mixture; None takes
                 the best of them.
 
@@ -83,8 +84,9 @@ class ScannRecommender:
             depth = max(wanted, math.ceil((tuned["reorder"] or 0) * wanted / usual))
             rows = scann_search.search(self._searcher, queries, wanted, depth, leaves)
             scores = self._scores(queries, rows, weight)  # [B, wanted]
-            if request_time is not None and self._available_from is not None:
-                scores[self._available_from[rows] > request_time] = -np.inf
+            if self._available_from is not None:
+                later = not_yet_available(self._available_from[rows], request_time or 0)
+                scores = np.where(later, -np.inf, scores)
             for row, names in enumerate(hidden):
                 scores[row, np.isin(rows[row], names)] = -np.inf
             if (np.isfinite(scores).sum(axis=1) >= k).all() or wanted == self.index.size:

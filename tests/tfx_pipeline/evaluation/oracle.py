@@ -37,8 +37,8 @@ def expected(
             metrics[f"recall@{k}"] = mean(
                 lambda items, targets, k=k: len(set(items[:k]) & targets) / min(k, len(targets))
             )
+            metrics[f"mrr@{k}"] = mean(lambda items, targets, k=k: _reciprocal(items[:k], targets))
             metrics[f"ndcg@{k}"] = mean(lambda items, targets, k=k: _ndcg(items[:k], targets, k))
-        metrics["mrr"] = mean(_reciprocal)
         total = sum(len(targets) for _, targets in evaluated)
         repeated = sum(t in user.history for user, targets in evaluated for t in targets)
         metrics["repeat_share"] = repeated / total

@@ -8,7 +8,7 @@ from tfx_pipeline.evaluation.metrics.listed import CoverageAtK
 from tfx_pipeline.evaluation.metrics.listed import PopularityAtK
 from tfx_pipeline.evaluation.metrics.listed import SeenAtK
 from tfx_pipeline.evaluation.metrics.ranked import HitRateAtK
-from tfx_pipeline.evaluation.metrics.ranked import MeanReciprocalRank
+from tfx_pipeline.evaluation.metrics.ranked import MrrAtK
 from tfx_pipeline.evaluation.metrics.ranked import NdcgAtK
 from tfx_pipeline.evaluation.metrics.ranked import RecallAtK
 from tfx_pipeline.evaluation.metrics.ranked import RepeatShare
@@ -18,7 +18,7 @@ from tfx_pipeline.evaluation.metrics.ranked import UsersWithoutTarget
 __all__ = [
     "CoverageAtK",
     "HitRateAtK",
-    "MeanReciprocalRank",
+    "MrrAtK",
     "NdcgAtK",
     "PopularityAtK",
     "RecallAtK",

@@ -41,12 +41,12 @@ class NdcgAtK(tfma.metrics.Metric):
         super().__init__(_computations(_mean("ndcg")), name=name or f"ndcg@{k}", k=k)
 
 
-class MeanReciprocalRank(tfma.metrics.Metric):
-    """Mean over users of 1 / place of the first target in the whole list (`mrr`)."""
+class MrrAtK(tfma.metrics.Metric):
+    """Mean over users of 1 / place of the first target, 0 beyond the first k (`mrr@k`)."""
 
-    def __init__(self, name: str = "mrr") -> None:
-        """Measures the whole list."""
-        super().__init__(_computations(_mean("reciprocal")), name=name)
+    def __init__(self, k: int, name: str = "") -> None:
+        """Measures the first `k`."""
+        super().__init__(_computations(_mean("reciprocal")), name=name or f"mrr@{k}", k=k)
 
 
 class Users(tfma.metrics.Metric):
@@ -77,7 +77,7 @@ for _metric in (
     HitRateAtK,
     RecallAtK,
     NdcgAtK,
-    MeanReciprocalRank,
+    MrrAtK,
     Users,
     UsersWithoutTarget,
     RepeatShare,

@@ -8,7 +8,7 @@ targets with r(u, t) < k:
     Recall@k = mean over u of h(u) / min(k, T(u))
     NDCG@k   = mean over u of sum_{t: r < k} 1 / log2(r(u, t) + 2)
                / sum_{i < min(k, T(u))} 1 / log2(i + 2)
-    MRR      = mean over u of 1 / (1 + min_t r(u, t))
+    MRR@k    = mean over u of 1 / (1 + min_{t: r < k} r(u, t))
 
 A target that is not in the list has no place: it adds 0, and its user counts.
 Users without targets are in no mean. (Jarvelin and Kekalainen, Cumulated
