@@ -107,6 +107,23 @@ class PipelineConfig(Config):
                 values[name] = given
         return values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _serve_what_is_evaluated(cls, values: Any) -> Any:
+        """Hands the length of timelines to what answers: `exclude_seen` looks equally far back."""
+        sections = values if isinstance(values, dict) else {}
+        timeline, index = (sections.get(name) or {} for name in ("timeline", "index"))
+        if not isinstance(timeline, dict) or not isinstance(index, dict):
+            return values  # of a wrong type, which its own field says better
+        key = "max_events_per_example"
+        longest = timeline.get(key, TimelineConfig.model_fields[key].default)
+        if index.get("seen_events", longest) != longest:
+            raise ValueError(
+                f"`index.seen_events` ({index['seen_events']}) is `timeline.{key}` ({longest}), as "
+                "far as the evaluation sees; set that one alone."
+            )
+        return {**values, "index": {**index, "seen_events": longest}}
+
     @model_validator(mode="after")
     def _enough_results(self) -> PipelineConfig:
         longest = max(self.evaluation.ks)

@@ -118,6 +118,9 @@ class ServeConfig(Config):
             half of float32 and `int8` a quarter, and scores are rounded.
         exclude_seen: Types of history events whose entities are not
             recommended again; ["*"] for all, [] for none.
+        seen_events: How many of a history's newest events `exclude_seen` looks at. In a
+            pipeline it is `timeline.max_events_per_example`, what the evaluation sees of
+            a user, so that what is measured is what is served.
         chunk_mb: MiB that the index's search of one part of a batch takes: 8
             stays in a CPU's cache, a GPU wants 256 or more.
     """
@@ -126,6 +129,7 @@ class ServeConfig(Config):
     exact_below: int | None = Field(None, ge=0)
     vectors: VectorType = "float32"
     exclude_seen: tuple[str, ...] = ()
+    seen_events: int = Field(4_096, gt=0)
     chunk_mb: int = Field(8, gt=0)
 
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tfx_pipeline.config import CONFIGS
+from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import differences
 from tfx_pipeline.config import load_config
 
@@ -118,6 +119,15 @@ def test_what_sections_share_is_said_once_and_reaches_all() -> None:
     assert config.trainer.exclude_seen == config.index.exclude_seen == ()
     with pytest.raises(ValueError, match="Set `candidate_types` at the top"):
         load_config("shop_demo", ("trainer.candidate_types=[video]",))
+
+
+def test_seen_is_looked_for_as_far_back_as_the_evaluation_sees() -> None:
+    assert load_config("shop_demo").index.seen_events == 4_096
+    longer = load_config("shop_demo", ("timeline.max_events_per_example=9000",))
+    assert longer.index.seen_events == 9_000
+    assert PipelineConfig.model_validate(yaml.safe_load(longer.to_yaml())) == longer
+    with pytest.raises(ValueError, match=r"`index.seen_events` \(5\) is `timeline.max_events"):
+        load_config("shop_demo", ("index.seen_events=5",))
 
 
 def test_what_is_saved_is_plain_yaml() -> None:

@@ -41,6 +41,7 @@ class RetrievalServable(tf.Module):
         candidates: Their ids, in the same order.
         exclude_seen: Types of history events whose entities are excluded;
             ["*"] is every type.
+        seen_events: How many of the newest events of a history they are looked for among.
     """
 
     def __init__(
@@ -49,12 +50,14 @@ class RetrievalServable(tf.Module):
         searcher: Searcher,
         candidates: CandidateIds,
         exclude_seen: tuple[str, ...] = (),
+        seen_events: int = 4_096,
     ) -> None:
         super().__init__(name="retrieval_servable")
         self.towers = towers
         self.searcher = searcher
         self.candidates = candidates
         self._exclude_seen = tuple(exclude_seen)
+        self._seen_events = seen_events
 
     def recommend(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers dense requests.
@@ -110,7 +113,9 @@ class RetrievalServable(tf.Module):
 
     def _seen(self, ids: tf.Tensor, events: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """Finds the rows that the history excludes: [B, T] names and events -> [B, T] int32."""
-        rows = self._listed(ids, length)
+        place = tf.range(tf.shape(ids, tf.int64)[1])  # oldest first
+        newest = place >= length[:, None] - self._seen_events  # [B, T]
+        rows = tf.where(newest, self._listed(ids, length), -1)
         if EVERY in self._exclude_seen:
             return rows
         counts = tf.reduce_any(events[:, :, None] == tf.constant(self._exclude_seen), axis=-1)
@@ -175,6 +180,7 @@ def assemble(
         make_searcher(index, form, config.k, config.chunk_mb, config.vectors),
         CandidateIds(index.candidates["id"].to_pylist()),
         config.exclude_seen,
+        config.seen_events,
     )
     tf.saved_model.save(servable, str(target), signatures=servable.signatures())
     shutil.copytree(index.path, target / INDEX_DIR, dirs_exist_ok=True)
@@ -184,6 +190,7 @@ def assemble(
         "vectors": config.vectors if form.name == PORTABLE else FLOAT32,
         "k": config.k,
         "exclude_seen": list(config.exclude_seen),
+        "seen_events": config.seen_events,
         "candidates": index.size,
         "candidate_types": index.info["candidate_types"],
         "dimension": index.info["dimension"],

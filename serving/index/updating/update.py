@@ -79,7 +79,8 @@ def open_version(path: Path, section: dict[str, Any] | None = None) -> Version:
             f"`{path / INDEX_DIR}` is another index than the servable beside it was made of. "
             "Push the version again."
         )
-    served = {name: description[name] for name in ("k", "exclude_seen")}
+    said = {"k", "exclude_seen", "seen_events"} & description.keys()
+    served = {name: description[name] for name in said}
     served["vectors"] = description.get("vectors", FLOAT32)  # not said by older versions
     config = IndexConfig.model_validate({**(section or {}), **served})
     return Version(path, tf.saved_model.load(str(path)), index, config)

@@ -216,6 +216,18 @@ def test_excluding_nothing_and_everything(tmp_path, exclude_seen):
         assert set(ids[0]) - {""} == left
 
 
+def test_seen_is_what_the_newest_events_are_of(tmp_path):
+    config = ServeConfig(k=41, exclude_seen=("watch",), seen_events=2)
+    model = tf.saved_model.load(str(write_tiny_servable(tmp_path, IDS, config)))
+    history = ["movie:1", "movie:2", "movie:3", "movie:2"]
+    example = timeline("u", history)
+    left = set(IDS) - {"movie:2", "movie:3"}
+    ids, _ = default(model, example, timeline("v", ["movie:3", "movie:2"]))
+    assert [set(row) - {""} for row in ids] == [left, left]
+    found, _ = recommend(model, [history, ["movie:3", "movie:2"]])  # padded with movie:1
+    assert [set(row) - {""} for row in found] == [left, left]
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_several_interests_are_merged_by_the_best_or_as_a_mixture(tmp_path, weighted):
     path = write_tiny_servable(tmp_path, IDS, ServeConfig(k=41), interests=3, weighted=weighted)
