@@ -293,8 +293,12 @@ def test_a_log_too_small_to_split_is_refused_with_the_reason(tmp_path: Path) -> 
     assert (tmp_path / "allowed/examples/Split-test/data_tfrecord-00000-of-00001.gz").exists()
 
 
-def test_the_request_may_carry_the_query_of_its_target(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("asked", "queries"), [("empty", ["", ""]), ("target", ["q3", "q4"])])
+def test_the_request_carries_the_query_of_its_target_only_when_told(
+    tmp_path: Path, asked: str, queries: list[str]
+) -> None:
     events = [event("u", str(i), T + i, query=f"q{i}") for i in range(5)]
-    splits, _ = timelines(tmp_path, events, request_query="target")
-    assert splits["test"][0]["request/query"] == ["q4"]
+    splits, _ = timelines(tmp_path, events, request_query=asked)
+    held_out = [splits[name][0]["request/query"] for name in ("validation", "test")]
+    assert held_out == [[query] for query in queries]
     assert splits["train"][0]["request/query"] == [""]
