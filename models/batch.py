@@ -10,6 +10,7 @@ timeline, oldest first, with a target wherever the next event may be one.
 
 from __future__ import annotations
 
+HISTORY_PREFIXES = ("history/", "seen/")  # what a user did; all 0 where nothing is known
 HISTORY_ENTITY = "history/entity"  # [B, T] int64, newest first, 0 is none or unknown
 HISTORY_TYPE = "history/type"  # [B, T] int64
 HISTORY_AGE = "history/age"  # [B, T] float32, seconds before the request

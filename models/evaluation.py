@@ -141,6 +141,7 @@ class CatalogueRanking:
         self,
         embed_queries: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
         embed_items: Callable[[tf.Tensor], tf.Tensor],
+        without_history: bool = False,
     ) -> dict[str, float]:
         """Embeds the catalogue once and every history, and ranks.
 
@@ -149,6 +150,8 @@ class CatalogueRanking:
         Args:
             embed_queries: Maps a batch to [B, d] or [B, K, d] float32.
             embed_items: Maps [n] int64 entity indices to [n, d] float32.
+            without_history: Whether every user is ranked for as one of whom no
+                event is known.
 
         Returns:
             The metrics of `ranking_metrics`, and `users`, how many were ranked.
@@ -158,6 +161,7 @@ class CatalogueRanking:
         step = max(1, _BUDGET // max(1, self._candidates.size))
         ranks, present = [], []
         for batch in self._batches:
+            batch = _without_history(batch) if without_history else batch
             queries = embed_queries(batch)
             targets, numbers = batch[b.TARGET_ENTITY], batch[b.TARGET_NUMBER]
             seen = tf.zeros([tf.shape(targets)[0], 0], tf.int64)
@@ -172,6 +176,17 @@ class CatalogueRanking:
         kept = where.any(axis=1)
         metrics = ranking_metrics(every[kept], where[kept], self._k)
         return metrics | {"users": float(kept.sum())}
+
+    def evaluate_popularity(
+        self, counts: np.ndarray, without_history: bool = False
+    ) -> dict[str, float]:
+        """Ranks by how often each entity, [V + 1], was a target: what every model has to beat."""
+        table = tf.constant(counts, tf.float32)
+        return self.evaluate(
+            lambda batch: tf.ones([tf.shape(batch[b.TARGET_ENTITY])[0], 1]),
+            lambda ids: tf.gather(table, ids)[:, None],
+            without_history,
+        )
 
     def embed_one(
         self,
@@ -196,6 +211,14 @@ class CatalogueRanking:
         if self._available_from is not None:
             hidden = not_yet_available(self._available_from[None, :], time[:, None])  # [B, N]
         return rank_targets(queries, candidates, targets, seen, hidden)
+
+
+def _without_history(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns the same requests without an event, of the window or seen."""
+    return {
+        name: tf.zeros_like(values) if name.startswith(b.HISTORY_PREFIXES) else values
+        for name, values in batch.items()
+    }
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -97,8 +97,9 @@ def train(
 
     Returns:
         The model with the best epoch's weights, and the report of the training
-        (`training.json`): the configuration, the best epoch's metrics, every
-        epoch's metrics, examples, steps and seconds.
+        (`training.json`): the configuration, the best epoch's metrics and popularity's
+        beside them, both also where all users are asked without their history,
+        every epoch's metrics, examples, steps and seconds.
 
     Raises:
         ValueError: No files, no targets or no candidates.
@@ -159,6 +160,11 @@ def train(
     report = {
         "config": config.model_dump(mode="json"),
         "best": validation.best,
+        "most_popular": ranking.evaluate_popularity(counts),
+        "without_history": {
+            "best": ranking.evaluate(model.embed_queries, model.embed_items, without_history=True),
+            "most_popular": ranking.evaluate_popularity(counts, without_history=True),
+        },
         "epochs": validation.epochs,
         "targets_per_epoch": float(drawn.sum()),
         "steps_per_epoch": steps,

@@ -151,6 +151,7 @@ def create_pipeline(
         baseline_model=latest_blessed.outputs["model"],
         config=config.evaluation,
         code_version=code_version("tfx_pipeline.evaluation.evaluator"),
+        watch=config.trainer.validation.watch,
     ).with_id("evaluator")
 
     # Asked over the wire, as it would be pushed, before it may be.

@@ -43,6 +43,7 @@ TARGET_TIMESTAMP = "target/timestamp"
 
 # --- Slices for the evaluator ----------------------------------------------
 SLICE_ACTIVITY = "slice/activity"
+NO_HISTORY = "0"  # its value for users without history
 SLICE_TARGET_POPULARITY = "slice/target_popularity"
 SLICE_TARGET_AGE = "slice/target_age"
 

@@ -186,7 +186,7 @@ def test_batches_of_different_width_are_averaged_over_all_users():
         return ranking.evaluate(lambda _: tf.ones([2, 1]), lambda ids: tf.gather(vectors, ids))
 
     metrics = evaluate(one, many)
-    assert metrics == evaluate(many, one)
+    assert metrics == pytest.approx(evaluate(many, one))
     assert metrics["mrr@3"] == pytest.approx((1 + 1 / 3 + 1 + 1 / 2) / 4)
     assert metrics["hr@3"] == 1.0 and metrics["recall@3"] == 1.0 and metrics["users"] == 4
     # Misses: what pads a narrow batch is no target at the top.
@@ -221,6 +221,28 @@ def test_catalogue_ranking_equals_the_oracle_on_random_vectors():
     assert metrics["hr@10"] == pytest.approx((ranks < 10).mean(), abs=1e-12)
     gains = np.where(ranks < 5, 1 / np.log2(ranks + 2), 0)
     assert metrics["ndcg@5"] == pytest.approx(gains.mean(), abs=1e-12)
+
+
+def test_users_are_asked_without_history_and_beside_popularity():
+    # The model repeats the newest item; item 3 is the most popular, then 1.
+    batch = make_batch([[1], [2], [3]], [[1], [2], [3]])
+    batch[b.HISTORY_ENTITY] = tf.constant([[1], [2], [3]], tf.int64)
+    batch[b.SEEN_ENTITY] = tf.constant([[3], [0], [0]], tf.int64)
+    ranking = CatalogueRanking([batch], np.array([1, 2, 3]), size=4, k=[1])
+
+    def newest(given):
+        return tf.one_hot(given[b.HISTORY_ENTITY][:, 0], 4)
+
+    def items(ids):
+        return tf.one_hot(ids, 4)
+
+    assert ranking.evaluate(newest, items)["hr@1"] == 1.0
+    # All scores are 0 then, and the first candidate comes first, whatever was seen.
+    assert ranking.evaluate(newest, items, without_history=True)["hr@1"] == pytest.approx(1 / 3)
+    counts = np.array([0, 5, 1, 9])
+    seen = ranking.evaluate_popularity(counts)
+    assert seen["hr@1"] == pytest.approx(2 / 3)  # 1 to who has seen 3, and 3 to the third
+    assert ranking.evaluate_popularity(counts, True)["hr@1"] == pytest.approx(1 / 3)
 
 
 def test_no_held_out_target_is_an_error():

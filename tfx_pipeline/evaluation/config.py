@@ -12,6 +12,7 @@ from transforms import features
 from transforms.base_config import Config
 
 RANKED = ("hr", "recall", "ndcg", "mrr")  # metrics of where the targets stand
+MOST_POPULAR = "most_popular/"  # before the name of a metric: what the popular items reach
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
 
@@ -33,9 +34,11 @@ class EvaluationConfig(Config):
             e.g. `{"hr@10": -0.005}`; not checked on the first run, nor where the
             served model has seen the test (`held_out.py`).
         slices: Features by whose values users are grouped; several features
-            in one entry are crossed.
+            in one entry are crossed. In `slice/activity=0` are the users of
+            whom no event is known: every user, asked a second time without
+            history.
         slice_thresholds: Thresholds of single slices, e.g.
-            `{"slice/activity=1-9": {"hr@10": 0.1}}`.
+            `{"slice/activity=1-9": {"hr@10": 0.1}, "slice/activity=0": {"hr@10": 0.02}}`.
         min_slice_users: Slices with fewer users are not reported.
         confidence_intervals: Whether each metric gets a 95 % confidence
             interval by Poisson bootstrap (the evaluation then takes about ten

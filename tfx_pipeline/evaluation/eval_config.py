@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -10,6 +11,7 @@ from google.protobuf.wrappers_pb2 import BoolValue
 from google.protobuf.wrappers_pb2 import DoubleValue
 from google.protobuf.wrappers_pb2 import Int32Value
 
+from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import RANKED
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.config import parse_slice
@@ -17,13 +19,17 @@ from transforms import features
 
 METRICS_MODULE = "tfx_pipeline.evaluation.metrics"
 SIGNATURE = "serving_default"
+HITS_SOMETHING = 1e-9  # a bound that no model without a hit reaches
+_CLASSES = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
 
 
-def make_eval_config(config: EvaluationConfig) -> tfma.EvalConfig:
+def make_eval_config(config: EvaluationConfig, watch: str = "hr@10") -> tfma.EvalConfig:
     """Translates the section `evaluation` for TFX's Evaluator.
 
     Args:
         config: Metrics, slices and gates.
+        watch: The metric that chose the epoch: a model that hits nothing among its
+            first K is not blessed, whatever the thresholds.
 
     Returns:
         TFMA's configuration: one model specification (TFX adds a baseline when
@@ -39,7 +45,7 @@ def make_eval_config(config: EvaluationConfig) -> tfma.EvalConfig:
     )
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=features.TARGET_ENTITY)],
-        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config))],
+        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config, _watched(config, watch)))],
         slicing_specs=[
             tfma.SlicingSpec(),
             *(tfma.SlicingSpec(feature_keys=keys) for keys in config.slices),
@@ -48,16 +54,25 @@ def make_eval_config(config: EvaluationConfig) -> tfma.EvalConfig:
     )
 
 
-def with_data(eval_config: tfma.EvalConfig, candidates: int, popularity: str) -> tfma.EvalConfig:
+def with_data(
+    eval_config: tfma.EvalConfig,
+    candidates: int,
+    popularity: str,
+    most_popular: str,
+    exclude_seen: Sequence[str] = (),
+) -> tfma.EvalConfig:
     """Fills in what is known only when the evaluation runs.
 
     Args:
         eval_config: What `make_eval_config` returned.
         candidates: How many items may be recommended.
         popularity: Parquet file of training events by entity.
+        most_popular: Parquet file of candidates, the most popular first.
+        exclude_seen: Event types whose entities are not recommended again.
 
     Returns:
-        A copy in which coverage@k and popularity@k can be computed.
+        A copy in which coverage@k and popularity@k can be computed, and in which the
+        ranking metrics are measured of the most popular candidates besides.
     """
     filled = tfma.EvalConfig()
     filled.CopyFrom(eval_config)
@@ -66,12 +81,25 @@ def with_data(eval_config: tfma.EvalConfig, candidates: int, popularity: str) ->
         for metric in spec.metrics:
             if metric.module == METRICS_MODULE and metric.class_name in more:
                 metric.config = json.dumps(json.loads(metric.config) | more[metric.class_name])
+        ranked = [metric for metric in spec.metrics if metric.class_name in _CLASSES.values()]
+        for metric in ranked:
+            arguments = json.loads(metric.config)
+            arguments["name"] = MOST_POPULAR + arguments["name"]
+            arguments |= {"popular": most_popular, "exclude_seen": list(exclude_seen)}
+            spec.metrics.add(
+                class_name=metric.class_name, module=METRICS_MODULE, config=json.dumps(arguments)
+            )
     return filled
 
 
-def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
+def _watched(config: EvaluationConfig, watch: str) -> str:
+    """Returns the hit rate of which a model has to have one: at the K that chose the epoch."""
+    k = int(watch.rpartition("@")[2])
+    return f"hr@{k if k in config.ks else max(config.ks)}"
+
+
+def _metrics(config: EvaluationConfig, watched: str) -> list[tfma.MetricConfig]:
     """Returns every metric with its thresholds."""
-    classes = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
     listed = {"coverage": "CoverageAtK", "popularity": "PopularityAtK", "seen": "SeenAtK"}
     single = {
         "repeat_share": "RepeatShare",
@@ -80,7 +108,7 @@ def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
     }
     wanted: dict[str, tuple[str, dict[str, Any]]] = {}
     for k in config.ks:
-        wanted |= {f"{name}@{k}": (kind, {"k": k}) for name, kind in classes.items()}
+        wanted |= {f"{name}@{k}": (kind, {"k": k}) for name, kind in _CLASSES.items()}
     wanted |= {f"{n}@{config.list_k}": (c, {"k": config.list_k}) for n, c in listed.items()}
     wanted |= {name: (kind, {}) for name, kind in single.items()}
     return [
@@ -88,13 +116,15 @@ def _metrics(config: EvaluationConfig) -> list[tfma.MetricConfig]:
             class_name=kind,
             module=METRICS_MODULE,
             config=json.dumps(arguments | {"name": name}),
-            per_slice_thresholds=_thresholds(name, config),
+            per_slice_thresholds=_thresholds(name, config, watched),
         )
         for name, (kind, arguments) in wanted.items()
     ]
 
 
-def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetricThreshold]:
+def _thresholds(
+    name: str, config: EvaluationConfig, watched: str
+) -> list[tfma.PerSliceMetricThreshold]:
     """Returns the thresholds of one metric, each with its slice.
 
     That of all users is given with a slice too (the empty one), for TFMA
@@ -105,6 +135,8 @@ def _thresholds(name: str, config: EvaluationConfig) -> list[tfma.PerSliceMetric
     lowest = config.thresholds.get(name)
     if name == "users":
         lowest = max(config.min_users, lowest or 0)
+    if name == watched:
+        lowest = max(HITS_SOMETHING, lowest or 0)
     change = config.change_thresholds.get(name)
     if lowest is not None:
         overall.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest))

@@ -21,11 +21,14 @@ from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.held_out import write_held_out
+from tfx_pipeline.evaluation.popularity import write_most_popular
 from tfx_pipeline.evaluation.popularity import write_popularity
 
 EXTRACTION = "tfx_pipeline.evaluation.extraction"
 ITEM_POPULARITY = "item_popularity.parquet"
+MOST_POPULAR_ITEMS = "most_popular.parquet"
 SERVABLE = "servable.json"
+CANDIDATES = "index/candidates.parquet"
 
 _MODEL = standard_component_specs.MODEL_KEY
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
@@ -79,7 +82,17 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
         write_popularity(train, popularity, properties["popularity_timelines"])
         write_held_out(artifact_utils.get_single_uri(inputs[_EXAMPLES]), evaluation)
-        return with_data(eval_config, _candidates(inputs[_MODEL]), str(popularity))
+        servable = _servable(inputs[_MODEL])
+        most_popular = popularity.with_name(MOST_POPULAR_ITEMS)
+        write_most_popular(popularity, servable / CANDIDATES, most_popular)
+        description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
+        return with_data(
+            eval_config,
+            int(description["candidates"]),
+            str(popularity),
+            str(most_popular),
+            description["exclude_seen"],
+        )
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):
@@ -107,6 +120,7 @@ class Evaluator(tfx.types.BaseBeamComponent):
         config: Metrics, slices and gates.
         code_version: Hash of the code that evaluates, for TFX's cache.
         split: The split that is evaluated.
+        watch: The metric that chose the epoch; see `make_eval_config`.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -120,13 +134,14 @@ class Evaluator(tfx.types.BaseBeamComponent):
         config: EvaluationConfig,
         code_version: str,
         split: str = "test",
+        watch: str = "hr@10",
     ) -> None:
         super().__init__(
             EvaluatorSpec(
                 examples=examples,
                 model=model,
                 baseline_model=baseline_model,
-                eval_config=make_eval_config(config),
+                eval_config=make_eval_config(config, watch),
                 example_splits=json.dumps([split]),
                 popularity_timelines=config.popularity_timelines,
                 code_version=code_version,
@@ -142,12 +157,12 @@ def _saved_model(models: list[Any]) -> Path:
     return Path(path_utils.serving_model_path(artifact.uri)) / "saved_model.pb"
 
 
-def _candidates(models: list[Any]) -> int:
-    """Returns how many candidates the servable has."""
-    file = _saved_model(models).with_name(SERVABLE)
-    if not file.exists():
+def _servable(models: list[Any]) -> Path:
+    """Returns the directory of the servable."""
+    directory = _saved_model(models).parent
+    if not (directory / SERVABLE).exists():
         raise FileNotFoundError(
-            f"{file} is missing: the Evaluator judges servables, which ServableBuilder writes, "
-            "and not the towers of the Trainer."
+            f"{directory / SERVABLE} is missing: the Evaluator judges servables, which "
+            "ServableBuilder writes, and not the towers of the Trainer."
         )
-    return int(json.loads(file.read_text(encoding="utf-8"))["candidates"])
+    return directory

@@ -1,10 +1,13 @@
 """What TFX's Evaluator calls to turn examples into TFMA's extracts.
 
-Two things differ from TFMA's defaults. Features that nobody reads are dropped
-before batches are taken apart, for timelines have many long ones. And slices
-that describe targets (`slice/target_*` is aligned with `target/entity`) hold
-just these targets: of a user with a popular and a rare target, the slice
-"tail" sees the rare one alone, where TFMA would put both into both slices.
+Three things differ from TFMA's defaults. Features that nobody reads are dropped
+before batches are taken apart, for timelines have many long ones. Every user is
+asked a second time, without history, and counts in the slice `slice/activity=0`
+then and in no other: few logs hold out events of users of whom nothing is known,
+and yet every shop has such users. And slices that describe targets
+(`slice/target_*` is aligned with `target/entity`) hold just these targets: of a
+user with a popular and a rare target, the slice "tail" sees the rare one alone,
+where TFMA would put both into both slices.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from tensorflow.core.example import example_pb2
 
 from transforms import features
+from transforms.arrow import pa
 
 ALIGNED_PREFIX = "slice/target_"
+_HISTORY_PREFIXES = ("event/", "page/", "impression/")
+_ASKED_AGAIN = "asked_again"  # marks the second time
 _SLICE_STAGE = tfma.extractors.SLICE_KEY_EXTRACTOR_STAGE_NAME
 
 SliceKey = tuple[tuple[str, Any], ...]
@@ -38,6 +45,9 @@ def custom_extractors(
 
     Returns:
         Extractors, the last of which gives the slice keys.
+
+    Raises:
+        ValueError: This version of TFMA has other extractors.
     """
     extractors = tfma.default_extractors(
         eval_shared_model=eval_shared_model,
@@ -54,14 +64,56 @@ def custom_extractors(
     labels = {spec.label_key for spec in eval_config.model_specs}
     read = {key for spec in eval_config.slicing_specs for key in spec.feature_keys}
     read |= {key for spec in eval_config.slicing_specs for key in spec.feature_values}
-    read |= labels | {features.EVENT_ENTITY, features.EVENT_TYPE}
+    by_activity = features.SLICE_ACTIVITY in read
+    read |= labels | {features.EVENT_ENTITY, features.EVENT_TYPE, features.REQUEST_TIME}
+    read.add(_ASKED_AGAIN)
+    again = tfma.extractors.Extractor("AskAgain", _AskAgain())
     return [
+        *([again] if by_activity else []),
         *before,
         tfma.extractors.Extractor(
             unbatch.stage_name, _KeepFeatures(frozenset(read)) | unbatch.ptransform
         ),
         tfma.extractors.Extractor(_SLICE_STAGE, slicing.ptransform | _DivideTargets()),
     ]
+
+
+class _AskAgain(beam.PTransform):
+    """Repeats every batch without the histories."""
+
+    def expand(self, extracts: beam.PCollection) -> beam.PCollection:
+        return extracts | "AskAgain" >> beam.FlatMap(lambda one: [one, without_history(one)])
+
+
+def without_history(extracts: dict[str, Any]) -> dict[str, Any]:
+    """Returns a batch of the same users and targets of whom no event is known.
+
+    Args:
+        extracts: TFMA's extracts of a batch of raw timelines, not parsed yet.
+
+    Returns:
+        The same with a changed `tfma.ARROW_RECORD_BATCH_KEY`.
+    """
+    batch: pa.RecordBatch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns = {name: columns[name] for name in columns if not name.startswith(_HISTORY_PREFIXES)}
+    raw = columns[tfma.ARROW_INPUT_COLUMN]
+    anonymous = [[_without_history(one)] for one in raw.flatten().to_pylist()]
+    columns[tfma.ARROW_INPUT_COLUMN] = pa.array(anonymous, raw.type)
+    activity = [[features.NO_HISTORY.encode()]] * batch.num_rows
+    columns[features.SLICE_ACTIVITY] = pa.array(activity, pa.large_list(pa.large_binary()))
+    columns[_ASKED_AGAIN] = pa.array([[1]] * batch.num_rows, pa.large_list(pa.int64()))
+    changed = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+    return {**extracts, tfma.ARROW_RECORD_BATCH_KEY: changed}
+
+
+def _without_history(timeline: bytes) -> bytes:
+    example = example_pb2.Example.FromString(timeline)
+    for name in list(example.features.feature):
+        if name.startswith(_HISTORY_PREFIXES):
+            del example.features.feature[name]
+    serialised: bytes = example.SerializeToString(deterministic=True)
+    return serialised
 
 
 class _KeepFeatures(beam.PTransform):
@@ -99,6 +151,8 @@ def divide_targets(extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Yields:
         Extracts whose slice keys share the targets below `tfma.LABELS_KEY`.
     """
+    if extracts[tfma.FEATURES_KEY].get(_ASKED_AGAIN) is not None:
+        extracts = _of_activity(extracts)
     groups: dict[bytes, list[SliceKey]] = {}
     masks: dict[bytes, np.ndarray] = {}
     aligned = {
@@ -121,6 +175,16 @@ def divide_targets(extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if masks[name].size:
             divided[tfma.LABELS_KEY] = _restrict(extracts[tfma.LABELS_KEY], masks[name])
         yield divided
+
+
+def _of_activity(extracts: dict[str, Any]) -> dict[str, Any]:
+    """Leaves the slice keys that name the activity: all users are counted without these."""
+    keys = [
+        key
+        for key in extracts[tfma.SLICE_KEY_TYPES_KEY]
+        if any(name == features.SLICE_ACTIVITY for name, _ in key)
+    ]
+    return {**extracts, tfma.SLICE_KEY_TYPES_KEY: np.fromiter(keys, object, len(keys))}
 
 
 def _mask(key: SliceKey, aligned: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -13,6 +13,7 @@ from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
 from tfx_pipeline.evaluation.config import format_slice
+from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
 
 _CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
 
@@ -66,6 +67,11 @@ def read_failures(evaluation: str | Path) -> list[str]:
                 failures.append(
                     f"{kind} changed by {value:+.4g} against the served model; "
                     f"at least {change.absolute.value:+.4g} is required"
+                )
+            elif lowest == HITS_SOMETHING:
+                failures.append(
+                    f"{kind} is 0: a model that hits nothing is not pushed, whatever the "
+                    "thresholds; see that events and catalogue write ids alike"
                 )
             elif kind == "users":
                 failures.append(

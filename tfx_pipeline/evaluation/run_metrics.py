@@ -12,8 +12,12 @@ from absl import logging
 
 from tfx_pipeline.components.pusher.origin import NO_BASELINE
 from tfx_pipeline.components.verdict import REPORT
+from tfx_pipeline.evaluation.config import MOST_POPULAR
+from tfx_pipeline.evaluation.config import format_slice
+from transforms import features
 
 TRAINING = "training.json"
+_WITHOUT_HISTORY = format_slice([(features.SLICE_ACTIVITY, features.NO_HISTORY)])
 
 
 def write_run_metrics(
@@ -28,7 +32,8 @@ def write_run_metrics(
 
     Returns:
         `validation` (the best validation metrics of the training), `test`
-        (every metric over all users), `slices` (slice -> metrics), `index`
+        (every metric over all users), `validation_slices` and `slices` (slice
+        -> metrics; of the validation those without history alone), `index`
         (recall of the index, and latency in ms), `serving` (latency over gRPC
         in ms), `gate` (`blessed`, 1 or 0, `failures`, the thresholds that were
         missed, and `no_baseline`, why no change was measured, if none was).
@@ -36,7 +41,11 @@ def write_run_metrics(
     metrics: dict[str, dict[str, Any]] = {}
     training = _directory(artifacts, "trainer", "model_run")
     if training and (training / TRAINING).exists():
-        metrics["validation"] = _numbers(_read(training / TRAINING)["best"])
+        report = _read(training / TRAINING)
+        metrics["validation"] = _beside_popularity(report)
+        if "without_history" in report:
+            slices = {_WITHOUT_HISTORY: _beside_popularity(report["without_history"])}
+            metrics["validation_slices"] = slices
     evaluation = _directory(artifacts, "evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
@@ -80,6 +89,13 @@ def _evaluated(evaluation: Path) -> dict[str, dict[str, Any]]:
         "slices": slices,
         "gate": {"blessed": int(not failures), "failures": failures},
     }
+
+
+def _beside_popularity(report: Mapping[str, Any]) -> dict[str, float]:
+    """Returns metrics of the model, and those of the most popular items beside them."""
+    popular = _numbers(report.get("most_popular", {}))
+    named = {f"{MOST_POPULAR}{name}": value for name, value in popular.items() if "@" in name}
+    return _numbers(report["best"]) | named
 
 
 def _index(report: Mapping[str, Any]) -> dict[str, float]:

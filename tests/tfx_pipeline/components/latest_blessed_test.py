@@ -16,10 +16,12 @@ from tfx_pipeline.components.latest_blessed import Executor
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.label_moves import promote
 from tfx_pipeline.components.pusher.label_moves import rollback
+from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
 from tfx_pipeline.components.pusher.origin import EVALUATION
 from tfx_pipeline.components.pusher.origin import NO_BASELINE
 from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.components.pusher.origin import write_origin
+from tfx_pipeline.components.pusher.publish import locked
 from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.evaluation.held_out import write_held_out
 
@@ -140,6 +142,12 @@ def test_what_was_rolled_back_is_no_baseline(tmp_path):
     # It is compared with A and, since the Trainer reads the same artifact, starts from A.
     assert baseline(look_up(tmp_path / "rolled_back", str(push_dir))) == "a"
     assert len(set(states)) == 3  # the cache sees each move
+
+    made_in = serving_state(push_dir, "b")
+    with locked(push_dir):
+        assert set_withdrawn_aside(push_dir) == [2]
+    assert baseline(look_up(tmp_path / "set_aside", str(push_dir))) == "a"
+    assert serving_state(push_dir, "b") == made_in  # an unchanged run does not bring it back
 
     push_version(push_dir, "c")
     rollback(push_dir, canary_only=True)

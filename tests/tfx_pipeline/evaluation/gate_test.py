@@ -49,7 +49,9 @@ def importer(name: str, uri: Path, kind: type, **more):
     return tfx.dsl.Importer(source_uri=str(uri), artifact_type=kind, **more).with_id(name)
 
 
-def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
+def run_pipeline(
+    work: Path, model: Path, config: EvaluationConfig = CONFIG
+) -> dict[str, dict[str, str]]:
     """Runs the three components on a model and returns node -> key -> directory."""
     examples = importer(
         "examples",
@@ -70,7 +72,7 @@ def run_pipeline(work: Path, model: Path) -> dict[str, dict[str, str]]:
         examples.outputs["result"],
         servable.outputs["result"],
         latest.outputs["model"],
-        CONFIG,
+        config,
         code_version="1",
     ).with_id("evaluator")
     pusher = Pusher(
@@ -169,6 +171,12 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     assert worse["pusher"]["pushed"] == "0"
     assert gate["failures"][0] in worse["pusher"]["not_pushed_because"]
     assert [p.name for p in (work / "pushed").iterdir() if p.name.isdigit()] == ["1"]
+
+    nothing = run_pipeline(work, make_model(work / "nothing", hits=0), EvaluationConfig(ks=(1, 5)))
+    gate = write_run_metrics(work / "metrics.json", nothing)["gate"]
+    assert gate["blessed"] == 0 and len(gate["failures"]) == 2
+    assert any(failure.startswith("hr@5 is 0: a model that hits") for failure in gate["failures"])
+    assert nothing["pusher"]["pushed"] == "0"
 
     better = run_pipeline(work, make_model(work / "better", hits=9))
     assert write_run_metrics(work / "metrics.json", better)["test"]["hr@5"] == 0.9

@@ -10,6 +10,8 @@ from dataclasses import field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tensorflow as tf
 
 from tests.helpers.examples import example
@@ -25,6 +27,7 @@ class User:
     targets: Sequence[str] = ()
     popularity: Sequence[str] = ()
     activity: str = "1-9"
+    time: int = 10_000
     recommended: Sequence[str] = field(default=(), compare=False)
 
     def serialised(self) -> bytes:
@@ -33,7 +36,7 @@ class User:
             f.EVENT_ENTITY: list(self.history),
             f.EVENT_TYPE: ["watch"] * len(self.history),
             f.EVENT_TIMESTAMP: list(range(len(self.history))),
-            f.REQUEST_TIME: 10_000,
+            f.REQUEST_TIME: self.time,
             f.SLICE_ACTIVITY: self.activity,
         }
         if self.targets:
@@ -62,6 +65,7 @@ def random_users(count: int, items: int, k: int, seed: int) -> list[User]:
                 popularity=[str(groups[int(t.partition(":")[2]) % 4]) for t in targets],
                 activity=["1-9", "10-49"][index % 2],
                 recommended=listed.tolist(),
+                time=int(generator.integers(1, 100)),
             )
         )
     return users
@@ -101,14 +105,22 @@ class ListModel(tf.Module):
         return {"classes": classes, "scores": tf.where(classes == "", -np.inf, order)}
 
 
+def write_candidates(path: Path, available_from: Mapping[str, int]) -> None:
+    """Writes ids and when they are available, as an index holds them."""
+    moments = [moment or None for moment in available_from.values()]
+    columns = {"id": list(available_from), "available_from": pa.array(moments, pa.int64())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+
+
 def save_list_model(
     path: Path, lists: Mapping[str, Sequence[str]], k: int, candidates: int = 0
 ) -> None:
     """Saves a `ListModel` with the files that make it a servable."""
     model = ListModel(lists, k)
     tf.saved_model.save(model, str(path), signatures={"serving_default": model.serving_default})
-    servable = {"candidates": candidates or 1, "form": "exact", "k": k}
+    servable = {"candidates": candidates or 1, "exclude_seen": [], "form": "exact", "k": k}
     (path / "servable.json").write_text(json.dumps(servable))
-    (path / "index").mkdir()
-    for name in ("candidates.parquet", "vectors.npy", "index.json"):
+    write_candidates(path / "index" / "candidates.parquet", {"movie:1": 0})
+    for name in ("vectors.npy", "index.json"):
         (path / "index" / name).write_bytes(b"{}")

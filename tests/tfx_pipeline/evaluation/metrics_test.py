@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx_bsl.public import tfxio
 
+from tests.helpers.examples import example
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import random_users
 from tests.tfx_pipeline.evaluation.lists import save_list_model
+from tests.tfx_pipeline.evaluation.lists import write_candidates
 from tests.tfx_pipeline.evaluation.lists import write_split
 from tests.tfx_pipeline.evaluation.oracle import expected
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.extraction import custom_extractors
+from tfx_pipeline.evaluation.extraction import without_history
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
+from tfx_pipeline.evaluation.popularity import write_most_popular
 from tfx_pipeline.evaluation.popularity import write_popularity
 from tfx_pipeline.evaluation.report import read_failures
 from tfx_pipeline.evaluation.report import read_metrics
 from transforms import features as f
 
 ITEMS, K = 40, 12
+# Microseconds from which a candidate is available, of every other item.
+LAUNCH = {f"movie:{i}": (i * 7) % 60 if i % 3 else 0 for i in range(0, ITEMS, 2)}
 CONFIG = EvaluationConfig(
     ks=(1, 3, 10, 20),
     list_k=3,
@@ -39,6 +49,21 @@ CONFIG = EvaluationConfig(
 )
 
 
+def counts_of(users):
+    return Counter(item for user in users for item in user.history)
+
+
+def popular_for(users):
+    """The most popular candidates for a user: every other item is none, some come later."""
+    counts = counts_of(users)
+    ranked = sorted(LAUNCH, key=lambda item: (-counts[item], list(LAUNCH).index(item)))
+
+    def listed(user):
+        return [item for item in ranked if LAUNCH[item] <= user.time and item not in user.history]
+
+    return listed
+
+
 def evaluate(directory, users, config):
     """Runs TFMA on hand-made lists and returns the output directory."""
     write_split(directory, "test", users)
@@ -46,7 +71,13 @@ def evaluate(directory, users, config):
     write_popularity(directory / "Split-train", directory / "popularity.parquet", 10**6)
     lists = {user.name: user.recommended for user in users}
     save_list_model(directory / "model", lists, K)
-    eval_config = with_data(make_eval_config(config), ITEMS, str(directory / "popularity.parquet"))
+    write_candidates(directory / "candidates.parquet", LAUNCH)
+    most_popular = str(directory / "most_popular.parquet")
+    popularity = str(directory / "popularity.parquet")
+    write_most_popular(popularity, directory / "candidates.parquet", most_popular)
+    eval_config = with_data(
+        make_eval_config(config), ITEMS, popularity, most_popular, ("buy", "watch")
+    )
     model = tfma.default_eval_shared_model(str(directory / "model"), eval_config=eval_config)
     options = beam.options.pipeline_options.PipelineOptions(["--direct_running_mode=in_memory"])
     source = tfxio.TFExampleRecord(
@@ -85,7 +116,8 @@ def measured(evaluation):
 
 
 def oracle(users, **more):
-    counts = Counter(item for user in users["all"] for item in user.history)
+    counts = counts_of(users["all"])
+    more["popular"] = popular_for(users["all"])
     return expected(users["some"], CONFIG.ks, CONFIG.list_k, ITEMS, counts, **more)
 
 
@@ -127,6 +159,61 @@ def test_a_slice_by_target_sees_its_targets_alone(users, measured):
         assert_same(measured[name], wanted)
 
 
+def test_everybody_is_asked_again_without_history(users, measured):
+    # The list model knows users by their names, so it answers as before; nothing was seen.
+    nobody_knows = [dataclasses.replace(user, history=(), activity="0") for user in users]
+    for name, chosen in (
+        ("", lambda user: user.targets),
+        (f", {f.SLICE_TARGET_POPULARITY}=head", of_group("head")),
+    ):
+        some = [user for user in nobody_knows if chosen(user) or not name]
+        wanted = expected(
+            some, CONFIG.ks, CONFIG.list_k, ITEMS, counts_of(users), chosen, popular_for(users)
+        )
+        assert_same(measured[f"{f.SLICE_ACTIVITY}=0{name}"], wanted)
+
+
+def test_no_answer_is_asked_for_with_a_part_of_the_history(users):
+    example = tf.train.Example.FromString(users[3].serialised())
+    example.features.feature["page/id"].bytes_list.value.append(b"p")
+    batch = pa.RecordBatch.from_arrays(
+        [
+            pa.array([[example.SerializeToString()]], pa.large_list(pa.large_binary())),
+            pa.array([[b"movie:1"]], pa.large_list(pa.large_binary())),
+        ],
+        [tfma.ARROW_INPUT_COLUMN, f.EVENT_ENTITY],
+    )
+    changed = without_history({tfma.ARROW_RECORD_BATCH_KEY: batch})[tfma.ARROW_RECORD_BATCH_KEY]
+    assert f.EVENT_ENTITY not in changed.schema.names
+    (serialised,) = changed.column(0).flatten().to_pylist()
+    left = set(tf.train.Example.FromString(serialised).features.feature)
+    assert left == {name for name in example.features.feature if not name.startswith("event/")} - {
+        "page/id"
+    }
+
+
+def test_context_that_chunks_repeat_is_counted_once(tmp_path):
+    path = tmp_path / "Split-train"
+    path.mkdir()
+    chunks = [(["a", "b", "c"], 0), (["b", "c", "a"], 2), (["d"], 0)]
+    with tf.io.TFRecordWriter(str(path / "data.gz"), "GZIP") as writer:
+        for events, context in chunks:
+            writer.write(example(**{f.EVENT_ENTITY: events, f.CONTEXT_LENGTH: context}))
+    assert write_popularity(path, tmp_path / "counts.parquet", 10) == 4
+    table = pq.read_table(tmp_path / "counts.parquet").to_pydict()
+    counts = dict(zip(table["entity"], table["events"], strict=True))
+    assert counts == {b"a": 2.0, b"b": 1.0, b"c": 1.0, b"d": 1.0}
+
+    write_candidates(tmp_path / "candidates.parquet", {"e": 5, "b": 0, "a": 7, "c": 0})
+    write_most_popular(
+        tmp_path / "counts.parquet", tmp_path / "candidates.parquet", tmp_path / "popular.parquet"
+    )
+    assert pq.read_table(tmp_path / "popular.parquet").to_pydict() == {
+        "entity": [b"a", b"b", b"c", b"e"],
+        "available_from": [7, 0, 0, 5],
+    }
+
+
 def test_too_few_users_are_refused_and_counted(users, evaluation, capfd):
     tested = sum(bool(user.targets) for user in users)
     assert read_failures(evaluation) == [
@@ -137,7 +224,7 @@ def test_too_few_users_are_refused_and_counted(users, evaluation, capfd):
 
 
 def test_no_other_slices(measured):
-    assert len(measured) == 1 + 2 + 4 + 8
+    assert len(measured) == 1 + 3 + 4 + 3 * 4
 
 
 def test_a_miss_beyond_the_list_counts():
@@ -169,8 +256,7 @@ def test_nobody_to_evaluate():
 def test_confidence_intervals(tmp_path, users):
     config = CONFIG.model_copy(update={"confidence_intervals": True, "slices": ()})
     output = evaluate(tmp_path, users, config)
-    counts = Counter(item for user in users for item in user.history)
-    wanted = expected(users, CONFIG.ks, CONFIG.list_k, ITEMS, counts)
+    wanted = oracle({"all": users, "some": users})
     assert_same(read_metrics(output)[""], wanted)
     (record,) = tfma.load_metrics(str(output))
     (hit_rate,) = [m for m in record.metric_keys_and_values if m.key.name == "hr@10"]

@@ -16,8 +16,9 @@ def expected(
     candidates: int,
     counts: dict[str, float],
     targets_of: Callable[[User], Sequence[str]] = lambda user: user.targets,
+    popular: Callable[[User], Sequence[str]] = lambda user: (),
 ) -> dict[str, float]:
-    """Every metric over `users`, of whom only `targets_of` count."""
+    """Every metric over `users`, of whom only `targets_of` count; beside what is `popular`."""
     asked = [(user, set(targets_of(user))) for user in users]
     evaluated = [(user, targets) for user, targets in asked if targets]
     metrics = {
@@ -25,20 +26,21 @@ def expected(
         "users_without_target": float(len(asked) - len(evaluated)),
     }
 
-    def mean(of: Callable[[Sequence[str], set[str]], float]) -> float:
-        values = [of(user.recommended, targets) for user, targets in evaluated]
-        return sum(values) / len(values)
+    def rank(prefix: str, listed: Callable[[User], Sequence[str]], k: int) -> None:
+        pairs = [(listed(user)[:k], targets) for user, targets in evaluated]
+        figures = {
+            "hr": [float(any(t in targets for t in items)) for items, targets in pairs],
+            "recall": [len({*items} & targets) / min(k, len(targets)) for items, targets in pairs],
+            "mrr": [_reciprocal(items, targets) for items, targets in pairs],
+            "ndcg": [_ndcg(items, targets, k) for items, targets in pairs],
+        }
+        for name, values in figures.items():
+            metrics[f"{prefix}{name}@{k}"] = sum(values) / len(values)
 
     if evaluated:
         for k in ks:
-            metrics[f"hr@{k}"] = mean(
-                lambda items, targets, k=k: float(any(t in targets for t in items[:k]))
-            )
-            metrics[f"recall@{k}"] = mean(
-                lambda items, targets, k=k: len(set(items[:k]) & targets) / min(k, len(targets))
-            )
-            metrics[f"mrr@{k}"] = mean(lambda items, targets, k=k: _reciprocal(items[:k], targets))
-            metrics[f"ndcg@{k}"] = mean(lambda items, targets, k=k: _ndcg(items[:k], targets, k))
+            rank("", lambda user: user.recommended, k)
+            rank("most_popular/", popular, k)
         total = sum(len(targets) for _, targets in evaluated)
         repeated = sum(t in user.history for user, targets in evaluated for t in targets)
         metrics["repeat_share"] = repeated / total

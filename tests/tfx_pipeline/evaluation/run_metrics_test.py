@@ -9,7 +9,10 @@ from tfx_pipeline.evaluation.run_metrics import write_run_metrics
 
 def test_training_and_index(tmp_path):
     best = {"hr@10": 0.25, "epoch": 3, "converged": True, "note": "best"}
-    (tmp_path / "training.json").write_text(json.dumps({"best": best, "epochs": [best]}))
+    popular = {"hr@10": 0.1, "users": 9.0}
+    without = {"best": {"hr@10": 0.05}, "most_popular": {"hr@10": 0.04}}
+    training = {"best": best, "epochs": [best], "most_popular": popular, "without_history": without}
+    (tmp_path / "training.json").write_text(json.dumps(training))
     report = {
         "blessed": True,
         "recall@100": 0.991,
@@ -22,7 +25,10 @@ def test_training_and_index(tmp_path):
         "index-validator": {"blessing": str(tmp_path)},
     }
     metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
-    assert metrics["validation"] == {"hr@10": 0.25, "epoch": 3.0}
+    assert metrics["validation"] == {"hr@10": 0.25, "epoch": 3.0, "most_popular/hr@10": 0.1}
+    assert metrics["validation_slices"] == {
+        "slice/activity=0": {"hr@10": 0.05, "most_popular/hr@10": 0.04}
+    }
     assert metrics["index"] == {
         "recall@100": 0.991,
         "scann_latency_ms_p50": 0.1,

@@ -23,6 +23,7 @@ from tfx_pipeline.components.pusher.labels import current_version
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.labels import served_versions
 from tfx_pipeline.components.pusher.versions import pushed_versions
+from tfx_pipeline.components.pusher.versions import withdrawn_versions
 
 ORIGIN = "origin.json"
 EVALUATION = "evaluation"  # of a version: what blessed it
@@ -58,16 +59,17 @@ def serving_state(push_dir: str | Path, candidate: str) -> str:
         candidate: What `candidate_id` gave.
 
     Returns:
-        The state that the newest version was made in, if it was made of this
-        very candidate. Otherwise the newest version, the time at which a version
+        The state that the newest version was made in, withdrawn or not, if it was
+        made of this very candidate. Otherwise the newest version, the time at which a version
         last came or went, and the labels.
 
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
-    versions = pushed_versions(push_dir)
-    newest = versions[-1] if versions else 0
-    origin = read_origin(Path(push_dir) / str(newest))
+    places = {version: Path(push_dir) / str(version) for version in pushed_versions(push_dir)}
+    places |= withdrawn_versions(push_dir)
+    newest = max(places, default=0)
+    origin = read_origin(places[newest]) if places else {}
     if origin.get("candidate") == candidate:
         return str(origin["state"])
     changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0

@@ -19,7 +19,7 @@ from transforms import features as f
 from transforms.arrow import pa
 
 ACTIVITY_EDGES = (1, 10, 50, 200)
-ACTIVITY_NAMES = (b"0", b"1-9", b"10-49", b"50-199", b"200+")
+ACTIVITY_NAMES = (f.NO_HISTORY.encode(), b"1-9", b"10-49", b"50-199", b"200+")
 AGE_EDGES = tuple(days * MICROSECONDS_A_DAY for days in (1, 7, 30))
 AGE_NAMES = (b"<1d", b"1-7d", b"7-30d", b"30d+", b"unknown")
 

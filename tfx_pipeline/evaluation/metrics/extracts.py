@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow_model_analysis as tfma
 
+from serving.index.config import EVERY
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from transforms import features
+from transforms.arrow import pq
+from transforms.availability import not_yet_available
 
 CLASSES = "classes"
 
@@ -60,6 +65,50 @@ class OutcomePreprocessor(tfma.metrics.Preprocessor):
         )
 
 
+class MostPopularPreprocessor(tfma.metrics.Preprocessor):
+    """Finds the places of the targets among the most popular candidates.
+
+    What the user has seen and what is not available yet is left out, as the servable
+    leaves it out.
+
+    Args:
+        popular: Parquet file of candidates; see `popularity.write_most_popular`.
+        exclude_seen: Event types whose entities are left out; `*` is all.
+        model_name: The model, where several are evaluated; the labels are its.
+        output_name: Its output, where it has several.
+    """
+
+    def __init__(
+        self, popular: str, exclude_seen: Sequence[str], model_name: str, output_name: str
+    ) -> None:
+        super().__init__(name=f"most_popular:{model_name}:{output_name}")
+        self._popular = popular
+        self._exclude_seen = frozenset(name.encode() for name in exclude_seen)
+        self._names = (model_name, output_name)
+
+    def process(self, extracts: dict[str, Any]) -> Iterator[Outcome]:
+        """Yields one `Outcome`."""
+        targets = set(_ids(_of_model(extracts[tfma.LABELS_KEY], self._names)))
+        place, available_from = _read_most_popular(self._popular)
+        read = extracts[tfma.FEATURES_KEY]
+        moment = next(iter(_values(read.get(features.REQUEST_TIME))), 0)
+        hidden = not_yet_available(available_from, moment)  # [n]
+        hidden[[place[name] for name in self._seen(read) if name in place]] = True
+        shown = np.cumsum(~hidden) - 1  # places without what is hidden
+        found = (place[target] for target in targets if target in place)
+        ranks = sorted(int(shown[at]) for at in found if not hidden[at])
+        yield Outcome(tuple(ranks), len(targets), 0)
+
+    def _seen(self, read: Mapping[str, Any]) -> set[bytes]:
+        """Returns the entities of the history that are not recommended again."""
+        entities = _values(read.get(features.EVENT_ENTITY))
+        if EVERY.encode() in self._exclude_seen:
+            return set(entities)
+        types = _values(read.get(features.EVENT_TYPE))
+        pairs = zip(entities, types, strict=True)
+        return {entity for entity, kind in pairs if kind in self._exclude_seen}
+
+
 class ListedPreprocessor(tfma.metrics.Preprocessor):
     """Takes the first k recommended ids.
 
@@ -101,9 +150,20 @@ def _history(extracts: Mapping[str, Any]) -> set[bytes]:
 
 def _ids(values: Any) -> list[bytes]:
     """Returns the ids of one user as a list, without empty ones; None is an empty list."""
-    if values is None:
-        return []
-    return [name for name in np.ravel(values).tolist() if name]
+    return [name for name in _values(values) if name]
+
+
+def _values(values: Any) -> list[Any]:
+    """Returns the values of a feature of one user; none where it is missing."""
+    return [] if values is None else np.ravel(values).tolist()
+
+
+@lru_cache(maxsize=2)
+def _read_most_popular(path: str) -> tuple[dict[bytes, int], np.ndarray]:
+    """Returns the place of each candidate, and [n] int64, from when each is available."""
+    table = pq.read_table(path)
+    place = {name: at for at, name in enumerate(table["entity"].to_pylist())}
+    return place, table["available_from"].to_numpy()
 
 
 def _of_model(value: Any, names: tuple[str, str]) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics.metric_types import register_metric
 
+from tfx_pipeline.evaluation.metrics.extracts import MostPopularPreprocessor
 from tfx_pipeline.evaluation.metrics.extracts import OutcomePreprocessor
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
@@ -17,36 +19,50 @@ from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 _PENDING = 256  # users that are added up in one go
 
 
-class HitRateAtK(tfma.metrics.Metric):
+class _AtK(tfma.metrics.Metric):
+    """A mean over users of where their targets stand among the first k.
+
+    Args:
+        k: How many places count.
+        name: What the metric is called, e.g. `hr@10` when empty.
+        popular: Measures not the model but the most popular candidates, those
+            of this Parquet file, the most popular first.
+        exclude_seen: Event types whose entities these leave out.
+    """
+
+    _label = ""
+    _sum = ""  # the field of `RankingSums`
+
+    def __init__(
+        self, k: int, name: str = "", popular: str = "", exclude_seen: Sequence[str] = ()
+    ) -> None:
+        more = {"popular": popular, "exclude_seen": list(exclude_seen)} if popular else {}
+        name = name or f"{self._label}@{k}"
+        super().__init__(_computations(_mean(self._sum)), name=name, k=k, **more)
+
+
+class HitRateAtK(_AtK):
     """Share of users with a target among the first k (`hr@k`)."""
 
-    def __init__(self, k: int, name: str = "") -> None:
-        """Measures the first `k`."""
-        super().__init__(_computations(_mean("hit")), name=name or f"hr@{k}", k=k)
+    _label, _sum = "hr", "hit"
 
 
-class RecallAtK(tfma.metrics.Metric):
+class RecallAtK(_AtK):
     """Mean over users of targets among the first k / min(k, targets) (`recall@k`)."""
 
-    def __init__(self, k: int, name: str = "") -> None:
-        """Measures the first `k`."""
-        super().__init__(_computations(_mean("recall")), name=name or f"recall@{k}", k=k)
+    _label, _sum = "recall", "recall"
 
 
-class NdcgAtK(tfma.metrics.Metric):
+class NdcgAtK(_AtK):
     """Normalised discounted cumulative gain of the first k (`ndcg@k`)."""
 
-    def __init__(self, k: int, name: str = "") -> None:
-        """Measures the first `k`."""
-        super().__init__(_computations(_mean("ndcg")), name=name or f"ndcg@{k}", k=k)
+    _label, _sum = "ndcg", "ndcg"
 
 
-class MrrAtK(tfma.metrics.Metric):
+class MrrAtK(_AtK):
     """Mean over users of 1 / place of the first target, 0 beyond the first k (`mrr@k`)."""
 
-    def __init__(self, k: int, name: str = "") -> None:
-        """Measures the first `k`."""
-        super().__init__(_computations(_mean("reciprocal")), name=name or f"mrr@{k}", k=k)
+    _label, _sum = "mrr", "reciprocal"
 
 
 class Users(tfma.metrics.Metric):
@@ -138,14 +154,25 @@ def _computations(value: Callable[[RankingSums], float]) -> Callable[..., list[A
     """
 
     def create(
-        name: str, k: int | None = None, model_name: str = "", output_name: str = ""
+        name: str,
+        k: int | None = None,
+        popular: str = "",
+        exclude_seen: Sequence[str] = (),
+        model_name: str = "",
+        output_name: str = "",
     ) -> list[Any]:
-        private = f"_ranking@{k}" if k else "_ranking"  # TFMA reports no key with a leading _
+        what = "_most_popular" if popular else "_ranking"  # TFMA reports no key with a leading _
+        private = f"{what}@{k}" if k else what
         source = tfma.metrics.MetricKey(private, model_name=model_name, output_name=output_name)
         key = tfma.metrics.MetricKey(name, model_name=model_name, output_name=output_name)
+        outcome: tfma.metrics.Preprocessor
+        if popular:
+            outcome = MostPopularPreprocessor(popular, exclude_seen, model_name, output_name)
+        else:
+            outcome = OutcomePreprocessor(model_name, output_name, with_repeats=k is None)
         sums = tfma.metrics.MetricComputation(
             keys=[source],
-            preprocessors=[OutcomePreprocessor(model_name, output_name, with_repeats=k is None)],
+            preprocessors=[outcome],
             combiner=_Combiner(source, k),
         )
         derived = tfma.metrics.DerivedMetricComputation(
