@@ -176,22 +176,25 @@ def test_ranks_are_those_of_the_served_search():
 
 
 def test_batches_of_different_width_are_averaged_over_all_users():
-    # One batch has a target a user, the other three at most, in a catalogue ranked 3, 2, 1.
-    one, many = make_batch([[3], [1]], [[0], [0]]), make_batch([[1, 2, 3], [2, 0, 0]], [[0], [0]])
+    # One user with one target, and two with three at most; the items are ranked 3, 2, 1.
+    one, many = make_batch([[1]], [[0]]), make_batch([[1, 2, 3], [2, 0, 0]], [[0], [0]])
     many[b.TARGET_NUMBER] = tf.constant([3, 1], tf.int64)
     vectors = tf.constant([[0.0], [1.0], [2.0], [3.0]])
 
     def evaluate(*batches):
         ranking = CatalogueRanking(batches, np.array([1, 2, 3]), size=4, k=[3])
-        return ranking.evaluate(lambda _: tf.ones([2, 1]), lambda ids: tf.gather(vectors, ids))
+        return ranking.evaluate(
+            lambda batch: tf.ones([len(batch[b.TARGET_NUMBER]), 1]),
+            lambda ids: tf.gather(vectors, ids),
+        )
 
     metrics = evaluate(one, many)
     assert metrics == pytest.approx(evaluate(many, one))
-    assert metrics["mrr@3"] == pytest.approx((1 + 1 / 3 + 1 + 1 / 2) / 4)
-    assert metrics["hr@3"] == 1.0 and metrics["recall@3"] == 1.0 and metrics["users"] == 4
-    # Misses: what pads a narrow batch is no target at the top.
-    alone = evaluate(make_batch([[0], [0]], [[0], [0]]), many)
-    assert alone["mrr@3"] == pytest.approx((0 + 0 + 1 + 1 / 2) / 4)
+    assert metrics["mrr@3"] == pytest.approx((1 / 3 + 1 + 1 / 2) / 3)
+    assert metrics["hr@3"] == 1.0 and metrics["recall@3"] == 1.0 and metrics["users"] == 3
+    # What pads a narrow batch is no target at the top, where its own target is missed.
+    missed = evaluate(make_batch([[0]], [[0]]), many)
+    assert missed["mrr@3"] == pytest.approx((0 + 1 + 1 / 2) / 3)
 
 
 def test_timelines_without_a_target_are_no_users():
