@@ -30,9 +30,12 @@ bench: setup  ## every benchmark, resumable; results in benchmarks/results
 flink: setup  ## Flink and Beam's job server in .tools; `make test` then runs jobs on a cluster, too
 	@scripts/flink/setup.sh
 
-lock:  ## compile requirements.in into requirements.lock
-	uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
-	  --custom-compile-command 'make lock' requirements.in -o requirements.lock
+COMPILE := uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
+  --custom-compile-command 'make lock'
+
+lock:  ## compile requirements.in into requirements.lock, and what a GPU needs beside it
+	$(COMPILE) requirements.in -o requirements.lock
+	$(COMPILE) deploy/docker/cuda.in -o deploy/docker/cuda.lock
 
 clean:  ## what set-up and tools made; data and runs stay
 	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -37,12 +37,12 @@ def recipes(values: Values) -> dict[str, Recipe]:
     """Returns how each image is built, by its key among the values."""
     bases = values.bases
     python = {"PYTHON": bases.python}
-    serving = {"TF_SERVING": bases.tf_serving}
+    gpu, cpu = {"TF_SERVING": bases.tf_serving_gpu}, {"TF_SERVING": bases.tf_serving}
     return {
-        "train": Recipe("train.Dockerfile", {**python, "TENSORFLOW": bases.tensorflow}),
+        "train": Recipe("train.Dockerfile", python),
         "beam_worker": Recipe("beam_worker.Dockerfile", {**python, "BEAM": bases.beam}),
-        "serving_gpu": Recipe("serving_gpu.Dockerfile", serving),
-        "serving_cpu": Recipe("serving_cpu.Dockerfile", serving),
+        "serving_gpu": Recipe("serving_gpu.Dockerfile", gpu),
+        "serving_cpu": Recipe("serving_cpu.Dockerfile", cpu),
         "local_server": Recipe("local_server.Dockerfile", python),
     }
 

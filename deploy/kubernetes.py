@@ -12,6 +12,7 @@ USER = 10001  # of every image here; nobody on the host
 _PERIOD = 5  # seconds between two probes
 _MODEL_VOLUME = "models"
 _SCRATCH_VOLUME = "scratch"
+_TLS_VOLUME = "tls"
 
 
 def labels(values: Values) -> dict[str, str]:
@@ -77,6 +78,9 @@ def _pod(values: Values) -> dict[str, Any]:
             {"name": _SCRATCH_VOLUME, "emptyDir": {"sizeLimit": "1Gi"}},
         ],
     }
+    if values.server.tls_secret:
+        secret = {"secretName": values.server.tls_secret, "defaultMode": 0o440}
+        pod["volumes"].append({"name": _TLS_VOLUME, "secret": secret})
     if values.server.device == "gpu":
         pod["nodeSelector"] = values.gpu.node_selector
         pod["tolerations"] = [
@@ -89,12 +93,17 @@ def _container(values: Values) -> dict[str, Any]:
     mount = {"name": _MODEL_VOLUME, "mountPath": values.model.mount_path, "readOnly": True}
     if values.model.sub_path:
         mount["subPath"] = values.model.sub_path
+    mounts = [mount, {"name": _SCRATCH_VOLUME, "mountPath": server.SCRATCH}]
+    arguments = server.flags(values)
+    if values.server.tls_secret:
+        mounts.append({"name": _TLS_VOLUME, "mountPath": server.TLS, "readOnly": True})
+        arguments.append(f"--ssl_config_file={server.TLS}/ssl.config")
     variables = server.environment(values).items()
     return {
         "name": "tensorflow-serving",
         "image": server.image(values),
         "imagePullPolicy": values.images.pull_policy,
-        "args": server.flags(values),
+        "args": arguments,
         "env": [{"name": name, "value": value} for name, value in variables],
         "ports": [
             {"name": "grpc", "containerPort": server.GRPC_PORT},
@@ -115,7 +124,7 @@ def _container(values: Values) -> dict[str, Any]:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [mount, {"name": _SCRATCH_VOLUME, "mountPath": server.SCRATCH}],
+        "volumeMounts": mounts,
     }
 
 
@@ -157,6 +166,39 @@ def service(values: Values) -> dict[str, Any]:
             ],
         },
     }
+
+
+def network_policy(values: Values) -> dict[str, Any]:
+    """Returns the NetworkPolicy that lets clients and Prometheus in, and nothing out.
+
+    TF Serving loads what any caller names (`HandleReloadConfigRequest`), and
+    answers REST without TLS, so that not every pod may ask. Probes come from the
+    node, which a policy does not stop.
+    """
+    network = values.network
+    client = _in_namespace(network.client_namespace)
+    client["podSelector"] = {"matchLabels": network.client_labels}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(values),
+        "spec": {
+            "podSelector": {"matchLabels": labels(values)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"from": [client], "ports": [{"protocol": "TCP", "port": "grpc"}]},
+                {
+                    "from": [_in_namespace(network.monitoring_namespace)],
+                    "ports": [{"protocol": "TCP", "port": "http"}],
+                },
+            ],
+            "egress": [],
+        },
+    }
+
+
+def _in_namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def autoscaler(values: Values) -> dict[str, Any]:

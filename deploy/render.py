@@ -32,6 +32,7 @@ def objects(values: Values) -> dict[str, dict[str, Any]]:
     return {
         "deployment": kubernetes.deployment(values),
         "service": kubernetes.service(values),
+        "network-policy": kubernetes.network_policy(values),
         "autoscaler": kubernetes.autoscaler(values),
         "disruption-budget": kubernetes.disruption_budget(values),
         "service-monitor": monitoring.service_monitor(

@@ -8,6 +8,7 @@ from tfx_pipeline.components.pusher.serving_files import server_flags
 GRPC_PORT = 8500
 REST_PORT = 8501
 SCRATCH = "/tmp"  # the one directory that can be written to
+TLS = "/etc/tensorflow-serving-tls"
 
 
 def flags(values: Values) -> list[str]:

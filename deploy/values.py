@@ -13,6 +13,7 @@ from transforms.base_config import Config
 
 VALUES = Path(__file__).with_name("values.yaml")
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
+_BASE = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(@sha256:[0-9a-f]{64})?$"
 _IMAGE = r"^[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$"
 
 
@@ -28,12 +29,12 @@ class Images(Config):
 
 
 class Bases(Config):
-    """Versions of what the images are made from."""
+    """Images that ours are made from: a tag, or `tag@sha256:...`, which nobody can move."""
 
-    python: str
-    tensorflow: str
-    tf_serving: str
-    beam: str
+    python: str = Field(pattern=_BASE)
+    tf_serving: str = Field(pattern=_BASE)
+    tf_serving_gpu: str = Field(pattern=_BASE)
+    beam: str = Field(pattern=_BASE)
 
 
 class Model(Config):
@@ -61,7 +62,21 @@ class Model(Config):
 
 
 class Server(Config):
-    """How TF Serving runs; times in seconds, memory in MiB."""
+    """How TF Serving runs; times in seconds, memory in MiB.
+
+    Attributes:
+        device: What it runs on; `push.batching.device` of the pipeline's configuration.
+        cpus: That a pod asks for.
+        overhead_mib: Of a server without a model.
+        grpc_max_threads: A server answers one call less at the same time, and refuses
+            what comes on top.
+        config_poll_seconds: Between two looks at labels.
+        max_connection_age_seconds: After which clients connect again.
+        startup_seconds: For loading and warming up every version.
+        drain_seconds: Between leaving the service and SIGTERM.
+        tls_secret: Secret with the file `ssl.config`, TF Serving's `SSLConfig`; gRPC is
+            answered in the clear without one.
+    """
 
     device: Literal["gpu", "cpu"]
     cpus: int = Field(ge=1)
@@ -71,6 +86,21 @@ class Server(Config):
     max_connection_age_seconds: int = Field(ge=1)
     startup_seconds: int = Field(ge=10)
     drain_seconds: int = Field(ge=0)
+    tls_secret: str | None = Field(pattern=_DNS_LABEL)
+
+
+class Network(Config):
+    """Who may ask the servers; the cluster's network refuses everybody else.
+
+    Attributes:
+        client_namespace: Namespace of the pods that ask over gRPC.
+        client_labels: Labels of these pods.
+        monitoring_namespace: Namespace of Prometheus, which asks over HTTP.
+    """
+
+    client_namespace: str = Field(pattern=_DNS_LABEL)
+    client_labels: dict[str, str] = Field(min_length=1)
+    monitoring_namespace: str = Field(pattern=_DNS_LABEL)
 
 
 class Gpu(Config):
@@ -132,6 +162,7 @@ class Values(Config):
     bases: Bases
     model: Model
     server: Server
+    network: Network
     gpu: Gpu
     scale: Scale
     monitoring: Monitoring

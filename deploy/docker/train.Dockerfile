@@ -11,9 +11,9 @@ RUN python -m venv /opt/vitrine
 ENV PATH=/opt/vitrine/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.lock /src/
 RUN pip install --require-hashes --requirement /src/requirements.lock
-ARG TENSORFLOW=2.16.2
 ARG CUDA=true
-RUN if [ "$CUDA" = true ]; then pip install "tensorflow[and-cuda]==${TENSORFLOW}"; fi
+COPY deploy/docker/cuda.lock /src/
+RUN if [ "$CUDA" = true ]; then pip install --require-hashes --requirement /src/cuda.lock; fi
 COPY . /src
 RUN pip install --no-deps /src
 

@@ -27,9 +27,9 @@ HADOLINT = Path(sys.executable).with_name("hadolint")
 LOCKED = re.compile(r"^[A-Za-z0-9._-]+==[^ ]+", re.MULTILINE)
 
 
-def locked() -> dict[str, str]:
-    """Versions in the lock by name, found as the local server's image finds them."""
-    lines = LOCKED.findall((ROOT / "requirements.lock").read_text())
+def locked(lock: Path = ROOT / "requirements.lock") -> dict[str, str]:
+    """Versions in a lock by name, found as the local server's image finds them."""
+    lines = LOCKED.findall(lock.read_text())
     return dict(line.split("==") for line in lines)
 
 
@@ -80,12 +80,39 @@ def test_dockerfiles_by_themselves_make_what_the_values_say(tmp_path):
 
 def test_the_bases_are_those_of_the_lock():
     bases, versions = load_values().bases, locked()
-    assert bases.tensorflow == versions["tensorflow"]
-    assert bases.tf_serving == versions["tensorflow-serving-api"]
-    assert bases.beam == versions["apache-beam"]
+    assert bases.tf_serving.split("@")[0] == versions["tensorflow-serving-api"]
+    assert bases.tf_serving_gpu.split("@")[0] == versions["tensorflow-serving-api"] + "-gpu"
+    assert bases.beam.split("@")[0] == versions["apache-beam"]
     assert bases.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}-")
     beam = (ROOT / DOCKER / "beam_worker.Dockerfile").read_text()
     assert f"beam_python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in beam
+
+
+def test_cuda_comes_by_hash_and_changes_nothing_else():
+    lock = ROOT / DOCKER / "cuda.lock"
+    cuda, versions = locked(lock), locked()
+    assert {name for name in cuda if name not in versions} == {
+        name for name in cuda if name.startswith("nvidia-")
+    }
+    assert any(name.startswith("nvidia-cudnn") for name in cuda)
+    for name in cuda.keys() & versions.keys():
+        assert cuda[name] == versions[name], name
+    entries = re.split(r"^(?=[A-Za-z0-9])", lock.read_text(), flags=re.MULTILINE)[1:]
+    assert len(entries) == len(cuda) and all("--hash=sha256:" in entry for entry in entries)
+    for path in DOCKERFILES:
+        for line in re.findall(r"pip install ([^;\n]+)", path.read_text()):
+            # The local server's image takes versions from the lock; the code itself has no hash.
+            known = ("--require-hashes", "--no-deps /src", "--constraint /src/constraints.txt")
+            assert line.startswith(known), line
+
+
+@pytest.mark.parametrize("key", ["python", "tf_serving", "tf_serving_gpu", "beam"])
+def test_a_base_is_built_from_by_digest(key):
+    digest = "3.10@sha256:" + "0a" * 32
+    values = load_values(overrides=(f"bases.{key}={digest}",))
+    assert any(digest in recipe.arguments.values() for recipe in recipes(values).values())
+    with pytest.raises(ValueError, match=f"bases.{key}"):
+        load_values(overrides=(f"bases.{key}=3.10@sha256:0a",))
 
 
 def test_the_local_server_is_constrained_by_the_whole_lock():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ KNOWN_FLAGS = {
     "per_process_gpu_memory_fraction",
     "port",
     "rest_api_port",
+    "ssl_config_file",
 }
 CRDS = {"service-monitor"}
 DEVICES = ("server.device=gpu", "server.device=cpu")
@@ -54,7 +56,7 @@ def flags(found: dict[str, Any]) -> dict[str, str]:
 def test_what_is_written_fits_the_api(values, tmp_path, device, version):
     render(values(device), tmp_path)
     files = sorted((tmp_path / "kubernetes").glob("*.yaml"))
-    assert len(files) == 7
+    assert len(files) == 8
     for file in files:
         if file.stem not in CRDS:
             document = yaml.safe_load(file.read_text())
@@ -142,6 +144,67 @@ def test_the_server_reads_the_files_that_a_push_writes(values, tmp_path):
     for file in files:
         assert (tmp_path / Path(file).relative_to(mount["mountPath"])).is_file()
     assert mount["readOnly"]
+
+
+def test_clients_and_prometheus_alone_may_ask(values):
+    found = objects(values("network.client_namespace=web", "network.monitoring_namespace=prom"))
+    policy, spec = found["network-policy"], found["network-policy"]["spec"]
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    pod = found["deployment"]["spec"]["template"]
+    assert spec["podSelector"]["matchLabels"] == pod["metadata"]["labels"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"] and spec["egress"] == []
+    named = {port["name"] for port in container(found)["ports"]}
+    clients, monitoring = spec["ingress"]
+    namespace = "kubernetes.io/metadata.name"
+    # One entry with two selectors: pods with the labels, in the namespace; two would be either.
+    assert clients["from"] == [
+        {
+            "namespaceSelector": {"matchLabels": {namespace: "web"}},
+            "podSelector": {"matchLabels": {"recommender-client": "true"}},
+        }
+    ]
+    assert monitoring["from"] == [{"namespaceSelector": {"matchLabels": {namespace: "prom"}}}]
+    assert [port["port"] for port in clients["ports"]] == ["grpc"]
+    assert [port["port"] for port in monitoring["ports"]] == ["http"]
+    assert {"grpc", "http"} == named
+
+
+def test_a_policy_without_client_labels_is_refused(values):
+    with pytest.raises(ValueError, match=r"network\.client_labels"):
+        values("network.client_labels={}")
+
+
+def test_tls_is_read_from_a_secret_where_one_is_named(values, tmp_path):
+    assert "ssl_config_file" not in flags(objects(values()))
+    settings = values("server.tls_secret=recommender-tls")
+    found = objects(settings)
+    path = Path(flags(found)["ssl_config_file"])
+    (mount,) = (m for m in container(found)["volumeMounts"] if m["name"] == "tls")
+    assert path.parent == Path(mount["mountPath"]) and mount["readOnly"]
+    (volume,) = (
+        v for v in found["deployment"]["spec"]["template"]["spec"]["volumes"] if v["name"] == "tls"
+    )
+    assert volume["secret"]["secretName"] == "recommender-tls"
+    render(settings, tmp_path)
+    document = yaml.safe_load((tmp_path / "kubernetes" / "deployment.yaml").read_text())
+    kubernetes_validate.validate(document, "1.33", strict=True)
+
+
+def test_the_readme_writes_certificates_as_tf_serving_reads_them(tmp_path):
+    text = (Path(__file__).parents[2] / "deploy" / "README.md").read_text()
+    (command,) = re.findall(r"```\n(pem\(\).*?)kubectl", text, re.DOTALL)
+    fields = {"server_key": "server.key", "server_cert": "server.crt", "custom_ca": "ca.crt"}
+    for name in fields.values():
+        head = f"-----BEGIN {name}-----"
+        (tmp_path / name).write_text(f"{head}\nMIIB+/=\nabc\n-----END {name}-----\n")
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
+    lines = (tmp_path / "ssl.config").read_text().splitlines()
+    # Text of a protocol buffer escapes as JSON does here: a quoted line each.
+    found = dict(line.split(": ", 1) for line in lines)
+    assert found.pop("client_verify") == "true"
+    assert {name: json.loads(value) for name, value in found.items()} == {
+        name: (tmp_path / file).read_text() for name, file in fields.items()
+    }
 
 
 def test_the_memory_of_the_gpu_is_bounded_in_one_way_of_two(values):
