@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_PORT ?= 8500
 TEST_WORKERS ?= 2
 
-.PHONY: demo test lint bench clean setup flink lock format
+.PHONY: demo test lint audit bench clean setup flink lock format
 
 setup:
 	@scripts/bootstrap.sh
@@ -19,6 +19,9 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+audit: setup  ## published vulnerabilities of the locked packages, but for scripts/known_findings.yaml
+	@$(BIN)/python scripts/audit.py
 
 format: setup
 	@$(BIN)/ruff check --fix .
