@@ -30,11 +30,14 @@ from tfx_pipeline.components.pusher.config import BatchingConfig
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.pusher.executor import objections
+from tfx_pipeline.components.pusher.label_moves import promote
 from tfx_pipeline.components.pusher.label_moves import rollback
+from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
 from tfx_pipeline.components.pusher.labels import Labels
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.components.pusher.serving_files import BATCHING
+from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
 from tfx_pipeline.components.pusher.warmup import write_warmup
 
@@ -200,7 +203,8 @@ def push(saved_model, tmp_path):
         }
         pushed = given(STANDARD.PushedModel, tmp_path / "pushed_model")
         Executor().Do(inputs, {"pushed_model": pushed}, properties)
-        assert pushed[0].get_int_custom_property("pushed") == 1
+        if not pushed[0].get_int_custom_property("pushed"):
+            return pushed[0].get_string_custom_property("not_pushed_because")
         version = pushed[0].get_string_custom_property("pushed_version")
         assert pushed[0].get_string_custom_property("pushed_destination").endswith(f"/{version}")
         shutil.rmtree(tmp_path / "pushed_model")
@@ -231,12 +235,24 @@ def test_what_is_served_is_not_pushed_again_but_told_again(push, tmp_path):
     assert push(batching=batching, serving_path="/models/shop") == "1"
     assert "batch_timeout_micros { value: 7 }" in (tmp_path / "pushed" / BATCHING).read_text()
     assert read_labels(tmp_path / "pushed").base_path == "/models/shop"
-    # Other warm-up requests, another candidate, and one that was rolled back are versions.
+    # Other warm-up requests make another version, and another candidate does.
     assert push(warmup_requests=2) == "2"
     assert push("other") == "3"
     assert push("other") == "3"
-    rollback(tmp_path / "pushed", canary_only=True)
-    assert push("other") == "4"
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_what_was_rolled_back_does_not_come_back_by_itself(push, tmp_path, aside):
+    push_dir = tmp_path / "pushed"
+    assert [push(), push("bad")] == ["1", "2"]
+    rollback(push_dir, canary_only=True)
+    if aside:
+        set_withdrawn_aside(push_dir)
+    assert push("bad").startswith("version 2 is this servable, and was rolled back; `vitrine push")
+    assert push() == "1"  # what is served since
+    assert pushed_versions(push_dir) == ([1] if aside else [1, 2])
+    promote(push_dir, 2)
+    assert push("bad") == "2"
 
 
 def test_the_configuration_does_not_import_tfx():

@@ -62,13 +62,10 @@ class Executor(base_executor.BaseExecutor):
         (pushed,) = output_dict["pushed_model"]
         reasons = objections(input_dict)
         if reasons:
-            for reason in reasons:
-                logging.error("Not pushed: %s.", reason)
-            pushed.set_int_custom_property("pushed", 0)
-            pushed.set_string_custom_property("not_pushed_because", "; ".join(reasons))
+            _refuse(pushed, *reasons)
             return
         push_dir = Path(exec_properties["push_dir"])
-        read_labels(push_dir)  # fails before anything is copied
+        labels = read_labels(push_dir)  # fails before anything is copied
         run_config = json.loads(exec_properties["run_config"])
         candidate = exec_properties["candidate"]
         servable = locations.saved_model(input_dict, "servable")
@@ -87,6 +84,13 @@ class Executor(base_executor.BaseExecutor):
 
         name = run_config.get("name", push_dir.name)
         version = pushed_already(push_dir, candidate, content)
+        if labels is not None and version in labels.withdrawn:
+            _refuse(
+                pushed,
+                f"version {version} is this servable, and was rolled back; `vitrine push promote "
+                f"--version {version}` brings it back",
+            )
+            return
         if version is None:
             version = push(push_dir, servable, complete, name, config)
         else:
@@ -98,6 +102,13 @@ class Executor(base_executor.BaseExecutor):
         pushed.set_int_custom_property("pushed", 1)
         pushed.set_string_custom_property("pushed_destination", str(place))
         pushed.set_string_custom_property("pushed_version", str(version))
+
+
+def _refuse(pushed: Any, *reasons: str) -> None:
+    for reason in reasons:
+        logging.error("Not pushed: %s.", reason)
+    pushed.set_int_custom_property("pushed", 0)
+    pushed.set_string_custom_property("not_pushed_because", "; ".join(reasons))
 
 
 def objections(input_dict: dict[str, list[Any]]) -> list[str]:

@@ -60,16 +60,13 @@ def serving_state(push_dir: str | Path, candidate: str) -> str:
 
     Returns:
         The state that the newest version was made in, withdrawn or not, if it was
-        made of this very candidate. Otherwise the newest version, the time at which a version
-        last came or went, and the labels.
+        made of this very candidate. Otherwise the newest version, the time at which
+        a version last came or went, and the labels.
 
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
-    places = {version: Path(push_dir) / str(version) for version in pushed_versions(push_dir)}
-    places |= withdrawn_versions(push_dir)
-    newest = max(places, default=0)
-    origin = read_origin(places[newest]) if places else {}
+    newest, origin = _newest(push_dir)
     if origin.get("candidate") == candidate:
         return str(origin["state"])
     changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0
@@ -103,15 +100,27 @@ def content_id(servable: Path, config: PusherConfig) -> str:
 
 
 def pushed_already(push_dir: Path, candidate: str, content: str) -> int | None:
-    """Returns the newest version that was not rolled back, if it is this very servable.
+    """Returns the version that is this very servable, if it is the newest or served.
 
-    An updated index carries the origin of the version that it was made of, so that
-    the update is not pushed over either.
+    The newest one may have been withdrawn. An updated index carries the origin of
+    the version that it was made of, so that the update is not pushed over either.
     """
-    version = current_version(push_dir)
-    origin = read_origin(push_dir / str(version))
-    same = (origin.get("candidate"), origin.get("content")) == (candidate, content)
-    return version if same else None
+    current = current_version(push_dir) or 0
+    for version, origin in (
+        _newest(push_dir),
+        (current, read_origin(push_dir / str(current))),
+    ):
+        if (origin.get("candidate"), origin.get("content")) == (candidate, content):
+            return version
+    return None
+
+
+def _newest(push_dir: str | Path) -> tuple[int, dict[str, str]]:
+    """Returns the newest version, withdrawn or not, and its origin; 0 where there is none."""
+    places = {version: Path(push_dir) / str(version) for version in pushed_versions(push_dir)}
+    places |= withdrawn_versions(push_dir)
+    newest = max(places, default=0)
+    return newest, read_origin(places[newest]) if places else {}
 
 
 def write_origin(version_dir: Path, candidate: str, state: str, content: str = "") -> None:
