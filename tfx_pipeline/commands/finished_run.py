@@ -40,7 +40,7 @@ def refusal(config: PipelineConfig) -> str:
     gate = (
         json.loads(metrics.read_text(encoding="utf-8")).get("gate") if metrics.is_file() else None
     )
-    if not gate or gate["blessed"]:
+    if not gate or gate.get("blessed", 1):
         return ""
     served = pushed_versions(config.serving_base_path)
     then = (

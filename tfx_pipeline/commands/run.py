@@ -106,6 +106,8 @@ def summarise(
     gate = metrics.get("gate", {})
     if gate and not gate["blessed"]:
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
+    elif "not_pushed" in gate:
+        lines.append(f"push   nothing was pushed: {gate['not_pushed']}")
     if "no_baseline" in gate:
         lines.append(f"base   no change was measured: {gate['no_baseline']}")
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")

@@ -11,6 +11,7 @@ from typing import Any
 from absl import logging
 
 from tfx_pipeline.components.pusher.origin import NO_BASELINE
+from tfx_pipeline.components.pusher.origin import NOT_PUSHED
 from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice
@@ -36,7 +37,8 @@ def write_run_metrics(
         -> metrics; of the validation those without history alone), `index`
         (recall of the index, and latency in ms), `serving` (latency over gRPC
         in ms), `gate` (`blessed`, 1 or 0, `failures`, the thresholds that were
-        missed, and `no_baseline`, why no change was measured, if none was).
+        missed, `no_baseline`, why no change was measured, if none was, and
+        `not_pushed`, why nothing was pushed, if nothing was).
     """
     metrics: dict[str, dict[str, Any]] = {}
     training = _directory(artifacts, "trainer", "model_run")
@@ -62,6 +64,10 @@ def write_run_metrics(
                 gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
                 gate["blessed"] = 0
                 gate["failures"] += [f"{name}: {reason}" for reason in report.get("reasons", [])]
+    pushed = _directory(artifacts, "pusher", "pushed_model")
+    if pushed and (pushed / NOT_PUSHED).exists():
+        reason = (pushed / NOT_PUSHED).read_text(encoding="utf-8").strip()
+        metrics.setdefault("gate", {})["not_pushed"] = reason
     target = Path(path)
     aside = target.with_suffix(".json.partial")
     aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")

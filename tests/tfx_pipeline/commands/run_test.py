@@ -36,6 +36,14 @@ def test_what_was_not_pushed_is_not_served() -> None:
     assert "serve" not in text
 
 
+def test_a_blessed_model_that_was_not_pushed_says_why() -> None:
+    measured = metrics(1)
+    assert "push   " not in summarise(load_config("shop_demo"), measured, 1.0, ())
+    measured["gate"]["not_pushed"] = "version 2 was rolled back"
+    text = summarise(load_config("shop_demo"), measured, 1.0, ())
+    assert "push   nothing was pushed: version 2 was rolled back" in text.splitlines()
+
+
 def test_why_no_change_was_measured_is_said() -> None:
     measured = metrics(1)
     assert "base" not in summarise(load_config("shop_demo"), measured, 1.0, ())

@@ -36,6 +36,7 @@ from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
 from tfx_pipeline.components.pusher.labels import Labels
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+from tfx_pipeline.components.pusher.origin import NOT_PUSHED
 from tfx_pipeline.components.pusher.serving_files import BATCHING
 from tfx_pipeline.components.pusher.versions import pushed_versions
 from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
@@ -75,6 +76,7 @@ def test_an_index_that_is_not_blessed_is_not_pushed(tmp_path):
     assert pushed.get_int_custom_property("pushed") == 0
     reason = pushed.get_string_custom_property("not_pushed_because")
     assert reason == "the index is not blessed (recall@100 of ScaNN is 0.9)"
+    assert (tmp_path / "pushed_model" / NOT_PUSHED).read_text() == f"{reason}\n"
     assert not (tmp_path / "pushed").exists()
 
 

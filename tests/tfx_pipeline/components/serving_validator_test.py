@@ -487,6 +487,16 @@ def test_a_server_at_an_address_that_serves_something_else_is_found_out(judged, 
     assert verdict.report["version"] == 1
 
 
+def test_a_server_that_does_not_get_ready_is_an_error_and_no_verdict(judged, made, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with serve(tmp_path / "empty") as server:
+        with pytest.raises(
+            RuntimeError, match=r"had not loaded any version.*no verdict.*retries=0"
+        ):
+            judged(made / "servable", server=server.address, model="staging", load_timeout_s=0.3)
+    assert not list((tmp_path / "blessing").glob("*BLESSED"))
+
+
 def test_nobody_at_an_address_is_an_error_and_no_verdict(judged, made, tmp_path):
     with pytest.raises(UnavailableError, match="`GetModelStatus` of model `films`"):
         judged(made / "servable", server="127.0.0.1:1", load_timeout_s=0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from tfx_pipeline.components.pusher.origin import NOT_PUSHED
 from tfx_pipeline.evaluation.run_metrics import write_run_metrics
 
 
@@ -55,6 +56,14 @@ def test_a_candidate_that_a_server_did_not_answer_well_from_closes_the_gate(tmp_
     metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
     assert metrics["serving"] == {"latency_ms_p50": 1.5}
     assert metrics["gate"] == {"blessed": 0, "failures": [f"serving: {reasons[0]}"]}
+
+
+def test_why_nothing_was_pushed_is_told(tmp_path):
+    artifacts = {"pusher": {"pushed_model": str(tmp_path)}}
+    assert write_run_metrics(tmp_path / "metrics.json", artifacts) == {}
+    (tmp_path / NOT_PUSHED).write_text("version 2 was rolled back\n")
+    metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+    assert metrics == {"gate": {"not_pushed": "version 2 was rolled back"}}
 
 
 def test_what_did_not_run_is_left_out(tmp_path):

@@ -19,6 +19,7 @@ from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.labels import read_labels
 from tfx_pipeline.components.pusher.links import link_or_copy
 from tfx_pipeline.components.pusher.origin import EVALUATION
+from tfx_pipeline.components.pusher.origin import NOT_PUSHED
 from tfx_pipeline.components.pusher.origin import content_id
 from tfx_pipeline.components.pusher.origin import pushed_already
 from tfx_pipeline.components.pusher.origin import write_origin
@@ -107,8 +108,11 @@ class Executor(base_executor.BaseExecutor):
 def _refuse(pushed: Any, *reasons: str) -> None:
     for reason in reasons:
         logging.error("Not pushed: %s.", reason)
+    text = "; ".join(reasons)
     pushed.set_int_custom_property("pushed", 0)
-    pushed.set_string_custom_property("not_pushed_because", "; ".join(reasons))
+    pushed.set_string_custom_property("not_pushed_because", text)
+    Path(pushed.uri).mkdir(parents=True, exist_ok=True)
+    (Path(pushed.uri) / NOT_PUSHED).write_text(f"{text}\n", encoding="utf-8")
 
 
 def objections(input_dict: dict[str, list[Any]]) -> list[str]:

@@ -27,6 +27,7 @@ from tfx_pipeline.components.pusher.versions import withdrawn_versions
 
 ORIGIN = "origin.json"
 EVALUATION = "evaluation"  # of a version: what blessed it
+NOT_PUSHED = "NOT_PUSHED"  # a note in place of a version
 NO_BASELINE = "NO_BASELINE"  # a note in place of a model; object stores drop empty directories
 
 

@@ -64,9 +64,11 @@ def wait_until_loaded(
 
 
 def _late(client: RecommenderClient, timeout: float) -> str:
+    target = client.target
+    which = "any version" if target.version is None else f"version {target.version}"
     return (
-        f"The server at {client.target.address} had not loaded version {client.target.version} of "
-        f"`{client.target.model}` within {timeout:g} s (serving_validation.load_timeout_s), which "
-        "is no verdict. A tensorflow_model_server without `--max_num_load_retries=0` tries what it "
-        "cannot load again for five minutes, and gives no reason but in its own log."
+        f"The server at {target.address} had not loaded {which} of `{target.model}` within "
+        f"{timeout:g} s (serving_validation.load_timeout_s), which is no verdict. A "
+        "tensorflow_model_server without `--max_num_load_retries=0` tries what it cannot load "
+        "again for five minutes, and gives no reason but in its own log."
     )
