@@ -82,29 +82,36 @@ class _AskAgain(beam.PTransform):
     """Repeats every batch without the histories."""
 
     def expand(self, extracts: beam.PCollection) -> beam.PCollection:
-        return extracts | "AskAgain" >> beam.FlatMap(lambda one: [one, without_history(one)])
+        return extracts | "AskAgain" >> beam.FlatMap(lambda one: [one, *without_history(one)])
 
 
-def without_history(extracts: dict[str, Any]) -> dict[str, Any]:
-    """Returns a batch of the same users and targets of whom no event is known.
+def without_history(extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields a batch of the same users and targets of whom no event is known.
 
     Args:
         extracts: TFMA's extracts of a batch of raw timelines, not parsed yet.
 
-    Returns:
-        The same with a changed `tfma.ARROW_RECORD_BATCH_KEY`.
+    Yields:
+        The same with a changed `tfma.ARROW_RECORD_BATCH_KEY`, without the users who
+        have no history anyway; nothing if there are no others.
     """
     batch: pa.RecordBatch = extracts[tfma.ARROW_RECORD_BATCH_KEY]
+    unknown = [features.NO_HISTORY.encode()]
+    if features.SLICE_ACTIVITY in batch.schema.names:
+        activity = batch.column(features.SLICE_ACTIVITY).to_pylist()
+        batch = batch.filter(pa.array([one != unknown for one in activity], pa.bool_()))
+    if not batch.num_rows:
+        return
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns = {name: columns[name] for name in columns if not name.startswith(_HISTORY_PREFIXES)}
     raw = columns[tfma.ARROW_INPUT_COLUMN]
     anonymous = [[_without_history(one)] for one in raw.flatten().to_pylist()]
     columns[tfma.ARROW_INPUT_COLUMN] = pa.array(anonymous, raw.type)
-    activity = [[features.NO_HISTORY.encode()]] * batch.num_rows
-    columns[features.SLICE_ACTIVITY] = pa.array(activity, pa.large_list(pa.large_binary()))
+    column = pa.array([unknown] * batch.num_rows, pa.large_list(pa.large_binary()))
+    columns[features.SLICE_ACTIVITY] = column
     columns[_ASKED_AGAIN] = pa.array([[1]] * batch.num_rows, pa.large_list(pa.int64()))
     changed = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-    return {**extracts, tfma.ARROW_RECORD_BATCH_KEY: changed}
+    yield {**extracts, tfma.ARROW_RECORD_BATCH_KEY: changed}
 
 
 def _without_history(timeline: bytes) -> bytes:

@@ -30,7 +30,10 @@ CONFIG = EvaluationConfig(
     thresholds={"hr@5": 0.3},
     change_thresholds={"hr@5": -0.01},
     slices=((f.SLICE_ACTIVITY,),),
-    slice_thresholds={f"{f.SLICE_ACTIVITY}=1-9": {"hr@5": 0.9}},
+    slice_thresholds={
+        f"{f.SLICE_ACTIVITY}=1-9": {"hr@5": 0.9},
+        f"{f.SLICE_ACTIVITY}=0": {"hr@5": 0.45},  # of all users, asked without history
+    },
 )
 USERS = [
     User(
@@ -166,6 +169,7 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     assert gate["blessed"] == 0 and "no_baseline" not in gate
     assert sorted(gate["failures"]) == [
         "hr@5 changed by -0.1 against the served model; at least -0.01 is required",
+        "hr@5 in slice/activity=0 is 0.4; at least 0.45 is required",
         "hr@5 in slice/activity=1-9 is 0.8; at least 0.9 is required",
     ]
     assert worse["pusher"]["pushed"] == "0"

@@ -173,23 +173,30 @@ def test_everybody_is_asked_again_without_history(users, measured):
         assert_same(measured[f"{f.SLICE_ACTIVITY}=0{name}"], wanted)
 
 
-def test_no_answer_is_asked_for_with_a_part_of_the_history(users):
+def test_who_is_asked_again_has_no_part_of_the_history_and_had_one(users):
     example = tf.train.Example.FromString(users[3].serialised())
     example.features.feature["page/id"].bytes_list.value.append(b"p")
-    batch = pa.RecordBatch.from_arrays(
-        [
-            pa.array([[example.SerializeToString()]], pa.large_list(pa.large_binary())),
-            pa.array([[b"movie:1"]], pa.large_list(pa.large_binary())),
-        ],
-        [tfma.ARROW_INPUT_COLUMN, f.EVENT_ENTITY],
-    )
-    changed = without_history({tfma.ARROW_RECORD_BATCH_KEY: batch})[tfma.ARROW_RECORD_BATCH_KEY]
-    assert f.EVENT_ENTITY not in changed.schema.names
-    (serialised,) = changed.column(0).flatten().to_pylist()
-    left = set(tf.train.Example.FromString(serialised).features.feature)
-    assert left == {name for name in example.features.feature if not name.startswith("event/")} - {
-        "page/id"
-    }
+    kind = pa.large_list(pa.large_binary())
+
+    def asked_again(*activity):
+        columns = {
+            tfma.ARROW_INPUT_COLUMN: [[example.SerializeToString()]] * len(activity),
+            f.EVENT_ENTITY: [[b"movie:1"]] * len(activity),
+            f.SLICE_ACTIVITY: [[name] for name in activity],
+        }
+        arrays = [pa.array(column, kind) for column in columns.values()]
+        batch = pa.RecordBatch.from_arrays(arrays, list(columns))
+        found = without_history({tfma.ARROW_RECORD_BATCH_KEY: batch})
+        return [one[tfma.ARROW_RECORD_BATCH_KEY] for one in found]
+
+    (changed,) = asked_again(b"1-9", b"0", b"10-49")
+    assert changed.num_rows == 2 and f.EVENT_ENTITY not in changed.schema.names
+    assert changed.column(f.SLICE_ACTIVITY).to_pylist() == [[b"0"]] * 2
+    names = set(example.features.feature) - {"page/id"}
+    for serialised in changed.column(tfma.ARROW_INPUT_COLUMN).flatten().to_pylist():
+        left = set(tf.train.Example.FromString(serialised).features.feature)
+        assert left == {name for name in names if not name.startswith("event/")}
+    assert asked_again(b"0") == []
 
 
 def test_context_that_chunks_repeat_is_counted_once(tmp_path):
