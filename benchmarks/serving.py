@@ -130,7 +130,7 @@ def local_server(base_path: Path, model: str, **settings: Any) -> Iterator[str]:
     config = {
         "models": [{"name": model, "base_path": str(base_path)}],
         "port": port,
-        "metrics_port": None,
+        "rest_port": None,
         **settings,
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:

@@ -127,7 +127,7 @@ def local_server_text(values: Values) -> str:
         allow_version_labels_for_unavailable_models=True,
         host="0.0.0.0",
         port=server.GRPC_PORT,
-        metrics_port=None,
+        rest_port=None,
         insecure=True,
     )
     return config.model_dump_json(indent=1, exclude_unset=True) + "\n"

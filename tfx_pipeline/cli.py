@@ -87,6 +87,7 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8500, show_default=True, help="gRPC port.")
+@click.option("--rest-port", default=8501, show_default=True, help="Port of REST and metrics.")
 @click.option("--insecure", is_flag=True, help="Listen beyond loopback without mutual TLS.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Server option.")
 def serve(
@@ -96,16 +97,17 @@ def serve(
     labels: tuple[str, ...],
     host: str,
     port: int,
+    rest_port: int,
     insecure: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Answer TF Serving's gRPC protocol from the versions that a run pushed.
+    """Answer TF Serving's gRPC and REST protocols from the versions that a run pushed.
 
     For a laptop and for tests; production runs TF Serving itself.
     """
     from tfx_pipeline.commands.serve import serve_run
 
-    address = {"host": host, "port": port, "insecure": insecure}
+    address = {"host": host, "port": port, "rest_port": rest_port, "insecure": insecure}
     serve_run(run_dir, base_path, name, address, overrides, labels)
 
 

@@ -56,6 +56,17 @@ def data_type(array: npt.NDArray[Any]) -> int:
     return number
 
 
+def numpy_type(number: int) -> np.dtype[Any]:
+    """Returns the NumPy type of a `tensorflow.DataType` of numbers.
+
+    Raises:
+        ValueError: the client does not send it.
+    """
+    if number not in _NUMERIC:
+        raise ValueError(f"Tensors of type {data_type_name(number)} are not supported.")
+    return _NUMERIC[number][0]
+
+
 def item_bytes(number: int) -> int:
     """Returns the bytes of one value of a `tensorflow.DataType`; 8 where there is no fixed size."""
     return _NUMERIC[number][0].itemsize if number in _NUMERIC else 8

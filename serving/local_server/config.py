@@ -89,8 +89,10 @@ class ServerConfig(Config):
         host: address to listen on; anything but loopback needs `tls` with
             `client_ca`, or `insecure`.
         port: gRPC port; 0 takes a free one.
-        metrics_port: loopback HTTP port of the Prometheus metrics; 0 takes a
-            free one, `None` serves none.
+        rest_port: HTTP port of REST and the Prometheus metrics; 0 takes a free one,
+            `None` serves none.
+        rest_host: address of HTTP, which has no TLS: anything but loopback needs
+            `insecure`.
         tls: TLS or mutual TLS; `None` answers in the clear.
         insecure: allow a non-loopback address without mutual TLS.
         poll_seconds: time between two looks for new versions.
@@ -119,7 +121,8 @@ class ServerConfig(Config):
     allow_version_labels_for_unavailable_models: bool = False
     host: str = "127.0.0.1"
     port: int = Field(default=8500, ge=0, le=65535)
-    metrics_port: int | None = Field(default=8501, ge=0, le=65535)
+    rest_port: int | None = Field(default=8501, ge=0, le=65535)
+    rest_host: str = "127.0.0.1"
     tls: TlsConfig | None = None
     insecure: bool = False
     poll_seconds: float = Field(default=1.0, gt=0)
@@ -157,6 +160,12 @@ class ServerConfig(Config):
                 f"Expected mutual TLS for the address `{self.host}`, which others can reach. "
                 "Received: none. Set `tls` with `client_ca`, listen on 127.0.0.1, or set "
                 "`insecure` (`--insecure`) where the network itself is trusted."
+            )
+        if not (is_loopback(self.rest_host) or self.insecure or self.rest_port is None):
+            raise ValueError(
+                f"Expected a loopback address for `rest_host`, for HTTP has no TLS here. Received: "
+                f"`{self.rest_host}`. Listen on 127.0.0.1, or set `insecure` (`--insecure`) where "
+                "the network itself is trusted."
             )
         return self
 

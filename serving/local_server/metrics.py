@@ -10,6 +10,8 @@ import bisect
 import threading
 from collections.abc import Sequence
 
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
 
 def exponential_buckets(scale: float, growth: float, count: int) -> list[float]:
     """Returns the upper limits scale, scale growth, scale growth^2, ..."""

@@ -45,7 +45,8 @@ class ModelService:
         """Returns the states of a model's versions."""
         try:
             request = rpc.parse(protos.GetModelStatusRequest, message)
-            return self._status(request.model_spec)
+            serialised: bytes = self.status(request.model_spec).SerializeToString()
+            return serialised
         except RequestError as error:
             await rpc.abort(context, error)
 
@@ -82,7 +83,12 @@ class ModelService:
         except RequestError as error:
             await rpc.abort(context, error)
 
-    def _status(self, spec: Any) -> bytes:
+    def status(self, spec: Any) -> Any:
+        """Returns the `GetModelStatusResponse` for a `ModelSpec`.
+
+        Raises:
+            RequestError: there is no such model, version or label.
+        """
         model = self._registry.find(spec.name)
         number = spec.version.value if spec.HasField("version") else None
         if spec.version_label:
@@ -93,11 +99,11 @@ class ModelService:
                 entry = response.model_version_status.add()
                 entry.version = version.number
                 entry.state = int(version.state)
+                entry.status.SetInParent()
                 if version.fault:
                     entry.status.error_code = _UNKNOWN
                     entry.status.error_message = version.fault
         if number is not None and not response.model_version_status:
             have = [version.number for version in model.available()]
             raise not_found(f"Model `{spec.name}` has no version {number}; it serves {have}.")
-        serialised: bytes = response.SerializeToString()
-        return serialised
+        return response

@@ -22,13 +22,14 @@ from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
+from serving.local_server.http_server import HttpServer
 from serving.local_server.metrics import ServerMetrics
-from serving.local_server.metrics_http import MetricsPage
 from serving.local_server.model_service import ModelService
 from serving.local_server.models_config import configured_models
 from serving.local_server.prediction_service import PredictionService
 from serving.local_server.predictor import Predictor
 from serving.local_server.registry import Registry
+from serving.local_server.rest import RestApi
 from serving.local_server.tls import server_credentials
 
 _STATUS_CALLS = 1000  # at once, beside predictions
@@ -53,9 +54,9 @@ class LocalServer:
         self._say = say
         self.metrics = ServerMetrics()
         self.port = 0
-        self.metrics_port: int | None = None
+        self.rest_port: int | None = None
         self.registry: Registry | None = None
-        self._page: MetricsPage | None = None
+        self._http: HttpServer | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -65,6 +66,12 @@ class LocalServer:
     def address(self) -> str:
         """`host:port` for clients."""
         return _join(self.config.host, self.port)
+
+    def _addresses(self) -> str:
+        grpc_address = f"{self.address} (gRPC)"
+        if self.rest_port is None:
+            return grpc_address
+        return f"{grpc_address} and {_join(self.config.rest_host, self.rest_port)} (REST)"
 
     def start(self) -> None:
         """Listens, loads the models and begins to answer.
@@ -135,7 +142,7 @@ class LocalServer:
             registry = self.registry = Registry(self.config, scheduler, self.metrics)
             healths = health.aio.HealthServicer()
             predictor = Predictor(registry, self.metrics, self.config)
-            self._add_services(server, registry, predictor, healths)
+            rest = self._add_services(server, predictor, healths)
             await _set_health(healths, False)
             for model in models:
                 self._say(f"Loading model `{model.name}` from {model.base_path} ...")
@@ -144,7 +151,7 @@ class LocalServer:
             if not refused:
                 registry.start_polling(models)
         except BaseException as error:
-            self._close_page()
+            self._close_http()
             started.set_exception(error)
             return
         if refused:
@@ -152,8 +159,7 @@ class LocalServer:
         else:
             started.set_result(None)
             await self._watch(registry, healths)
-        await self._shut_down(server, scheduler, registry, healths)
-        predictor.close()
+        await self._shut_down(server, scheduler, predictor, rest, healths)
         if refused:
             started.set_exception(
                 StartError(
@@ -187,18 +193,21 @@ class LocalServer:
                 f"Cannot listen on {wanted}: the port is taken or the address is not this "
                 "machine's. Set another `port` (`--port`), or stop what listens there."
             ) from error
-        if config.metrics_port is not None:
-            self._page = MetricsPage(config.metrics_port, self.metrics.text)
-            self.metrics_port = self._page.port
         return server
 
-    def _add_services(
-        self, server: Any, registry: Registry, predictor: Predictor, healths: Any
-    ) -> None:
-        predictions = PredictionService(predictor, self.config.max_request_bytes)
-        models = ModelService(registry, self.config.reload_root)
+    def _add_services(self, server: Any, predictor: Predictor, healths: Any) -> RestApi:
+        config = self.config
+        predictions = PredictionService(predictor, config.max_request_bytes)
+        models = ModelService(predictor.registry, config.reload_root)
         server.add_generic_rpc_handlers((predictions.handler(), models.handler()))
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+        rest = RestApi(asyncio.get_running_loop(), predictor, models, self.metrics, config)
+        if config.rest_port is not None:
+            self._http = HttpServer(
+                config.rest_host, config.rest_port, rest.answer, config.max_message_bytes
+            )
+            self.rest_port = self._http.port
+        return rest
 
     async def _watch(self, registry: Registry, healths: Any) -> None:
         """Keeps the health status true, and says what changes, until the server is to stop."""
@@ -206,7 +215,7 @@ class LocalServer:
         said: dict[str, str] = {}
         while not self._stopping.is_set():
             await _set_health(healths, registry.ready())
-            lines = {name: describe(m, self.address) for name, m in registry.models.items()}
+            lines = {name: describe(m, self._addresses()) for name, m in registry.models.items()}
             for name, line in lines.items():
                 if said.get(name) != line:
                     self._say(line)
@@ -217,20 +226,26 @@ class LocalServer:
                 continue
 
     async def _shut_down(
-        self, server: Any, scheduler: BatchScheduler, registry: Registry, healths: Any
+        self,
+        server: Any,
+        scheduler: BatchScheduler,
+        predictor: Predictor,
+        rest: RestApi,
+        healths: Any,
     ) -> None:
         logging.info("Stopping; requests under way have %.0f s", self._drain_seconds)
         await healths.enter_graceful_shutdown()
-        await server.stop(self._drain_seconds)
+        await asyncio.gather(server.stop(self._drain_seconds), rest.drain(self._drain_seconds))
         await scheduler.close()
-        await registry.close()
-        self._close_page()
+        await predictor.registry.close()
+        predictor.close()
+        self._close_http()
         logging.info("Stopped")
 
-    def _close_page(self) -> None:
-        if self._page is not None:
-            self._page.close()
-            self._page = None
+    def _close_http(self) -> None:
+        if self._http is not None:
+            self._http.close()
+            self._http = None
 
 
 def _join(host: str, port: int) -> str:

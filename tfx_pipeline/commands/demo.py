@@ -83,7 +83,7 @@ def _serve_and_ask(config: PipelineConfig, port: int) -> None:
 
     log, base_path = Path(config.log_dir), Path(config.serving_base_path)
     model = ModelConfig(name=config.name, base_path=base_path)
-    settings = ServerConfig(models=(model,), host=HOST, port=port, metrics_port=None)
+    settings = ServerConfig(models=(model,), host=HOST, port=port, rest_port=None)
     with LocalServer(settings) as server:
         click.secho(f"\nAsking {server.address} over gRPC", bold=True)
         for user in _some_users(log):

@@ -33,7 +33,7 @@ def serve_run(
         run_dir: The run whose versions are served; the newest one when None.
         base_path: Directory of integer version directories, instead of a run's.
         name: What requests call the model; the run's name when None.
-        address: `host`, `port` and `insecure` of `ServerConfig`.
+        address: `host`, `port`, `rest_port` and `insecure` of `ServerConfig`.
         overrides: `key=value` pairs of `ServerConfig`, e.g. `batching.timeout_micros=500`.
         labels: `label=version` pairs; those that the push and `vitrine push` keep beside
             the versions when there are none.
@@ -51,6 +51,11 @@ def serve_run(
         raise ValueError(
             f"Port {config.port} of {config.host} is taken. Stop what listens there, or choose "
             "another with `--port`, and tell `vitrine recommend` with `--address`."
+        )
+    if is_taken(config.rest_host, config.rest_port or 0):
+        raise ValueError(
+            f"Port {config.rest_port} of {config.rest_host} is taken. Stop what listens there, or "
+            "choose another for REST and metrics with `--rest-port`."
         )
     click.echo(
         "This server is for a laptop and for tests; production runs tensorflow/serving. Stop it "

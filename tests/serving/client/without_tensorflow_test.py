@@ -66,7 +66,7 @@ def test_both_forms_need_no_tensorflow(tmp_path):
 
     save_tiny(tmp_path, 1)
     models = (ModelConfig(name="tiny", base_path=tmp_path),)
-    with LocalServer(ServerConfig(models=models, port=0, metrics_port=None)) as server:
+    with LocalServer(ServerConfig(models=models, port=0, rest_port=None)) as server:
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, server.address],
             capture_output=True,

@@ -44,7 +44,7 @@ def serve() -> Iterator[Callable[..., object]]:
 
     def start(base: Path, model: dict | None = None, **settings) -> LocalServer:
         models = (ModelConfig(name="tiny", base_path=base, **(model or {})),)
-        defaults = {"models": models, "port": 0, "metrics_port": None, "poll_seconds": 0.05}
+        defaults = {"models": models, "port": 0, "rest_port": None, "poll_seconds": 0.05}
         server = LocalServer(ServerConfig(**{**defaults, **settings}))
         server.start()
         servers.append(server)
@@ -63,7 +63,7 @@ def tiny_server(saved, tmp_path_factory):
     base = tmp_path_factory.mktemp("base")
     saved(base, 1)
     models = (ModelConfig(name="tiny", base_path=base, labels={"stable": 1, "canary": 2}),)
-    settings = {"port": 0, "metrics_port": 0, "allow_version_labels_for_unavailable_models": True}
+    settings = {"port": 0, "rest_port": 0, "allow_version_labels_for_unavailable_models": True}
     with LocalServer(ServerConfig(models=models, **settings)) as server:
         yield server
 

@@ -41,7 +41,7 @@ def configured(tmp_path):
     servers = []
 
     def start(file: Path, **settings):
-        defaults = {"port": 0, "metrics_port": None, "poll_seconds": 0.05}
+        defaults = {"port": 0, "rest_port": None, "poll_seconds": 0.05}
         server = LocalServer(ServerConfig(models_config_file=file, **{**defaults, **settings}))
         server.start()
         servers.append(server)

@@ -1,16 +1,8 @@
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
-import pytest
-
-from serving.local_server.errors import StartError
 from serving.local_server.metrics import Counter
 from serving.local_server.metrics import Histogram
 from serving.local_server.metrics import ServerMetrics
-from serving.local_server.metrics_http import METRICS_PATH
-from serving.local_server.metrics_http import MetricsPage
 
 
 def test_counter_by_hand():
@@ -52,17 +44,3 @@ def test_prometheus_own_parser_reads_the_page():
     assert counted.labels == {"model_name": "m", "status": "OK"}
     latency = families[":tensorflow:serving:request_latency"]
     assert {s.labels.get("le") for s in latency.samples} >= {"10", "18", "+Inf"}
-
-
-def test_page_over_http():
-    page = MetricsPage(0, lambda: "hello\n")
-    try:
-        root = f"http://127.0.0.1:{page.port}"
-        with urllib.request.urlopen(root + METRICS_PATH) as answer:
-            assert answer.read() == b"hello\n"
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(root + "/etc/passwd")
-        with pytest.raises(StartError, match="metrics_port"):
-            MetricsPage(page.port, str)
-    finally:
-        page.close()

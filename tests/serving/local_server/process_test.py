@@ -42,7 +42,7 @@ def test_sigterm_under_load_loses_no_answer(saved, tmp_path, eventually):
     saved(base, 1)
     port = free_port()
     models = [{"name": "tiny", "base_path": str(base)}]
-    server = run(tmp_path, models=models, port=port, metrics_port=None)
+    server = run(tmp_path, models=models, port=port, rest_port=None)
     stop = threading.Event()
     answers: list[int] = []
     slow: list[float] = []  # when they were answered

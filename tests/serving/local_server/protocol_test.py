@@ -13,7 +13,7 @@ from serving.client import NotFoundError
 from serving.client import RecommenderClient
 from serving.client import Request
 from serving.client import UnsupportedError
-from serving.local_server.metrics_http import METRICS_PATH
+from serving.local_server.metrics import METRICS_PATH
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_unsupported_calls_have_an_error_of_their_own(client):
 
 def test_metrics_have_tf_serving_names(tiny_server, client):
     client.recommend_batch([Request()] * 3)
-    url = f"http://127.0.0.1:{tiny_server.metrics_port}{METRICS_PATH}"
+    url = f"http://127.0.0.1:{tiny_server.rest_port}{METRICS_PATH}"
     with urllib.request.urlopen(url) as answer:
         page = answer.read().decode()
     for line in (

@@ -22,7 +22,7 @@ def server_of(base, say, **settings):
     from serving.local_server.server import LocalServer
 
     models = (ModelConfig(name="tiny", base_path=base),)
-    defaults = {"port": 0, "metrics_port": None, "poll_seconds": 0.05}
+    defaults = {"port": 0, "rest_port": None, "poll_seconds": 0.05}
     return LocalServer(ServerConfig(models=models, **{**defaults, **settings}), say)
 
 

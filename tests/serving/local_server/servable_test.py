@@ -36,7 +36,7 @@ def served(tmp_path_factory):
     config = ServerConfig(
         models=(ModelConfig(base_path=scratch / "base"),),
         port=0,
-        metrics_port=None,
+        rest_port=None,
         batching=BatchingConfig(runners=1),
     )
     with LocalServer(config) as server, RecommenderClient(server.address, timeout=60) as client:

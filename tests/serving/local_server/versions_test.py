@@ -19,7 +19,7 @@ from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client import UnavailableError
 from serving.local_server.errors import StartError
-from serving.local_server.metrics_http import METRICS_PATH
+from serving.local_server.metrics import METRICS_PATH
 from tests.serving.local_server import tiny
 
 
@@ -187,10 +187,10 @@ def test_a_base_path_that_is_not_there_is_an_error(serve, tmp_path):
 def test_warm_up_runs_before_the_version_answers(serve, tmp_path):
     good = [tiny.request("double", x=[[1.0]]), tiny.request("crash", x=[1.0])]
     path = tiny.save_tiny(tmp_path, 1, good)
-    server = serve(tmp_path, metrics_port=0)
+    server = serve(tmp_path, rest_port=0)
     with ask(server) as client:
         assert client.recommend().version == 1
-    url = f"http://127.0.0.1:{server.metrics_port}{METRICS_PATH}"
+    url = f"http://127.0.0.1:{server.rest_port}{METRICS_PATH}"
     with urllib.request.urlopen(url) as answer:
         page = answer.read().decode()
     assert f':tensorflow:serving:model_warmup_records_read{{model_path="{path}"}} 2' in page

@@ -57,7 +57,7 @@ class Server:
 
         self.file = push_dir / MODELS_CONFIG
         config = ServerConfig(
-            models_config_file=self.file, port=0, metrics_port=None, reload_root=push_dir
+            models_config_file=self.file, port=0, rest_port=None, reload_root=push_dir
         )
         self.server = LocalServer(config)
         self.server.start()
@@ -118,7 +118,7 @@ def test_vitrine_serve_follows_the_labels_of_the_push(push_dir, tmp_path):
     from serving.local_server.server import LocalServer
 
     moved = push_dir.rename(tmp_path / "moved")  # the file names the place where it was pushed
-    settings = ("metrics_port=null", "poll_seconds=0.05")
+    settings = ("rest_port=null", "poll_seconds=0.05")
     config = server_config(moved, "movies", {"port": 0}, settings)
     with LocalServer(config) as server:
 

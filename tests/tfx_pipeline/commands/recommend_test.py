@@ -126,7 +126,7 @@ def pushed(tmp_path_factory):
         (scratch / "index").rename(servable / "index")
     servable.rename(base / "7")
     with LocalServer(
-        ServerConfig(models=(ModelConfig(base_path=base),), port=0, metrics_port=None)
+        ServerConfig(models=(ModelConfig(base_path=base),), port=0, rest_port=None)
     ) as server:
         yield base, server.address
 

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
-from serving.local_server.metrics_http import METRICS_PATH
+from serving.local_server.metrics import METRICS_PATH
 from tfx_pipeline.components.pusher.config import BatchingConfig
 from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.serving_files import BATCHING

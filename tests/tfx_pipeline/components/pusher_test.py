@@ -151,7 +151,7 @@ def test_large_batches_are_answered_with_the_pushed_files(saved_model, tmp_path,
     }
     histories = [[Event(f"movie:{1 + i % 50}", "watch", i)] for i in range(rows)]
     with (
-        LocalServer(ServerConfig(**files, port=0, metrics_port=None)) as server,
+        LocalServer(ServerConfig(**files, port=0, rest_port=None)) as server,
         RecommenderClient(server.address, "films", label="stable", timeout=60) as client,
     ):
         batch = client.recommend_batch([Request(history) for history in histories])

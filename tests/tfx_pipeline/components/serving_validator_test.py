@@ -369,7 +369,7 @@ files = {
     "models_config_file": args.model_config_file,
     "batching_parameters_file": args.batching_parameters_file,
 }
-server = LocalServer(ServerConfig(**files, port=0, metrics_port=None))
+server = LocalServer(ServerConfig(**files, port=0, rest_port=None))
 server.start()
 print(server.config.batching, flush=True)
 
@@ -439,7 +439,7 @@ def test_a_binary_that_is_not_there_is_named(judged, made):
 
 def serve(base_path: Path) -> LocalServer:
     models = (ModelConfig(name="staging", base_path=base_path),)
-    config = ServerConfig(models=models, port=0, metrics_port=None, poll_seconds=0.05)
+    config = ServerConfig(models=models, port=0, rest_port=None, poll_seconds=0.05)
     return LocalServer(config)
 
 

@@ -121,7 +121,7 @@ def _local_command(push_dir: Path, port: int, file: Path) -> list[str]:
         batching_parameters_file=push_dir / BATCHING,
         host=_HOST,
         port=port,
-        metrics_port=None,
+        rest_port=None,
         drain_seconds=0.0,
     )
     file.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
