@@ -119,6 +119,7 @@ def _local_command(push_dir: Path, port: int, file: Path) -> list[str]:
     config = ServerConfig(
         models_config_file=push_dir / MODELS_CONFIG,
         batching_parameters_file=push_dir / BATCHING,
+        allow_version_labels_for_unavailable_models=True,  # as the flags of TF Serving
         host=_HOST,
         port=port,
         rest_port=None,
