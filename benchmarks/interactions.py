@@ -13,7 +13,7 @@ from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from transforms.arrow import pa
 from transforms.arrow import pc
-from transforms.arrow import pq
+from transforms.arrow import read_table
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,8 @@ def read_interactions(log_dir: str | Path) -> Interactions:
     """
     log = EventLog(log_dir)
     columns = ["user_id", "entity_type", "entity_id", "timestamp", "ordinal"]
-    events = pa.concat_tables(pq.read_table(f, columns=columns) for f in log.files(EVENTS_TABLE))
-    rows = pa.concat_tables(
-        pq.read_table(f, columns=columns[1:3]) for f in log.files(CATALOGUE_TABLE)
-    )
+    events = pa.concat_tables(read_table(f, columns=columns) for f in log.files(EVENTS_TABLE))
+    rows = pa.concat_tables(read_table(f, columns=columns[1:3]) for f in log.files(CATALOGUE_TABLE))
     names = _names(rows).unique()
     user = np.asarray(events["user_id"].combine_chunks().dictionary_encode().indices)
     item = np.asarray(pc.index_in(_names(events), names))

@@ -192,10 +192,10 @@ def known_ids(base_path: Path | None) -> list[str]:
     """Returns ids for histories: the pushed index's, or the made model's."""
     if base_path is None:
         return entities()
-    from transforms.arrow import pq
+    from transforms.arrow import read_table
 
     newest = max((p for p in base_path.iterdir() if p.name.isdigit()), key=lambda p: int(p.name))
-    ids: list[str] = pq.read_table(newest / "index" / "candidates.parquet")["id"].to_pylist()
+    ids: list[str] = read_table(newest / "index" / "candidates.parquet")["id"].to_pylist()
     return ids
 
 

@@ -19,7 +19,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401  (before Beam's import of it, which then leaves `_Refused` alone)
 
-__all__ = ["UnsafeFileError", "csv", "pa", "parquet_dataset", "pc", "pq"]
+__all__ = ["UnsafeFileError", "csv", "pa", "parquet_dataset", "pc", "pq", "read_table"]
 
 _PICKLED = "arrow.py_extension_type"
 
@@ -49,17 +49,30 @@ if hasattr(pa, "PyExtensionType"):  # pyarrow 21 no longer knows it
     pa.register_extension_type(_Refused(pa.null(), _PICKLED))
 
 
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Reads a Parquet file, or some of its columns, into memory.
+
+    Stands in for `pq.read_table`, which opens a dataset: threads of one that fails to
+    open may abort the process when it ends.
+
+    Raises:
+        pyarrow.ArrowInvalid: It is no Parquet file, or is refused; the message names it.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read(None if columns is None else list(columns))
+    except pa.ArrowInvalid as error:
+        raise type(error)(f"`{path}` cannot be read: {error}") from error
+
+
 def parquet_dataset(files: Sequence[Path]) -> Any:
     """Opens Parquet files as one `pyarrow.dataset.Dataset`.
 
     Raises:
-        ValueError: One of them is no Parquet file, or is refused.
+        pyarrow.ArrowInvalid: One of them is no Parquet file, or is refused.
     """
     from pyarrow import dataset  # it imports pandas, which takes as long as all of the above
 
-    for file in files:  # a dataset that fails to open may abort the process when it ends
-        try:
-            pq.read_schema(file)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"`{file}` cannot be read: {error}") from error
+    for file in files:  # before a thread does, see `read_table`
+        read_table(file, [])
     return dataset.dataset(files, format="parquet")

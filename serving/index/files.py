@@ -29,7 +29,7 @@ import numpy as np
 from serving.pickles import refuse_pickles
 from transforms.arrow import pa
 from transforms.arrow import pc
-from transforms.arrow import pq
+from transforms.arrow import read_table
 
 FORMAT_VERSION = 1
 ALWAYS = np.iinfo(np.int64).min  # an `available_from` that hides nothing
@@ -159,9 +159,9 @@ def open_index(path: str | Path, *, check_hashes: bool = True) -> IndexFiles:
 def load_candidates(path: Path) -> pa.Table:
     """Reads `candidates.parquet` of the directory `path`."""
     try:
-        return pq.read_table(path / CANDIDATES)
+        return read_table(path / CANDIDATES)
     except pa.ArrowInvalid as error:
-        raise IndexIntegrityError(f"`{path / CANDIDATES}` cannot be read: {error}") from error
+        raise IndexIntegrityError(f"{error} Build the index again.") from error
 
 
 def load_vectors(path: Path) -> np.ndarray:

@@ -16,6 +16,7 @@ from transforms.arrow import UnsafeFileError
 from transforms.arrow import pa
 from transforms.arrow import parquet_dataset
 from transforms.arrow import pq
+from transforms.arrow import read_table
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("transforms", "models", "tfx_pipeline", "serving", "benchmarks", "deploy")
@@ -25,10 +26,11 @@ AROUND = re.compile(
 )
 
 PARQUET: dict[str, Callable[[Path], Any]] = {
-    "table": pq.read_table,
+    "table": read_table,
+    "column": lambda path: read_table(path, ["other"]),
     "file": lambda path: pq.ParquetFile(path).schema_arrow,
     "schema": pq.read_schema,
-    "bytes": lambda path: pq.read_table(pa.py_buffer(path.read_bytes())),
+    "bytes": lambda path: pq.ParquetFile(pa.py_buffer(path.read_bytes())),
 }
 IPC: dict[str, Callable[[Path], Any]] = {
     "stream": lambda path: pa.ipc.open_stream(path.read_bytes()).read_all(),
@@ -81,13 +83,23 @@ def test_the_order_of_imports_is_free(
     files: tuple[Path, Path, Path], before: str, after: str
 ) -> None:
     script = (
-        f"import sys; {before}from transforms.arrow import UnsafeFileError, pq; {after}\n"
-        "try:\n    pq.read_table(sys.argv[1])\nexcept UnsafeFileError:\n    print('refused')"
+        f"import sys; {before}from transforms.arrow import UnsafeFileError, read_table; {after}\n"
+        "try:\n    read_table(sys.argv[1])\nexcept UnsafeFileError:\n    print('refused')"
     )
     command = [sys.executable, "-c", script, str(files[0])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout == "refused\n", done.stderr
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
     assert not files[2].exists()
+
+
+def test_a_table_is_read_whole_or_in_columns_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2, 3], "b": ["x", "y", None]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    assert read_table(tmp_path / "a.parquet") == table
+    assert read_table(str(tmp_path / "a.parquet"), ("b",)) == table.select(["b"])
+    (tmp_path / "b.parquet").write_bytes(b"no parquet")
+    with pytest.raises(pa.ArrowInvalid, match=r"b\.parquet` cannot be read: "):
+        read_table(tmp_path / "b.parquet")
 
 
 def test_nothing_reads_arrow_around_the_door() -> None:

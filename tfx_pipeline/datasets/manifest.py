@@ -16,6 +16,7 @@ from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.arrow import read_table
 from transforms.base_config import Config
 
 
@@ -104,7 +105,7 @@ class Manifest(Config):
                     types.add(table.column("event"))
         entities: dict[str, int] = {}
         for path in parquet_files(directory, CATALOGUE_TABLE):
-            column = pq.read_table(path, columns=["entity_type"]).column("entity_type")
+            column = read_table(path, columns=["entity_type"]).column("entity_type")
             for count in pc.value_counts(column).to_pylist():
                 entities[count["values"]] = entities.get(count["values"], 0) + count["counts"]
         return self.model_copy(

@@ -11,6 +11,7 @@ from transforms import features
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.arrow import read_table
 from transforms.targets import counted_events
 
 _BATCH = 256
@@ -59,8 +60,8 @@ def write_most_popular(popularity: str | Path, candidates: str | Path, target: s
         target: Parquet file to write, with the columns `entity` (binary) and
             `available_from` (int64, microseconds, 0 for always).
     """
-    counts = pq.read_table(popularity)
-    rows = pq.read_table(candidates, columns=["id", "available_from"])
+    counts = read_table(popularity)
+    rows = read_table(candidates, columns=["id", "available_from"])
     entity = rows["id"].cast(pa.binary()).combine_chunks()
     place = pc.index_in(entity, counts["entity"].combine_chunks().cast(pa.binary()))
     events = pc.fill_null(counts["events"].combine_chunks().take(place), 0.0)

@@ -17,6 +17,7 @@ from serving.index import files
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.arrow import read_table
 
 _NAMED = 20  # ids that a message names at most
 
@@ -110,7 +111,7 @@ def collect(source: Path, target: Path, candidate_types: Sequence[str]) -> int:
 
 def _tables(source: Path) -> Iterator[pa.Table]:
     for file in sorted(source.glob("*.parquet")):
-        yield pq.read_table(file)
+        yield read_table(file)
 
 
 def _examine(table: pa.Table) -> dict[str, Any]:

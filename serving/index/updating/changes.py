@@ -20,6 +20,7 @@ from serving.index.config import EVERY
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.arrow import read_table
 
 _WHERE = [pa.field("file", pa.string()), pa.field("row", pa.int64())]
 UPSERTS_SCHEMA = pa.schema(
@@ -65,7 +66,7 @@ class Changes:
     @classmethod
     def read(cls, path: Path) -> Changes:
         """Reads what `write` wrote."""
-        return cls(pq.read_table(path / _UPSERTS), pq.read_table(path / _DELETES))
+        return cls(read_table(path / _UPSERTS), read_table(path / _DELETES))
 
 
 def sift(

@@ -21,7 +21,7 @@ from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import load_config
 from transforms.arrow import pa
 from transforms.arrow import pc
-from transforms.arrow import pq
+from transforms.arrow import read_table
 
 POSITIVE = {"item": "click", "video": "watch"}
 _COLUMNS = ("user_id", "entity_type", "entity_id", "event", "timestamp", "page_id", "position")
@@ -73,7 +73,7 @@ class Truth:
             )
         self._shards = {int(path.stem.split("-")[1]) for path in parts}
         self.users, _ = Users.read(self.path / "truth" / "users")
-        table = pa.concat_tables([pq.read_table(path) for path in parts])
+        table = pa.concat_tables([read_table(path) for path in parts])
         self.pages = {name: _array(table.column(name)) for name in table.column_names}
         self._page_ids = pc.cast(table.column("page_id"), pa.int64()).to_numpy()
 
@@ -138,7 +138,7 @@ class Truth:
         for path in log.events_files():
             if int(path.stem.split("-")[1]) not in self._shards:
                 continue
-            table = pq.read_table(path, columns=list(_COLUMNS))
+            table = read_table(path, columns=list(_COLUMNS))
             user = pc.cast(table.column("user_id"), pa.int64())
             pieces.append(table.filter(pc.less_equal(user, len(self.users.join))))
         table = pa.concat_tables(pieces)

@@ -17,7 +17,7 @@ from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import settle
 from tfx_pipeline.datasets.shop.world import unit
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import read_table
 
 MAX_INTERESTS = 4
 NOT_VISUAL_SHARE = 0.3
@@ -85,7 +85,7 @@ class Users:
     @classmethod
     def read(cls, directory: Path) -> tuple[Users, list[str]]:
         """Reads what `to_table` made of all shards: the users and their ids."""
-        table = pa.concat_tables([pq.read_table(p) for p in sorted(directory.glob("*.parquet"))])
+        table = pa.concat_tables([read_table(p) for p in sorted(directory.glob("*.parquet"))])
         shapes = {"interest_personal": (MAX_INTERESTS, -1)}
         shapes |= dict.fromkeys(("style_from", "style_to"), (MAX_INTERESTS, STYLE_DIM))
         arrays = {}

@@ -15,7 +15,7 @@ import tensorflow_model_analysis as tfma
 from serving.index.config import EVERY
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from transforms import features
-from transforms.arrow import pq
+from transforms.arrow import read_table
 from transforms.availability import not_yet_available
 
 CLASSES = "classes"
@@ -161,7 +161,7 @@ def _values(values: Any) -> list[Any]:
 @lru_cache(maxsize=2)
 def _read_most_popular(path: str) -> tuple[dict[bytes, int], np.ndarray]:
     """Returns the place of each candidate, and [n] int64, from when each is available."""
-    table = pq.read_table(path)
+    table = read_table(path)
     place = {name: at for at, name in enumerate(table["entity"].to_pylist())}
     return place, table["available_from"].to_numpy()
 

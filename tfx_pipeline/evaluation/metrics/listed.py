@@ -18,7 +18,7 @@ from tensorflow_model_analysis.metrics.metric_types import register_metric
 
 from tfx_pipeline.evaluation.metrics.extracts import Listed
 from tfx_pipeline.evaluation.metrics.extracts import ListedPreprocessor
-from transforms.arrow import pq
+from transforms.arrow import read_table
 
 
 @dataclass
@@ -137,7 +137,7 @@ def _popularity(sums: ListedSums, counts: str) -> float:
 @lru_cache(maxsize=2)
 def _read_counts(path: str) -> dict[bytes, float]:
     """Reads training events by entity."""
-    table = pq.read_table(path, columns=["entity", "events"])
+    table = read_table(path, columns=["entity", "events"])
     names = table["entity"].cast("binary").to_pylist()
     return dict(zip(names, table["events"].to_pylist(), strict=True))
 
