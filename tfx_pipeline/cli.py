@@ -48,11 +48,19 @@ def prepare(
 
 @data.command("validate")
 @click.argument("log_dir", type=click.Path(path_type=Path))
-def validate(log_dir: Path) -> None:
-    """Say in plain words what is missing or malformed in the event log LOG_DIR."""
+@click.option("--config", help="A YAML file or a shipped name: what is to be run on the log.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
+def validate(log_dir: Path, config: str | None, overrides: tuple[str, ...]) -> None:
+    """Say in plain words what is missing or malformed in the event log LOG_DIR.
+
+    With --config it is judged as a run of that configuration would judge it, and its test users
+    are counted. Returns 0 when a run would use the log, 1 when not.
+    """
+    if overrides and not config:
+        raise click.UsageError("--set changes a configuration: name one with --config.")
     from tfx_pipeline.commands.data import validate_log
 
-    text, ok = validate_log(log_dir)
+    text, ok = validate_log(log_dir, config, overrides)
     click.echo(text)
     sys.exit(0 if ok else 1)
 

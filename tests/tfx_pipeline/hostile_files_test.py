@@ -28,7 +28,7 @@ from tests.tfx_pipeline.commands.log_check_test import make_log
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.log_check import check_log
-from tfx_pipeline.components.timeline_example_gen.columns import batches
+from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letters
 from tfx_pipeline.components.timeline_example_gen.messages import unpack

@@ -38,26 +38,43 @@ def prepare_log(
     )
 
 
-def validate_log(log_dir: Path) -> tuple[str, bool]:
+def validate_log(
+    log_dir: Path, name_or_path: str | None = None, overrides: tuple[str, ...] = ()
+) -> tuple[str, bool]:
     """Checks an event log.
+
+    Args:
+        log_dir: Directory of the event log.
+        name_or_path: The configuration that is to be run on it, if there is one.
+        overrides: `key=value` pairs for the configuration.
 
     Returns:
         The report in plain words, and whether a run could use the log.
+
+    Raises:
+        ValueError: The configuration is not valid.
     """
+    from tfx_pipeline.config import load_config
     from tfx_pipeline.datasets.problem import counted
     from tfx_pipeline.datasets.validate import inspect_event_log
 
-    found = inspect_event_log(log_dir)
+    keys = (f"log_dir={log_dir}", *overrides)
+    config = load_config(name_or_path, keys).timeline if name_or_path else None
+    found = inspect_event_log(log_dir, config)
     errors = sum(problem.severity == "error" for problem in found.problems)
     remarks = len(found.problems) - errors
     lines = [str(problem) for problem in found.problems]
     verdict = "a sound event log"
     if found.problems:
         verdict = f"{counted(errors, 'error')}, {counted(remarks, 'other remark')}"
+        use = "would refuse it" if found.refusal else "would use it"
+        verdict += f"; a run {use}" + (
+            " without the rows in error" if not found.refusal and errors else ""
+        )
     lines.append(f"{log_dir}: {verdict}")
     if any(found.totals.values()):
-        lines.append(found.summary.text(found.ordinal))
-    return "\n".join(lines), not errors
+        lines.append(found.text())
+    return "\n".join(lines), not found.refusal
 
 
 def _parse(option: str) -> tuple[str, Any]:

@@ -14,22 +14,20 @@ from serving.index.updating.changes import DELETES_SCHEMA
 from serving.index.updating.changes import REFUSED_SCHEMA
 from serving.index.updating.changes import UPSERTS_SCHEMA
 from serving.index.updating.changes import refused
+from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import entity_names
 from tfx_pipeline.components.timeline_example_gen.catalogue_split import read_rows
-from tfx_pipeline.components.timeline_example_gen.columns import batches
-from tfx_pipeline.components.timeline_example_gen.columns import check_schema
-from tfx_pipeline.components.timeline_example_gen.columns import optional
-from tfx_pipeline.components.timeline_example_gen.columns import required
-from tfx_pipeline.components.timeline_example_gen.columns import times
-from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
 from tfx_pipeline.components.timeline_example_gen.dead_letter import as_text
 from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
+from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+from tfx_pipeline.datasets.limits import Limits
+from tfx_pipeline.datasets.problem import Findings
+from tfx_pipeline.datasets.validate_files import check_table
 from transforms.arrow import pa
 from transforms.arrow import pq
 
@@ -93,33 +91,29 @@ def _read_file(path: Path, embed: Embed, images: bool) -> Iterator[tuple[pa.Tabl
     seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(piece))))
     columns = [name for name in CATALOGUE.names if name != "image" or images]
     for first, batch in batches(piece, columns + [VECTOR] * given):
-        features, reasons = read_rows(batch, first, seen)
-        good = np.flatnonzero(reasons.codes == 0)
+        features, found = read_rows(batch, first, seen, Limits())
+        good = np.flatnonzero(found.good)
         if given:
-            vectors = batch.column(batch.schema.get_field_index(VECTOR)).take(pa.array(good))
+            index = batch.rows.schema.get_field_index(VECTOR)
+            vectors = batch.rows.column(index).take(pa.array(good))
             vectors = vectors.cast(UPSERTS_SCHEMA.field(VECTOR).type)
         else:
             examples = encode_examples(features).take(pa.array(good)).to_pylist()
             vectors = pa.array(list(embed(examples)), UPSERTS_SCHEMA.field(VECTOR).type)
         rows = _candidates(batch, path, first)
         kept = rows.take(pa.array(good)).append_column(VECTOR, vectors)
-        letters = refused("upsert", rows.take(pa.array(reasons.bad)), reasons.of(reasons.bad))
+        letters = refused("upsert", rows.take(pa.array(found.rejected)), found.reasons())
         yield kept.select(UPSERTS_SCHEMA.names).cast(UPSERTS_SCHEMA), letters
 
 
-def _candidates(batch: pa.RecordBatch, path: Path, first: int) -> pa.Table:
+def _candidates(batch: Batch, path: Path, first: int) -> pa.Table:
     """Returns what an index keeps of a batch, and where each row is from."""
-    count = batch.num_rows
-    title = optional(batch, CATALOGUE.field("title"))
-    found = times(batch, CATALOGUE.field("available_from"))
-    unknown = pa.nulls(count, pa.int64())
+    count = len(batch)
     columns = {
-        "id": entity_names(batch, Reasons(count)),
-        "entity_type": required(batch, CATALOGUE.field("entity_type")),
-        "title": pa.nulls(count, pa.binary()) if title is None else title,
-        "available_from": unknown
-        if found is None
-        else pa.array(found.values, mask=found.missing | found.unparsable),
+        "id": batch.names(),
+        "entity_type": batch.column("entity_type"),
+        "title": batch.column("title"),
+        "available_from": batch.column("available_from"),
         "file": pa.array([path.name] * count, pa.string()),
         "row": pa.array(first + np.arange(count)),
     }
@@ -148,7 +142,11 @@ def _check(schema: pa.Schema, path: Path) -> None:
                 f"`{path}` has the column `{name}`, which a catalogue has not{hint}. "
                 f"It may have {', '.join(known)}."
             )
-    check_schema(schema, CATALOGUE_TABLE, str(path))
+    findings = Findings()
+    check_table(path.parent, CATALOGUE_TABLE, [path], findings)
+    faults = [str(problem) for problem in findings.close({}) if problem.severity == "error"]
+    if faults:
+        raise ValueError("\n".join([f"`{path}` cannot be used:", *faults]))
     if VECTOR in schema.names:
         kind = schema.field(VECTOR).type
         lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)

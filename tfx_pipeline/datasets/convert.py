@@ -25,9 +25,9 @@ def converts(kind: pa.DataType, field: pa.Field) -> bool:
         kind = kind.value_type
     if field.name in TIME_COLUMNS:
         numeric = types.is_integer(kind) or types.is_floating(kind)
-        return numeric or types.is_timestamp(kind) or types.is_date(kind) or _is_text(kind)
+        return numeric or types.is_timestamp(kind) or types.is_date(kind) or is_text(kind)
     if types.is_string(field.type):
-        return _is_text(kind)
+        return is_text(kind)
     if types.is_integer(field.type):
         return types.is_integer(kind)
     if types.is_floating(field.type):
@@ -36,7 +36,7 @@ def converts(kind: pa.DataType, field: pa.Field) -> bool:
     if types.is_binary(field.type):
         return types.is_binary(kind) or types.is_large_binary(kind)
     if types.is_map(kind):
-        return field.name == "attributes" and _is_text(kind.key_type) and _is_text(kind.item_type)
+        return field.name == "attributes" and is_text(kind.key_type) and is_text(kind.item_type)
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     value = field.type.value_field.with_nullable(True)
     return is_list and converts(kind.value_type, value)
@@ -46,7 +46,7 @@ def is_time_by_guess(kind: pa.DataType) -> bool:
     """Returns whether times of this type have to be parsed or rounded."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return _is_text(kind) or pa.types.is_floating(kind)
+    return is_text(kind) or pa.types.is_floating(kind)
 
 
 def converted(column: pa.Array, field: pa.Field) -> pa.Array:
@@ -70,10 +70,10 @@ def converted(column: pa.Array, field: pa.Field) -> pa.Array:
         column = _joined_map(column)
     if pa.types.is_fixed_size_list(column.type):
         column = _of_any_size(column)
-    if pa.types.is_string(field.type) and _is_text(column.type):
+    if pa.types.is_string(field.type) and is_text(column.type):
         return as_text(column)
     if pa.types.is_list(field.type) and pa.types.is_list(column.type):
-        if _is_text(column.type.value_type) and pa.types.is_string(field.type.value_type):
+        if is_text(column.type.value_type) and pa.types.is_string(field.type.value_type):
             return _with_values(column, as_text(column.values))
     return column.cast(field.type, safe=False)
 
@@ -125,7 +125,8 @@ def _joined_map(column: pa.Array) -> pa.Array:
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Returns whether a column of this type holds texts or bytes."""
     types = pa.types
     return (
         types.is_string(kind)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from typing import Literal
 
 import numpy as np
 
+from tfx_pipeline.datasets.columns import Batch
+from tfx_pipeline.datasets.rules import RULES
+from tfx_pipeline.datasets.rules import Rule
+from tfx_pipeline.datasets.rules import Severity
+from tfx_pipeline.datasets.rules import reason
+from tfx_pipeline.datasets.schemas import TABLES
 from transforms.arrow import pa
 
-Severity = Literal["error", "warning", "info"]
+Counts = dict[str, dict[str, int]]
 SAMPLES = 3
 _SHOWN_CHARACTERS = 60
 
@@ -20,9 +26,7 @@ class Problem:
     """One finding about an event log.
 
     Attributes:
-        severity: `error` when a run would fail or leave rows out, `warning`
-            when it works but hardly as meant, `info` when it is good to know.
-        kind: Name of the check, e.g. `missing-column`.
+        kind: Which rule applies, e.g. `missing-column`; see `rules.RULES`.
         table: `events`, `catalogue`, `users`, or `log` for the whole.
         column: The column, if it is one.
         count: How many rows (or files, users) it concerns.
@@ -31,13 +35,22 @@ class Problem:
             (from 0) and the values that matter.
     """
 
-    severity: Severity
     kind: str
     table: str
     column: str | None
     count: int
     message: str
     samples: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that applies."""
+        return RULES[self.kind]
+
+    @property
+    def severity(self) -> Severity:
+        """`error` when a run fails or leaves rows out, `warning`, or `info`."""
+        return self.rule.severity
 
     def __str__(self) -> str:
         """Returns the finding as a few lines of plain text."""
@@ -54,25 +67,24 @@ class Rows:
     """Some rows of one file.
 
     Attributes:
-        table: Name of the table.
         file: Name of the file below the log's directory.
         first: Place of the first row in its file.
         number: Place of the first row in the whole table.
-        data: The rows; `place` has each row's offset from `first`.
+        batch: The rows; `place` has each row's offset from `first`.
         place: [n] int64.
     """
 
-    table: str
     file: str
     first: int
     number: int
-    data: pa.Table
+    batch: Batch
     place: np.ndarray
 
     def where(self, keep: np.ndarray) -> Rows:
         """Returns the rows at which a mask [n] bool holds."""
-        data = self.data.filter(pa.array(keep))
-        return Rows(self.table, self.file, self.first, self.number, data, self.place[keep])
+        if keep.all():
+            return self
+        return Rows(self.file, self.first, self.number, self.batch.filter(keep), self.place[keep])
 
     def numbers(self) -> np.ndarray:
         """Returns each row's place in the whole table, [n] int64."""
@@ -80,75 +92,93 @@ class Rows:
 
 
 class Findings:
-    """Gathers problems, summing what is found in many pieces of a table."""
+    """Gathers problems, summing what is found in many pieces of a table.
+
+    Attributes:
+        left_out: Table -> reason -> rows that a run leaves out.
+        repaired: Table -> reason -> values that a run drops from their rows.
+        refused: Whether something is found with which no run uses the log.
+    """
 
     def __init__(self) -> None:
+        """Starts with none."""
+        self.left_out: Counts = {}
+        self.repaired: Counts = {}
+        self.refused = False
         self._problems: list[Problem] = []
-        self._open: dict[tuple[str, str, str | None], _Open] = {}
+        self._open: dict[tuple[str, str, str], _Open] = {}
 
     def add(self, problem: Problem) -> None:
         """Adds a problem that is found once."""
         self._problems.append(problem)
+        self.refused = self.refused or problem.rule.effect == "refuse"
+        self._count(problem.kind, problem.table, problem.column or "", problem.count)
 
     def rows(
         self,
-        severity: Severity,
         kind: str,
-        column: str | None,
+        column: str,
         rows: Rows,
         bad: np.ndarray,
-        message: str,
+        hint: str = "",
         show: tuple[str, ...] = (),
     ) -> None:
         """Adds rows at which a mask holds to the problem of this kind.
 
         Args:
-            severity: See `Problem`.
-            kind: See `Problem`.
-            column: See `Problem`.
+            kind: Which rule applies.
+            column: Of which column.
             rows: The rows looked at.
             bad: [n] bool, which of them are meant.
-            message: The message, in which `{count}` and `{rows}` stand for the
-                number of rows found and of rows in the table.
+            hint: What completes the rule's message; the first one is kept.
             show: Columns whose values go into the samples, besides `column`.
         """
         places = np.flatnonzero(bad)
         if not len(places):
             return
-        key = (kind, rows.table, column)
-        entry = self._open.setdefault(key, _Open(severity, message))
+        table = rows.batch.table
+        entry = self._open.setdefault((kind, table, column), _Open(hint))
         entry.count += len(places)
-        columns = dict.fromkeys([column, *show] if column else show)
+        self._count(kind, table, column, len(places))
+        columns = [name for name in dict.fromkeys([column, *show]) if rows.batch.has(name)]
         for place in places[: SAMPLES - len(entry.samples)]:
             sample = {"file": rows.file, "row": int(rows.first + rows.place[place])}
-            values = {c: plain_value(rows.data.column(c)[int(place)]) for c in columns}
+            raw = rows.batch.rows
+            values = {
+                name: plain_value(raw.column(raw.schema.get_field_index(name))[int(place)])
+                for name in columns
+                if not pa.types.is_binary(TABLES[table].field(name).type)  # nobody reads an image
+            }
             entry.samples.append(sample | values)
 
-    def close(self, totals: dict[str, int]) -> list[Problem]:
+    def close(self, totals: Mapping[str, int]) -> list[Problem]:
         """Returns all problems, errors first.
 
         Args:
             totals: Rows of each table.
         """
         for (kind, table, column), entry in self._open.items():
-            message = entry.message.replace("{count}", f"{entry.count:,}")
-            message = message.replace("{rows}", f"{totals.get(table, 0):,}")
-            self.add(
-                Problem(
-                    entry.severity, kind, table, column, entry.count, message, tuple(entry.samples)
-                )
+            message = RULES[kind].message.format(
+                count=f"{entry.count:,}", rows=f"{totals.get(table, 0):,}", hint=entry.hint
             )
+            samples = tuple(entry.samples)
+            self._problems.append(Problem(kind, table, column, entry.count, message, samples))
         self._open.clear()
         order = ("error", "warning", "info")
         return sorted(self._problems, key=lambda p: order.index(p.severity))
+
+    def _count(self, kind: str, table: str, column: str, count: int) -> None:
+        counts = {"reject": self.left_out, "repair": self.repaired}.get(RULES[kind].effect)
+        if counts is not None:
+            of_table, why = counts.setdefault(table, {}), reason(kind, column, table)
+            of_table[why] = of_table.get(why, 0) + count
 
 
 class _Open:
     """A problem that still grows."""
 
-    def __init__(self, severity: Severity, message: str) -> None:
-        self.severity: Severity = severity
-        self.message = message
+    def __init__(self, hint: str) -> None:
+        self.hint = hint
         self.count = 0
         self.samples: list[dict[str, Any]] = []
 
@@ -166,6 +196,8 @@ def plain_value(scalar: pa.Scalar) -> Any:
         if pa.types.is_list(scalar.type):
             return scalar.values.cast(pa.binary()).to_pylist()
         return scalar.as_buffer().to_pybytes()
+    except ValueError:  # a time finer than microseconds
+        return str(scalar)
 
 
 def _shown(value: Any) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 from collections import Counter
 from dataclasses import dataclass
 from dataclasses import field
 
+from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.problem import counted
+from tfx_pipeline.datasets.timestamps import date_of
 from transforms.arrow import pa
 from transforms.arrow import pc
 
 
 @dataclass
 class LogSummary:
-    """Counts of an event log; of a log that is not read, all are zero.
+    """Counts of an event log's rows, of those that a run uses.
 
     Attributes:
         users: Distinct users that have events.
@@ -22,27 +23,24 @@ class LogSummary:
         entities: Rows of the catalogue by entity type.
         times: The least and the greatest timestamp, in microseconds (or in the
             log's own order); None without any.
-        ordinals: The least and the greatest ordinal; None without any.
     """
 
     users: int = 0
     events: Counter[str] = field(default_factory=Counter)
     entities: Counter[str] = field(default_factory=Counter)
     times: tuple[int, int] | None = None
-    ordinals: tuple[int, int] | None = None
 
-    def add_events(self, rows: pa.Table) -> None:
+    def add_events(self, rows: Batch) -> None:
         """Counts rows of the events table."""
         self.events.update(_counts(rows.column("event")))
         self.times = _wider(self.times, rows.column("timestamp"))
-        self.ordinals = _wider(self.ordinals, rows.column("ordinal"))
 
-    def add_entities(self, rows: pa.Table) -> None:
+    def add_entities(self, rows: Batch) -> None:
         """Counts rows of the catalogue."""
         self.entities.update(_counts(rows.column("entity_type")))
 
     def text(self, ordinal: bool) -> str:
-        """Returns the counts in three lines; rows that cannot be read are not among them.
+        """Returns the counts in three lines; rows that a run leaves out are not among them.
 
         Args:
             ordinal: Whether the log's times are an order only.
@@ -51,7 +49,7 @@ class LogSummary:
         if ordinal:
             span = ", an order and no times"
         elif self.times:
-            span = ", from " + " to ".join(map(_date, self.times))
+            span = ", from " + " to ".join(map(date_of, self.times))
         return (
             f"  users      {self.users:,}\n"
             f"  events     {_listed(self.events, 'event')}{span if self.events else ''}\n"
@@ -59,13 +57,13 @@ class LogSummary:
         )
 
 
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+def _counts(column: pa.Array) -> dict[str, int]:
     """Returns how often each text occurs."""
     pairs = pc.value_counts(column).to_pylist()
-    return {pair["values"]: pair["counts"] for pair in pairs if pair["values"] is not None}
+    return {pair["values"].decode(): pair["counts"] for pair in pairs if pair["values"] is not None}
 
 
-def _wider(span: tuple[int, int] | None, column: pa.ChunkedArray) -> tuple[int, int] | None:
+def _wider(span: tuple[int, int] | None, column: pa.Array) -> tuple[int, int] | None:
     """Returns a span that has all values of a column too."""
     found = pc.min_max(column).as_py()
     if found["min"] is None:
@@ -80,11 +78,3 @@ def _listed(counts: Counter[str], noun: str) -> str:
         return "none that can be read"
     names = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
     return f"{counted(counts.total(), noun)} ({names})"
-
-
-def _date(microseconds: int) -> str:
-    epoch = datetime.datetime(1970, 1, 1)
-    try:
-        return (epoch + datetime.timedelta(microseconds=microseconds)).date().isoformat()
-    except OverflowError:
-        return str(microseconds)

@@ -10,6 +10,7 @@ from transforms.arrow import pa
 from transforms.arrow import pc
 
 EARLIEST = 631_152_000_000_000  # 1990-01-01 UTC, in microseconds
+FAR_FUTURE = 4_102_444_800_000_000  # 2100-01-01 UTC
 DAY = 86_400_000_000
 _UNITS = (  # upper bound of plausible values, unit, what to do
     (1e8, None, ""),
@@ -31,6 +32,15 @@ def latest() -> int:
     """Returns the end of tomorrow in microseconds: nothing in a log is later."""
     now = datetime.datetime.now(datetime.timezone.utc)
     return int(now.timestamp()) * 1_000_000 + 2 * DAY
+
+
+def date_of(microseconds: int) -> str:
+    """Returns the day of a time as text, or the number where there is no such day."""
+    epoch = datetime.datetime(1970, 1, 1)
+    try:
+        return (epoch + datetime.timedelta(microseconds=microseconds)).date().isoformat()
+    except OverflowError:
+        return str(microseconds)
 
 
 def unit_hint(values: np.ndarray) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +13,24 @@ from tfx_pipeline.datasets.problem import SAMPLES
 
 _BUCKETS = 64
 _IN_MEMORY_BYTES = 1 << 20  # of a bucket; more goes to a temporary file
+_COUNTS, _TARGET = np.uint64(1), np.uint64(2)
+
+
+class Held(NamedTuple):
+    """Which users a split holds events out of; see `TimelineConfig`.
+
+    Attributes:
+        min_targets: Users with fewer events that may be targets are in training
+            alone, for `leave-last-out`; 0 for `time-cut`.
+        min_history: Users need so many events before a cut, for `time-cut`.
+        validation_start: Microseconds.
+        test_start: Microseconds.
+    """
+
+    min_targets: int
+    min_history: int = 0
+    validation_start: int = 0
+    test_start: int = 0
 
 
 class UserTally:
@@ -25,8 +45,11 @@ class UserTally:
         single: Users with at most one row that counts.
         single_rows: Row numbers of a few of them.
         heavy: (row number, rows that count) of each user with very many.
-        duplicates: Rows that repeat an earlier one.
+        duplicates: Rows that repeat an earlier event, its ordinal included.
         duplicate_rows: Row numbers of a few of them.
+        repeats: Other rows that repeat an earlier one in all but the ordinal.
+        repeat_rows: Row numbers of a few of them.
+        held: (validation users, test users) of each split asked for.
     """
 
     def __init__(self, heavy_events: int) -> None:
@@ -46,21 +69,36 @@ class UserTally:
         self.heavy: list[tuple[int, int]] = []
         self.duplicates = 0
         self.duplicate_rows: list[int] = []
+        self.repeats = 0
+        self.repeat_rows: list[int] = []
+        self.held: list[tuple[int, int]] = []
 
     def add(
-        self, users: np.ndarray, rows: np.ndarray, numbers: np.ndarray, counts: np.ndarray
+        self,
+        users: np.ndarray,
+        times: np.ndarray,
+        events: np.ndarray,
+        places: np.ndarray,
+        numbers: np.ndarray,
+        counts: np.ndarray,
+        targets: np.ndarray,
     ) -> None:
-        """Adds rows.
+        """Adds rows, in the order of the log.
 
         Args:
             users: Hash of each row's user, [n] uint64.
-            rows: Hash of each row, [n] uint64; equal rows have the same user.
+            times: Microseconds, [n] int64.
+            events: Hash of user, event and ordinal, [n] uint64.
+            places: Hash of user, event and place on a page, [n] uint64.
             numbers: Number of each row in its table, [n] int64.
             counts: Whether the row counts as one of the user's events, [n] bool.
+            targets: Whether it may be a target, [n] bool.
         """
         self.events += len(users)
-        flagged = numbers.astype(np.uint64) << np.uint64(1) | counts.astype(np.uint64)
-        records = np.stack([users, rows, flagged], axis=1)
+        flags = counts.astype(np.uint64) * _COUNTS | targets.astype(np.uint64) * _TARGET
+        flagged = numbers.astype(np.uint64) << np.uint64(2) | flags
+        times = times.astype(np.int64, copy=False).view(np.uint64)
+        records = np.stack([users, times, events, places, flagged], axis=1)
         bucket = (users >> np.uint64(58)).astype(np.int64)
         order = np.argsort(bucket, kind="stable")
         ends = np.searchsorted(bucket[order], np.arange(_BUCKETS + 1))
@@ -68,31 +106,42 @@ class UserTally:
         for index in np.unique(bucket):
             self._buckets[index].write(records[ends[index] : ends[index + 1]].tobytes())
 
-    def finish(self) -> None:
-        """Counts everything that was added."""
+    def finish(self, splits: Sequence[Held] = ()) -> None:
+        """Counts everything that was added.
+
+        Args:
+            splits: Those whose held-out users are to be counted.
+        """
+        held = np.zeros((len(splits), 2), np.int64)
         for bucket in self._buckets:
             bucket.seek(0)
-            records = np.frombuffer(bucket.read(), np.uint64).reshape(-1, 3)
+            records = np.frombuffer(bucket.read(), np.uint64).reshape(-1, 5)
             if len(records):
-                self._count(records)
+                held += self._count(records, splits)
+        self.held = [(int(validation), int(test)) for validation, test in held]
         self.heavy.sort(key=lambda row_and_count: (-row_and_count[1], row_and_count[0]))
 
-    def _count(self, records: np.ndarray) -> None:
-        numbers = (records[:, 2] >> np.uint64(1)).astype(np.int64)
-        counts = records[:, 2] & np.uint64(1)
-        _, first, index = np.unique(records[:, 0], return_index=True, return_inverse=True)
-        events = np.bincount(index, weights=counts).astype(np.int64)
+    def _count(self, records: np.ndarray, splits: Sequence[Held]) -> np.ndarray:
+        numbers = (records[:, 4] >> np.uint64(2)).astype(np.int64)
+        duplicate = _repeated(records[:, 2])
+        self.duplicates += int(duplicate.sum())
+        self._keep(self.duplicate_rows, numbers[duplicate])
+        records, numbers = records[~duplicate], numbers[~duplicate]
+        repeat = _repeated(records[:, 3])
+        self.repeats += int(repeat.sum())
+        self._keep(self.repeat_rows, numbers[repeat])
+        counts, targets = ((records[:, 4] & flag) > 0 for flag in (_COUNTS, _TARGET))
+        _, first, user = np.unique(records[:, 0], return_index=True, return_inverse=True)
+        events = np.bincount(user, weights=counts).astype(np.int64)
         self.users += len(first)
         single = np.flatnonzero(events <= 1)
         self.single += len(single)
         self._keep(self.single_rows, numbers[first[single]])
         heavy = np.flatnonzero(events >= self._heavy_events)
         self.heavy += [(int(numbers[first[i]]), int(events[i])) for i in heavy]
-        order = np.argsort(records[:, 1], kind="stable")
-        ordered = records[order, 1]
-        again = order[np.flatnonzero(ordered[1:] == ordered[:-1]) + 1]
-        self.duplicates += len(again)
-        self._keep(self.duplicate_rows, numbers[again])
+        times = records[:, 1].view(np.int64)
+        found = [_held(split, user, times, counts, targets, len(first)) for split in splits]
+        return np.array(found, np.int64).reshape(-1, 2)
 
     @staticmethod
     def _keep(samples: list[int], numbers: np.ndarray) -> None:
@@ -114,3 +163,42 @@ class UserTally:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _repeated(hashes: np.ndarray) -> np.ndarray:
+    """Returns which values [n] are not the first of their kind, [n] bool."""
+    order = np.argsort(hashes, kind="stable")
+    again = np.zeros(len(hashes), bool)
+    again[order[1:]] = hashes[order][1:] == hashes[order][:-1]
+    return again
+
+
+def _held(
+    split: Held,
+    user: np.ndarray,
+    times: np.ndarray,
+    counts: np.ndarray,
+    targets: np.ndarray,
+    users: int,
+) -> tuple[int, int]:
+    """Counts the users that a split holds events out of, for validation and for test.
+
+    Args:
+        split: Says whom.
+        user: The user of each row, [n] int64 below `users`.
+        times: Microseconds, [n] int64.
+        counts: Which rows are events of the user, [n] bool.
+        targets: Which rows may be targets, [n] bool.
+        users: How many users there are.
+    """
+    if split.min_targets:
+        held = int((np.bincount(user[targets], minlength=users) >= split.min_targets).sum())
+        return held, held
+    found = []
+    starts = (split.validation_start, split.test_start, np.iinfo(np.int64).max)
+    for start, end in zip(starts[:-1], starts[1:], strict=True):
+        history = np.bincount(user[counts & (times < start)], minlength=users)
+        inside = targets & (times >= start) & (times < end)
+        aimed = np.bincount(user[inside], minlength=users)
+        found.append(int(((history >= split.min_history) & (aimed > 0)).sum()))
+    return found[0], found[1]

@@ -1,4 +1,4 @@
-"""Says in plain words what is missing or malformed in an event log."""
+"""Says in plain words what is missing or malformed in an event log, and whether a run takes it."""
 
 from __future__ import annotations
 
@@ -6,19 +6,64 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.plan import find_cuts
+from tfx_pipeline.components.timeline_example_gen.plan import limits_for
+from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.manifest import Manifest
+from tfx_pipeline.datasets.matching import mismatch
+from tfx_pipeline.datasets.opened_log import OpenedLog
+from tfx_pipeline.datasets.opened_log import open_log
+from tfx_pipeline.datasets.problem import Counts
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
+from tfx_pipeline.datasets.rules import excess
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.summary import LogSummary
-from tfx_pipeline.datasets.timestamps import latest as latest_time
+from tfx_pipeline.datasets.timestamps import date_of
+from tfx_pipeline.datasets.user_tally import Held
+from tfx_pipeline.datasets.user_tally import UserTally
 from tfx_pipeline.datasets.validate_catalogue import check_catalogue
 from tfx_pipeline.datasets.validate_catalogue import check_users
+from tfx_pipeline.datasets.validate_events import HEAVY_USER_EVENTS
 from tfx_pipeline.datasets.validate_events import check_events
-from tfx_pipeline.datasets.validate_files import check_files
+from tfx_pipeline.datasets.validate_events import report_tally
+
+# What a log is looked at with when nobody says how it is to be split: as the template does.
+_GUESSES = (
+    TimelineConfig(),
+    *(TimelineConfig(split="time-cut", validation_days=n, test_days=n) for n in (7, 14, 28)),
+)
+
+
+@dataclass(frozen=True)
+class SplitUsers:
+    """How many users a split would test.
+
+    Attributes:
+        config: The split.
+        validation: Users with something held out for validation.
+        test: Users with something held out for the test.
+    """
+
+    config: TimelineConfig
+    validation: int
+    test: int
+
+    def __str__(self) -> str:
+        """Returns a line of text."""
+        if self.config.split == "leave-last-out":
+            how = f"leave-last-out, min_target_events {self.config.min_target_events}"
+        else:
+            days = ((key, getattr(self.config, key)) for key in ("validation_days", "test_days"))
+            starts = ((k, getattr(self.config, k)) for k in ("validation_start", "test_start"))
+            told = [f"{key} {value:g}" for key, value in days if value]
+            told += [f"{key} {date_of(value)}" for key, value in starts if value is not None]
+            how = ", ".join(["time-cut", *told])
+        return f"{self.test:,} ({how})"
 
 
 @dataclass(frozen=True)
@@ -27,49 +72,56 @@ class Inspection:
 
     Attributes:
         problems: What is wrong with it, errors first.
-        summary: What it holds, as far as it was read.
+        summary: What it holds, as far as a run uses it.
         totals: Rows of each table, by the files' footers.
         ordinal: Whether its times are an order only.
+        left_out: Table -> reason -> rows that a run leaves out.
+        repaired: Table -> reason -> values that a run drops from their rows.
+        splits: How many users the split that was asked about would test, or
+            each of some usual ones.
+        refusal: Why no run uses the log; "" when one does.
     """
 
     problems: list[Problem]
     summary: LogSummary
     totals: dict[str, int]
     ordinal: bool
+    left_out: Counts
+    repaired: Counts
+    splits: list[SplitUsers]
+    refusal: str
+
+    def text(self) -> str:
+        """Returns what a run would use and leave out, a line each."""
+        lines = [self.summary.text(self.ordinal)]
+        for title, counts in (("left out", self.left_out), ("repaired", self.repaired)):
+            for table, by_reason in counts.items():
+                named = ", ".join(f"{reason} {count:,}" for reason, count in by_reason.items())
+                lines.append(f"  {title}   {sum(by_reason.values()):,} of {table} ({named})")
+        lines += [f"  test users {split}" for split in self.splits]
+        return "\n".join(lines)
 
 
-def validate_event_log(
-    path: str | Path, event_types: Sequence[str] | None = None, latest: int | None = None
-) -> list[Problem]:
+def validate_event_log(path: str | Path, config: TimelineConfig | None = None) -> list[Problem]:
     """Returns the problems that `inspect_event_log` finds."""
-    return inspect_event_log(path, event_types, latest).problems
+    return inspect_event_log(path, config).problems
 
 
 def inspect_event_log(
-    path: str | Path,
-    event_types: Sequence[str] | None = None,
-    latest: int | None = None,
-    images: bool = True,
-    most_rows: int | None = None,
+    path: str | Path, config: TimelineConfig | None = None, images: bool = True
 ) -> Inspection:
     """Checks an event log, every row of it, and keeps going after a problem.
 
-    Memory stays bounded: some megabytes, 24 bytes a catalogue entity and 8 a
+    Memory stays bounded: some megabytes, 25 bytes a catalogue entity and 8 a
     user; counts go through temporary files.
 
     Args:
         path: Directory of the event log.
-        event_types: Event types that are meant; those of the manifest by
-            default, and any when it names none.
-        latest: The latest time that is plausible, in microseconds; the end of
-            tomorrow by default.
+        config: How timelines are to be cut from it; any usual way when None.
         images: Whether to read and check the images of the catalogue.
-        most_rows: Of a log with more rows than this, only the manifest, the
-            files and their columns are checked; None for no limit.
 
     Returns:
-        What was found. No problem of severity `error` means that a pipeline
-        can read the log.
+        What was found.
     """
     root, findings, summary = Path(path), Findings(), LogSummary()
     if not root.is_dir():
@@ -77,32 +129,93 @@ def inspect_event_log(
             f"`{root}` is not a directory. An event log is a directory with events/*.parquet, "
             f"catalogue/*.parquet and {MANIFEST_NAME}."
         )
-        missing = Problem("error", "missing-log", "log", None, 1, message)
-        return Inspection([missing], summary, {}, ordinal=False)
-    latest = latest_time() if latest is None else latest
-    manifest = _read_manifest(root, findings)
-    ordinal = manifest is not None and manifest.time == "ordinal"
-    files = check_files(root, findings)
-    totals = {table: sum(file.rows for file in paths) for table, paths in files.items()}
-    if most_rows is not None and sum(totals.values()) > most_rows:
-        return Inspection(findings.close(totals), summary, totals, ordinal)
-    known = check_catalogue(files[CATALOGUE_TABLE], ordinal, latest, findings, summary, images)
-    check_users(files[USERS_TABLE], findings)
-    if event_types is None:
-        event_types = manifest.event_types if manifest else []
-    check_events(files[EVENTS_TABLE], known, event_types, ordinal, latest, findings, summary)
-    if manifest is not None:
-        _compare_counts(manifest, totals, summary.users, findings)
-    return Inspection(findings.close(totals), summary, totals, ordinal)
+        findings.add(Problem("missing-log", "log", None, 1, message))
+        return _conclude(findings, summary, {}, False, [], TimelineConfig())
+    asked = config or TimelineConfig()
+    opened = open_log(root, findings)
+    limits = limits_for(opened, asked)
+    files = opened.files
+    known = check_catalogue(files[CATALOGUE_TABLE], limits, findings, summary, images)
+    check_users(files[USERS_TABLE], limits, findings)
+    with UserTally(HEAVY_USER_EVENTS) as tally:
+        match = check_events(files[EVENTS_TABLE], known, asked, limits, findings, summary, tally)
+        cuts = _cuts(opened, config, limits, findings)
+        tally.finish([held for _, held in cuts])
+        report_tally(tally, files[EVENTS_TABLE], findings)
+    summary.users = tally.users
+    splits = [SplitUsers(one, *users) for (one, _), users in zip(cuts, tally.held, strict=True)]
+    if opened.manifest is not None:
+        _compare_counts(opened.manifest, opened.totals, summary.users, findings)
+    if not findings.refused:  # otherwise a part is unread, and nothing follows from what is not
+        told = mismatch(
+            root, match.known, match.total, asked.min_catalogue_match, asked.candidate_types
+        )
+        if told:
+            findings.add(Problem("nothing-matches", EVENTS_TABLE, "entity_id", match.total, told))
+        rejected = excess(findings.left_out, opened.totals, asked.max_dead_letter_fraction)
+        if not rejected and not asked.allow_empty_splits:
+            _require_users(splits, findings)
+    return _conclude(findings, summary, opened.totals, opened.ordinal, splits, asked)
 
 
-def _read_manifest(root: Path, findings: Findings) -> Manifest | None:
-    try:
-        return Manifest.read(root)
-    except (FileNotFoundError, ValueError) as error:
-        kind = "missing-manifest" if isinstance(error, FileNotFoundError) else "bad-manifest"
-        findings.add(Problem("error", kind, "log", None, 1, str(error)))
-        return None
+def _conclude(
+    findings: Findings,
+    summary: LogSummary,
+    totals: dict[str, int],
+    ordinal: bool,
+    splits: list[SplitUsers],
+    config: TimelineConfig,
+) -> Inspection:
+    problems = findings.close(totals)
+    refusals = [str(problem) for problem in problems if problem.rule.effect == "refuse"]
+    told = excess(findings.left_out, totals, config.max_dead_letter_fraction)
+    if told:
+        refusals += [str(problem) for problem in problems if problem.rule.effect == "reject"]
+        refusals.append(told)
+    return Inspection(
+        problems,
+        summary,
+        totals,
+        ordinal,
+        findings.left_out,
+        findings.repaired,
+        splits,
+        "\n".join(refusals),
+    )
+
+
+def _cuts(
+    opened: OpenedLog, config: TimelineConfig | None, limits: Limits, findings: Findings
+) -> list[tuple[TimelineConfig, Held]]:
+    """Returns the splits to count users for, and where they cut; reports what does not fit."""
+    if findings.refused:
+        return []
+    cuts = []
+    for one in _GUESSES if config is None else (config,):
+        try:
+            starts = find_cuts(opened, one, limits)
+        except ValueError as error:
+            if config is not None:
+                findings.add(Problem("bad-periods", EVENTS_TABLE, "timestamp", 1, str(error)))
+            continue
+        targets = one.min_target_events if one.split == "leave-last-out" else 0
+        cuts.append((one, Held(targets, one.min_history, *starts)))
+    return cuts
+
+
+def _require_users(splits: Sequence[SplitUsers], findings: Findings) -> None:
+    """Reports a log of which no split that was looked at has anybody to test."""
+    if not splits or any(split.test and split.validation for split in splits):
+        return
+    least = min(split.config.min_target_events for split in splits)
+    message = (
+        "No user can be tested: "
+        + "; ".join(f"test users {split}" for split in splits)
+        + f". Users need {least} events that may be targets (`leave-last-out`), or events before "
+        "a cut and targets after it (`time-cut`); see `target_events`, `candidate_types`, "
+        "`min_target_events` and the periods."
+    )
+    findings.add(Problem("no-test-users", EVENTS_TABLE, "user_id", 1, message))
 
 
 def _compare_counts(
@@ -120,4 +233,4 @@ def _compare_counts(
                 f"{MANIFEST_NAME} says {said:,} {name}, the files hold {found:,}. Was a file "
                 f"added or lost? Correct the manifest, or leave the counts out."
             )
-            findings.add(Problem("warning", "count-differs", "log", None, 1, message))
+            findings.add(Problem("count-differs", "log", None, 1, message))

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from tfx_pipeline.components.timeline_example_gen.config import ANY
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.datasets.columns import Batch
+from tfx_pipeline.datasets.judge import type_in_id
+from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.problem import Rows
 from tfx_pipeline.datasets.row_hash import combine
 from tfx_pipeline.datasets.row_hash import hash_strings
+from tfx_pipeline.datasets.schemas import EVENTS
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import IMPRESSION
 from tfx_pipeline.datasets.summary import LogSummary
 from tfx_pipeline.datasets.user_tally import UserTally
 from tfx_pipeline.datasets.validate_catalogue import is_among
-from tfx_pipeline.datasets.validate_catalogue import qualified
 from tfx_pipeline.datasets.validate_files import TableFile
-from tfx_pipeline.datasets.validate_rows import check_entity_type
-from tfx_pipeline.datasets.validate_rows import check_text
-from tfx_pipeline.datasets.validate_rows import check_times
+from tfx_pipeline.datasets.validate_rows import judge_rows
 from tfx_pipeline.datasets.validate_rows import read_rows
 from tfx_pipeline.datasets.validate_rows import rows_at
-from tfx_pipeline.datasets.validate_rows import type_in_id
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -33,176 +36,134 @@ _ENTITY = ("entity_type", "entity_id")
 _EVENT = ("user_id", "entity_type", "entity_id", "event", "timestamp")
 
 
+class Match(NamedTuple):
+    """How many events that may be targets there are, and how many the catalogue knows."""
+
+    total: int
+    known: int
+
+
 def check_events(
     files: Sequence[TableFile],
-    known: np.ndarray | None,
-    event_types: Sequence[str],
-    ordinal: bool,
-    latest: int,
+    known: np.ndarray,
+    config: TimelineConfig,
+    limits: Limits,
     findings: Findings,
     summary: LogSummary,
-) -> None:
+    tally: UserTally,
+) -> Match:
     """Checks the events.
 
     Counts of users and the search for duplicates go through a temporary file
-    (24 bytes an event), so memory stays bounded.
+    (40 bytes an event), so memory stays bounded.
 
     Args:
         files: Readable files of the events.
-        known: Hashes of the catalogue's entities; None when it is not readable.
-        event_types: Event types that are meant; any when empty.
-        ordinal: Whether the log's times are an order only.
-        latest: The latest time that is plausible, in microseconds.
+        known: Hashes of the catalogue's entities; empty when it is not readable.
+        config: Says which events may be targets.
+        limits: What rows have to keep to.
         findings: Receives the problems.
         summary: Receives the counts.
+        tally: Receives the events; finished by whoever knows the splits.
     """
-    if files and not sum(file.rows for file in files):
-        message = "The table has no rows. What users did is what everything is learned from."
-        findings.add(Problem("error", "empty-events", EVENTS_TABLE, None, 1, message))
-    with UserTally(HEAVY_USER_EVENTS) as tally:
-        for rows in read_rows(files, EVENTS_TABLE, findings):
-            rows = check_text(rows, findings)
-            check_entity_type(rows, findings)
-            check_times(rows, "timestamp", ordinal, latest, findings)
-            _check_event_types(rows, event_types, findings)
-            _check_numbers(rows, findings)
-            entities = hash_strings(qualified(rows.data))
-            if known is not None and len(known):
-                _check_known(rows, entities, known, findings)
-            _tally(rows, entities, tally)
-            summary.add_events(rows.data)
-        tally.finish()
-        _report_tally(tally, files, findings)
-        summary.users = tally.users
-    _check_order(summary, findings)
+    total = matched = 0
+    for rows in read_rows(files, EVENTS_TABLE, findings):
+        rows = rows.where(judge_rows(rows, limits, findings).good)
+        if not all(field.nullable or rows.batch.has(field.name) for field in EVENTS):
+            continue  # of rows that lack a name or a time nothing more can be said
+        entities = hash_strings(rows.batch.names())
+        in_catalogue = is_among(entities, known)
+        may_be_target = _may_be_targets(rows.batch, config)
+        total += int(may_be_target.sum())
+        matched += int((may_be_target & in_catalogue).sum())
+        if len(known) and not in_catalogue.all():
+            removed = config.unknown_entities == "dead-letter"
+            _report_unknown(rows, ~in_catalogue, removed, findings)
+            if removed:
+                rows, entities = rows.where(in_catalogue), entities[in_catalogue]
+                may_be_target = may_be_target[in_catalogue]
+        _tally(rows, entities, may_be_target, tally)
+        summary.add_events(rows.batch)
+    return Match(total, matched)
 
 
-def _check_order(summary: LogSummary, findings: Findings) -> None:
-    """Reports a log in which every event has the same time."""
-    total = sum(summary.events.values())
-    if total < 2 or summary.times is None or summary.times[0] != summary.times[1]:
-        return
-    same = f"Every event has the time {summary.times[0]}"
-    if summary.ordinals and summary.ordinals[0] != summary.ordinals[1]:
-        message = (
-            f"{same}, so the order of a user's events rests on `ordinal` alone. Write the time of "
-            "each event, or, where none is known, its place among the user's events."
-        )
-        findings.add(Problem("warning", "one-time", EVENTS_TABLE, "timestamp", total, message))
-    else:
-        message = (
-            f"{same} and no `ordinal` of its own, so nothing says what a user did first. Write "
-            "the time of each event, or its place among the user's events."
-        )
-        findings.add(Problem("error", "no-order", EVENTS_TABLE, "timestamp", total, message))
-
-
-def _check_event_types(rows: Rows, event_types: Sequence[str], findings: Findings) -> None:
-    if not event_types:
-        return
-    meant = pc.is_in(rows.data.column("event"), pa.array(event_types, pa.string()))
-    message = (
-        f"{{count}} of {{rows}} events are of a type that is not among {sorted(event_types)}. "
-        f"Add the type to `event_types` in manifest.json, or rename or drop those rows."
-    )
-    bad = ~meant.to_numpy().astype(bool)
-    findings.rows("error", "unknown-event-type", "event", rows, bad, message)
-
-
-def _check_numbers(rows: Rows, findings: Findings) -> None:
-    value = pc.fill_null(rows.data.column("value"), 0.0).to_numpy()
-    message = "{count} of {rows} values are infinite or not a number. Write null where none is."
-    findings.rows("warning", "bad-value", "value", rows, ~np.isfinite(value), message)
-    position = pc.fill_null(rows.data.column("position"), 0).to_numpy()
-    message = "{count} of {rows} positions are negative; the first place of a page is 0."
-    findings.rows("error", "bad-position", "position", rows, position < 0, message)
-    ordinal = rows.data.column("ordinal")
-    nulls = pc.is_null(ordinal).to_numpy().astype(bool)
-    if not nulls.all():
-        message = "{count} of {rows} rows have no ordinal, which breaks ties of time."
-        findings.rows("error", "null-ordinal", "ordinal", rows, nulls, message)
-    lost = pc.and_(
-        pc.equal(rows.data.column("event"), IMPRESSION), pc.is_null(rows.data.column("page_id"))
-    )
-    message = (
-        "{count} of {rows} rows are impressions without a page, so nobody knows what they were "
-        "shown with and they are left out. Give every result page an id."
-    )
-    findings.rows(
-        "error", "impression-without-page", "page_id", rows, lost.to_numpy().astype(bool), message
-    )
-
-
-def _check_known(rows: Rows, entities: np.ndarray, known: np.ndarray, findings: Findings) -> None:
-    message = (
-        "{count} of {rows} events are about entities that are not in the catalogue; those have "
-        "no features and are never recommended. Add them to the catalogue."
-    )
-    bad = ~is_among(entities, known)
-    if not bad.any():
-        return
-    rows = rows.where(bad)
-    twice = type_in_id(rows.data)
-    findings.rows("warning", "not-in-catalogue", "entity_id", rows, ~twice, message, _ENTITY)
-    message = (
-        "{count} of {rows} ids repeat their entity type and are not in the catalogue. The type has "
-        "a column of its own: write the id alone, `42` and not `item:42`."
-    )
-    findings.rows("error", "type-in-id", "entity_id", rows, twice, message, _ENTITY)
-
-
-def _tally(rows: Rows, entities: np.ndarray, tally: UserTally) -> None:
-    data = rows.data
-    users = hash_strings(data.column("user_id"))
-    # Of rows without a time nobody can say whether they are the same event.
-    unknown = pc.is_null(data.column("timestamp")).to_numpy().astype(bool)
-    times = pc.fill_null(data.column("timestamp"), 0).to_numpy()
-    whole = combine(
-        users,
-        entities,
-        hash_strings(data.column("event")),
-        np.where(unknown, -1 - rows.numbers(), times),
-        hash_strings(data.column("page_id")),
-        pc.fill_null(data.column("position"), -1).to_numpy(),
-    )
-    counts = pc.not_equal(data.column("event"), IMPRESSION).to_numpy().astype(bool)
-    tally.add(users, whole, rows.numbers(), counts)
-
-
-def _report_tally(tally: UserTally, files: Sequence[TableFile], findings: Findings) -> None:
-    if tally.single:
-        message = (
+def report_tally(tally: UserTally, files: Sequence[TableFile], findings: Findings) -> None:
+    """Reports what the finished tally of a log's users says."""
+    found = (
+        (
+            "single-event-user",
+            "user_id",
+            tally.single,
+            tally.single_rows,
             f"{tally.single:,} of {tally.users:,} users have one event or none besides "
-            f"impressions. They can be learned from, but there is nothing to test them with."
-        )
-        samples = rows_at(files, tally.single_rows, ("user_id",))
-        findings.add(
-            Problem(
-                "info", "single-event-user", EVENTS_TABLE, "user_id", tally.single, message, samples
-            )
-        )
-    if tally.heavy:
-        most = max(count for _, count in tally.heavy)
-        message = (
+            f"impressions. They can be learned from, but there is nothing to test them with.",
+        ),
+        (
+            "heavy-user",
+            "user_id",
+            len(tally.heavy),
+            [row for row, _ in tally.heavy[:SAMPLES]],
             f"{len(tally.heavy):,} users have {HEAVY_USER_EVENTS:,} events or more, up to "
-            f"{most:,}. Their timelines are cut into chunks; if they are robots, drop them."
-        )
-        first = [row for row, _ in tally.heavy[:SAMPLES]]
-        samples = rows_at(files, first, ("user_id",))
-        findings.add(
-            Problem(
-                "info", "heavy-user", EVENTS_TABLE, "user_id", len(tally.heavy), message, samples
-            )
-        )
-    if tally.duplicates:
-        message = (
-            f"{tally.duplicates:,} of {tally.events:,} rows repeat another one in all but their "
+            f"{max((count for _, count in tally.heavy), default=0):,}. Their timelines are cut "
+            f"into chunks; if they are robots, drop them.",
+        ),
+        (
+            "duplicate-event",
+            None,
+            tally.duplicates,
+            tally.duplicate_rows,
+            f"{tally.duplicates:,} of {tally.events:,} rows repeat the user, entity, event, time "
+            f"and ordinal of another one. If the log was delivered twice, drop them.",
+        ),
+        (
+            "repeated-event",
+            None,
+            tally.repeats,
+            tally.repeat_rows,
+            f"{tally.repeats:,} of {tally.events:,} rows repeat another one in all but their "
             f"ordinal: the same user, entity, event, time and place on a page. If the log was "
-            f"delivered twice, drop them."
-        )
-        samples = rows_at(files, tally.duplicate_rows, _EVENT)
-        findings.add(
-            Problem(
-                "warning", "duplicate-event", EVENTS_TABLE, None, tally.duplicates, message, samples
-            )
-        )
+            f"delivered twice, drop them.",
+        ),
+    )
+    for kind, column, count, numbers, message in found:
+        if count:
+            show = ("user_id",) if column else _EVENT
+            samples = rows_at(files, numbers, show)
+            findings.add(Problem(kind, EVENTS_TABLE, column, count, message, samples))
+
+
+def _may_be_targets(batch: Batch, config: TimelineConfig) -> np.ndarray:
+    """Returns which events may be targets by their types, [n] bool."""
+    may = np.asarray(pc.not_equal(batch.column("event"), IMPRESSION.encode()).fill_null(False))
+    for column, names in (("event", config.target_events), ("entity_type", config.candidate_types)):
+        if ANY not in names:
+            meant = pa.array([name.encode() for name in names], pa.binary())
+            may = may & np.asarray(pc.is_in(batch.column(column), meant))
+    return may
+
+
+def _report_unknown(rows: Rows, unknown: np.ndarray, removed: bool, findings: Findings) -> None:
+    """Reports events of entities that are not in the catalogue."""
+    twice = unknown & type_in_id(rows.batch)
+    findings.rows("type-in-id", "entity_id", rows, twice, show=_ENTITY)
+    if removed:
+        findings.rows("unknown-entity", "entity_id", rows, unknown, show=_ENTITY)
+    else:
+        findings.rows("not-in-catalogue", "entity_id", rows, unknown & ~twice, show=_ENTITY)
+
+
+def _tally(rows: Rows, entities: np.ndarray, may_be_target: np.ndarray, tally: UserTally) -> None:
+    batch = rows.batch
+    users = hash_strings(batch.column("user_id"))
+    times = np.asarray(batch.column("timestamp").fill_null(0))
+    event = combine(users, entities, hash_strings(batch.column("event")), times)
+    position = np.asarray(batch.column("position").fill_null(-1))
+    tally.add(
+        users,
+        times,
+        combine(event, np.asarray(batch.column("ordinal").fill_null(0))),
+        combine(event, hash_strings(batch.column("page_id")), np.maximum(position, -1)),
+        rows.numbers(),
+        np.asarray(pc.not_equal(batch.column("event"), IMPRESSION.encode()).fill_null(True)),
+        may_be_target,
+    )

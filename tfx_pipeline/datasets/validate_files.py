@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections import defaultdict
+from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,6 @@ from tfx_pipeline.datasets.convert import is_time_by_guess
 from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
-from tfx_pipeline.datasets.problem import Severity
 from tfx_pipeline.datasets.problem import counted
 from tfx_pipeline.datasets.problem import plain_value
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
@@ -56,15 +57,33 @@ def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
     Returns:
         The readable files of each table.
     """
-    return {name: _check_table(root, name, findings) for name in TABLES}
+    found = {}
+    for table in TABLES:
+        paths = parquet_files(root, table)
+        others = sorted(set(all_files(root, table)) - set(paths))
+        _report_other_files(root, table, others, findings)
+        if not paths:
+            _report_missing_table(table, findings)
+        found[table] = check_table(root, table, paths, findings)
+        if found[table] and not sum(file.rows for file in found[table]):
+            _report_empty_table(table, findings)
+    return found
 
 
-def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
-    paths = parquet_files(root, table)
-    others = sorted(set(all_files(root, table)) - set(paths))
-    _report_other_files(root, table, others, findings)
-    if not paths:
-        _report_missing_table(table, findings)
+def check_table(
+    root: Path, table: str, paths: Iterable[Path], findings: Findings
+) -> list[TableFile]:
+    """Checks files, columns and types of one table.
+
+    Args:
+        root: The directory below which the files are named.
+        table: `events`, `catalogue` or `users`.
+        paths: Its files.
+        findings: Receives the problems.
+
+    Returns:
+        The readable files.
+    """
     unreadable: dict[tuple[str, str], list[Path]] = defaultdict(list)
     schemas: dict[Path, tuple[pa.Schema, int]] = {}
     for path in paths:
@@ -74,40 +93,61 @@ def _check_table(root: Path, table: str, findings: Findings) -> list[TableFile]:
         except (pa.ArrowException, OSError) as error:
             unreadable[_why_unreadable(path, error)].append(path)
     for (kind, why), bad in unreadable.items():
-        samples = tuple({"file": str(p.relative_to(root))} for p in bad[:SAMPLES])
-        findings.add(Problem("error", kind, table, None, len(bad), why, samples))
+        findings.add(Problem(kind, table, None, len(bad), why, _files(bad, root)))
     _report_missing_columns(root, table, schemas, findings)
-    wrong = _report_wrong_types(root, table, schemas, findings)
+    unusable = _report_repeated_columns(root, table, schemas, findings)
+    unusable |= _report_wrong_types(root, table, schemas, unusable, findings)
     return [
         TableFile(
             path,
             str(path.relative_to(root)),
             rows,
-            tuple(c for c in TABLES[table].names if c in schema.names and (path, c) not in wrong),
+            tuple(
+                name
+                for name in TABLES[table].names
+                if name in schema.names and (path, name) not in unusable
+            ),
         )
         for path, (schema, rows) in schemas.items()
     ]
 
 
+def _files(paths: Sequence[Path], root: Path) -> tuple[dict[str, object], ...]:
+    """Returns a few files as samples."""
+    return tuple({"file": str(path.relative_to(root))} for path in paths[:SAMPLES])
+
+
 def _report_missing_table(table: str, findings: Findings) -> None:
-    say: dict[str, tuple[Severity, str]] = {
-        EVENTS_TABLE: ("error", "What users did is what everything is learned from."),
-        CATALOGUE_TABLE: ("error", "Only entities of the catalogue are recommended."),
-        USERS_TABLE: ("info", "It is optional: users then have no attributes."),
-    }
-    severity, why = say[table]
+    why = {
+        EVENTS_TABLE: "What users did is what everything is learned from.",
+        CATALOGUE_TABLE: "Only entities of the catalogue are recommended.",
+        USERS_TABLE: "It is optional: users then have no attributes.",
+    }[table]
     message = f"There is no {table}/*.parquet. {why} Expected the columns {TABLES[table].names}."
-    findings.add(Problem(severity, "missing-table", table, None, 1, message))
+    kind = "missing-users" if table == USERS_TABLE else "missing-table"
+    findings.add(Problem(kind, table, None, 1, message))
+
+
+def _report_empty_table(table: str, findings: Findings) -> None:
+    if table == EVENTS_TABLE:
+        message = "The table has no rows. What users did is what everything is learned from."
+        findings.add(Problem("empty-events", table, None, 1, message))
+    if table == CATALOGUE_TABLE:
+        message = (
+            "The catalogue is empty. Only entities of the catalogue are recommended, so there is "
+            "nothing to recommend. Write one row (entity_type, entity_id) for each; titles, "
+            "categories and prices may be null."
+        )
+        findings.add(Problem("empty-catalogue", table, None, 1, message))
 
 
 def _report_other_files(root: Path, table: str, paths: list[Path], findings: Findings) -> None:
     if paths:
-        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
             f"Found {counted(len(paths), 'file')} without the ending .parquet, which nothing "
             f"reads. Convert to Parquet, or move away."
         )
-        findings.add(Problem("warning", "unread-file", table, None, len(paths), message, samples))
+        findings.add(Problem("unread-file", table, None, len(paths), message, _files(paths, root)))
 
 
 def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
@@ -143,33 +183,56 @@ def _report_missing_columns(
     for name, paths in missing.items():
         near = difflib.get_close_matches(name, unknown, n=1)
         hint = f" Is it the column `{near[0]}`? Rename it." if near else ""
+        if any(part.startswith(f"{name}=") for part in paths[0].relative_to(root).parts):
+            hint = " Folders name it, but their names are not read: write it into the files."
         rows = sum(schemas[p][1] for p in paths)
-        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
             f"The column is missing in {len(paths)} of {counted(len(schemas), 'file')}; expected "
             f"{known.field(name).type}.{hint}"
         )
-        findings.add(Problem("error", "missing-column", table, name, rows, message, samples))
+        findings.add(Problem("missing-column", table, name, rows, message, _files(paths, root)))
     for name, paths in unknown.items():
-        samples = tuple({"file": str(p.relative_to(root))} for p in paths[:SAMPLES])
         message = (
             f"The table has no such column, so it is not read; it has {known.names}. Rename it, "
             f'put it into `attributes` as "key=value", or drop it.'
         )
         findings.add(
-            Problem("warning", "unknown-column", table, name, len(paths), message, samples)
+            Problem("unknown-column", table, name, len(paths), message, _files(paths, root))
         )
 
 
-def _report_wrong_types(
+def _report_repeated_columns(
     root: Path, table: str, schemas: dict[Path, tuple[pa.Schema, int]], findings: Findings
+) -> set[tuple[Path, str]]:
+    """Reports columns that a file has more than once, and returns where they are."""
+    repeated: dict[str, list[Path]] = defaultdict(list)
+    for path, (schema, _) in schemas.items():
+        for name in TABLES[table].names:
+            if schema.names.count(name) > 1:
+                repeated[name].append(path)
+    for name, paths in repeated.items():
+        message = (
+            f"{counted(len(paths), 'file')} with several columns of this name, so it is not clear "
+            "which one counts. Rename or drop the others."
+        )
+        rows = sum(schemas[p][1] for p in paths)
+        findings.add(Problem("duplicate-column", table, name, rows, message, _files(paths, root)))
+    return {(path, name) for name, paths in repeated.items() for path in paths}
+
+
+def _report_wrong_types(
+    root: Path,
+    table: str,
+    schemas: dict[Path, tuple[pa.Schema, int]],
+    repeated: set[tuple[Path, str]],
+    findings: Findings,
 ) -> set[tuple[Path, str]]:
     """Reports columns of types that do not convert, and returns where they are."""
     wrong: dict[tuple[str, str], list[Path]] = defaultdict(list)
     guessed: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path, (schema, _) in schemas.items():
         for field in TABLES[table]:
-            if field.name not in schema.names:
+            if field.name not in schema.names or (path, field.name) in repeated:
                 continue
             kind = schema.field(field.name).type
             if not converts(kind, field):
@@ -184,7 +247,7 @@ def _report_wrong_types(
         )
         samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)
-        findings.add(Problem("warning", "time-by-guess", table, name, rows, message, samples))
+        findings.add(Problem("time-by-guess", table, name, rows, message, samples))
     for (name, kind), paths in wrong.items():
         expected = TABLES[table].field(name).type
         if name in TIME_COLUMNS:
@@ -195,7 +258,7 @@ def _report_wrong_types(
         )
         samples = _look_at(paths[0], root, name)
         rows = sum(schemas[p][1] for p in paths)
-        findings.add(Problem("error", "wrong-type", table, name, rows, message, samples))
+        findings.add(Problem("wrong-type", table, name, rows, message, samples))
     return {(path, name) for (name, _), paths in wrong.items() for path in paths}
 
 

@@ -235,8 +235,8 @@ def test_what_was_rolled_back_is_no_start(run):
     ("columns", "message"),
     [
         ({"entity_type": ["a"], "entity_id": ["b"], "titel": ["x"]}, "nearest is `title`"),
-        ({"entity_type": ["a"], "title": ["x"]}, "lacks the column `entity_id`"),
-        ({"entity_type": ["a"], "entity_id": [3]}, "`entity_id` as int64; expected string"),
+        ({"entity_type": ["a"], "title": ["x"]}, r"catalogue\.entity_id: The column is missing"),
+        ({"entity_type": ["a"], "entity_id": [3]}, r"catalogue\.entity_id: Found int64"),
         ({"entity_type": ["a"], "entity_id": ["b"], "vector": ["x"]}, "expected a list of float"),
         ({"entity_type": ["a"], "entity_id": [""]}, "nothing to change.*entity_id is missing"),
     ],

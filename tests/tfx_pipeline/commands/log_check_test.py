@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tfx_pipeline.commands import log_check
 from tfx_pipeline.commands.log_check import check_log
 from tfx_pipeline.config import PipelineConfig
 
@@ -88,15 +87,30 @@ def test_times_are_not_read_from_a_log_that_has_an_order_only(
         check_log(configuration(log, trainer=trainer))
 
 
-def test_names_of_a_large_log_are_looked_up_without_its_other_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ids_that_match_nothing_of_the_catalogue_are_refused_with_names_of_both(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(log_check, "MOST_ROWS", 100)
-    log = make_log(tmp_path / "log", event=["view"] * 199 + ["buy"], user_id=[""] * 200)
-    text = check_log(configuration(log, target_events=["buy"], candidate_types=["item"]))
-    assert "200 events" in text and "`vitrine data validate` reads the rows too" in text
-    with pytest.raises(ValueError, match="`clik`. The log has buy, view"):
-        check_log(configuration(log, target_events=["clik"]))
+    log = make_log(tmp_path / "log", entity_id=[f"{i % 4}.0" for i in range(200)])
+    with pytest.raises(ValueError) as caught:
+        check_log(configuration(log))
+    assert "0 of 200 events that may be targets are about entities of the cat" in str(caught.value)
+    assert "`item:0.0`, `item:1.0`, `item:2.0`, the catalogue `item:0`, `it" in str(caught.value)
+    few = make_log(tmp_path / "few", entity_id=["0"] * 20 + ["x"] * 180)
+    assert "1 remark" in check_log(configuration(few))
+    with pytest.raises(ValueError, match=r"20 of 200 .* \(10\.0%\).* asks for 20\.0%"):
+        check_log(configuration(few, timeline={"min_catalogue_match": 0.2}))
+    check_log(configuration(log, timeline={"min_catalogue_match": 0}))
+
+
+def test_users_that_would_be_tested_are_counted(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log", user_id=[f"u{i // 20}" for i in range(200)])
+    timeline = {"split": "time-cut", "validation_days": 2, "test_days": 2}
+    users = r"test users 0 \(time-cut, validation_days 2, test_days 2\)"
+    with pytest.raises(ValueError, match=f"No user can be tested: {users}"):
+        check_log(configuration(log, timeline=timeline))
+    log = make_log(tmp_path / "other")
+    told = check_log(configuration(log, timeline=timeline))
+    assert "test users 10 (time-cut, validation_days 2, test_days 2)" in told
 
 
 def test_a_few_bad_rows_pass_and_many_do_not(tmp_path: Path) -> None:

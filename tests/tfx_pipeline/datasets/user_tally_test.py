@@ -9,6 +9,7 @@ import pytest
 
 from tfx_pipeline.datasets import user_tally
 from tfx_pipeline.datasets.row_hash import combine
+from tfx_pipeline.datasets.user_tally import Held
 from tfx_pipeline.datasets.user_tally import UserTally
 
 
@@ -18,24 +19,49 @@ def test_tally_agrees_with_counting(monkeypatch: pytest.MonkeyPatch, in_memory: 
     rng = np.random.default_rng(0)
     n = 20_000
     users = combine(rng.zipf(1.4, n))
-    rows = combine(users, rng.integers(0, 50, n))
+    times = rng.integers(0, 1_000, n)
+    places = combine(users, rng.integers(0, 50, n))
+    events = combine(places, rng.integers(0, 2, n))
     counts = rng.random(n) < 0.7
+    targets = counts & (rng.random(n) < 0.5)
+    splits = [Held(3), Held(0, 2, 600, 800)]
     with UserTally(heavy_events=100) as tally:
         for start in range(0, n, 999):
             part = slice(start, start + 999)
-            numbers = np.arange(n)[part]
-            tally.add(users[part], rows[part], numbers, counts[part])
-        tally.finish()
+            columns = (users, times, events, places, np.arange(n), counts, targets)
+            tally.add(*(column[part] for column in columns))
+        tally.finish(splits)
+    assert tally.events == n
+    assert tally.duplicates == n - len(set(events.tolist()))
+    again = _not_first(events)
+    assert tally.duplicate_rows == np.flatnonzero(again)[:3].tolist()
+    kept = np.flatnonzero(~again)
+    users, times, places, counts, targets = (
+        column[kept] for column in (users, times, places, counts, targets)
+    )
+    repeats = _not_first(places)
+    assert tally.repeats == repeats.sum()
+    assert tally.repeat_rows == kept[repeats][:3].tolist()
     active = Counter(users[counts].tolist())
     everyone = set(users.tolist())
     single = {user for user in everyone if active[user] <= 1}
-    assert (tally.events, tally.users, tally.single) == (n, len(everyone), len(single))
-    assert {int(users[row]) for row in tally.single_rows} <= single
+    assert (tally.users, tally.single) == (len(everyone), len(single))
+    user_of = dict(zip(kept.tolist(), users.tolist(), strict=True))
+    assert {user_of[row] for row in tally.single_rows} <= single
     assert [count for _, count in tally.heavy] == sorted(
         (count for count in active.values() if count >= 100), reverse=True
     )
-    assert all(active[int(users[row])] == count for row, count in tally.heavy)
-    assert tally.duplicates == n - len(set(rows.tolist()))
+    assert all(active[user_of[row]] == count for row, count in tally.heavy)
+    aimed = Counter(users[targets].tolist())
+    last_out = sum(count >= 3 for count in aimed.values())
+    held = []
+    for start, end in ((600, 800), (800, 1_000)):
+        before = Counter(users[counts & (times < start)].tolist())
+        inside = set(users[targets & (times >= start) & (times < end)].tolist())
+        held.append(sum(before[user] >= 2 for user in inside))
+    assert tally.held == [(last_out, last_out), tuple(held)]
+
+
+def _not_first(values: np.ndarray) -> np.ndarray:
     seen: set[int] = set()
-    again = [i for i, row in enumerate(rows.tolist()) if row in seen or seen.add(row)]
-    assert tally.duplicate_rows == again[:3]
+    return np.array([value in seen or bool(seen.add(value)) for value in values.tolist()])

@@ -8,16 +8,11 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.columns import batches
-from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
-from tfx_pipeline.components.timeline_example_gen.columns import required
-from tfx_pipeline.components.timeline_example_gen.columns import times
-from tfx_pipeline.components.timeline_example_gen.dead_letter import Reasons
+from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
-from tfx_pipeline.datasets.event_log import CATALOGUE
-from transforms.arrow import pa
-from transforms.arrow import pc
+from tfx_pipeline.datasets.columns import Batch
+from tfx_pipeline.datasets.judge import judge_names
 
 ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when
 
@@ -66,13 +61,11 @@ class ReadKeys(beam.DoFn):
         """Yields the entries of one piece."""
         piece = Piece(*element)
         for first, batch in batches(piece, ("entity_type", "entity_id", "available_from")):
-            reasons = Reasons(batch.num_rows)
-            names = entity_names(batch, reasons)
-            entries = np.empty(batch.num_rows, _ENTRY)
-            entries["hash"] = hash_ids(names)
-            entries["row"] = piece.first_row + first + np.arange(batch.num_rows)
+            entries = np.empty(len(batch), _ENTRY)
+            entries["hash"] = hash_ids(batch.names())
+            entries["row"] = piece.first_row + first + np.arange(len(batch))
             entries["available_from"] = available_from(batch)
-            yield entries[reasons.codes == 0].tobytes()
+            yield entries[judge_names(batch).good].tobytes()
 
 
 class MergeKeys(beam.CombineFn):
@@ -96,25 +89,10 @@ class MergeKeys(beam.CombineFn):
         return _merge(accumulator)
 
 
-def entity_names(batch: pa.RecordBatch, reasons: Reasons) -> pa.BinaryArray:
-    """Returns `type:id` of each row of the catalogue, and notes which have none."""
-    parts = []
-    for name in ("entity_type", "entity_id"):
-        array = required(batch, CATALOGUE.field(name)).fill_null(b"")
-        reasons.mark(np.asarray(pc.equal(pc.binary_length(array), 0)), f"{name} is missing")
-        reasons.mark(invalid_utf8(array), f"{name} is not UTF-8")
-        parts.append(array)
-    colons = np.asarray(pc.match_substring(parts[0], ":"))
-    reasons.mark(colons, "entity_type has a colon")
-    return pc.binary_join_element_wise(*parts, pa.scalar(b":", pa.binary()))
-
-
-def available_from(batch: pa.RecordBatch) -> np.ndarray:
+def available_from(batch: Batch) -> np.ndarray:
     """Returns [n] int64 microseconds, `ALWAYS` for null and for what is no time."""
-    found = times(batch, CATALOGUE.field("available_from"))
-    if found is None:
-        return np.full(batch.num_rows, ALWAYS)
-    return np.where(found.missing | found.unparsable, ALWAYS, found.values)
+    values, missing, unparsable = batch.times("available_from")
+    return np.where(missing | unparsable, ALWAYS, values)
 
 
 def _merge(parts: list[bytes]) -> bytes:

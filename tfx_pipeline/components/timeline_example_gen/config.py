@@ -67,12 +67,18 @@ class TimelineConfig(Config):
             the split behind it (`time-cut`).
         request_query: Whether `request/query` of a held-out example is empty or
             the query of its first target.
-        event_types: Event types that are allowed; `*` is all. Rows of other
-            types are dead letters.
+        event_types: Event types that are allowed, rows of others being dead
+            letters; `*` is all that the log's manifest names.
         unknown_entities: What to do with events whose entity is not in the
             catalogue.
-        earliest: Timestamps before it are dead letters.
-        latest: Timestamps from it on are dead letters.
+        min_catalogue_match: Generation fails when a smaller share of the events
+            that may be targets is about entities of the catalogue: then their
+            ids are written differently.
+        earliest: Events before it, and catalogue rows available from before it,
+            are dead letters: an ISO date, or microseconds. By default 1990, or
+            0 where times are an order only.
+        latest: Events from it on are dead letters. By default the end of
+            tomorrow, on the day of generation, or none for an order.
         max_events_per_example: A user with more events becomes several chunks.
         context_events: Leading events of a chunk that repeat the chunk before
             and are never targets.
@@ -100,8 +106,9 @@ class TimelineConfig(Config):
     request_query: Literal["empty", "target"] = "empty"
     event_types: tuple[str, ...] = (ANY,)
     unknown_entities: Literal["keep", "dead-letter"] = "keep"
-    earliest: Microseconds = 0
-    latest: Microseconds = 4_102_444_800_000_000  # 2100-01-01
+    min_catalogue_match: float = Field(default=0.05, ge=0.0, le=1.0)
+    earliest: Microseconds | None = None
+    latest: Microseconds | None = None
     max_events_per_example: int = Field(default=4_096, ge=2)
     context_events: int = Field(default=256, ge=0)
     max_impressions_per_example: int = Field(default=65_536, ge=1)
@@ -125,7 +132,8 @@ class TimelineConfig(Config):
         for key in ("target_events", "candidate_types", "event_types"):
             if not getattr(self, key):
                 raise ValueError(f'{key} is empty; name some, or write ["*"] for all.')
-        if self.earliest >= self.latest:
+        bounds = (self.earliest, self.latest)
+        if None not in bounds and not bounds[0] < bounds[1]:  # type: ignore[operator]
             raise ValueError(f"earliest ({self.earliest}) must be before latest ({self.latest}).")
         return self
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.columns import invalid_utf8
-from tfx_pipeline.components.timeline_example_gen.columns import is_text
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
+from tfx_pipeline.datasets.columns import invalid_utf8
+from tfx_pipeline.datasets.convert import is_text
+from tfx_pipeline.datasets.rules import excess
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
@@ -31,7 +31,6 @@ _ORIGINAL = {  # columns of the first stage -> columns of the log
     "value": "value",
     "attributes": "attributes",
 }
-_SHOWN = 5  # reasons that a message names
 
 
 class TooManyDeadLetters(ValueError):
@@ -47,36 +46,6 @@ class TooManyDeadLetters(ValueError):
         self.directory = directory
 
 
-class Reasons:
-    """The first reason against each row of a batch.
-
-    Attributes:
-        names: Reasons by code; 0 is none.
-        codes: [n] int16, one a row.
-    """
-
-    def __init__(self, rows: int) -> None:
-        """Starts with nothing against any of the rows."""
-        self.names = [""]
-        self.codes = np.zeros(rows, np.int16)
-
-    def mark(self, bad: np.ndarray | None, reason: str) -> None:
-        """Notes a reason against rows that have none yet; `bad` is [n] bool."""
-        if bad is None or not bad.any():
-            return
-        self.names.append(reason)
-        self.codes[bad & (self.codes == 0)] = len(self.names) - 1
-
-    @property
-    def bad(self) -> np.ndarray:
-        """Numbers of the rows that have a reason against them."""
-        return np.flatnonzero(self.codes)
-
-    def of(self, rows: np.ndarray) -> list[str]:
-        """Returns the reasons of rows by their numbers."""
-        return [self.names[code] for code in self.codes[rows]]
-
-
 class Origin:
     """Finds the file of a row by its number in the whole table."""
 
@@ -85,7 +54,7 @@ class Origin:
         self._table = pieces[0].table if pieces else ""
         self._first = np.array([piece.first_row for piece in pieces], np.int64)
         self._in_file = np.array([piece.first_row_of_file for piece in pieces], np.int64)
-        self._names = [Path(piece.path).name for piece in pieces]
+        self._names = [piece.name for piece in pieces]
 
     def letters(self, rows: pa.Table, reason: str) -> pa.Table:
         """Returns rows that were found bad only beside others as dead letters.
@@ -126,7 +95,7 @@ def dead_letters(piece: Piece, rows: np.ndarray, reasons: Sequence[str]) -> pa.T
         whole = file.read_row_groups(list(range(piece.first_group, piece.last_group)))
     taken = whole.take(pa.array(rows))
     columns = {name: as_text(taken.column(name)) for name in taken.column_names}
-    files = [Path(piece.path).name] * len(rows)
+    files = [piece.name] * len(rows)
     return label(columns, piece.table, reasons, files, piece.first_row_of_file + rows)
 
 
@@ -158,7 +127,7 @@ def as_text(column: pa.ChunkedArray) -> pa.Array:
         array = array.cast(pa.binary())
         if invalid_utf8(array) is None:
             return array.cast(pa.string())
-    elif not pa.types.is_nested(array.type):
+    elif not (pa.types.is_nested(array.type) or pa.types.is_fixed_size_list(array.type)):
         return array.cast(pa.string())
     return pa.array([_text(value) for value in _values(array)], pa.string())
 
@@ -185,17 +154,11 @@ def check_threshold(report: Mapping[str, Any], config: TimelineConfig, directory
     Raises:
         TooManyDeadLetters: It names the table, the share, the top reasons and the place.
     """
-    for table, by_reason in report.get("dead_letters", {}).items():
-        bad, rows = sum(by_reason.values()), report["rows"][table]
-        if bad <= config.max_dead_letter_fraction * rows:
-            continue
-        top = sorted(by_reason.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN]
-        named = ", ".join(f"{reason}: {count:,}" for reason, count in top)
+    told = excess(report.get("dead_letters", {}), report["rows"], config.max_dead_letter_fraction)
+    if told:
         raise TooManyDeadLetters(
-            f"{bad:,} of {rows:,} rows of `{table}` are bad ({bad / rows:.1%}), and "
-            f"max_dead_letter_fraction allows {config.max_dead_letter_fraction:.1%}. "
-            f"Reasons: {named}. The rows are in {directory}, each with its reason, file and row "
-            "number. Mend the source, or raise the threshold.",
+            f"{told} The rows are in {directory}, each with its reason, file and row number. Mend "
+            "the source, or raise the threshold.",
             directory,
         )
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -41,9 +42,11 @@ from tfx_pipeline.components.timeline_example_gen.write_bucket import WriteBucke
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
+from tfx_pipeline.datasets.matching import mismatch
+from tfx_pipeline.datasets.rules import reason
 from transforms.features import SPLITS
 
-_PIECE = tuple[str, str, int, int, int, int, int]
+_PIECE = tuple[str, str, int, int, int, int, int, str]
 _MESSAGE = tuple[int, tuple[int, str, bytes]]
 
 
@@ -80,7 +83,11 @@ def generate(
         pipeline.run().wait_until_finish()
     counts = _finish(uri, plan, config)
     dead_letter.check_threshold(counts, config, posixpath.join(uri, dead_letter.DIRECTORY))
+    _require_match(log_dir, counts, config)
     _require_splits(counts, config)
+    for table, by_reason in counts.get("repaired", {}).items():
+        for why, count in by_reason.items():
+            logging.warning("%s of `%s`: %s values were taken for null", why, table, f"{count:,}")
     seconds = time.monotonic() - started
     logging.info("%s events in %.1f s", f"{plan.rows[EVENTS_TABLE]:,}", seconds)
     return counts
@@ -106,7 +113,9 @@ def build(
         | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
     )
     pieces = plan.pieces[EVENTS_TABLE] + plan.pieces[USERS_TABLE]
-    partition = beam.ParDo(Partition(as_json, plan.buckets, store)).with_output_types(_MESSAGE)
+    partition = beam.ParDo(Partition(plan.limits.to_json(), plan.buckets, store)).with_output_types(
+        _MESSAGE
+    )
     rows = _pieces(pipeline, "Rows", pieces) | "Partition" >> partition
     seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
     stage = (as_json, (plan.validation_start, plan.test_start), plan.buckets, uri)
@@ -126,7 +135,7 @@ def build(
     write = beam.ParDo(WriteBucket(*stage), index, classes)
     written = ordered["sorted"] | "Write" >> write.with_output_types(bytes)
     shards = len(plan.pieces[CATALOGUE_TABLE])
-    write_catalogue = beam.ParDo(WriteCatalogue(as_json, shards, uri), index)
+    write_catalogue = beam.ParDo(WriteCatalogue(as_json, plan.limits.to_json(), shards, uri), index)
     catalogue_written = catalogue | "WriteCatalogue" >> write_catalogue.with_output_types(bytes)
     (
         (ordered[REPORT], written, catalogue_written)
@@ -181,6 +190,21 @@ def _finish(uri: str, plan: Plan, config: TimelineConfig) -> dict[str, Any]:
     tfrecord.write_file(uri, report.NAME, (json.dumps(counts, indent=2) + "\n").encode())
     FileSystems.delete([posixpath.join(uri, tfrecord.STAGING)])
     return counts
+
+
+def _require_match(log_dir: str, counts: dict[str, Any], config: TimelineConfig) -> None:
+    """Fails when the events and the catalogue name entities differently."""
+    of_events = counts.get("events", {})
+    removed = counts.get("dead_letters", {}).get(EVENTS_TABLE, {})
+    told = mismatch(
+        Path(log_dir),
+        of_events.get("may_be_targets_in_catalogue", 0),
+        of_events.get("may_be_targets", 0) + removed.get(reason("unknown-entity", "", ""), 0),
+        config.min_catalogue_match,
+        config.candidate_types,
+    )
+    if told:
+        raise ValueError(told)
 
 
 def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:

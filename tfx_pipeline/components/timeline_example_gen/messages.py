@@ -11,6 +11,7 @@ from transforms.arrow import pa
 EVENTS = "events"
 USERS = "users"
 DEAD = "dead"
+REPAIRED = "repaired"
 
 # LZ4 costs little beside what it saves: the runner keeps all groups in memory.
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -24,12 +25,14 @@ class Group(NamedTuple):
     Attributes:
         events: Events, with the columns of `partition.read_events`.
         users: Users, with the columns of `partition.read_users`; None without.
-        dead: Dead letters; None without.
+        dead: Dead letters.
+        repaired: Counts of events' values that were dropped, with `reason` and `count`.
     """
 
     events: pa.Table | None
     users: pa.Table | None
     dead: list[pa.Table]
+    repaired: list[pa.Table]
 
 
 def pack(table: pa.Table) -> bytes:
@@ -47,11 +50,11 @@ def unpack(data: bytes) -> pa.Table:
 
 def collect(messages: Sequence[Message]) -> Group:
     """Joins the messages of a bucket."""
-    kinds: dict[str, list[pa.Table]] = {EVENTS: [], USERS: [], DEAD: []}
+    kinds: dict[str, list[pa.Table]] = {EVENTS: [], USERS: [], DEAD: [], REPAIRED: []}
     for _, kind, place in sorted(messages, key=lambda message: (message[1], message[0])):
         kinds[kind].append(unpack(Store.get(place)))
     events, users = (
         pa.concat_tables(kinds[kind], promote=True) if kinds[kind] else None
         for kind in (EVENTS, USERS)
     )
-    return Group(events, users, kinds[DEAD])
+    return Group(events, users, kinds[DEAD], kinds[REPAIRED])

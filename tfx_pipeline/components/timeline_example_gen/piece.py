@@ -16,6 +16,7 @@ class Piece(NamedTuple):
         first_row: Rows of the same table before this piece, in all files.
         first_row_of_file: Rows of the same file before this piece.
         number: Number of this piece among those of its table.
+        name: The file's path below the log's directory.
     """
 
     table: str
@@ -25,3 +26,4 @@ class Piece(NamedTuple):
     first_row: int
     first_row_of_file: int
     number: int
+    name: str = ""

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.columns import check_schema
-from tfx_pipeline.components.timeline_example_gen.columns import read_timestamps
+from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import MICROSECONDS_A_DAY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
@@ -22,7 +20,14 @@ from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
-from transforms.arrow import pa
+from tfx_pipeline.datasets.limits import Limits
+from tfx_pipeline.datasets.limits import find_limits
+from tfx_pipeline.datasets.opened_log import OpenedLog
+from tfx_pipeline.datasets.opened_log import open_log
+from tfx_pipeline.datasets.problem import Findings
+from tfx_pipeline.datasets.row_groups import footer_range
+from tfx_pipeline.datasets.row_groups import read_values
+from tfx_pipeline.datasets.validate_files import TableFile
 from transforms.arrow import pq
 
 ROWS_A_PIECE = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
@@ -36,6 +41,7 @@ class Plan(NamedTuple):
     Attributes:
         pieces: What to read, by table.
         rows: Rows of each table.
+        limits: What rows have to keep to.
         buckets: Groups of users.
         validation_start: Microseconds; 0 for `leave-last-out`.
         test_start: Microseconds; 0 for `leave-last-out`.
@@ -43,6 +49,7 @@ class Plan(NamedTuple):
 
     pieces: dict[str, list[Piece]]
     rows: dict[str, int]
+    limits: Limits
     buckets: int
     validation_start: int
     test_start: int
@@ -60,75 +67,61 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
         ValueError: A column is missing or of a wrong type, the catalogue or the
             events are empty, or the periods do not fit the log.
     """
-    log = EventLog(log_dir)
-    files = {
-        EVENTS_TABLE: log.events_files(),
-        CATALOGUE_TABLE: log.catalogue_files(),
-        USERS_TABLE: log.users_files(),
-    }
-    pieces = {table: list(_pieces(table, paths)) for table, paths in files.items()}
-    rows = {table: sum(_rows(path) for path in paths) for table, paths in files.items()}
-    _require_rows(log_dir, rows)
-    validation_start = test_start = 0
-    if config.split == "time-cut":
-        if log.manifest.time == "ordinal":
-            raise ValueError(
-                f"`{log_dir}` says that its times are ordinal (they order a user's events and "
-                "mean nothing else), so no moment divides it. Use split `leave-last-out`."
-            )
-        validation_start, test_start = _cuts(files[EVENTS_TABLE], config)
-    buckets = config.buckets or -(-rows[EVENTS_TABLE] // EVENTS_A_BUCKET)
-    return Plan(pieces, rows, min(buckets, MOST_BUCKETS), validation_start, test_start)
+    findings = Findings()
+    opened = open_log(EventLog(log_dir).path, findings)
+    refusals = [str(p) for p in findings.close(opened.totals) if p.severity == "error"]
+    if refusals:
+        raise ValueError("\n".join([f"The event log {log_dir} cannot be used:", *refusals]))
+    limits = limits_for(opened, config)
+    pieces = {table: list(_pieces(table, files)) for table, files in opened.files.items()}
+    buckets = config.buckets or -(-opened.totals[EVENTS_TABLE] // EVENTS_A_BUCKET)
+    cuts = find_cuts(opened, config, limits)
+    return Plan(pieces, opened.totals, limits, min(buckets, MOST_BUCKETS), *cuts)
 
 
-def _pieces(table: str, paths: Iterable[Path]) -> Iterator[Piece]:
+def limits_for(opened: OpenedLog, config: TimelineConfig) -> Limits:
+    """Returns what the rows of a log have to keep to."""
+    meant = () if ANY in config.event_types else config.event_types
+    catalogue = opened.files[CATALOGUE_TABLE]
+    return find_limits(opened.manifest, catalogue, meant, config.earliest, config.latest)
+
+
+def find_cuts(opened: OpenedLog, config: TimelineConfig, limits: Limits) -> tuple[int, int]:
+    """Returns the first microseconds of the validation and of the test period.
+
+    Raises:
+        ValueError: The periods do not fit the log.
+    """
+    if config.split != "time-cut":
+        return 0, 0
+    if opened.ordinal:
+        raise ValueError(
+            f"`{opened.root}` says that its times are ordinal (they order a user's events and "
+            "mean nothing else), so no moment divides it. Use split `leave-last-out`."
+        )
+    return _cuts(opened.files[EVENTS_TABLE], config, limits)
+
+
+def _pieces(table: str, files: Iterable[TableFile]) -> Iterator[Piece]:
     """Joins small row groups until a piece is worth its overhead."""
     number = first_row = 0
-    for path in paths:
-        metadata = _metadata(table, path)
+    for entry in files:
+        metadata = pq.read_metadata(entry.path)
         group = first_group = row_of_file = size = 0
         for group in range(metadata.num_row_groups):
             size += metadata.row_group(group).num_rows
             if size >= ROWS_A_PIECE[table] or group + 1 == metadata.num_row_groups:
                 if size:
-                    yield Piece(
-                        table, str(path), first_group, group + 1, first_row, row_of_file, number
-                    )
+                    groups = (first_group, group + 1)
+                    place = (first_row, row_of_file, number)
+                    yield Piece(table, str(entry.path), *groups, *place, entry.name)
                     number += 1
                 first_group = group + 1
                 first_row, row_of_file, size = first_row + size, row_of_file + size, 0
 
 
-def _metadata(table: str, path: Path) -> pq.FileMetaData:
-    """Reads a footer and checks the columns that it names."""
-    try:
-        metadata = pq.read_metadata(path)
-    except pa.ArrowInvalid as error:
-        raise ValueError(
-            f"`{path}` is no readable Parquet file: {error}. Write it again or remove it."
-        ) from error
-    check_schema(metadata.schema.to_arrow_schema(), table, str(path))
-    return metadata
-
-
-def _rows(path: Path) -> int:
-    return pq.read_metadata(path).num_rows
-
-
-def _require_rows(log_dir: str, rows: dict[str, int]) -> None:
-    if not rows[EVENTS_TABLE]:
-        raise ValueError(f"`{log_dir}` has no events, so there is nothing to learn from.")
-    if not rows[CATALOGUE_TABLE]:
-        raise ValueError(
-            f"The catalogue of `{log_dir}` is empty, so there is nothing to recommend. Write one "
-            "row (entity_type, entity_id) for each entity into catalogue/*.parquet; titles, "
-            "categories and prices may be null."
-        )
-
-
-def _cuts(paths: Iterable[Path], config: TimelineConfig) -> tuple[int, int]:
-    """Returns the first microseconds of the validation and of the test period."""
-    first, last = _time_range(paths, config)
+def _cuts(files: Iterable[TableFile], config: TimelineConfig, limits: Limits) -> tuple[int, int]:
+    first, last = _time_range(files, limits)
     test = config.test_start
     if test is None:
         test = last + 1 - round(config.test_days * MICROSECONDS_A_DAY)
@@ -144,40 +137,24 @@ def _cuts(paths: Iterable[Path], config: TimelineConfig) -> tuple[int, int]:
     return validation, test
 
 
-def _time_range(paths: Iterable[Path], config: TimelineConfig) -> tuple[int, int]:
+def _time_range(files: Iterable[TableFile], limits: Limits) -> tuple[int, int]:
     """Returns the earliest and the latest acceptable timestamp of the log."""
     lows, highs = [], []
-    for path in paths:
-        with pq.ParquetFile(path) as file:
+    for entry in files:
+        with pq.ParquetFile(entry.path) as file:
             for group in range(file.num_row_groups):
-                low, high = _statistics(file, group)
-                if low is None or low < config.earliest or high >= config.latest:
-                    times = read_timestamps(file, group)
-                    times = times[(times >= config.earliest) & (times < config.latest)]
+                found = footer_range(file, group, "timestamp")
+                if found is None or found[0] < limits.earliest or found[1] >= limits.latest:
+                    times = read_values(file, group, "timestamp")
+                    times = times[(times >= limits.earliest) & (times < limits.latest)]
                     if not len(times):
                         continue
-                    low, high = int(times.min()), int(times.max())
-                lows.append(low)
-                highs.append(high)
+                    found = int(times.min()), int(times.max())
+                lows.append(found[0])
+                highs.append(found[1])
     if not lows:
         raise ValueError("No event has an acceptable timestamp; see `earliest` and `latest`.")
     return min(lows), max(highs)
-
-
-def _statistics(file: pq.ParquetFile, group: int) -> tuple[int | None, int]:
-    """Returns the least and the greatest timestamp by the footer, or None when it is silent."""
-    index = file.schema_arrow.get_field_index("timestamp")
-    if not pa.types.is_int64(file.schema_arrow.field(index).type):
-        return None, 0
-    statistics = file.metadata.row_group(group).column(_leaf(file, "timestamp")).statistics
-    if statistics is None or not statistics.has_min_max:
-        return None, 0
-    return int(statistics.min), int(statistics.max)
-
-
-def _leaf(file: pq.ParquetFile, column: str) -> int:
-    names = [file.schema.column(i).path for i in range(len(file.schema))]
-    return names.index(column)
 
 
 def _date(microseconds: int) -> str:

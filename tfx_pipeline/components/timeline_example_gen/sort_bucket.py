@@ -26,6 +26,7 @@ from tfx_pipeline.components.timeline_example_gen.store import Store
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
+from tfx_pipeline.datasets.rules import reason
 from transforms.arrow import pa
 from transforms.arrow import pq
 
@@ -62,7 +63,7 @@ class SortBucket(Stage):
         if events is not None and events.num_rows:
             timelines, repeated = timeline.build(events, users)
             if repeated.num_rows:
-                self._bury(dead, EVENTS_TABLE, repeated, "duplicate of another event")
+                self._bury(dead, EVENTS_TABLE, repeated, "duplicate-event")
             more, popular = self._count(timelines, catalogue)
             counts.update(more)
             yield beam.pvalue.TaggedOutput(COUNTS, popular)
@@ -73,6 +74,10 @@ class SortBucket(Stage):
             counts.update(_sum(counts, dead_letter.count_by_reason(letters)))
         if dead:
             self._write_dead(bucket, dead)
+        for repaired in group.repaired:
+            for why, count in zip(*repaired.to_pydict().values(), strict=True):
+                key = f"repaired/{EVENTS_TABLE}/{why}"
+                counts[key] = counts.get(key, 0) + count
         yield beam.pvalue.TaggedOutput(REPORT, report.pack(counts))
 
     def _distinct(self, users: pa.Table | None, dead: list[pa.Table]) -> pa.Table | None:
@@ -82,7 +87,7 @@ class SortBucket(Stage):
         first = timeline.first_of_each(users.column("user"))
         if not first.all():
             again = users.filter(pa.array(~first))
-            self._bury(dead, USERS_TABLE, again, "user has a row already")
+            self._bury(dead, USERS_TABLE, again, "duplicate-row")
         return users.filter(pa.array(first))
 
     def _known(
@@ -95,11 +100,11 @@ class SortBucket(Stage):
         known = catalogue.find(hash_ids(entity.dictionary))[0][np.asarray(entity.indices)]
         if not known.all():
             unknown = events.filter(pa.array(~known))
-            self._bury(dead, EVENTS_TABLE, unknown, "entity is not in the catalogue")
+            self._bury(dead, EVENTS_TABLE, unknown, "unknown-entity")
         return events.filter(pa.array(known))
 
-    def _bury(self, dead: list[pa.Table], table: str, rows: pa.Table, reason: str) -> None:
-        dead.append(self._origins[table].letters(rows, reason))
+    def _bury(self, dead: list[pa.Table], table: str, rows: pa.Table, kind: str) -> None:
+        dead.append(self._origins[table].letters(rows, reason(kind, "", table)))
 
     def _count(self, timelines: Timelines, catalogue: CatalogueIndex) -> tuple[Counts, bytes]:
         """Counts events and users for the report, and training targets by entity."""
@@ -118,6 +123,8 @@ class SortBucket(Stage):
             "events/kept": len(events.row),
             "events/impressions": int(shown.sum()),
             "events/in_training": int((cuts.train_end - events.offsets[:-1]).sum()),
+            "events/may_be_targets": int(events.eligible.sum()),
+            "events/may_be_targets_in_catalogue": int((events.eligible & known[entity]).sum()),
             "events/may_be_training_targets": len(trained),
             "events/before_available_from": int((available[entity] > time).sum()),
             "events/not_in_catalogue": int((~known[entity]).sum()),

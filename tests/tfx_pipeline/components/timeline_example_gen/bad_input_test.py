@@ -12,6 +12,7 @@ import pytest
 
 from tests.tfx_pipeline.components.timeline_example_gen.logs import dead_letters
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
+from tests.tfx_pipeline.components.timeline_example_gen.logs import not_utf8
 from tests.tfx_pipeline.components.timeline_example_gen.logs import of_user
 from tests.tfx_pipeline.components.timeline_example_gen.logs import read_splits
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run
@@ -28,11 +29,6 @@ def reasons(uri: Path) -> dict[str, int]:
     for row in dead_letters(uri):
         counts[row["reason"]] = counts.get(row["reason"], 0) + 1
     return counts
-
-
-def not_utf8(values: list[bytes]) -> pa.Array:
-    """A column of strings that holds bytes which are not UTF-8, as broken writers make them."""
-    return pa.Array.from_buffers(pa.string(), len(values), pa.array(values, pa.binary()).buffers())
 
 
 def test_each_bad_event_is_kept_with_its_reason_and_place(tmp_path: Path) -> None:
@@ -75,7 +71,9 @@ def test_each_bad_event_is_kept_with_its_reason_and_place(tmp_path: Path) -> Non
     rows = dead_letters(tmp_path / "examples")
     assert reasons(tmp_path / "examples") == expected
     assert {row["row"] for row in rows} == set(range(6, 19))
-    assert {(row["table"], row["file"]) for row in rows} == {("events", "part-00000.parquet")}
+    assert {(row["table"], row["file"]) for row in rows} == {
+        ("events", "events/part-00000.parquet")
+    }
     (sneeze,) = (row for row in rows if row["event"] == "sneeze")
     assert sneeze["timestamp"] == str(T) and sneeze["entity_id"] == "1"
     (duplicate,) = (row for row in rows if row["reason"].startswith("duplicate"))
@@ -195,7 +193,7 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str) -> None:
     rows = pa.Table.from_pylist(GOOD).drop([column])
     catalogue = [{"entity_type": "item", "entity_id": "0"}]
     log = write_log(tmp_path / "log", rows, catalogue)
-    with pytest.raises(ValueError, match=f"part-00000.parquet` lacks the column `{column}`"):
+    with pytest.raises(ValueError, match=rf"events\.{column}: The column is missing in 1 of 1"):
         run(log, tmp_path / "out")
 
 
@@ -213,13 +211,16 @@ def test_a_column_of_a_wrong_type_is_named(tmp_path: Path, name: str, values: li
     rows = pa.Table.from_pylist([e | {"value": 1.0} for e in GOOD])
     rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values))
     log = write_log(tmp_path / "log", rows, [{"entity_type": "item", "entity_id": "0"}])
-    with pytest.raises(ValueError, match=f"has the column `{name}` as .*; expected .* Cast it"):
+    with pytest.raises(ValueError, match=rf"events\.{name}: Found .*; expected .* Cast it"):
         run(log, tmp_path / "out")
 
 
 def test_an_empty_catalogue_says_what_to_do(tmp_path: Path) -> None:
-    log = write_log(tmp_path / "log", GOOD, catalogue=[])
-    with pytest.raises(ValueError, match="catalogue of .* is empty.*Write one row"):
+    none = pa.table(
+        {"entity_type": pa.array([], pa.string()), "entity_id": pa.array([], pa.string())}
+    )
+    log = write_log(tmp_path / "log", GOOD, catalogue=none)
+    with pytest.raises(ValueError, match="catalogue is empty.*Write one row"):
         run(log, tmp_path / "out")
 
 
@@ -227,10 +228,10 @@ def test_a_log_without_events_or_without_any_file_is_refused(tmp_path: Path) -> 
     with pytest.raises(FileNotFoundError, match="not a directory"):
         run(tmp_path / "nowhere", tmp_path / "out")
     log = write_log(tmp_path / "log", pa.Table.from_pylist(GOOD).slice(0, 0), [event("u", "1", T)])
-    with pytest.raises(ValueError, match="no events"):
+    with pytest.raises(ValueError, match="The table has no rows"):
         run(log, tmp_path / "out")
     (log / "events" / "part-00001.parquet").write_bytes(b"not parquet at all")
-    with pytest.raises(ValueError, match="part-00001.parquet` is no readable Parquet file"):
+    with pytest.raises(ValueError, match=r"not Parquet.*\n.*part-00001.parquet"):
         run(log, tmp_path / "out")
 
 
@@ -253,6 +254,7 @@ def test_columns_may_be_missing_or_of_other_widths(tmp_path: Path) -> None:
     (test,) = read_splits(tmp_path / "out")["test"]
     assert test["user_id"] == ["7"] and test["event/entity"] == [f"item:{i}" for i in range(4)]
     assert test["event/value"] == [1.0, 0.0, 0.0, 2.5]
+    assert report["repaired"] == {"events": {"value is not finite": 1}}
     assert report["dead_letters"]["events"] == {"duplicate of another event": 2}
 
 

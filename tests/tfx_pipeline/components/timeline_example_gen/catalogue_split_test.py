@@ -10,12 +10,14 @@ import pytest
 
 from tests.tfx_pipeline.components.timeline_example_gen.logs import dead_letters
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
+from tests.tfx_pipeline.components.timeline_example_gen.logs import picture
 from tests.tfx_pipeline.components.timeline_example_gen.logs import read_records
 from tests.tfx_pipeline.components.timeline_example_gen.logs import read_splits
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 
 T = 1_700_000_000_000_000
+PICTURE = picture()
 EVENTS = [event("u", str(i), T + i) for i in range(4)]
 
 
@@ -33,7 +35,7 @@ def test_every_column_becomes_its_feature_and_null_leaves_it_out(tmp_path: Path)
             "price": [9.5, None],
             "available_from": pa.array([moment, None], pa.timestamp("s", "UTC")),
             "related_ids": [[], ["item:1", None, "item:2"]],
-            "image": [b"\xff\xd8", None],
+            "image": [PICTURE, None],
             "image_vector": pa.array([[1.0, -2.0], None], pa.list_(pa.float64())),
             "text_vector": pa.array([[0.5, 0.5], [1.0, 0.0]], pa.list_(pa.float32(), 2)),
         }
@@ -65,7 +67,7 @@ def test_every_column_becomes_its_feature_and_null_leaves_it_out(tmp_path: Path)
 
     run(log, tmp_path / "with_images", include_images=True)
     (path,) = (tmp_path / "with_images").glob("Split-catalogue/*")
-    images = [b"\xff\xd8" in record for record in read_records(path)]
+    images = [PICTURE in record for record in read_records(path)]
     assert images == [True, False] and b"catalogue/image\x12" not in read_records(path)[1]
 
 

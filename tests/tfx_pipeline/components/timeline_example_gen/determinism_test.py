@@ -48,7 +48,7 @@ def a_log(
     if order is not None:
         table = table.take(pa.array(order))
     catalogue = [
-        {"entity_type": "item", "entity_id": str(i), "available_from": i * 10**12}
+        {"entity_type": "item", "entity_id": str(i), "available_from": 10**15 + i * 10**12}
         for i in range(300)
     ]
     users = [{"user_id": f"u{u}", "attributes": [f"group={u % 3}"]} for u in range(100)]

@@ -265,7 +265,10 @@ def test_a_very_long_user_is_chunked_and_nothing_is_lost(tmp_path: Path) -> None
     )
     catalogue = [{"entity_type": "item", "entity_id": "0"}]
     splits, report = timelines(
-        tmp_path, events, log={"catalogue": catalogue, "row_group_size": 9_999}
+        tmp_path,
+        events,
+        log={"catalogue": catalogue, "row_group_size": 9_999},
+        min_catalogue_match=0,
     )
     chunks = of_user(splits["train"], "long")
     assert [chunk["chunk"] for chunk in chunks] == [[i] for i in range(len(chunks))]

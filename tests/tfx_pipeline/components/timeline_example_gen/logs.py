@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import struct
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
+from PIL import Image
 from tfx_bsl.coders import example_coder
 
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
@@ -83,6 +85,19 @@ def as_table(rows: Sequence[Row]) -> pa.Table:
     """Rows with different keys as a table."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def picture(width: int = 8, height: int = 8, form: str = "PNG") -> bytes:
+    """An image file."""
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(out, form)
+    return out.getvalue()
+
+
+def not_utf8(values: Sequence[bytes | None]) -> pa.Array:
+    """A column of strings that holds bytes which are not UTF-8, as broken writers make them."""
+    raw = pa.array(values, pa.binary())
+    return pa.Array.from_buffers(pa.string(), len(raw), raw.buffers())
 
 
 def run(
