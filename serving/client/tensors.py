@@ -106,15 +106,20 @@ def fill_proto(proto: Any, values: npt.ArrayLike, as_fields: bool = False) -> No
     getattr(proto, _NUMERIC[number][1]).extend(little.ravel().tolist())
 
 
-def from_proto(proto: Any) -> npt.NDArray[Any]:
+def from_proto(proto: Any, shape: tuple[int, ...] | None = None) -> npt.NDArray[Any]:
     """Reads a `TensorProto` into an array of its shape.
 
     Strings become an object array of `bytes`, bfloat16 becomes float32.
 
+    Args:
+        proto: the message.
+        shape: its shape, where that was read already.
+
     Raises:
         ValueError: the type is not supported, or the values do not fill the shape.
     """
-    shape = _shape(proto)
+    if shape is None:
+        shape = _shape(proto)
     count = math.prod(shape)
     number = proto.dtype
     if number == STRING:

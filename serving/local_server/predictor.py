@@ -24,8 +24,8 @@ from serving.local_server.errors import not_found
 from serving.local_server.metrics import ServerMetrics
 from serving.local_server.registry import Registry
 from serving.local_server.signature import Arrays
+from serving.local_server.signature import Folded
 from serving.local_server.signature import ServedSignature
-from serving.local_server.signature import Size
 from serving.local_server.version import Version
 
 T = TypeVar("T")
@@ -101,14 +101,15 @@ class Predictor:
         held = 0
         try:
             protos = await self.aside(inputs, signature) if large else inputs(signature)
-            size = signature.measure(protos)
-            held = self._admit(signature, size)
-            unfold = (signature.decode, protos, self._config.refuse_nan)
+            folded = signature.measure(protos)
+            held = self._admit(signature, folded)
+            unfold = (signature.decode, folded, self._config.refuse_nan)
             arrays = await self.aside(*unfold) if large else unfold[0](*unfold[1:])
-            self._metrics.example_counts.observe(size.rows or 1, spec.name)
-            self._metrics.examples.add(spec.name, by=size.rows or 1)
+            rows = folded.rows
+            self._metrics.example_counts.observe(rows or 1, spec.name)
+            self._metrics.examples.add(spec.name, by=rows or 1)
             lane = version.lanes[signature.name]
-            outputs = await self.registry.scheduler.submit(lane, arrays, size.rows, deadline)
+            outputs = await self.registry.scheduler.submit(lane, arrays, rows, deadline)
         finally:
             self._bytes -= held
             self._requests -= 1
@@ -165,24 +166,24 @@ class Predictor:
         self._requests += 1
         version.begin()
 
-    def _admit(self, signature: ServedSignature, size: Size) -> int:
+    def _admit(self, signature: ServedSignature, folded: Folded) -> int:
         """Checks a request against the bounds; returns the bytes that it holds from now on."""
         config = self._config
-        check_rows(size.rows or 1, config.batching)
-        if size.bytes > config.max_request_bytes:
+        check_rows(folded.rows or 1, config.batching)
+        if folded.bytes > config.max_request_bytes:
             raise invalid(
                 f"Expected inputs that take at most {config.max_request_bytes:,} bytes of memory "
-                f"for {signature} (`max_request_bytes`). Received: {size.bytes:,}. Send fewer rows "
-                "at once."
+                f"for {signature} (`max_request_bytes`). Received: {folded.bytes:,}. Send fewer "
+                "rows at once."
             )
-        if self._bytes and self._bytes + size.bytes > config.max_concurrent_bytes:
+        if self._bytes and self._bytes + folded.bytes > config.max_concurrent_bytes:
             raise RequestError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
                 f"The requests under way take {self._bytes:,} bytes already "
                 "(`max_concurrent_bytes`). Try again a little later.",
             )
-        self._bytes += size.bytes
-        return size.bytes
+        self._bytes += folded.bytes
+        return folded.bytes
 
 
 def _signature(version: Version, spec: Any) -> ServedSignature:

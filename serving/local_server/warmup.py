@@ -77,8 +77,9 @@ def _run(
     if signature is None:
         raise ValueError(f"Warm-up record {number} calls `{name}`, which the version lacks.")
     try:
-        check_rows(signature.measure(request.inputs).rows or 1, batching)
-        arrays = signature.decode(request.inputs, refuse_nan=False)
+        folded = signature.measure(request.inputs)
+        check_rows(folded.rows or 1, batching)
+        arrays = signature.decode(folded, refuse_nan=False)
     except RequestError as error:
         raise ValueError(f"Warm-up record {number}: {error.message}") from error
     servable.run(signature, arrays, timeout=None)

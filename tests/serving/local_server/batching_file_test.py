@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.client import InvalidRequestError
 from serving.client import RecommenderClient
+from serving.client import TooManyRowsError
 from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import BatchingConfig
 from serving.local_server.config import ModelConfig
@@ -78,7 +78,7 @@ def test_requests_above_the_largest_batch_are_refused_and_split_ones_are_answere
     with RecommenderClient(server.address, "tiny", timeout=60) as client:
         x = np.arange(8, dtype=np.float32)[:, None]
         assert client.predict("double", {"x": x}).outputs["y"].tolist() == (2 * x).tolist()
-        with pytest.raises(InvalidRequestError, match="at most 8 rows .*Received: 9"):
+        with pytest.raises(TooManyRowsError, match="at most 8 rows .*Received: 9"):
             client.predict("double", {"x": np.zeros([9, 1], np.float32)})
 
 
