@@ -72,6 +72,8 @@ def validate_log(
             " without the rows in error" if not found.refusal and errors else ""
         )
     lines.append(f"{log_dir}: {verdict}")
+    if found.too_many:
+        lines.append(f"  {found.too_many}")
     if any(found.totals.values()):
         lines.append(found.text())
     return "\n".join(lines), not found.refusal

@@ -79,7 +79,8 @@ class Inspection:
         repaired: Table -> reason -> values that a run drops from their rows.
         splits: How many users the split that was asked about would test, or
             each of some usual ones.
-        refusal: Why no run uses the log; "" when one does.
+        too_many: Of which table a run would leave out more rows than allowed; "" of none.
+        refusal: Why no run uses the log, that included; "" when one does.
     """
 
     problems: list[Problem]
@@ -89,6 +90,7 @@ class Inspection:
     left_out: Counts
     repaired: Counts
     splits: list[SplitUsers]
+    too_many: str
     refusal: str
 
     def text(self) -> str:
@@ -180,6 +182,7 @@ def _conclude(
         findings.left_out,
         findings.repaired,
         splits,
+        told,
         "\n".join(refusals),
     )
 

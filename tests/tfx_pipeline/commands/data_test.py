@@ -35,7 +35,7 @@ def test_a_log_is_judged_as_a_run_of_a_configuration_would_judge_it(tmp_path: Pa
     assert "test users 5 (time-cut, validation_days 1, test_days 2)" in text
     keys += ("timeline.max_dead_letter_fraction=0.001",)
     text, usable = validate_log(log, "shop_demo", keys)
-    assert not usable and "a run would refuse it" in text
+    assert not usable and "a run would refuse it\n  1 of 200 rows of `events` are bad" in text
 
 
 def test_a_log_that_is_there_is_kept_unless_overwrite_is_given(tmp_path: Path) -> None:
