@@ -19,6 +19,7 @@ ALL = (
     "sequence_ablation",
     "amazon_beauty",
     "retailrocket",
+    "shop_statistics",
     "results_table",
 )
 

@@ -9,6 +9,7 @@ import numpy as np
 from tfx_pipeline.datasets.shop import words
 from tfx_pipeline.datasets.shop.config import DAY
 from tfx_pipeline.datasets.shop.config import ShopConfig
+from tfx_pipeline.datasets.shop.images import draw_looks
 from tfx_pipeline.datasets.shop.popularity import draw_popularity
 from tfx_pipeline.datasets.shop.videos import draw_videos
 from tfx_pipeline.datasets.shop.world import LEAF_DIM
@@ -21,7 +22,7 @@ from tfx_pipeline.datasets.shop.world import periods
 from tfx_pipeline.datasets.shop.world import settle
 from tfx_pipeline.datasets.shop.world import unit
 
-ITEMS_PER_BRAND = 25
+ITEMS_PER_BRAND = 60
 OLD_SHARE = 0.55  # of the items are there when the log starts
 _OLDEST_DAYS = 365
 _PRICE_SPREAD = 0.45  # standard deviation of the log price within a leaf
@@ -30,7 +31,7 @@ _PRICE_SPREAD = 0.45  # standard deviation of the log price within a leaf
 def draw_world(config: ShopConfig) -> World:
     """Draws everything but the users. The same configuration gives the same world."""
     # First spawn key 0: the users' shards take the keys from 1 on.
-    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,)).spawn(5)
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(0,)).spawn(6)
     rngs = [np.random.default_rng(seed) for seed in seeds]
     fields = _draw_taxonomy(rngs[0])
     fields |= _draw_brands(rngs[1], fields, config.n_items)
@@ -44,6 +45,7 @@ def draw_world(config: ShopConfig) -> World:
         periods(config),
     )
     fields |= draw_videos(rngs[4], fields, config)
+    fields |= _draw_sways(rngs[5]) | draw_looks(rngs[5], len(fields["leaf_vector"]))
     brand_latents = ("brand_style", "brand_level", "brand_quality", "brand_weight")
     return World(**{k: v for k, v in fields.items() if k not in (*brand_latents, "leaf_price")})
 
@@ -64,6 +66,19 @@ def _draw_taxonomy(rng: np.random.Generator) -> dict[str, Any]:
         "leaf_price": level[department] + rng.normal(0, 0.3, len(department)),
         "leaf_neighbours": np.argsort(-near, axis=1, kind="stable")[:, :4],
         "use_vector": settle(unit(rng.standard_normal((len(words.USES), USE_DIM)))),
+    }
+
+
+def _draw_sways(rng: np.random.Generator) -> dict[str, Any]:
+    """Draws what users' attributes say about them, and what words say about looks."""
+    region = 0.4 * rng.standard_normal((len(words.REGIONS), STYLE_DIM))
+    return {
+        "age_sway": settle(rng.standard_normal((len(words.AGES), len(words.DEPARTMENTS)))),
+        "household_sway": settle(
+            1.2 * rng.standard_normal((len(words.HOUSEHOLDS), len(words.USES)))
+        ),
+        "region_style": settle(region - region.mean(axis=0)),
+        "style_word_vector": settle(unit(rng.standard_normal((len(words.STYLES), STYLE_DIM)))),
     }
 
 

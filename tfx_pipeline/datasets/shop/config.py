@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
+from typing import Any
+from typing import Literal
 
 from pydantic import Field
 from pydantic import model_validator
@@ -12,7 +14,7 @@ from transforms.base_config import Config
 
 # Changes whenever the same configuration gives another log: every table that
 # was made on the shop has to be made again then.
-VERSION = "1"
+VERSION = "2"
 
 MICROSECONDS = 1_000_000
 DAY = 86_400 * MICROSECONDS
@@ -20,6 +22,20 @@ SESSION_GAP = 3_600 * MICROSECONDS  # between the starts of a user's sessions, b
 
 _MAX_USERS_PER_SHARD = 4_096
 _ENTITIES_PER_TASK = 512
+
+# What a preset gives to the options that are not said.
+PRESETS: dict[str, dict[str, Any]] = {
+    "standard": {},
+    # Two years. Power users have some thousands of sessions; a few in a hundred users pass
+    # 10,000 behaviours, and most stay casual.
+    "lifelong": {
+        "days": 730,
+        "sessions_scale": 80.0,
+        "sessions_tail": 1.2,
+        "sessions_max": 5_000,
+        "truth_users": 200,
+    },
+}
 
 
 class ShopConfig(Config):
@@ -29,20 +45,25 @@ class ShopConfig(Config):
     of processes that write it.
 
     Attributes:
+        preset: `standard`, or `lifelong` for histories of two years; what it sets
+            is in `PRESETS`, and gives way to what is set beside it.
         users: Number of users.
-        items: Number of items; 60 times the root of `users` by default.
+        items: Number of items; by default 200 times the root of `users` in 60 days, and more
+            in the root of the days.
         videos: Number of videos; a third of the items by default.
         days: Days that the log covers.
         start: First day, as YYYY-MM-DD (UTC).
         seed: Seed of everything.
         images: Whether the catalogue carries drawn images.
         image_size: Height and width of an image in pixels.
-        sessions_min: Sessions of the least active users over the whole span.
-        sessions_max: Cap on the sessions of a user; larger for lifelong histories.
-        sessions_tail: Exponent of the power law that sessions follow.
+        sessions_scale: Scale of the power law that sessions follow over the whole
+            span: 1 + scale (u^(-1 / tail) - 1) for an even u, so that some come once.
+        sessions_tail: Exponent of that power law.
+        sessions_max: Cap on the sessions of a user.
         truth_users: Users (the first ones) whose page states are kept for the oracle.
     """
 
+    preset: Literal["standard", "lifelong"] = "standard"
     users: int = Field(1_000, ge=1, le=20_000_000)
     items: int | None = Field(None, ge=200, le=2_000_000)
     videos: int | None = Field(None, ge=40, le=1_000_000)
@@ -51,26 +72,31 @@ class ShopConfig(Config):
     seed: int = Field(0, ge=0)
     images: bool = True
     image_size: int = Field(64, ge=16, le=256)
-    sessions_min: float = Field(4.0, ge=1.0)
-    sessions_max: int = Field(250, ge=1)
+    sessions_scale: float = Field(8.0, gt=0.0)
     sessions_tail: float = Field(1.5, gt=1.0)
+    sessions_max: int = Field(250, ge=1)
     truth_users: int = Field(10_000, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_the_preset(cls, values: Any) -> Any:
+        preset = values.get("preset") if isinstance(values, dict) else None
+        return {**PRESETS[preset], **values} if preset in PRESETS else values
 
     @model_validator(mode="after")
     def _sessions_fit_into_the_span(self) -> ShopConfig:
         most = int(0.8 * self.days * DAY / SESSION_GAP)
-        if not self.sessions_min <= self.sessions_max <= most:
+        if self.sessions_max > most:
             raise ValueError(
-                f"Expected sessions_min <= sessions_max <= {most} (what {self.days} days hold); "
-                f"received {self.sessions_min} and {self.sessions_max}. Lower `sessions_max` or "
-                f"raise `days`."
+                f"Expected sessions_max <= {most} (what {self.days} days hold); received "
+                f"{self.sessions_max}. Lower `sessions_max` or raise `days`."
             )
         return self
 
     @property
     def n_items(self) -> int:
         """Number of items."""
-        return self.items or max(200, round(60 * math.sqrt(self.users)))
+        return self.items or max(200, round(200 * math.sqrt(self.users * self.days / 60)))
 
     @property
     def n_videos(self) -> int:

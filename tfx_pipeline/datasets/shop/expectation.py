@@ -12,8 +12,8 @@ from tfx_pipeline.datasets.shop import sessions
 from tfx_pipeline.datasets.shop import utility
 from tfx_pipeline.datasets.shop.exposure import draw_probability
 from tfx_pipeline.datasets.shop.exposure import seen_probability
+from tfx_pipeline.datasets.shop.pages import PLACES
 from tfx_pipeline.datasets.shop.shelf import Shelf
-from tfx_pipeline.datasets.shop.simulate import PLACES
 from tfx_pipeline.datasets.shop.simulate import POOL
 from tfx_pipeline.datasets.shop.truth import Truth
 from tfx_pipeline.datasets.shop.users import Users
@@ -21,6 +21,7 @@ from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import period_of
 
+_UNLIKELY = 0.01  # chance below which what a page may be about is left out
 LEVELS = ("popularity", "user_without_images", "user", "intent")
 
 
@@ -49,8 +50,9 @@ def expected_choices(truth: Truth, shelf: Shelf, kind: str, page: Ints, level: s
     if level == "user_without_images":
         users = dataclasses.replace(users, visual=np.zeros_like(users.visual))
     scores = np.zeros((len(page), len(shelf.leaf)))
-    for chance, one_intent, one_request in _guesses(truth, kind, page, intent, request):
-        scores += chance[:, None] * _chosen(truth, shelf, kind, users, one_intent, one_request)
+    for rows, chance, one_intent, one_request in _guesses(truth, kind, page, intent, request):
+        chosen = _chosen(truth, shelf, kind, users, one_intent, one_request)
+        scores[rows] += chance[:, None] * chosen
     return scores
 
 
@@ -73,11 +75,15 @@ def _chosen(
 
 def _guesses(
     truth: Truth, kind: str, page: Ints, intent: utility.Intent, request: policy.Request
-) -> Iterator[tuple[Floats, utility.Intent, policy.Request]]:
-    """Yields what pages may be about and how they may be asked for, with chances [n]."""
+) -> Iterator[tuple[Ints, Floats, utility.Intent, policy.Request]]:
+    """Yields what pages may be about and how they may be asked for.
+
+    Each time rows [r] of `page`, for which that is not too unlikely, their
+    chances [r], and what they want and ask for then.
+    """
     users, user = truth.users, intent.user
     is_item = kind == "item"
-    logit = sessions.interest_logits(users, user, intent.time, truth.config.span)
+    logit = sessions.interest_logits(users, user, intent.time, truth.awake(page), truth.config.span)
     logit = logit + users.interest_medium[user] * (-1.0 if is_item else 1.0)
     share = np.exp(logit - logit.max(axis=1, keepdims=True))
     share = share / share.sum(axis=1, keepdims=True)
@@ -99,13 +105,23 @@ def _guesses(
             if is_item:
                 entries.append((policy.NAVIGATE, 1 - search - feed, leaf, none))
                 entries.append((policy.SEARCH, search, leaf, use))
-            for entry, chance, *said in entries:
+            for entry, way, *said in entries:
+                chance = share[:, k] * part * way
+                rows = np.flatnonzero(chance > _UNLIKELY)
+                if not len(rows):
+                    continue
                 asked = policy.make_request(
                     truth.world,
-                    np.full(len(user), entry),
-                    request.time,
-                    (said[0], said[1], none),
-                    recent,
-                    request.memory,
+                    np.full(len(rows), entry),
+                    request.time[rows],
+                    (said[0][rows], said[1][rows], none[rows]),
+                    recent[rows],
+                    request.memory[rows],
                 )
-                yield share[:, k] * part * chance, wanted, asked
+                yield rows, chance[rows], _rows(wanted, rows), asked
+
+
+def _rows(intent: utility.Intent, rows: Ints) -> utility.Intent:
+    """Returns the intents of some rows."""
+    names = (field.name for field in dataclasses.fields(intent))
+    return utility.Intent(**{name: getattr(intent, name)[rows] for name in names})

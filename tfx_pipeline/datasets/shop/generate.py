@@ -27,7 +27,9 @@ from tfx_pipeline.datasets.shop.sessions import plan_sessions
 from tfx_pipeline.datasets.shop.shelf import item_shelf
 from tfx_pipeline.datasets.shop.shelf import video_shelf
 from tfx_pipeline.datasets.shop.simulate import Simulation
-from tfx_pipeline.datasets.shop.tables import ShardLog
+from tfx_pipeline.datasets.shop.tables import SHARD_STRIDE
+from tfx_pipeline.datasets.shop.tables import BlockLog
+from tfx_pipeline.datasets.shop.tables import Numbers
 from tfx_pipeline.datasets.shop.users import draw_users
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
@@ -36,6 +38,7 @@ from transforms.arrow import pq
 
 TRUTH = "truth"
 WORLD = "world"
+SESSIONS_PER_BLOCK = 250_000  # about 750,000 pages
 _USERS_KEY, _CATALOGUE_KEY = 1, 2  # spawn keys; the world has 0
 
 
@@ -99,33 +102,64 @@ def _call(task: Callable[[], str]) -> str:
 
 
 def _write_users(directory: Path, config: ShopConfig, shard: int) -> str:
-    """Writes the events, the users and the truth of one shard of users."""
+    """Writes the events, the users and the truth of one shard of users, block by block."""
     first, last = config.user_shards()[shard]
-    seeds = np.random.SeedSequence(config.seed, spawn_key=(_USERS_KEY, shard)).spawn(4)
-    rngs = [np.random.default_rng(seed) for seed in seeds]
+    seeds = np.random.SeedSequence(config.seed, spawn_key=(_USERS_KEY, shard)).spawn(2)
     world = World.load(directory / TRUTH / WORLD)
-    users = draw_users(rngs[0], world, config, last - first)
-    plan = plan_sessions(rngs[1], world, users, config)
+    users = draw_users(np.random.default_rng(seeds[0]), world, config, last - first)
     known = max(0, min(config.truth_users, last) - first)
-    kept = int(np.searchsorted(plan.user[plan.session], known))
-    shelves = item_shelf(world), video_shelf(world)
-    pages = Simulation(rngs[2], world, users, plan, config, *shelves, kept).run()
     ids = pa.array(np.arange(first, last) + 1).cast(pa.string())
     told = pa.array(text.user_attributes(users.attributes), pa.list_(pa.string()))
-    log = ShardLog(world, plan, pages, shard, first, config.start_time)
+    if known:
+        name = f"part-{shard:05d}"
+        _write(directory / TRUTH / "users", name, users.to_table(ids).slice(0, known))
+    shelves = item_shelf(world), video_shelf(world)
+    numbers = Numbers(*3 * [shard * SHARD_STRIDE])
     with EventLogShard(directory, shard) as writer:
         writer.write_users(pa.table({"user_id": ids, "attributes": told}))
-        for table in log.event_tables(rngs[3]):
-            writer.write_events(table)
-    if known:
-        _write(directory / TRUTH / "users", shard, users.to_table(ids).slice(0, known))
-        _write(directory / TRUTH / "pages", shard, log.truth_table())
+        blocks = user_blocks(users.sessions)
+        for block, (seed, (start, end)) in enumerate(
+            zip(seeds[1].spawn(len(blocks)), blocks, strict=True)
+        ):
+            plan_rng, rng = (np.random.default_rng(one) for one in seed.spawn(2))
+            members = users.rows(start, end)
+            plan = plan_sessions(plan_rng, world, members, config)
+            kept = int(np.searchsorted(plan.user[plan.session], known - start))
+            pages = Simulation(rng, world, members, plan, config, *shelves, kept).run()
+            log = BlockLog(world, plan, pages, first + start, numbers, config.start_time)
+            if kept:
+                name = f"part-{shard:05d}-{block:05d}"
+                _write(directory / TRUTH / "pages", name, log.truth_table())
+            for table in log.event_tables():
+                writer.write_events(table)
+                numbers.row += table.num_rows
+            numbers.session += len(plan.user)
+            numbers.page += len(plan.time)
     return f"users {first} to {last - 1}"
 
 
-def _write(directory: Path, shard: int, table: pa.Table) -> None:
+def user_blocks(sessions: Ints) -> list[tuple[int, int]]:
+    """Cuts users into blocks that are simulated one after the other, to bound memory.
+
+    Args:
+        sessions: [U] number of sessions of each user.
+
+    Returns:
+        First and last (exclusive) user of each block: of `SESSIONS_PER_BLOCK`
+        sessions at most, or of a single user.
+    """
+    blocks, first, total = [], 0, 0
+    for user, number in enumerate(sessions.tolist()):
+        if user > first and total + number > SESSIONS_PER_BLOCK:
+            blocks.append((first, user))
+            first, total = user, 0
+        total += number
+    return [*blocks, (first, len(sessions))]
+
+
+def _write(directory: Path, name: str, table: pa.Table) -> None:
     directory.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, directory / f"part-{shard:05d}.parquet", compression="zstd")
+    pq.write_table(table, directory / f"{name}.parquet", compression="zstd")
 
 
 def _write_entities(directory: Path, config: ShopConfig, chunk: int) -> str:
@@ -140,7 +174,7 @@ def _write_entities(directory: Path, config: ShopConfig, chunk: int) -> str:
     columns["available_from"] = config.start_time + columns["available_from"]
     if config.images:
         style, leaf = (getattr(world, f"{kind}_{name}")[first:last] for name in ("style", "leaf"))
-        pictures = draw_images(image_rng, style, leaf, config.image_size, kind == "video")
+        pictures = draw_images(image_rng, world, style, leaf, config.image_size, kind == "video")
         columns["image"] = pa.array(list(pictures), pa.binary())
     columns["entity_type"] = pa.array([kind] * len(rows))
     with EventLogShard(directory, chunk) as writer:

@@ -1,9 +1,10 @@
 """Draws the pictures of the catalogue.
 
 A picture shows one silhouette on a plain ground. The kind of thing gives the
-silhouette; the latent style gives palette, pattern and texture, by a fixed
-network with two hidden layers and with noise, so that style is in the picture
-but not in any one pixel. Place, size, turn, light and ground are nuisance.
+silhouette; the latent style gives palette, pattern and texture, by a network
+with two hidden layers and with noise, so that style is in the picture but not
+in any one pixel. Silhouettes and network are the world's, another for every
+seed. Place, size, turn, light and ground are nuisance.
 
 Pixels are made with sums, products, quotients, roots and rounding alone, which
 give the same bits on every machine.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,7 @@ from PIL import Image
 from tfx_pipeline.datasets.shop.world import STYLE_DIM
 from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
+from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.shop.world import settle
 
 STYLE_NOISE = 0.25
@@ -33,13 +36,31 @@ _BATCH = 32
 Pixels = NDArray[np.float32]
 
 
+def draw_looks(rng: np.random.Generator, leaves: int) -> dict[str, Any]:
+    """Draws what turns styles and leaves into pictures: the fields `look_*` of the world."""
+    sides = ((STYLE_DIM, _HIDDEN), (_HIDDEN, _HIDDEN), (_HIDDEN, _CONTROLS))
+    first, second, third = (rng.standard_normal(side) / np.sqrt(side[0]) for side in sides)
+    return {
+        "look_first": settle(first),
+        "look_second": settle(second),
+        "look_third": settle(third),
+        "leaf_silhouette": settle(rng.random((leaves, 5))),
+    }
+
+
 def draw_images(
-    rng: np.random.Generator, style: Floats, leaf: Ints, size: int, frame: bool = False
+    rng: np.random.Generator,
+    world: World,
+    style: Floats,
+    leaf: Ints,
+    size: int,
+    frame: bool = False,
 ) -> Iterator[bytes]:
     """Draws pictures.
 
     Args:
         rng: Source of randomness.
+        world: The shop.
         style: [n, STYLE_DIM] latent styles.
         leaf: [n] leaf categories, which give the silhouettes.
         size: Height and width in pixels.
@@ -50,18 +71,23 @@ def draw_images(
     """
     for start in range(0, len(style), _BATCH):
         rows = slice(start, start + _BATCH)
-        for pixels in draw_pixels(rng, style[rows], leaf[rows], size, frame):
+        for pixels in draw_pixels(rng, world, style[rows], leaf[rows], size, frame):
             file = io.BytesIO()
             Image.fromarray(pixels, "RGB").save(file, "JPEG", quality=_QUALITY, subsampling=0)
             yield file.getvalue()
 
 
 def draw_pixels(
-    rng: np.random.Generator, style: Floats, leaf: Ints, size: int, frame: bool = False
+    rng: np.random.Generator,
+    world: World,
+    style: Floats,
+    leaf: Ints,
+    size: int,
+    frame: bool = False,
 ) -> NDArray[np.uint8]:
     """Draws pictures as pixels [n, size, size, 3]; see `draw_images`."""
     n = len(style)
-    controls = style_controls(style + STYLE_NOISE * rng.standard_normal(style.shape))
+    controls = style_controls(world, style + STYLE_NOISE * rng.standard_normal(style.shape))
     nuisance = rng.random((n, 8, 1, 1), np.float32)
     grain = rng.random((n, size, size), np.float32) - 0.5
     axis = ((np.arange(size) + 0.5) / size * 2 - 1).astype(np.float32)
@@ -70,7 +96,7 @@ def draw_pixels(
     y = (y + 0.25 * (nuisance[:, 1] - 0.5)) * (1.0 + 0.3 * nuisance[:, 2])
     slant = 0.3 * (nuisance[:, 3] - 0.5)
     x, y = x + slant * y, y - slant * x
-    inside = _silhouette(x, y, leaf)[..., None]
+    inside = _silhouette(x, y, world.leaf_silhouette[leaf])[..., None]
     one, two = _palette(controls)
     mix = _pattern(x, y, controls)[..., None]
     cloth = one * (1 - mix) + two * mix
@@ -85,19 +111,15 @@ def draw_pixels(
     return np.clip(np.floor(picture * 255 + 0.5), 0, 255).astype(np.uint8)
 
 
-def style_controls(style: Floats) -> Pixels:
+def style_controls(world: World, style: Floats) -> Pixels:
     """Returns the drawing parameters [n, 12] in (0, 1) of (noisy) styles [n, STYLE_DIM].
 
-    sigmoid(3.5 W3 tanh(1.8 W2 tanh(1.2 W1 s))), with weights that never change.
+    sigmoid(3.5 W3 tanh(1.8 W2 tanh(1.2 W1 s))), with the world's weights.
     """
-    fixed = np.random.default_rng(np.random.SeedSequence(20240103))
-    first = fixed.standard_normal((STYLE_DIM, _HIDDEN)) / np.sqrt(STYLE_DIM)
-    second = fixed.standard_normal((_HIDDEN, _HIDDEN)) / np.sqrt(_HIDDEN)
-    third = fixed.standard_normal((_HIDDEN, _CONTROLS)) / np.sqrt(_HIDDEN)
-    hidden = np.tanh(1.2 * np.einsum("nd,dh->nh", style, first))
-    hidden = np.tanh(1.8 * np.einsum("nh,hk->nk", hidden, second))
-    controls = settle(1 / (1 + np.exp(-3.5 * np.einsum("nh,hc->nc", hidden, third))))
-    return controls.astype(np.float32)
+    hidden = np.tanh(1.2 * np.einsum("nd,dh->nh", style, world.look_first))
+    hidden = np.tanh(1.8 * np.einsum("nh,hk->nk", hidden, world.look_second))
+    output = np.einsum("nh,hc->nc", hidden, world.look_third)
+    return settle(1 / (1 + np.exp(-3.5 * output))).astype(np.float32)
 
 
 def _control(controls: Pixels, index: int) -> Pixels:
@@ -143,10 +165,9 @@ def _pattern(x: Pixels, y: Pixels, controls: Pixels) -> Pixels:
     return np.clip(softness * (raw - share) + 0.5, 0, 1)
 
 
-def _silhouette(x: Pixels, y: Pixels, leaf: Ints) -> Pixels:
-    """Returns the share of each pixel [n, h, w] that the thing covers, by kind of thing."""
-    fixed = np.random.default_rng(np.random.SeedSequence(20240104))
-    table = fixed.random((256, 5), np.float32)[leaf % 256][:, :, None, None]
+def _silhouette(x: Pixels, y: Pixels, outline: Floats) -> Pixels:
+    """Returns the share of each pixel [n, h, w] that the thing of an outline [n, 5] covers."""
+    table = outline.astype(np.float32)[:, :, None, None]
     width, height = 0.45 + 0.4 * table[:, 0], 0.45 + 0.4 * table[:, 1]
     waist = width * (1 - 0.6 * table[:, 2] * _wave(0.5 + 0.5 * y * (0.5 + table[:, 3])))
     across, along = np.abs(x) / waist, np.abs(y) / height

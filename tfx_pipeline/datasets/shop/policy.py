@@ -23,17 +23,20 @@ FEED, NAVIGATE, SEARCH, VIDEO = range(4)  # how a page was asked for
 ENTRIES = ("feed", "navigate", "search", "video")
 
 POPULAR, RELATED, PURPOSE, MEMORY, NEW, ANY = range(6)
-# For each entry the shares of the sources, in their order. RELATED draws from a
-# leaf, PURPOSE from a use: the query's, or those of things lately clicked. Where
-# there is none they fall back to POPULAR.
+# For each entry the shares of the sources, in their order and in whole hundredths.
+# RELATED draws from a leaf, PURPOSE from a use: the query's, or those of things lately
+# clicked. MEMORY draws items on the user's mind, and videos that show items lately
+# clicked. Where there is none they fall back to POPULAR.
 SOURCES = np.array(
     [
         [0.28, 0.34, 0.08, 0.12, 0.08, 0.10],
         [0.12, 0.64, 0.00, 0.06, 0.10, 0.08],
         [0.12, 0.50, 0.16, 0.06, 0.08, 0.08],
-        [0.18, 0.40, 0.22, 0.00, 0.08, 0.12],
+        [0.14, 0.36, 0.20, 0.12, 0.08, 0.10],
     ]
 )
+# The source of each hundredth, so that drawing one is a look-up.
+_SOURCE_OF = np.array([np.repeat(np.arange(6), np.rint(100 * row).astype(int)) for row in SOURCES])
 NEW_DAYS = 12
 
 # The ranker's score: popularity, match with context and query, and its own
@@ -56,7 +59,7 @@ class Request:
         leaf, use: [n, R] of the last things that the user clicked or watched, or R
             times that of the query or the place gone to; -1 for none.
         brand: [n] of the query, -1 for none.
-        memory: [n, M] things on the user's mind, -1 for none.
+        memory: [n, M] items that may be brought back to mind, -1 for none.
     """
 
     entry: Ints
@@ -78,7 +81,7 @@ def make_request(
         time: [n] microseconds since the log's start.
         said: [n] leaf, use and brand of the query or the place, -1 for none.
         recent: [n, R] items lately clicked or seen in a video, -1 for none.
-        memory: [n, M] things on the user's mind.
+        memory: [n, M] items on the user's mind; lately clicked ones for a page of videos.
 
     Returns:
         The request.
@@ -95,50 +98,31 @@ def make_request(
 def draw_pool(rng: np.random.Generator, shelf: Shelf, request: Request, size: int) -> Ints:
     """Draws candidates [n, size]; repeats and what is not out yet become -1."""
     n = len(request.entry)
-    shares = np.cumsum(SOURCES, axis=1)[request.entry]  # [n, sources]
-    source = (rng.random((n, size))[:, :, None] >= shares[:, None, :-1]).sum(axis=2)
+    source = _SOURCE_OF[request.entry[:, None], rng.integers(0, 100, (n, size), np.uint8)]
     place = rng.random((n, size))
-    period = np.broadcast_to(period_of(request.time)[:, None], (n, size))
-    slot = (place * request.memory.shape[1]).astype(np.int64)
-    recalled = np.take_along_axis(request.memory, slot, axis=1)
+    group = np.zeros((n, size), np.int64)
+    for kind, told in (
+        (RELATED, shelf.group(leaf=request.leaf)),
+        (PURPOSE, shelf.group(use=request.use)),
+    ):
+        row, column = np.nonzero(source == kind)
+        like = rng.integers(0, told.shape[1], len(row))  # which of the last things
+        group[row, column] = told[row, like]
+    pool = np.full((n, size), -1, np.int32)  # quicker to compare
+    row, column = np.nonzero(source == MEMORY)
+    slot = rng.integers(0, request.memory.shape[1], len(row))
+    pool[row, column] = shelf.remind(request.memory[row, slot], place[row, column])
+    source[(source == MEMORY) & (pool < 0)] = POPULAR
     first, last = new_range(shelf, request.time)
-    like = rng.integers(0, request.leaf.shape[1], (n, size))  # which of the last things
-    leaf = np.take_along_axis(request.leaf, like, axis=1)
-    use = np.take_along_axis(request.use, like, axis=1)
-    source = np.where((source == RELATED) & (leaf < 0), POPULAR, source)
-    source = np.where((source == PURPOSE) & (use < 0), POPULAR, source)
-    source = np.where((source == MEMORY) & (recalled < 0), POPULAR, source)
-    source = np.where((source == NEW) & (last <= first)[:, None], ANY, source)
-    pool = (place * len(shelf.leaf)).astype(np.int64)
-    pool = np.where(source == MEMORY, recalled, pool)
-    fresh = first[:, None] + (place * (last - first)[:, None]).astype(np.int64)
-    pool = np.where(source == NEW, shelf.by_launch[np.minimum(fresh, len(shelf.leaf) - 1)], pool)
-    for kind, group in ((POPULAR, None), (RELATED, leaf), (PURPOSE, use)):
-        chosen = source == kind
-        where = None if group is None else group[chosen]
-        pool[chosen] = _by_popularity(shelf, kind, where, period[chosen], place[chosen])
-    pool = np.where(shelf.launch[pool] > request.time[:, None], -1, pool)
+    source[(source == NEW) & (last <= first)[:, None]] = ANY
+    row, column = np.nonzero(source == NEW)
+    fresh = first[row] + (place[row, column] * (last - first)[row]).astype(np.int64)
+    pool[row, column] = shelf.by_launch[fresh]
+    pool = np.where(source == ANY, (place * len(shelf.leaf)).astype(np.int32), pool)
+    row, column = np.nonzero(source <= PURPOSE)
+    pool[row, column] = shelf.draw(group[row, column], request.time[row], place[row, column])
+    pool[shelf.launch[pool] > request.time[:, None]] = -1
     return _without_repeats(pool)
-
-
-def _by_popularity(
-    shelf: Shelf, kind: int, group: Ints | None, period: Ints, place: Floats
-) -> Ints:
-    """Draws by popularity weights from everything, or from one leaf or use each."""
-    by_use = kind == PURPOSE
-    order = shelf.by_use if by_use else shelf.by_leaf
-    sums = shelf.use_sums if by_use else shelf.leaf_sums
-    start = shelf.use_start if by_use else shelf.leaf_start
-    low = np.zeros(len(period), np.int64) if group is None else start[group]
-    high = np.full(len(period), len(order)) if group is None else start[group + 1]
-    drawn = np.zeros(len(period), np.int64)
-    for one in np.unique(period):
-        here = np.flatnonzero(period == one)
-        bottom, top = sums[one, low[here]], sums[one, high[here]]
-        value = bottom + place[here] * (top - bottom)
-        found = np.searchsorted(sums[one], value, side="right") - 1
-        drawn[here] = np.clip(found, low[here], np.maximum(high[here] - 1, low[here]))
-    return order[np.minimum(drawn, len(order) - 1)]
 
 
 def new_range(shelf: Shelf, time: Ints) -> tuple[Ints, Ints]:
@@ -147,7 +131,7 @@ def new_range(shelf: Shelf, time: Ints) -> tuple[Ints, Ints]:
     return np.searchsorted(shelf.launches, time - NEW_DAYS * DAY), last
 
 
-def _without_repeats(pool: Ints) -> Ints:
+def _without_repeats(pool: np.ndarray) -> np.ndarray:
     """Replaces all but the first of equal candidates by -1."""
     order = np.argsort(pool, axis=1, kind="stable")
     ranked = np.take_along_axis(pool, order, axis=1)

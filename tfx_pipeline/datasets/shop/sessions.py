@@ -15,6 +15,7 @@ from tfx_pipeline.datasets.shop.policy import FEED
 from tfx_pipeline.datasets.shop.policy import NAVIGATE
 from tfx_pipeline.datasets.shop.policy import SEARCH
 from tfx_pipeline.datasets.shop.policy import VIDEO
+from tfx_pipeline.datasets.shop.users import MAX_INTERESTS
 from tfx_pipeline.datasets.shop.users import Users
 from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
@@ -22,8 +23,11 @@ from tfx_pipeline.datasets.shop.world import World
 
 MAX_STEPS = 10
 LAST_WORD_HOURS = 2  # no session starts so shortly before the end
-_STOP = 0.33  # probability that a session ends after a page
+STOP = 0.33  # probability that a session ends after a page
 _MEDIUM = 1.5  # how much an interest keeps to its medium
+ACTIVE_DAYS = 10.0  # mean length of an interest's active spells
+DORMANT_DAYS = 30.0  # and of the dormant ones between them
+DORMANT = -3.0  # log weight of a dormant interest
 _STRAY = 0.15  # of sessions look next door: a nearby leaf, another use
 FEED_SHARE = 0.65  # of the sessions without a query
 _QUERY_USE = 0.55  # of queries say what for
@@ -45,6 +49,7 @@ class Plan:
     Attributes:
         user, start, interest, entry, focus_leaf, focus_use: [S] of a session;
             entry is that of its item pages.
+        awake: [S, K] which of the user's interests are in an active spell.
         query_use, query_brand, query_word: [S] whether a query names the use
             and the brand, and by which word the leaf.
         session: [T] session of a step.
@@ -57,6 +62,7 @@ class Plan:
     user: Ints
     start: Ints
     interest: Ints
+    awake: np.ndarray
     entry: Ints
     focus_leaf: Ints
     focus_use: Ints
@@ -77,11 +83,12 @@ def plan_sessions(rng: np.random.Generator, world: World, users: Users, config: 
     n = len(user)
     watching = users.watching[user]
     videos = (rng.random((2, n)) < watching).sum(axis=0)  # 0 browse, 1 both, 2 watch
-    interest = _draw_interest(rng, users, user, start, videos, config.span)
+    awake = draw_spells(rng, user, start)
+    interest = _draw_interest(rng, users, user, start, videos, awake, config.span)
     leaf, use = _draw_focus(rng, world, users, user, interest, start, config.span)
     without = np.where(rng.random(n) < FEED_SHARE, FEED, NAVIGATE)
     entry = np.where(rng.random(n) < users.searching[user], SEARCH, without)
-    steps = np.minimum(rng.geometric(_STOP, n), MAX_STEPS)
+    steps = np.minimum(rng.geometric(STOP, n), MAX_STEPS)
     session = np.repeat(np.arange(n), steps)
     index = _count_within(steps)
     gaps = rng.integers(25 * MICROSECONDS, 90 * MICROSECONDS, len(session))
@@ -94,6 +101,7 @@ def plan_sessions(rng: np.random.Generator, world: World, users: Users, config: 
         user=user,
         start=start,
         interest=interest,
+        awake=awake,
         entry=entry,
         focus_leaf=leaf,
         focus_use=use,
@@ -108,10 +116,29 @@ def plan_sessions(rng: np.random.Generator, world: World, users: Users, config: 
     )
 
 
-def interest_logits(users: Users, user: Ints, time: Ints, span: int) -> Floats:
+def interest_logits(users: Users, user: Ints, time: Ints, awake: np.ndarray, span: int) -> Floats:
     """Returns the log weights of interests [n, K] at a time; -inf where there is none yet."""
     logit = users.interest_weight[user] + users.interest_trend[user] * (time / span)[:, None]
+    logit = logit + np.where(awake, 0.0, DORMANT)
     return np.where(users.interest_start[user] <= time[:, None], logit, -np.inf)
+
+
+def draw_spells(rng: np.random.Generator, user: Ints, start: Ints) -> np.ndarray:
+    """Draws which interests are active in sessions [S, K], ordered by user and time.
+
+    Active and dormant spells alternate, with exponential lengths. That is: an
+    interest is drawn anew, active with the share of time that it is active, at
+    random times of the rate 1 / ACTIVE_DAYS + 1 / DORMANT_DAYS; between sessions
+    it only matters whether there was such a time.
+    """
+    n = len(user)
+    rate = 1 / ACTIVE_DAYS + 1 / DORMANT_DAYS
+    gap = np.diff(start, prepend=0) / DAY
+    gap[np.diff(user, prepend=-1) != 0] = np.inf
+    drawn = rng.random((n, MAX_INTERESTS)) < 1 - np.exp(-rate * gap)[:, None]
+    active = rng.random((n, MAX_INTERESTS)) < ACTIVE_DAYS / (ACTIVE_DAYS + DORMANT_DAYS)
+    latest = np.maximum.accumulate(np.where(drawn, np.arange(n)[:, None], 0), axis=0)
+    return np.take_along_axis(active, latest, axis=0)
 
 
 def _draw_times(rng: np.random.Generator, users: Users, user: Ints, span: int) -> Ints:
@@ -129,9 +156,10 @@ def _draw_times(rng: np.random.Generator, users: Users, user: Ints, span: int) -
 
 
 def _draw_interest(
-    rng: np.random.Generator, users: Users, user: Ints, time: Ints, videos: Ints, span: int
-) -> Ints:
-    logit = interest_logits(users, user, time, span)
+    rng: np.random.Generator, users: Users, user: Ints, time: Ints, videos: Ints,
+    awake: np.ndarray, span: int,
+) -> Ints:  # fmt: skip
+    logit = interest_logits(users, user, time, awake, span)
     logit = logit + _MEDIUM * users.interest_medium[user] * (videos - 1)[:, None]
     return np.argmax(logit + rng.gumbel(size=logit.shape), axis=1)
 

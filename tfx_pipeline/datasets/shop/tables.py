@@ -9,60 +9,64 @@ import numpy as np
 
 from tfx_pipeline.datasets.schemas import EVENTS
 from tfx_pipeline.datasets.schemas import IMPRESSION
-from tfx_pipeline.datasets.shop.config import MICROSECONDS
+from tfx_pipeline.datasets.shop.pages import BOUGHT
+from tfx_pipeline.datasets.shop.pages import CARTED
+from tfx_pipeline.datasets.shop.pages import CLICKED
+from tfx_pipeline.datasets.shop.pages import WATCHED
+from tfx_pipeline.datasets.shop.pages import Pages
+from tfx_pipeline.datasets.shop.policy import NAVIGATE
 from tfx_pipeline.datasets.shop.policy import SEARCH
 from tfx_pipeline.datasets.shop.policy import VIDEO
 from tfx_pipeline.datasets.shop.sessions import Plan
-from tfx_pipeline.datasets.shop.simulate import BOUGHT
-from tfx_pipeline.datasets.shop.simulate import CARTED
-from tfx_pipeline.datasets.shop.simulate import CLICKED
-from tfx_pipeline.datasets.shop.simulate import WATCHED
-from tfx_pipeline.datasets.shop.simulate import Pages
+from tfx_pipeline.datasets.shop.text import NAVIGATED
 from tfx_pipeline.datasets.shop.text import query_texts
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
 from transforms.arrow import pa
 
 EVENT_TYPES = (IMPRESSION, "click", "cart", "buy", "watch")
-_SHOW, _CLICK, _CART, _BUY, _WATCH = range(5)
+_BUY = 3
 
 # Numbers of sessions, pages and rows go on from here in the next shard.
 SHARD_STRIDE = 10**10
 _PAGES_PER_TABLE = 20_000
+_STATES = ("memory_item", "memory_strength", "clicked_item", "clicked_strength", "recent")
+
+
+@dataclass
+class Numbers:
+    """The next number of a session, a page and a row; they go on from block to block."""
+
+    session: int
+    page: int
+    row: int
 
 
 @dataclass(frozen=True)
-class ShardLog:
-    """What one shard has to write.
+class BlockLog:
+    """What one block of users has to write.
 
     Attributes:
         world: The shop.
-        plan: The steps of the shard's users.
+        plan: The steps of the block's users.
         pages: What came of them.
-        shard: Number of the shard.
-        first_user: Number of its first user.
+        first_user: Number of the first user.
+        numbers: The block's first session, page and row.
         start_time: First microsecond of the log.
     """
 
     world: World
     plan: Plan
     pages: Pages
-    shard: int
     first_user: int
+    numbers: Numbers
     start_time: int
 
-    def event_tables(self, rng: np.random.Generator) -> Iterator[pa.Table]:
-        """Yields the events, ordered by user and time; each table holds whole users.
-
-        Args:
-            rng: Source of randomness, for delays.
-
-        Yields:
-            Tables of the schema `EVENTS`.
-        """
-        row = self.shard * SHARD_STRIDE
+    def event_tables(self) -> Iterator[pa.Table]:
+        """Yields the events, ordered by user and time; each table holds whole users."""
+        row = self.numbers.row
         for first, last in self._whole_users():
-            table = self._events(rng, first, last, row)
+            table = self._events(first, last, row)
             row += table.num_rows
             yield table
 
@@ -75,10 +79,10 @@ class ShardLog:
                 yield first, end
                 first = end
 
-    def _events(self, rng: np.random.Generator, first: int, last: int, row: int) -> pa.Table:
+    def _events(self, first: int, last: int, row: int) -> pa.Table:
         """Makes the rows of the steps from `first` to `last`, numbered from `row` on."""
         plan, pages = self.plan, self.pages
-        kind, step, position, time = self._occurrences(rng, first, last)
+        kind, step, position, time = self._occurrences(first, last)
         session = plan.session[step]
         user = plan.user[session]
         order = np.lexsort((position, kind, step, time, user))
@@ -89,14 +93,14 @@ class ShardLog:
         ids = np.empty(len(step), np.int64)
         ids[is_video] = self.world.video_id[thing[is_video]]
         ids[~is_video] = self.world.item_id[thing[~is_video]]
-        value = pages.watched[step, position]
+        value = pages.watched[step, position].astype(np.float32) / 100
         bought = kind == _BUY
         value[bought] = self.world.item_price[thing[bought]]
-        offset = self.shard * SHARD_STRIDE
+        entry = plan.page_entry[step]
         query = query_texts(
-            plan.page_entry[step] == SEARCH,
+            (entry == SEARCH) | (entry == NAVIGATE),
             pages.focus_leaf[step].astype(np.int64),
-            plan.query_word[session],
+            np.where(entry == NAVIGATE, NAVIGATED, plan.query_word[session]),
             pages.use[step].astype(np.int64),
             pages.brand[step].astype(np.int64),
         )
@@ -107,34 +111,25 @@ class ShardLog:
             _choice(kind, EVENT_TYPES),
             pa.array(self.start_time + time),
             pa.array(row + np.arange(len(step))),
-            _text(offset + session),
-            _text(offset + step),
+            _text(self.numbers.session + session),
+            _text(self.numbers.page + step),
             pa.array(position.astype(np.int32)),
             query,
             pa.array(value, mask=kind < _BUY),
         ]
         return pa.table(columns, schema=EVENTS)
 
-    def _occurrences(
-        self, rng: np.random.Generator, first: int, last: int
-    ) -> tuple[Ints, Ints, Ints, Ints]:
+    def _occurrences(self, first: int, last: int) -> tuple[Ints, Ints, Ints, Ints]:
         """Returns kind, step, position and time of everything that happened, unordered."""
         shown, outcome = self.pages.shown[first:last], self.pages.outcome[first:last]
-        wait = rng.integers(1, 20, shown.shape) + 2 * np.arange(shown.shape[1])  # seconds
-        to_cart = rng.integers(5, 60, shown.shape)
-        to_purchase = rng.integers(5, 240, shown.shape)
-        happened = (
-            (_SHOW, shown >= 0, np.zeros_like(wait)),
-            (_CLICK, (outcome & CLICKED) > 0, wait),
-            (_CART, (outcome & CARTED) > 0, wait + to_cart),
-            (_BUY, (outcome & BOUGHT) > 0, wait + to_cart + to_purchase),
-            (_WATCH, (outcome & WATCHED) > 0, wait),
-        )
         pieces = []
-        for kind, where, after in happened:
-            page, position = np.nonzero(where)
-            time = self.plan.time[first + page] + after[page, position] * MICROSECONDS
-            pieces.append((np.full(len(page), kind), first + page, position, time))
+        for kind, flag in enumerate((0, CLICKED, CARTED, BOUGHT, WATCHED)):
+            step, position = np.nonzero((outcome & flag) > 0 if flag else shown >= 0)
+            step = step + first
+            time = self.plan.time[step]
+            if flag:
+                time = time + self.pages.until(flag, step, position)
+            pieces.append((np.full(len(step), kind), step, position, time))
         kinds, steps, positions, times = (np.concatenate(c) for c in zip(*pieces, strict=True))
         return kinds, steps, positions, times
 
@@ -144,15 +139,16 @@ class ShardLog:
         kept = slice(0, len(pages.memory_item))
         session = plan.session[kept]
         columns = {
-            "page_id": _text(self.shard * SHARD_STRIDE + np.arange(len(session))),
+            "page_id": _text(self.numbers.page + np.arange(len(session))),
             "user": pa.array(self.first_user + plan.user[session]),
             "time": pa.array(plan.time[kept]),
             "entry": pa.array(plan.page_entry[kept]),
             "interest": pa.array(plan.interest[session]),
+            "awake": pa.array(plan.awake[session] @ (1 << np.arange(plan.awake.shape[1]))),
         }
         for name in ("focus_leaf", "focus_use", "leaf", "use", "brand"):
             columns[name] = pa.array(getattr(pages, name)[kept].astype(np.int64))
-        for name in ("memory_item", "memory_strength", "recent"):
+        for name in _STATES:
             values = getattr(pages, name)
             flat = pa.array(values.reshape(-1))
             columns[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

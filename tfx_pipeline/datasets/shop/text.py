@@ -7,13 +7,20 @@ from collections.abc import Callable
 import numpy as np
 
 from tfx_pipeline.datasets.shop import words
+from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
 from tfx_pipeline.datasets.shop.world import World
 from transforms.arrow import pa
 
+NAVIGATED = words.WORDS_PER_LEAF  # in place of a word: the category was gone to, not asked for
+_STYLE_SHARE = 0.3  # of titles have a word for the looks
+_STYLE_HINT = 1.0  # how well it fits them
+
 
 def item_titles(rng: np.random.Generator, world: World, items: Ints) -> list[str]:
-    """Writes titles: brand, material, use and leaf with gaps, words that say nothing between.
+    """Writes titles: brand, looks, material, use and leaf with gaps, and words without meaning.
+
+    Titles alone tell the material, and some hint at the looks.
 
     Args:
         rng: Source of randomness.
@@ -26,13 +33,16 @@ def item_titles(rng: np.random.Generator, world: World, items: Ints) -> list[str
     draw = rng.random((len(items), 5))
     noise = rng.integers(0, len(words.ADJECTIVES), (len(items), 2))
     synonym = rng.integers(0, words.WORDS_PER_LEAF, len(items))
+    looks = _style_words(rng, world, world.item_style[items])
     titles = []
     for row, item in enumerate(items):
         parts = []
         if draw[row, 0] < 0.8:
             parts.append(words.coined_name(int(world.item_brand[item])))
         parts.append(words.ADJECTIVES[noise[row, 0]])
-        if draw[row, 1] < 0.5:
+        if looks[row] >= 0:
+            parts.append(words.STYLES[looks[row]])
+        if draw[row, 1] < 0.8:
             parts.append(words.MATERIALS[world.item_material[item]])
         if draw[row, 2] < 0.7:
             parts.append(words.USES[world.item_use[item]])
@@ -49,9 +59,12 @@ def video_titles(rng: np.random.Generator, world: World, videos: Ints) -> list[s
     opening = rng.integers(0, len(words.VIDEO_OPENINGS), len(videos))
     synonym = rng.integers(0, words.WORDS_PER_LEAF, len(videos))
     draw = rng.random((len(videos), 3))
+    looks = _style_words(rng, world, world.video_style[videos])
     titles = []
     for row, video in enumerate(videos):
         parts = [words.VIDEO_OPENINGS[opening[row]]]
+        if looks[row] >= 0:
+            parts.append(words.STYLES[looks[row]])
         if draw[row, 0] < 0.7:
             parts.append(words.USES[world.video_use[video]])
         if draw[row, 1] < 0.85:
@@ -64,14 +77,18 @@ def video_titles(rng: np.random.Generator, world: World, videos: Ints) -> list[s
     return titles
 
 
+def _style_words(rng: np.random.Generator, world: World, style: Floats) -> Ints:
+    """Returns a word [n] that weakly fits each style [n, STYLE_DIM], -1 for most."""
+    fit = np.einsum("nd,wd->nw", style, world.style_word_vector)
+    word = np.argmax(_STYLE_HINT * fit + rng.gumbel(size=fit.shape), axis=1)
+    return np.where(rng.random(len(style)) < _STYLE_SHARE, word, -1)
+
+
 def item_attributes(rng: np.random.Generator, world: World, items: Ints) -> list[list[str]]:
-    """Lists brand and material, and for half of the items the use."""
+    """Lists the brand, and for half of the items the use."""
     tells_use = rng.random(len(items)) < 0.5
     return [
-        [
-            f"brand={words.coined_name(int(world.item_brand[item]))}",
-            f"material={words.MATERIALS[world.item_material[item]]}",
-        ]
+        [f"brand={words.coined_name(int(world.item_brand[item]))}"]
         + ([f"use={words.USES[world.item_use[item]]}"] if tells_use[row] else [])
         for row, item in enumerate(items)
     ]
@@ -91,12 +108,12 @@ def user_attributes(told: Ints) -> list[list[str]]:
 
 
 def query_texts(asked: np.ndarray, leaf: Ints, word: Ints, use: Ints, brand: Ints) -> pa.Array:
-    """Writes queries: brand, use and a word for the leaf.
+    """Writes queries: brand, use and a word for the leaf; `category=LEAF` for a place gone to.
 
     Args:
         asked: [n] whether there is a query at all.
         leaf: [n] leaf category.
-        word: [n] which of its words.
+        word: [n] which of its words, or NAVIGATED.
         use: [n] use, -1 if unsaid.
         brand: [n] brand, -1 if unsaid.
 
@@ -104,12 +121,14 @@ def query_texts(asked: np.ndarray, leaf: Ints, word: Ints, use: Ints, brand: Int
         n strings, null where there is no query.
     """
     code = ((brand + 1) * (len(words.USES) + 1) + use + 1) * len(words.LEAF_WORDS) + leaf
-    return decode(code * words.WORDS_PER_LEAF + word, _query, missing=~asked)
+    return decode(code * (NAVIGATED + 1) + word, _query, missing=~asked)
 
 
 def _query(code: int) -> str:
-    code, word = divmod(code, words.WORDS_PER_LEAF)
+    code, word = divmod(code, NAVIGATED + 1)
     code, leaf = divmod(code, len(words.LEAF_WORDS))
+    if word == NAVIGATED:
+        return f"category={words.LEAVES[leaf][1]}"
     brand, use = divmod(code, len(words.USES) + 1)
     parts = [words.coined_name(brand - 1)] if brand else []
     parts += [words.USES[use - 1]] if use else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 from tfx_pipeline.datasets.event_log import IMPRESSION
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.shop import utility
+from tfx_pipeline.datasets.shop.config import DAY
 from tfx_pipeline.datasets.shop.policy import VIDEO
 from tfx_pipeline.datasets.shop.policy import Request
 from tfx_pipeline.datasets.shop.policy import make_request
+from tfx_pipeline.datasets.shop.users import MAX_INTERESTS
 from tfx_pipeline.datasets.shop.users import Users
 from tfx_pipeline.datasets.shop.world import Floats
 from tfx_pipeline.datasets.shop.world import Ints
@@ -26,6 +29,7 @@ from transforms.arrow import read_table
 POSITIVE = {"item": "click", "video": "watch"}
 _COLUMNS = ("user_id", "entity_type", "entity_id", "event", "timestamp", "page_id", "position")
 _BLOCK = 20_000
+_MILLISECOND = 1_000  # microseconds
 
 
 @dataclass(frozen=True)
@@ -90,18 +94,24 @@ class Truth:
 
     def intent(self, page: Ints) -> utility.Intent:
         """Returns what was wanted on pages (rows of `pages`)."""
-        names = ("interest", "time", "focus_leaf", "focus_use", "memory_item", "memory_strength")
-        return utility.Intent(
-            user=self.pages["user"][page], **{name: self.pages[name][page] for name in names}
-        )
+        names = (field.name for field in dataclasses.fields(utility.Intent))
+        return utility.Intent(**{name: self.pages[name][page] for name in names})
+
+    def awake(self, page: Ints) -> np.ndarray:
+        """Returns which of the user's interests were in an active spell on pages [n, K]."""
+        return (self.pages["awake"][page, None] >> np.arange(MAX_INTERESTS)) & 1 > 0
 
     def request(self, page: Ints) -> Request:
         """Returns what the logging policy knew on pages."""
-        entry, time, leaf, use, brand, recent, memory = (
+        entry, time, leaf, use, brand, recent, memory, clicked = (
             self.pages[name][page]
-            for name in ("entry", "time", "leaf", "use", "brand", "recent", "memory_item")
+            for name in (
+                *("entry", "time", "leaf", "use", "brand", "recent"),
+                *("memory_item", "clicked_item"),
+            )
         )
-        return make_request(self.world, entry, time, (leaf, use, brand), recent, memory)
+        mind = np.where((entry == VIDEO)[:, None], clicked, memory)
+        return make_request(self.world, entry, time, (leaf, use, brand), recent, mind)
 
     def parts(
         self, kind: str, page: Ints, things: Ints, users: Users | None = None
@@ -166,6 +176,35 @@ class Truth:
         hit = np.zeros(things.shape, bool)
         hit[np.searchsorted(page, chosen[0]), chosen[1]] = True
         return Impressions(page, things, hit)
+
+    def since(self, event: str, page: Ints, things: Ints, counted_as: Ints | None = None) -> Floats:
+        """Returns how long ago users did something to things, going by the log.
+
+        Args:
+            event: `click`, `watch` or another type of event.
+            page: [n] rows of `pages`.
+            things: [n, C] rows of items or videos, -1 for none.
+            counted_as: [N, m] rows that an event with each thing counts for, -1 for none;
+                itself by default. A watch may count for the items that the video showed.
+
+        Returns:
+            [n, C] days from the last such event to the page; infinite if there was none.
+        """
+        log = self.events.filter(self._is(event))
+        rows, thing = log.column("page_row").to_numpy(), log.column("thing").to_numpy()
+        time = log.column("timestamp").to_numpy() - self.config.start_time
+        if counted_as is not None:
+            event_row, place = np.nonzero(counted_as[thing] >= 0)
+            thing = counted_as[thing[event_row], place]
+            rows, time = rows[event_row], time[event_row]
+        # One number orders by user, thing and millisecond.
+        span, count = self.config.span // _MILLISECOND + 1, int(max(thing.max(), things.max())) + 2
+        pair = self.pages["user"][rows] * count + thing
+        done = np.append(-1, np.sort(pair * span + time // _MILLISECOND))
+        pair = self.pages["user"][page][:, None] * count + np.where(things < 0, count - 1, things)
+        key = pair * span + (self.pages["time"][page] // _MILLISECOND)[:, None]
+        last = done[np.searchsorted(done, key, side="right") - 1]
+        return np.where(last >= pair * span, (key - last) * (_MILLISECOND / DAY), np.inf)
 
     def last_choices(self, kind: str, limit: int) -> tuple[Ints, Ints]:
         """Returns page and thing of the last click (or watch) of up to `limit` users."""

@@ -19,7 +19,8 @@ from tfx_pipeline.datasets.shop.world import unit
 from transforms.arrow import pa
 from transforms.arrow import read_table
 
-MAX_INTERESTS = 4
+MAX_INTERESTS = 12
+INTEREST_STOP = 0.12  # of the geometric distribution of their number, cut at the maximum
 NOT_VISUAL_SHARE = 0.3
 SILENT_SHARE = 0.1  # of users do not tell a given attribute
 
@@ -37,6 +38,7 @@ class Users:
         sessions: [U] number of sessions.
         visual: [U] how much looks count, zero for some.
         price_care, price_ideal: [U] weight and place of the liked price level.
+        material_taste: [U, materials] how much a material is liked, standard normal.
         watching, searching: [U] shares of video pages and of searches.
         drift: [U] how far interests move, from 0 to 1.
         interest_leaf, drift_leaf, interest_use, interest_brand: [U, K] indices.
@@ -53,6 +55,7 @@ class Users:
     visual: Floats
     price_care: Floats
     price_ideal: Floats
+    material_taste: Floats
     watching: Floats
     searching: Floats
     drift: Floats
@@ -68,6 +71,11 @@ class Users:
     interest_start: Ints
     interest_medium: Floats
     attributes: Ints
+
+    def rows(self, first: int, last: int) -> Users:
+        """Returns the users from `first` to `last` (exclusive)."""
+        names = (field.name for field in dataclasses.fields(self))
+        return Users(**{name: getattr(self, name)[first:last] for name in names})
 
     def to_table(self, user_ids: pa.Array) -> pa.Table:
         """Returns the properties as an Arrow table, matrices as flat lists."""
@@ -86,7 +94,7 @@ class Users:
     def read(cls, directory: Path) -> tuple[Users, list[str]]:
         """Reads what `to_table` made of all shards: the users and their ids."""
         table = pa.concat_tables([read_table(p) for p in sorted(directory.glob("*.parquet"))])
-        shapes = {"interest_personal": (MAX_INTERESTS, -1)}
+        shapes: dict[str, tuple[int, ...]] = {"interest_personal": (MAX_INTERESTS, -1)}
         shapes |= dict.fromkeys(("style_from", "style_to"), (MAX_INTERESTS, STYLE_DIM))
         arrays = {}
         for field in dataclasses.fields(cls):
@@ -123,8 +131,10 @@ def draw_users(rng: np.random.Generator, world: World, config: ShopConfig, n: in
     leaf, use = _draw_interests(rng, world, age, household)
     late = rng.random(n) < 0.3
     join = np.where(late, (rng.random(n) * 0.8 * config.span).astype(np.int64), 0)
-    style_from, style_to = _draw_styles(rng, region)
-    sessions = config.sessions_min * rng.random(n) ** (-1.0 / config.sessions_tail)
+    style_from, style_to = _draw_styles(rng, world, region)
+    # Lomax's distribution: a power law that begins at one.
+    sessions = (1 - rng.random(n)) ** (-1.0 / config.sessions_tail)
+    sessions = 1 + config.sessions_scale * (sessions - 1)
     sessions = np.minimum(sessions, config.sessions_max) * (1 - join / config.span)
     shape = (n, MAX_INTERESTS)
     brand = rng.integers(0, 2**31, shape)
@@ -134,6 +144,7 @@ def draw_users(rng: np.random.Generator, world: World, config: ShopConfig, n: in
         visual=settle(visual),
         price_care=settle(0.22 * np.exp(0.6 * rng.standard_normal(n))),
         price_ideal=settle(ideal),
+        material_taste=settle(rng.standard_normal((n, len(words.MATERIALS)))),
         watching=settle(watching),
         searching=settle(rng.beta(2.0, 3.5, n)),
         drift=settle(rng.beta(1.5, 2.5, n)),
@@ -158,26 +169,19 @@ def _draw_interests(
     """Draws leaf and use [U, K] of each interest; age and household sway them."""
     n, leaves = len(age), len(world.leaf_vector)
     department = np.array([words.DEPARTMENTS.index(name) for name, _ in words.LEAVES])
-    # The sway is a property of the shop: the same for every shard and seed.
-    fixed = np.random.default_rng(np.random.SeedSequence(20240101))
-    by_age = 1.0 * fixed.standard_normal((len(words.AGES), len(words.DEPARTMENTS)))
-    by_household = 1.2 * fixed.standard_normal((len(words.HOUSEHOLDS), len(words.USES)))
-    leaf_logit = np.log(world.leaf_share) + by_age[age][:, department]
+    leaf_logit = np.log(world.leaf_share) + world.age_sway[age][:, department]
     leaf_logit = leaf_logit + rng.gumbel(size=(n, leaves))
     leaf = np.argsort(-leaf_logit, axis=1, kind="stable")[:, :MAX_INTERESTS]
-    use_logit = by_household[household][:, None] + rng.gumbel(
+    use_logit = world.household_sway[household][:, None] + rng.gumbel(
         size=(n, MAX_INTERESTS, len(words.USES))
     )
     return leaf, np.argmax(use_logit, axis=2)
 
 
-def _draw_styles(rng: np.random.Generator, region: Ints) -> tuple[Floats, Floats]:
+def _draw_styles(rng: np.random.Generator, world: World, region: Ints) -> tuple[Floats, Floats]:
     """Draws liked styles [U, K, STYLE_DIM]: a taste of the user's, varied by interest."""
     n = len(region)
-    fixed = np.random.default_rng(np.random.SeedSequence(20240102))
-    by_region = 0.4 * fixed.standard_normal((len(words.REGIONS), STYLE_DIM))
-    by_region -= by_region.mean(axis=0)
-    taste = by_region[region] + rng.standard_normal((n, STYLE_DIM))
+    taste = world.region_style[region] + rng.standard_normal((n, STYLE_DIM))
     first = unit(taste[:, None] + 0.6 * rng.standard_normal((n, MAX_INTERESTS, STYLE_DIM)))
     last = unit(first + 0.35 * rng.standard_normal((n, MAX_INTERESTS, STYLE_DIM)))
     return settle(first), settle(last)
@@ -186,7 +190,8 @@ def _draw_styles(rng: np.random.Generator, region: Ints) -> tuple[Floats, Floats
 def _draw_starts(rng: np.random.Generator, join: Ints, span: int) -> Ints:
     """Draws when interests begin [U, K]; the first one is always there."""
     n = len(join)
-    count = 1 + np.searchsorted([0.2, 0.55, 0.85], rng.random(n), side="right")
+    share = (1 - INTEREST_STOP) ** np.arange(MAX_INTERESTS)
+    count = 1 + np.searchsorted(np.cumsum(share / share.sum())[:-1], rng.random(n), side="right")
     left = (rng.random((n, MAX_INTERESTS)) * (span - join)[:, None]).astype(np.int64)
     new = rng.random((n, MAX_INTERESTS)) < 0.25
     new[:, 0] = False

@@ -19,6 +19,7 @@ from tfx_pipeline.datasets.shop.world import settle
 from tfx_pipeline.datasets.shop.world import unit
 
 VIDEOS_PER_CREATOR = 12
+OLD_SHARE = 0.5  # of the videos are there when the log starts
 _POOL = 48  # items that are looked at for a video
 _BLOCK = 4_096
 
@@ -29,7 +30,8 @@ def draw_videos(
     """Draws the videos.
 
     A video starts from one item, takes up to four more that are near to it in
-    topic and style, and comes out after the last of them was launched.
+    topic and style, and comes out after the last of them was launched. Half of
+    the videos show old items alone and are out before the log begins.
 
     Args:
         rng: Source of randomness.
@@ -40,7 +42,8 @@ def draw_videos(
         The fields `video_*` of the world.
     """
     n = config.n_videos
-    shown = _draw_shown(rng, fields, config)
+    old = rng.random(n) < OLD_SHARE
+    shown = _draw_shown(rng, fields, old)
     valid = shown >= 0
     first = shown[:, 0]
     creators = max(8, n // VIDEOS_PER_CREATOR)
@@ -51,8 +54,9 @@ def draw_videos(
     topic = _mean(fields["item_topic"], shown)
     topic = np.concatenate([unit(topic[:, :LEAF_DIM]), unit(topic[:, LEAF_DIM:])], axis=1)
     ready = np.where(valid, fields["item_launch"][shown], np.iinfo(np.int64).min).max(axis=1)
-    delay = rng.random(n) ** 3 * np.maximum(0.9 * config.span - ready, 0)
-    launch = ready + delay.astype(np.int64)
+    begin = np.where(old, ready, np.maximum(ready, 0))
+    room = np.maximum(np.where(old, 0.0, 0.9 * config.span) - begin, 0)
+    launch = begin + (rng.random(n) * room).astype(np.int64)
     leaf, use = fields["item_leaf"][first], fields["item_use"][first]
     popularity, weight = draw_popularity(rng, launch, leaf, use, quality, periods(config))
     return {
@@ -70,23 +74,28 @@ def draw_videos(
     }
 
 
-def _draw_shown(rng: np.random.Generator, fields: dict[str, Any], config: ShopConfig) -> Ints:
-    """Draws the items of each video [V, MAX_SHOWN], padded with -1."""
-    n = config.n_videos
+def _draw_shown(rng: np.random.Generator, fields: dict[str, Any], old: np.ndarray) -> Ints:
+    """Draws the items of each video [V, MAX_SHOWN], padded with -1; old ones show old items."""
+    n = len(old)
     # Popular items are shown more often, but every item may be.
-    sums = np.cumsum(np.sqrt(fields["item_weight"][0]))
-    first = np.searchsorted(sums, rng.random(n) * sums[-1], side="right")
+    weight = np.sqrt(fields["item_weight"][0])
+    place, first = rng.random(n), np.zeros(n, np.int64)
+    for chosen, may in ((old, fields["item_launch"] < 0), (~old, np.ones(len(weight), bool))):
+        sums = np.cumsum(weight * may)
+        first[chosen] = np.searchsorted(sums, place[chosen] * sums[-1], side="right")
     count = 1 + rng.integers(0, MAX_SHOWN, n)
     shown = np.full((n, MAX_SHOWN), -1, np.int64)
     for start in range(0, n, _BLOCK):
         rows = slice(start, min(start + _BLOCK, n))
-        shown[rows] = _companions(rng, fields, first[rows])
+        shown[rows] = _companions(rng, fields, first[rows], old[rows])
     shown[np.arange(MAX_SHOWN) >= count[:, None]] = -1
     return shown
 
 
-def _companions(rng: np.random.Generator, fields: dict[str, Any], first: Ints) -> Ints:
-    """Returns [V, MAX_SHOWN]: the first items and what goes best with them."""
+def _companions(
+    rng: np.random.Generator, fields: dict[str, Any], first: Ints, old: np.ndarray
+) -> Ints:
+    """Returns [V, MAX_SHOWN]: the first items and what goes best with them, -1 for none."""
     n_items = len(fields["item_leaf"])
     # Half of the pool comes from the department (leaves are numbered by it).
     by_leaf = np.argsort(fields["item_leaf"], kind="stable")
@@ -107,9 +116,12 @@ def _companions(rng: np.random.Generator, fields: dict[str, Any], first: Ints) -
     ranked = np.take_along_axis(pool, order, axis=1)
     repeated = np.zeros(pool.shape, bool)
     np.put_along_axis(repeated, order[:, 1:], ranked[:, 1:] == ranked[:, :-1], axis=1)
-    score = np.where(repeated | (pool == first[:, None]), -np.inf, topic + 0.15 * style)
+    out = repeated | (pool == first[:, None])
+    out |= old[:, None] & (fields["item_launch"][pool] >= 0)
+    score = np.where(out, -np.inf, topic + 0.15 * style)
     best = np.argsort(-score, axis=1, kind="stable")[:, : MAX_SHOWN - 1]
-    return np.concatenate([first[:, None], np.take_along_axis(pool, best, axis=1)], axis=1)
+    found = np.where(np.take_along_axis(out, best, axis=1), -1, np.take_along_axis(pool, best, 1))
+    return np.concatenate([first[:, None], found], axis=1)
 
 
 def _mean(values: Floats, shown: Ints) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 # Department -> leaf category -> words that titles and queries use for it.
 CATEGORIES: dict[str, dict[str, tuple[str, ...]]] = {
     "clothing": {
@@ -93,6 +95,12 @@ MATERIALS = (
     "bamboo", "ceramic", "glass", "canvas", "silk", "rubber",
 )  # fmt: skip
 
+# Hint at how an item looks; each has a direction in the space of styles.
+STYLES = (
+    "minimal", "ornate", "bold", "muted", "retro", "modern",
+    "rustic", "elegant", "playful", "sporty", "romantic", "industrial",
+)  # fmt: skip
+
 # Say nothing about an item.
 ADJECTIVES = (
     "new", "fine", "great", "original", "genuine", "handy", "lovely", "everyday", "improved",
@@ -123,6 +131,7 @@ LEAF_WORDS = tuple(words for leaves in CATEGORIES.values() for words in leaves.v
 WORDS_PER_LEAF = 3
 
 
+@functools.cache
 def coined_name(number: int) -> str:
     """Returns a name of three or more syllables, another one for every number."""
     base = len(SYLLABLES)

@@ -39,6 +39,13 @@ class World:
         leaf_share: [L] share of the items.
         leaf_neighbours: [L, 4] the closest other leaves.
         use_vector: [A, USE_DIM] place of a use.
+        age_sway: [ages, departments] how much more a department draws an age.
+        household_sway: [households, A] the same for uses and households.
+        region_style: [regions, STYLE_DIM] what a region's taste leans to.
+        style_word_vector: [words, STYLE_DIM] the looks that a word hints at.
+        look_first, look_second, look_third: the network from styles to pictures,
+            [STYLE_DIM, H], [H, H] and [H, controls].
+        leaf_silhouette: [L, 5] the outline of a leaf's pictures.
         brand_leaf: [B] home leaf of a brand; it sells in that department.
         item_leaf, item_use, item_brand, item_material: [N] indices.
         item_topic: [N, LEAF_DIM + USE_DIM] topic.
@@ -62,6 +69,14 @@ class World:
     leaf_share: Floats
     leaf_neighbours: Ints
     use_vector: Floats
+    age_sway: Floats
+    household_sway: Floats
+    region_style: Floats
+    style_word_vector: Floats
+    look_first: Floats
+    look_second: Floats
+    look_third: Floats
+    leaf_silhouette: Floats
     brand_leaf: Ints
     item_leaf: Ints
     item_use: Ints

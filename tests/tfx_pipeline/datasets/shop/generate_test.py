@@ -14,8 +14,14 @@ import pytest
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.shop import VERSION
 from tfx_pipeline.datasets.shop import ShopConfig
+from tfx_pipeline.datasets.shop import generate
 from tfx_pipeline.datasets.shop import prepare_shop
+from tfx_pipeline.datasets.shop import utility
+from tfx_pipeline.datasets.shop import words
 from tfx_pipeline.datasets.shop.config import DAY
+from tfx_pipeline.datasets.shop.oracle import auc
+from tfx_pipeline.datasets.shop.pages import Pages
+from tfx_pipeline.datasets.shop.truth import Truth
 from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.datasets.validate import validate_event_log
 
@@ -65,6 +71,35 @@ def test_seed_changes_the_log_and_images_do_not_change_the_events(tmp_path: Path
     assert not tables["plain"].equals(tables["seed"])
     assert logs["plain"].read("catalogue").column("image").null_count == 266
     assert logs["images"].read("catalogue").column("image").null_count == 0
+
+
+def test_a_block_is_simulated_at_a_time_and_the_log_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held at once is bounded by sessions, not by users or by how long they stay."""
+    monkeypatch.setattr(generate, "SESSIONS_PER_BLOCK", 30)
+    held = []
+
+    class Watched(generate.Simulation):
+        def run(self) -> Pages:
+            held.append((len(self.users.join), len(self.plan.user), len(self.plan.time)))
+            return super().run()
+
+    monkeypatch.setattr(generate, "Simulation", Watched)
+    prepare_shop(tmp_path / "log", TINY.model_copy(update={"images": False}), workers=1)
+    users, sessions, steps = np.array(held).T
+    assert users.sum() == 40 and len(held) > 8
+    assert (sessions[users > 1] <= 30).all() and (steps <= 10 * sessions).all()
+    assert [p for p in validate_event_log(tmp_path / "log") if p.severity == "error"] == []
+    events = EventLog(tmp_path / "log").read("events").to_pandas()
+    assert events.ordinal.is_unique and events.user_id.nunique() == 40
+    assert events.session_id.nunique() == sessions.sum()
+    assert (events.groupby("page_id").user_id.nunique() == 1).all()
+    truth = Truth(tmp_path / "log")
+    assert len(truth.pages["user"]) == steps.sum() and len(truth.users.join) == 40
+    seen = truth.impressions("item")
+    chosen = utility.choice("item", truth.parts("item", seen.page, seen.things))
+    assert auc(seen.chosen[seen.things >= 0], chosen[seen.things >= 0]) > 0.7
 
 
 def test_log_is_valid_and_says_its_version(shop: Path, events: pd.DataFrame) -> None:
@@ -135,9 +170,44 @@ def test_columns_hold_what_applies(events: pd.DataFrame, catalogue: pd.DataFrame
     assert (bought.value == bought.price).all()
     queries = events.loc[events.entity_type == "video", "query"]
     assert queries.isna().all()
-    searched = events.loc[events.entity_type == "item", "query"].notna().mean()
-    assert 0.2 < searched < 0.6
+    asked = events.loc[events.entity_type == "item", "query"]
+    gone_to = asked.str.startswith("category=", na=False)
+    assert 0.1 < gone_to.mean() < 0.4
+    assert 0.2 < (asked.notna() & ~gone_to).mean() < 0.6
     assert (events.groupby("page_id")["query"].nunique(dropna=False) == 1).all()
+
+
+def test_the_category_navigated_to_is_logged_and_shown(
+    events: pd.DataFrame, catalogue: pd.DataFrame
+) -> None:
+    shown = events[(events.event == "impression") & (events.entity_type == "item")]
+    items = catalogue[catalogue.entity_type == "item"].set_index("entity_id")
+    leaf = items.categories.str[1][shown.entity_id].to_numpy()
+    place = shown["query"].str.removeprefix("category=").to_numpy()
+    gone_to = shown["query"].str.startswith("category=", na=False).to_numpy()
+    assert set(place[gone_to]) <= {leaf for _, leaf in words.LEAVES}
+    shuffled = np.random.default_rng(0).permutation(place[gone_to])
+    assert (leaf == place)[gone_to].mean() > 0.3 > 5 * (leaf[gone_to] == shuffled).mean()
+    # Typed queries name it by other words, and pages of the feed say nothing.
+    assert not shown["query"].str.contains("=", na=False)[~gone_to].any()
+
+
+def test_carts_and_purchases_are_about_as_rare_as_in_public_logs(events: pd.DataFrame) -> None:
+    """Of 100 views on Taobao about 6 go into the cart and 2 are bought."""
+    count = events.event.value_counts()
+    assert 0.04 < count["cart"] / count["click"] < 0.1
+    assert 0.015 < count["buy"] / count["click"] < 0.04
+    sessions = events.groupby("user_id").session_id.nunique()
+    assert 0.1 < (sessions == 1).mean() < 0.35
+
+
+def test_ids_say_nothing_of_what_they_name(world: World) -> None:
+    for kind in ("item", "video"):
+        ids = np.asarray(getattr(world, f"{kind}_id"))
+        for name in ("popularity", "quality", "launch", "leaf"):
+            values = np.asarray(getattr(world, f"{kind}_{name}"))
+            values = values[0] if values.ndim > 1 else values
+            assert abs(np.corrcoef(ids, values)[0, 1]) < 4 / np.sqrt(len(ids)), (kind, name)
 
 
 def test_ordinals_are_unique_and_follow_each_user_in_time(events: pd.DataFrame) -> None:
@@ -179,6 +249,7 @@ def test_videos_show_items_of_a_theme(catalogue: pd.DataFrame, world: World) -> 
     shown = videos.related_ids.explode().str.removeprefix("item:")
     assert set(shown) <= set(items.index)
     assert set(videos.related_ids.str.len()) == {1, 2, 3, 4, 5}
+    assert (world.video_launch <= 0).mean() == pytest.approx(0.5, abs=0.1)
     latest = items.available_from[shown].groupby(shown.index.to_numpy()).max()
     assert (videos.available_from[latest.index] >= latest).all()
     pairs = [(row[0], other) for row in world.video_items for other in row[1:] if other >= 0]

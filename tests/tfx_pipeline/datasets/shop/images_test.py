@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfx_pipeline.datasets.shop import ShopConfig
+from tfx_pipeline.datasets.shop.catalogue import draw_world
 from tfx_pipeline.datasets.shop.images import draw_images
 from tfx_pipeline.datasets.shop.images import draw_pixels
+from tfx_pipeline.datasets.shop.images import style_controls
 from tfx_pipeline.datasets.shop.world import STYLE_DIM
 from tfx_pipeline.datasets.shop.world import World
 
@@ -50,25 +53,41 @@ def test_catalogue_images_decode_and_tell_style(catalogue: pd.DataFrame, world: 
     assert shuffled.mean() < 0.03
 
 
-def test_pictures_are_the_same_every_time() -> None:
+def test_pictures_are_the_same_every_time(world: World) -> None:
     style = np.random.default_rng(1).standard_normal((40, STYLE_DIM))
     leaf = np.arange(40)
-    one, two = (list(draw_images(np.random.default_rng(5), style, leaf, 24)) for _ in range(2))
+    one, two = (
+        list(draw_images(np.random.default_rng(5), world, style, leaf, 24)) for _ in range(2)
+    )
     assert one == two
-    first = draw_pixels(np.random.default_rng(5), style, leaf, 24)
+    first = draw_pixels(np.random.default_rng(5), world, style, leaf, 24)
     assert first.shape == (40, 24, 24, 3) and first.dtype == np.uint8
 
 
-def test_style_and_leaf_and_chance_all_show() -> None:
+def test_style_and_leaf_and_chance_all_show(world: World) -> None:
     style = np.zeros((1, STYLE_DIM))
 
     def draw(seed: int, shift: float, leaf: int) -> np.ndarray:
         rng = np.random.default_rng(seed)
-        return draw_pixels(rng, style + shift, np.array([leaf]), 32)[0].astype(float)
+        return draw_pixels(rng, world, style + shift, np.array([leaf]), 32)[0].astype(float)
 
     base = draw(0, 0.0, 0)
     assert np.abs(base - draw(0, 1.5, 0)).mean() > 5
     assert np.abs(base - draw(0, 0.0, 7)).mean() > 5
     assert np.abs(base - draw(1, 0.0, 0)).mean() > 5
-    frame = draw_pixels(np.random.default_rng(0), style, np.array([0]), 32, frame=True)[0]
+    frame = draw_pixels(np.random.default_rng(0), world, style, np.array([0]), 32, frame=True)[0]
     assert (frame[0] == 15).all() and (frame[-1] == 15).all()
+
+
+def test_another_seed_has_another_eye() -> None:
+    """A model cannot have seen the network, the silhouettes or the sways of a new seed."""
+    one, two = (draw_world(ShopConfig(items=200, seed=seed)) for seed in (0, 1))
+    rng = np.random.default_rng(3)
+    style = rng.standard_normal((60, STYLE_DIM))
+    correlation = np.corrcoef(
+        style_controls(one, style).reshape(-1), style_controls(two, style).reshape(-1)
+    )[0, 1]
+    assert abs(correlation) < 0.3
+    for name in ("leaf_silhouette", "age_sway", "household_sway", "region_style"):
+        values = [np.asarray(getattr(world, name)).reshape(-1) for world in (one, two)]
+        assert abs(np.corrcoef(*values)[0, 1]) < 0.5, name
