@@ -20,6 +20,7 @@ ALL = (
     "amazon_beauty",
     "retailrocket",
     "shop_statistics",
+    "cold_users",
     "results_table",
 )
 

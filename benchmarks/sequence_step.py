@@ -61,7 +61,10 @@ def make_model(items: int) -> SequenceModel:
 
 
 def make_batch(stride: int, seed: int) -> dict[str, Any]:
-    """Makes sequences of items drawn by a power law; item r of `SMALL` has the id r * stride."""
+    """Makes sequences of items drawn by a power law; item r of `SMALL` has the id r * stride.
+
+    The first place is the start token's, whatever item is there.
+    """
     import tensorflow as tf
 
     from models import batch as b

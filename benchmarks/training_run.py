@@ -1,6 +1,6 @@
 """Trains a configuration on transformed timelines and measures it on a split.
 
-    python -m benchmarks.training_run TRAINER.json GRAPH EXAMPLES OUT.json
+    python -m benchmarks.training_run TRAINER.json GRAPH EXAMPLES OUT.json [OTHERS]
 
 A process of its own for each training: no graph, memory or seed of an earlier one
 is left over.
@@ -22,16 +22,19 @@ from benchmarks.transformed import Transformed
 from models.config import TrainerConfig
 
 
-def run_training(config: TrainerConfig, data: Transformed) -> dict[str, Any]:
+def run_training(
+    config: TrainerConfig, data: Transformed, others: Path | None = None
+) -> dict[str, Any]:
     """Trains in a process of its own.
 
     Args:
         config: What is trained.
         data: The timelines.
+        others: Directory of more splits of transformed timelines with targets.
 
     Returns:
         The report of `models.trainer.train`, and the best epoch's metrics on the
-        test split as `test`.
+        test split as `test`, those on each of the others as `others`.
 
     Raises:
         subprocess.CalledProcessError: The training failed; it has printed why.
@@ -41,6 +44,7 @@ def run_training(config: TrainerConfig, data: Transformed) -> dict[str, Any]:
         given.write_text(config.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.training_run"]
         command += [str(path) for path in (given, data.graph, data.examples, out)]
+        command += [str(others)] if others else []
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
         report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
@@ -55,7 +59,7 @@ def is_same_training(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
         return False
 
 
-def main(trainer: str, graph: str, examples: str, out: str) -> None:
+def main(trainer: str, graph: str, examples: str, out: str, others: str = "") -> None:
     """Trains, measures and writes the report."""
     import models  # noqa: F401  (before TensorFlow)
     from models.catalogue import load_catalogue
@@ -72,13 +76,21 @@ def main(trainer: str, graph: str, examples: str, out: str) -> None:
         config, transform, data.files("train"), catalogue, data.files("validation")
     )
     spec, size = transform.transformed_feature_spec(), Sizes.of(transform).entity
-    batches = evaluation_batches(data.files("test"), spec, model.window_spec(training=False))
     table = load_catalogue(catalogue, spec, size, config.towers.candidate)
     candidates = table.candidates(config.candidate_types)
-    ranking = CatalogueRanking(
-        batches, candidates, size, config.validation.k, available_from=table.available_from
-    )
-    report["test"] = ranking.evaluate(model.embed_queries, model.embed_items)
+
+    def ranked(split: str, given: Transformed) -> dict[str, float]:
+        batches = evaluation_batches(given.files(split), spec, model.window_spec(training=False))
+        ranking = CatalogueRanking(
+            batches, candidates, size, config.validation.k, available_from=table.available_from
+        )
+        return ranking.evaluate(model.embed_queries, model.embed_items)
+
+    report["test"] = ranked("test", data)
+    if others:
+        more = Transformed(data.graph, Path(others))
+        names = sorted(path.name.removeprefix("Split-") for path in more.examples.iterdir())
+        report["others"] = {name: ranked(name, more) for name in names}
     Path(out).write_text(json.dumps(report, indent=1), encoding="utf-8")
 
 

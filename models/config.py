@@ -79,8 +79,8 @@ class InputConfig(Config):
     """How batches are cut from timelines.
 
     Attributes:
-      batch_size: Targets in a batch; for the sequence model about so many events,
-        padding included.
+      batch_size: Targets in a batch; for the sequence model at most so many events,
+        start tokens and padding included, unless a single sequence has more.
       targets_per_timeline: At most so many targets of a timeline in an epoch,
         drawn anew each time; 0 takes all.
       pool: Timelines whose targets are shuffled together.

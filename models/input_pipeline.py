@@ -17,6 +17,7 @@ from models.timeline_files import Spec
 from models.timeline_files import parsed_timelines
 from models.timeline_files import timeline_records
 from models.timelines import Timelines
+from models.timelines import known_events
 from models.windows import WindowSpec
 from models.windows import cut_last_windows
 from models.windows import cut_windows
@@ -64,6 +65,7 @@ def training_batches(
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
+        timelines = known_events(timelines)
         rows, ends = draw_targets(timelines, rule, config.targets_per_timeline, pool_seed)
         size = max(1, config.batch_size // part.replicas)
         starts = tf.data.Dataset.range(0, tf.size(rows, tf.int64), size)
@@ -130,6 +132,7 @@ def target_frequencies(
     for timelines in parsed_timelines(
         timeline_records(files), spec, 1024, (f.EVENT_ENTITY, f.EVENT_TYPE)
     ):
+        timelines = known_events(timelines)
         events = timelines[f.EVENT_ENTITY]
         eligible = tf.cast(rule.eligible(timelines), tf.float64)
         share = tf.ones_like(eligible)

@@ -113,8 +113,8 @@ class RetrievalModel(tfrs.Model):
         """
         raise NotImplementedError
 
-    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
-        """Counts about how many batches an epoch has."""
+    def count_batches(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> int:
+        """Counts the batches of an epoch, which is one pass over the targets."""
         raise NotImplementedError
 
     def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:

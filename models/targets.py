@@ -30,8 +30,8 @@ class TargetRule:
     def eligible(self, timelines: Timelines) -> tf.Tensor:
         """Says which events may be targets.
 
-        An event may when an event came before it, it is no context repeated
-        from an earlier chunk, and its type and its entity count.
+        An event may when it is no context repeated from an earlier chunk, and its type
+        and its entity count. A user's first event teaches what to recommend without a history.
 
         Args:
             timelines: Transformed features of U timelines with E events in all.
@@ -50,10 +50,14 @@ class TargetRule:
 def first_targets(timelines: Timelines) -> tf.Tensor:
     """Returns the place of the first event that may be a target, [U] int64.
 
-    Not the first of all, before which there is nothing, nor one of the context
-    that is repeated from an earlier chunk.
+    Not one of the context that is repeated from an earlier chunk, nor, where nothing is
+    repeated, the first of a later chunk, whose past is not there.
     """
-    return tf.maximum(context_lengths(timelines), 1)
+    first = context_lengths(timelines)
+    if f.CHUNK not in timelines:
+        return first
+    chunk = timelines[f.CHUNK].to_tensor(0, shape=[None, 1])[:, 0]
+    return tf.maximum(first, tf.cast(chunk > 0, tf.int64))
 
 
 def draw_targets(
@@ -73,14 +77,15 @@ def draw_targets(
     events = timelines[f.EVENT_ENTITY]
     place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
     rows = tf.gather(events.value_rowids(), place)
-    draw = tf.random.stateless_uniform(tf.shape(place), seed)
     if limit:
         # Rows apart, in random order within a row: the first `limit` of each stay.
-        order = tf.argsort(tf.cast(rows, tf.float64) + tf.cast(draw, tf.float64))
+        draw = tf.random.stateless_uniform(tf.shape(place), seed, dtype=tf.float64)
+        order = tf.argsort(tf.cast(rows, tf.float64) + draw)
         ordered = tf.gather(rows, order)
         rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
         kept = tf.boolean_mask(order, rank < limit)
-        place, rows, draw = (tf.gather(values, kept) for values in (place, rows, draw))
-    order = tf.argsort(draw)
+        place, rows = tf.gather(place, kept), tf.gather(rows, kept)
+    # Another draw: the one that chose would put targets drawn from many before all others.
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(place), seed + 1))
     rows, place = tf.gather(rows, order), tf.gather(place, order)
     return rows, place - tf.gather(events.row_starts(), rows)

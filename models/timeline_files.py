@@ -62,7 +62,7 @@ def parsed_timelines(
     Returns:
         Dataset of dictionaries of ragged tensors, [size, (values)] each.
     """
-    chosen = {name: spec[name] for name in (*wanted, f.CONTEXT_LENGTH) if name in spec}
+    chosen = {name: spec[name] for name in (*wanted, f.CHUNK, f.CONTEXT_LENGTH) if name in spec}
     return records.batch(size).map(
         lambda batch: tf.io.parse_example(batch, chosen), num_parallel_calls=tf.data.AUTOTUNE
     )

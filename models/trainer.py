@@ -131,11 +131,11 @@ def train(
     seen = _indices(transform, config.exclude_seen)
     with strategy.scope():
         model = _MODELS[config.model](config, sizes, table, drawn, seen)
-    steps = config.steps_per_epoch or model.count_batches(train_files, spec)
+    steps = config.steps_per_epoch or model.count_batches(train_files, spec, rule)
 
     def batches_of(part: InputPart) -> tf.data.Dataset:
-        # Without an end: sequences make more batches in one epoch than in another, parts of
-        # the data more than others, and Keras stops training where a dataset ends early.
+        # Without an end: parts of the data have more batches than others, and Keras stops
+        # training where a dataset ends early.
         return model.training_batches(train_files, spec, rule, part).repeat()
 
     batches = batches_of(WHOLE)

@@ -14,7 +14,6 @@ from transforms import features as f
 from transforms import names
 
 ALL = -1  # every event, however many
-_SECOND = 1e6  # microseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,6 @@ class WindowSpec:
         attributes: A, the user's attributes; 0 leaves them out.
         query_tokens: Q, the query's words; 0 leaves them out.
         seen_types: Indices of the event types that count as seen; None is all.
-        known_only: Whether events of unknown entities are left out, or rows of 0.
     """
 
     window: int
@@ -38,7 +36,6 @@ class WindowSpec:
     attributes: int = 0
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
-    known_only: bool = False
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -99,7 +96,7 @@ def cut_windows(
 def cut_last_windows(
     timelines: Mapping[str, tf.RaggedTensor], spec: WindowSpec
 ) -> dict[str, tf.Tensor]:
-    """Cuts one window a timeline, which ends with its newest event.
+    """Cuts one window a timeline, which ends with its newest event of a known entity.
 
     Args:
         timelines: Transformed features of B timelines, each [B, (values)].
@@ -108,8 +105,7 @@ def cut_last_windows(
     Returns:
         By name (`models.batch`), tensors with B rows.
     """
-    if spec.known_only:
-        timelines = known_events(timelines)
+    timelines = known_events(timelines)
     events = timelines[f.EVENT_ENTITY]
     ends = tf.cast(events.row_lengths(), tf.int64)
     time = None
@@ -140,8 +136,7 @@ def _ages(times: tf.Tensor, valid: tf.Tensor, request_time: tf.Tensor | None) ->
         now = newest
     else:
         now = tf.where(request_time > 0, request_time, newest[:, 0])[:, None]
-    seconds = tf.cast(now - times, tf.float32) / _SECOND
-    return tf.where(valid, tf.maximum(seconds, 0.0), 0.0)
+    return tf.where(valid, tf.maximum(now - times, 0), 0)
 
 
 def _seen(

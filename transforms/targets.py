@@ -30,26 +30,30 @@ def target_events(
     entities: tf.RaggedTensor,
     types: tf.RaggedTensor,
     context_length: tf.Tensor,
+    chunk: tf.Tensor,
     target_types: Sequence[str],
     candidate_types: Sequence[str],
 ) -> tf.Tensor:
     """Returns which events may be training targets.
 
-    An event may be a target when something came before it, when it is no
-    context repeated from an earlier chunk, when its event type counts and when
-    its entity is of a type that is retrieved.
+    An event may be a target when it is no context repeated from an earlier chunk,
+    when its event type counts and when its entity is of a type that is retrieved. A
+    user's first event is what to recommend without a history; the first one of a later
+    chunk that repeats no context has a past that is not there, and is no target.
 
     Args:
         entities: [B, (events)] string, `type:id`.
         types: [B, (events)] string, event types.
         context_length: [B] int64.
+        chunk: [B] int64, 0 for the first chunk of a user.
         target_types: Event types that count; `*` is all.
         candidate_types: Entity types that are retrieved; `*` is all.
 
     Returns:
         [V] bool for the V events of the batch.
     """
-    eligible = positions(entities) >= per_value(tf.maximum(context_length, 1), entities)
+    first = tf.maximum(context_length, tf.cast(chunk > 0, tf.int64))
+    eligible = positions(entities) >= per_value(first, entities)
     if ANY not in target_types:
         eligible &= _among(types.flat_values, target_types)
     if ANY not in candidate_types:

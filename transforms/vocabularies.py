@@ -81,7 +81,12 @@ def entities(inputs: Inputs, config: TransformConfig) -> list[Counted]:
     context = first_or(inputs[f.CONTEXT_LENGTH], 0)
     counts = tf.cast(counted_events(events, context), tf.int64)
     eligible = target_events(
-        events, inputs[f.EVENT_TYPE], context, config.target_events, config.candidate_types
+        events,
+        inputs[f.EVENT_TYPE],
+        context,
+        first_or(inputs[f.CHUNK], 0),
+        config.target_events,
+        config.candidate_types,
     )
     return [
         Counted(

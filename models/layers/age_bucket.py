@@ -9,15 +9,17 @@ AGE_BUCKETS = 32
 
 
 def age_bucket(age: tf.Tensor) -> tf.Tensor:
-    """Buckets ages on a logarithmic scale: bucket = round(log2(1 + age)), at most 31.
+    """Buckets ages on a logarithmic scale: bucket = round(log2(1 + seconds)), at most 31.
 
-    A bucket spans a doubling, from a second to some sixty years.
+    A bucket spans a doubling, from a second to some sixty years. Ages are integers, so that
+    a difference of two ages is exact and its bucket the same whatever they count from.
 
     Args:
-        age: [...] float32, seconds; negative ages count as 0.
+        age: [...] int64, microseconds; negative ages count as 0.
 
     Returns:
         [...] int32 from 0 to `AGE_BUCKETS` - 1.
     """
-    logs = tf.math.log1p(tf.maximum(age, 0.0)) / np.log(2.0).astype(np.float32)
+    seconds = tf.cast(tf.maximum(age, 0), tf.float32) / 1e6
+    logs = tf.math.log1p(seconds) / np.log(2.0).astype(np.float32)
     return tf.minimum(tf.cast(tf.round(logs), tf.int32), AGE_BUCKETS - 1)

@@ -72,13 +72,13 @@ class TimeBias(tf.keras.layers.Layer):
         """Computes biases.
 
         Args:
-            ages: [B, T] float32, seconds, of the events.
-            request_ages: [B, T] float32, of the requests that follow them.
+            ages: [B, T] int64, microseconds, of the events.
+            request_ages: [B, T] int64, of the requests that follow them.
 
         Returns:
             [B, H, T, T] floating, query by key.
         """
-        passed = tf.maximum(ages[:, None, :] - request_ages[:, :, None], 0.0)  # [B, T, T]
+        passed = ages[:, None, :] - request_ages[:, :, None]  # [B, T, T]
         return tf.transpose(tf.gather(self.table, age_bucket(passed)), [0, 3, 1, 2])
 
     def get_config(self) -> dict[str, Any]:

@@ -63,8 +63,9 @@ class SequenceInputConfig(Config):
         each part, where the example generator has cut a very long timeline).
       overlap: Events that a window shares with the next newer one. They are
         context there, and targets in the older window alone.
-      length_multiple: Lengths of batches are rounded up to a multiple of this, and to
-        `length` at most; set it to `length` for XLA, which compiles anew for each shape.
+      length_multiple: Lengths of batches, the start token among them, are rounded up to a
+        multiple of this, and to `length` + 1 at most; set it to that for XLA, which
+        compiles anew for each shape.
     """
 
     length: int = Field(default=200, ge=1)

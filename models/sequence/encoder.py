@@ -29,13 +29,14 @@ class Encoder(tf.keras.layers.Layer):
         x[t] = drop(item[t] + type[t] + interval[t] + position[t] + user)
         out  = norm(block_n(.. block_1(x)))
 
-    where `drop` zeroes values and whole events, with a learned vector in place of a hidden
-    item. Padding comes last: in a causal encoder nothing looks at it, and otherwise it is
-    masked.
+    where `drop` zeroes values and whole events. A learned vector stands for the start at place
+    0, another for a hidden item. The start looks at nothing but itself, so its output is the
+    query of a user without history. Padding comes last: in a causal encoder nothing
+    looks at it, and otherwise it is masked.
 
     Args:
         dim: d.
-        length: The longest sequence.
+        length: The longest sequence, the start among it.
         config: How it is read.
         sizes: Sizes of the vocabularies.
         causal: Whether a place looks at earlier ones only.
@@ -71,6 +72,7 @@ class Encoder(tf.keras.layers.Layer):
         self.norm = RMSNorm(name="norm")
         if config.positions == "absolute":
             self.places = self.add_weight(name="places", shape=[length, dim], initializer=_normal())
+        self.start = self.add_weight(name="start", shape=[dim], initializer=_normal())
         if not causal:
             self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=_normal())
         self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
@@ -96,13 +98,14 @@ class Encoder(tf.keras.layers.Layer):
 
         Args:
             sequence: What else is known of the events and the user, by name (`models.batch`).
-            items: [B, T, d] float32, vectors of the events' items.
+            items: [B, T, d] float32, vectors of the events' items; the first is not read.
             training: Whether dropout works.
 
         Returns:
             [B, T, d] float32.
         """
-        events = items
+        start = tf.broadcast_to(self.start, tf.shape(items[:, :1]))
+        events = tf.concat([start, items[:, 1:]], axis=1)
         if not self.causal:
             masked = sequence[b.SEQUENCE_MASKED][:, :, None]
             events = tf.where(masked, self.hidden, events)
@@ -111,7 +114,7 @@ class Encoder(tf.keras.layers.Layer):
         if self.config.use_time:
             ages = sequence[b.SEQUENCE_AGE]
             before = tf.concat([ages[:, :1], ages[:, :-1]], axis=1)  # of the event before
-            events += self.intervals(age_bucket(tf.maximum(before - ages, 0.0)))
+            events += self.intervals(age_bucket(before - ages))
         if self.config.positions == "absolute":
             events += self.places[: tf.shape(events)[1]]
         if self.config.use_user_attributes:
@@ -119,6 +122,7 @@ class Encoder(tf.keras.layers.Layer):
         events = self.drop(events, training=training)
         if training and self.config.event_dropout:
             shown = tf.random.uniform(tf.shape(events)[:2]) >= self.config.event_dropout  # [B, T]
+            shown |= tf.equal(tf.range(tf.shape(events)[1]), 0)  # the start is no event
             events *= tf.cast(shown, events.dtype)[:, :, None]
         bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
         if self.time_bias is not None:
@@ -139,6 +143,7 @@ class Encoder(tf.keras.layers.Layer):
             beyond = place[None, None, :] > place[None, :, None]  # [1, T, T]
         else:
             beyond = place[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]  # [B, 1, T]
+            beyond |= (place[:, None] == 0) & (place > 0)  # the start sees itself alone
         shape = [tf.shape(lengths)[0], length, length]
         return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
 

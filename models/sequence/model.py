@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models import batch as b
+from models.bucketing import Buckets
 from models.replicas import InputPart
 from models.retrieval_model import RetrievalModel
 from models.sequence.encoder import Encoder
 from models.sequences import SequenceSpec
-from models.sequences import count_batches
+from models.sequences import plan_buckets
 from models.sequences import sequence_batches
 from models.sizes import Sizes
 from models.targets import TargetRule
@@ -37,8 +38,11 @@ class SequenceModel(RetrievalModel):
 
     The vector at a place of the sequence is the query that follows the event
     there: training finds the next event at every place at once (Kang & McAuley 2018), or
-    hidden events from both sides (Sun et al. 2019).
+    hidden events from both sides (Sun et al. 2019). A sequence begins with a start token, whose
+    vector finds a user's first event and answers users without history.
     """
+
+    _buckets: Buckets | None = None
 
     def _add_query_tower(self, sizes: Sizes) -> None:
         towers = self.config.sequence
@@ -73,20 +77,27 @@ class SequenceModel(RetrievalModel):
             use_time=encoder.use_time,
             attributes=encoder.attributes,
             seen_types=self._seen_types or None,
-            known_only=True,
         )
 
     def training_batches(
         self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
     ) -> tf.data.Dataset:
         """Makes batches of sequences; see the base class."""
+        buckets = self._plan(files, spec, rule)
+        config, sequences = self.config, self.sequence_spec
         return sequence_batches(
-            files, spec, self.sequence_spec, rule, self.config.input, self.config.seed, part
+            files, spec, sequences, rule, buckets, config.input, config.seed, part
         )
 
-    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
-        """Counts about how many batches an epoch has, by the lengths of timelines."""
-        return count_batches(files, spec, self.sequence_spec, self.config.input)
+    def count_batches(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> int:
+        """Counts the batches of an epoch by the lengths of timelines; see the base class."""
+        return self._plan(files, spec, rule).batches
+
+    def _plan(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> Buckets:
+        if self._buckets is None:  # by reading everything, so once
+            size = self.config.input.batch_size
+            self._buckets = plan_buckets(files, spec, self.sequence_spec, rule, size)
+        return self._buckets
 
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
@@ -140,39 +151,41 @@ def sequences_of_windows(
     """Turns windows, newest first, into sequences, oldest first, with one query each.
 
     Sequences are as long as the longest of the batch: attention over the rest of a
-    window would cost most of a short request's time.
+    window would cost most of a short request's time. The query is at the last place, of an
+    empty window at the start token.
 
     Args:
         batch: Windows by name (`models.batch`), B rows of T events.
         hide_next: Whether a hidden event follows, whose place the query has.
 
     Returns:
-        Sequences by name, B rows of at most T events (and the hidden one); an empty one
-        has its query at place 0.
+        Sequences by name, B rows of the start, at most T events, and the hidden one.
     """
     lengths = batch[b.HISTORY_LENGTH]
     longest = tf.maximum(tf.reduce_max(lengths), 1)
+    around = [[0, 0], [1, int(hide_next)]]
 
     def turn(values: tf.Tensor) -> tf.Tensor:
-        newest = values[:, :longest]
-        values = tf.reverse_sequence(newest, lengths, seq_axis=1, batch_axis=0)
-        return tf.pad(values, [[0, 0], [0, 1]]) if hide_next else values
+        newest = tf.where(tf.sequence_mask(lengths, longest), values[:, :longest], 0)
+        return tf.reverse_sequence(newest, lengths, seq_axis=1, batch_axis=0)
 
     sequence = {
-        b.SEQUENCE_ENTITY: turn(batch[b.HISTORY_ENTITY]),
-        b.SEQUENCE_TYPE: turn(batch[b.HISTORY_TYPE]),
-        b.SEQUENCE_LENGTH: lengths + int(hide_next),
+        b.SEQUENCE_ENTITY: tf.pad(turn(batch[b.HISTORY_ENTITY]), around),
+        b.SEQUENCE_TYPE: tf.pad(turn(batch[b.HISTORY_TYPE]), around),
+        b.SEQUENCE_LENGTH: lengths + 1 + int(hide_next),
     }
-    last = tf.maximum(sequence[b.SEQUENCE_LENGTH] - 1, 0)[:, None]
+    last = tf.where(lengths > 0, sequence[b.SEQUENCE_LENGTH] - 1, 0)[:, None]
     rank = tf.range(tf.shape(sequence[b.SEQUENCE_ENTITY], tf.int64)[1])[None, :]
     sequence[b.SEQUENCE_QUERY] = tf.equal(rank, last)
-    sequence[b.SEQUENCE_MASKED] = sequence[b.SEQUENCE_QUERY] & hide_next
+    hidden = tf.equal(rank, lengths[:, None] + 1)
+    sequence[b.SEQUENCE_MASKED] = hidden if hide_next else tf.zeros_like(hidden)
     if b.USER_ATTRIBUTES in batch:
         sequence[b.USER_ATTRIBUTES] = batch[b.USER_ATTRIBUTES]
     if b.HISTORY_AGE in batch:
-        ages = turn(batch[b.HISTORY_AGE])
+        following = tf.pad(turn(batch[b.HISTORY_AGE]), [[0, 0], [0, 1]])
+        # The start is as old as the first event.
+        ages = tf.concat([following[:, :1], following], axis=1)[:, : tf.size(rank)]
         sequence[b.SEQUENCE_AGE] = ages
         # The request that follows an event is the next event; the last one is now.
-        following = tf.pad(ages[:, 1:], [[0, 0], [0, 1]])
         sequence[b.SEQUENCE_REQUEST_AGE] = ages if hide_next else following
     return sequence

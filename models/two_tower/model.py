@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from models import batch as b
@@ -52,10 +52,10 @@ class TwoTower(RetrievalModel):
             files, spec, windows, rule, self.config.input, self.config.seed, part
         )
 
-    def count_batches(self, files: Sequence[str], spec: Spec) -> int:
-        """Counts the batches of an epoch by Transform's count of targets."""
-        del files, spec
-        return int(np.ceil(self.targets / self.config.input.batch_size))
+    def count_batches(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> int:
+        """Counts the batches of an epoch by the number of targets; see the base class."""
+        del files, spec, rule
+        return math.ceil(round(self.targets) / self.config.input.batch_size)
 
     def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         return inputs[b.HISTORY_ENTITY]

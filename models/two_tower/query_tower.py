@@ -23,8 +23,8 @@ class QueryTower(tf.keras.layers.Layer):
         out  = perceptron([x[0..k), pool_1(x), .., pool_H(x), user attributes, query words])
 
     with the poolings of `HistoryPooling`, whose content term compares events
-    with the k newest ones. Events of unknown entities and padding count as absent.
-    Types are left out where the log has only one.
+    with the k newest ones. Padding counts as absent, so an empty history is answered from the
+    biases, the attributes and the query. Types are left out where the log has only one.
 
     Args:
         dim: d, length of an embedding.
@@ -70,8 +70,7 @@ class QueryTower(tf.keras.layers.Layer):
             [B, d] float32.
         """
         config, newest = self.config, self.config.last_items
-        known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)
-        known &= batch[b.HISTORY_ENTITY] > 0  # [B, T]
+        known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)  # [B, T]
         vectors = self.item_dropout(vectors, training=training)
         # The newest events are gathered again rather than sliced off, whose gradient is dear.
         last = self._events(batch, vectors, place, newest)  # [B, k, d]

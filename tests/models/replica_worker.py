@@ -33,7 +33,7 @@ def make(name: str, loss: str, optimizer: str):
                 "dim": 8,
                 "encoder": {"dropout": 0.0},
                 "candidate": {"id_dropout": 0.0},
-                "input": {"length": LENGTH},
+                "input": {"length": LENGTH - 1},  # and the start
             },
             "two_tower": {
                 "dim": 8,

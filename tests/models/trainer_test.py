@@ -38,11 +38,13 @@ def test_report_holds_the_configuration_and_every_epoch(trained):
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
     best = max(report["epochs"], key=lambda epoch: epoch["hr@5"])
     assert report["best"] == best
-    assert report["targets_per_epoch"] == 60 * 9  # ten training events each, the first has no past
-    steps = {"two_tower": 540 / 64, "sequence": 60 * 16 / 64}  # of nine and seven events, padded
-    assert report["steps_per_epoch"] == np.ceil(steps[trained.config.model])
+    assert report["targets_per_epoch"] == 60 * 10  # of ten training events each
+    # Sequences: 60 of nine places, 60 of two, padded to eight: seven and eight fit 64.
+    steps = {"two_tower": 10, "sequence": 9 + 8}
+    assert report["steps_per_epoch"] == steps[trained.config.model]
     for epoch in report["epochs"]:
         assert epoch["users"] == 60 and epoch["seconds"] > 0
+        assert epoch["targets"] == 60 * 10  # an epoch is a pass
 
 
 def test_training_learns(trained):

@@ -59,14 +59,17 @@ def test_ages_count_from_the_request_and_never_are_negative():
 
     windows = cut(lines, [0, 0], [3, 3], spec, time=[40 * SECOND, 25 * SECOND])
 
-    assert windows[b.HISTORY_AGE] == [[10.0, 30.0, 40.0, 0.0], [0.0, 15.0, 25.0, 0.0]]
+    assert windows[b.HISTORY_AGE] == [
+        [10 * SECOND, 30 * SECOND, 40 * SECOND, 0],
+        [0, 15 * SECOND, 25 * SECOND, 0],
+    ]
 
 
 def test_without_a_request_time_ages_count_from_the_newest_event():
     lines = timelines([[11, 12]], times=[[5 * SECOND, 9 * SECOND]])
     spec = WindowSpec(window=2, use_time=True)
 
-    assert cut(lines, [0], [2], spec, time=[0])[b.HISTORY_AGE] == [[0.0, 4.0]]
+    assert cut(lines, [0], [2], spec, time=[0])[b.HISTORY_AGE] == [[0, 4 * SECOND]]
 
 
 def test_seen_covers_more_than_the_window_and_only_the_chosen_types():
@@ -95,7 +98,8 @@ def test_last_windows_hold_the_newest_events_of_every_timeline():
 
     np.testing.assert_array_equal(windows[b.HISTORY_ENTITY], [[13, 12], [0, 0], [31, 0]])
     np.testing.assert_array_equal(windows[b.HISTORY_LENGTH], [2, 0, 1])
-    np.testing.assert_array_equal(windows[b.HISTORY_AGE], [[7.0, 8.0], [0.0, 0.0], [0.0, 0.0]])
+    ages = np.array(windows[b.HISTORY_AGE]) / SECOND
+    np.testing.assert_array_equal(ages, [[7.0, 8.0], [0.0, 0.0], [0.0, 0.0]])
 
 
 def test_no_event_at_all_gives_empty_windows():

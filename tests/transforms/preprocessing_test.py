@@ -141,11 +141,11 @@ def test_one_vocabulary_for_events_and_catalogue(run):
     assert entity_vocabulary(run.output) == [name.encode() for name in ENTITIES]
 
 
-def test_target_counts_leave_out_first_events_contexts_and_other_types(run):
+def test_target_counts_leave_out_contexts_and_other_types(run):
     counts = target_counts(run.output)
     assert counts.dtype == np.int64
-    # movie:a and movie:b once for u1 and once for u2; the click and the first events do not count.
-    assert counts.tolist() == [0, 2, 2, 0, 0, 0, 0]
+    # movie:a twice for u1 and once for u2, movie:b once for each, u3's first; no click, no context.
+    assert counts.tolist() == [0, 3, 2, 0, 1, 0, 0]
 
 
 def test_other_vocabularies(run):

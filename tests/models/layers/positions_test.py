@@ -20,15 +20,17 @@ def test_each_distance_has_its_bias():
 
 def test_time_bias_counts_from_the_query_s_request():
     layer = TimeBias(heads=2)
-    ages, requests = np.array([[15.0, 3.0]]), np.array([[3.0, 0.0]])
-    layer(ages.astype(np.float32), requests.astype(np.float32))
+    ages, requests = np.array([[[15, 3]], [[3, 0]]]) * 1_000_000
+    layer(ages, requests)
     table = np.arange(64.0, dtype=np.float32).reshape(32, 2)
     layer.table.assign(table)
-    bias = layer(ages.astype(np.float32), requests.astype(np.float32)).numpy()
+    bias = layer(ages, requests).numpy()
 
     # Seconds passed, query by key: 12 and (3 - 3), 15 and 3; round(log2(1 + seconds)).
     buckets = np.array([[4, 0], [4, 2]])
     np.testing.assert_array_equal(bias[0], table[buckets].transpose(2, 0, 1))
+    long_ago = 3 * 365 * 86_400_000_000
+    np.testing.assert_array_equal(bias, layer(ages + long_ago, requests + long_ago))
 
 
 def test_products_of_turned_vectors_depend_on_the_distance():

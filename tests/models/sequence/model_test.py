@@ -7,17 +7,31 @@ from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
 from models.sequence.model import SequenceModel
 from models.sequence.model import sequences_of_windows
+from models.sequences import SequenceSpec
+from models.sequences import cut_windows
+from models.sequences import sequence_batch
 from models.sizes import Sizes
+from models.targets import TargetRule
+from models.windows import WindowSpec
+from models.windows import cut_last_windows
+from transforms import features as f
 
 COUNTS = np.array([0, 5, 3, 2, 1, 4, 0])  # entity 6 is no training target
 TITLES = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [6, 2]], np.int32)
 TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLES})
-ENTITY = np.array([[2, 1, 4, 3], [4, 5, 0, 0], [1, 3, 2, 0]])
-TARGET = np.array([[1, 4, 3, 0], [5, 1, 0, 0], [3, 2, 5, 0]])
-TYPE = np.array([[1, 2, 3, 1], [2, 1, 0, 0], [3, 2, 1, 0]])
+# The start comes first; the last row is no user's first window, so its start has no query.
+ENTITY = np.array([[0, 2, 1, 4, 3], [0, 4, 5, 0, 0], [0, 1, 3, 2, 0]])
+TARGET = np.array([[2, 1, 4, 3, 0], [4, 5, 1, 0, 0], [0, 3, 2, 5, 0]])
+TYPE = np.array([[0, 1, 2, 3, 1], [0, 2, 1, 0, 0], [0, 3, 2, 1, 0]])
 # Seconds before the last request, of the events and of the requests that follow them.
-AGE = np.array([[90_000, 89_995, 89_600, 81_000], [3_000, 60, 0, 0], [400, 399, 5, 0]])
-REQUEST_AGE = np.array([[89_995, 89_600, 81_000, 0], [60, 0, 0, 0], [399, 5, 0, 0]])
+AGE = np.array(
+    [[90_000, 90_000, 89_995, 89_600, 81_000], [99, 99, 60, 0, 0], [400, 400, 399, 5, 0]]
+)
+REQUEST_AGE = np.array(
+    [[90_000, 89_995, 89_600, 81_000, 0], [99, 60, 0, 0, 0], [400, 399, 5, 0, 0]]
+)
+AGE, REQUEST_AGE = AGE * 1_000_000, REQUEST_AGE * 1_000_000
+LENGTH = np.array([5, 3, 4])
 
 
 def make(task=None, seen_types=(), encoder=None, **sequence):
@@ -43,9 +57,9 @@ def batch(entity=ENTITY, target=TARGET, **more):
     return {
         b.SEQUENCE_ENTITY: tf.constant(entity, tf.int64),
         b.SEQUENCE_TYPE: tf.constant(np.where(entity > 0, TYPE[: len(entity)], 0), tf.int64),
-        b.SEQUENCE_LENGTH: tf.constant((entity > 0).sum(axis=1), tf.int64),
-        b.SEQUENCE_AGE: tf.constant(AGE[: len(entity)], tf.float32),
-        b.SEQUENCE_REQUEST_AGE: tf.constant(REQUEST_AGE[: len(entity)], tf.float32),
+        b.SEQUENCE_LENGTH: tf.constant(LENGTH[: len(entity)], tf.int64),
+        b.SEQUENCE_AGE: tf.constant(AGE[: len(entity)], tf.int64),
+        b.SEQUENCE_REQUEST_AGE: tf.constant(REQUEST_AGE[: len(entity)], tf.int64),
         b.SEQUENCE_MASKED: tf.zeros(entity.shape, tf.bool),
         b.SEQUENCE_QUERY: tf.constant(target > 0),
         b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
@@ -59,7 +73,7 @@ def windows(entity, lengths, types=None, ages=None):
     return {
         b.HISTORY_ENTITY: tf.constant(entity, tf.int64),
         b.HISTORY_TYPE: tf.cast(types, tf.int64),
-        b.HISTORY_AGE: tf.zeros(entity.shape) if ages is None else tf.constant(ages, tf.float32),
+        b.HISTORY_AGE: tf.constant(np.zeros(entity.shape) if ages is None else ages, tf.int64),
         b.HISTORY_LENGTH: tf.constant(lengths, tf.int64),
         b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
     }
@@ -70,14 +84,14 @@ def prefixes():
     rows, types, ages = [], [], []
     places = np.argwhere(TARGET)
     for row, place in places:
-        back = slice(place, None, -1)
+        back = slice(place, 0, -1)  # to the start, which is no event
         for values, cut in (
             (rows, ENTITY[row, back]),
             (types, TYPE[row, back]),
             (ages, AGE[row, back] - REQUEST_AGE[row, place]),
         ):
             values.append(np.pad(cut, (0, 4 - cut.size)))
-    entity = np.array(rows)
+    entity = np.array(rows, int)
     made = windows(entity, (entity > 0).sum(axis=1), np.array(types), np.array(ages))
     return made, TARGET[tuple(places.T)]
 
@@ -153,9 +167,32 @@ def test_seen_items_are_no_sampled_negatives(in_batch, seen_types):
     assert loss == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("seen_types", [(), None])
-@pytest.mark.parametrize("objective", ["next", "masked"])
-@pytest.mark.parametrize("loss", ["full", "sampled", "gbce"])
+@pytest.mark.parametrize("loss", ["full", "sampled"])
+def test_events_that_are_no_candidates_take_no_candidate_away(loss):
+    """Entity 6 is never a target, and of entity 2 nothing was drawn."""
+    model = make({"loss": loss, "correct_sampling": False, "in_batch": False}, None)
+    model.sampler.sample = lambda number, seed: tf.constant([1, 5, 5], tf.int64)
+    one = batch(np.array([[0, 2, 6, 0, 0]]), np.array([[0, 1, 4, 0, 0]]))
+    given = windows(np.array([[2, 0], [6, 2]]), [1, 2], np.array([[1, 0], [2, 1]]))
+
+    counts = np.array([[1, 0, 0, 0, 2], [1, 0, 0, 1, 2]])
+    if loss == "full":
+        counts = np.array([[1, 0, 1, 1, 1]] * 2)  # all that are trained, but entity 2, seen
+    scores = scores_of(model, given)
+    own = scores[[0, 1], [0, 3]]
+    expected = (np.log((np.exp(scores) * counts).sum(axis=1)) - own).mean()
+    assert model.compute_loss(one).numpy() == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "loss, objective, seen_types",
+    [
+        ("full", "next", None),
+        ("sampled", "next", ()),
+        ("gbce", "masked", None),
+        ("full", "masked", ()),
+    ],
+)
 def test_every_objective_learns(loss, objective, seen_types):
     model = make(
         {"loss": loss}, seen_types, {"dropout": 0.0}, objective=objective, normalize=True,
@@ -163,57 +200,122 @@ def test_every_objective_learns(loss, objective, seen_types):
     )  # fmt: skip
     inputs = batch()
     if objective == "masked":
-        masked = np.array([[0, 1, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0]], bool)
+        masked = np.array([[0, 0, 1, 0, 1], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0]], bool)
+        start = np.array([[2, 0, 0, 0, 0], [4, 0, 0, 0, 0], [0, 0, 0, 0, 0]])
         inputs = batch(
             np.where(masked, 0, ENTITY),
-            np.where(masked, ENTITY, 0),
+            np.where(masked, ENTITY, start),
             **{b.SEQUENCE_MASKED: tf.constant(masked)},
         )
-        inputs[b.SEQUENCE_LENGTH] = tf.constant([4, 2, 3], tf.int64)
     model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
     losses = [float(model.train_step(inputs)["loss"]) for _ in range(30)]
 
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
+@pytest.mark.parametrize("objective", ["next", "masked"])
+def test_the_start_learns_what_is_asked_without_a_history(objective):
+    model = make(objective=objective)
+    one = batch(np.array([[0, 2, 1, 4, 0]]), np.array([[2, 0, 0, 0, 0]]))  # its query alone
+
+    scores = scores_of(model, windows(np.array([[0, 0]]), [0]))[0]
+    expected = np.log(np.exp(scores).sum()) - scores[1]
+    one[b.USER_ATTRIBUTES] = tf.zeros([1, 3], tf.int64)
+    assert model.compute_loss(one).numpy() == pytest.approx(expected, abs=1e-4)
+
+
+def test_negatives_are_drawn_anew_in_every_step_and_equally_for_a_step():
+    model = make({"loss": "sampled", "negatives": 50, "in_batch": False})
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+    drawn = []
+    for step in (0, 0, 1):
+        model.optimizer.iterations.assign(step)
+        drawn.append(model._negative_ids(tf.constant([1], tf.int64)).numpy().tolist())
+
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_gbce_takes_no_negatives_from_the_batch(in_batch):
+    """Its calibration counts on negatives that are drawn evenly."""
+    model = make({"loss": "gbce", "in_batch": in_batch, "calibration": 0.5})
+    drawn = np.array([1, 1, 3])
+    model.sampler.sample = lambda number, seed: tf.constant(drawn)
+    loss = model.compute_loss(batch()).numpy()
+
+    given, aims = prefixes()
+    scores = scores_of(model, given) - np.log(4)  # of five items, four are others
+    beta = 1 - 0.5 * (1 - 3 / 4)
+    expected = []
+    for row, aim in zip(scores, aims, strict=True):
+        wrong = sum(np.log1p(np.exp(row[item - 1])) for item in drawn if item != aim)
+        expected.append((beta * np.log1p(np.exp(-row[aim - 1])) + wrong) / 4)
+    assert loss == pytest.approx(np.mean(expected), abs=1e-4)
+
+
 def test_a_hidden_event_is_read_as_the_hidden_vector_and_both_sides_are_seen():
     model = make(objective="masked")
-    masked = tf.constant([[False, True, False, False]])
-    one = batch(np.array([[2, 0, 4, 3]]), np.array([[0, 1, 0, 0]]), **{b.SEQUENCE_MASKED: masked})
-    one[b.SEQUENCE_LENGTH] = tf.constant([4], tf.int64)
+    masked = tf.constant([[False, False, True, False, False]])
+    aim = np.array([[0, 0, 1, 0, 0]])
+    one = batch(np.array([[0, 2, 0, 4, 3]]), aim, **{b.SEQUENCE_MASKED: masked})
 
     def loss(**more):
         return float(model.compute_loss(one | more))
 
-    later = {b.SEQUENCE_ENTITY: tf.constant([[2, 0, 4, 5]], tf.int64)}
-    hidden = {b.SEQUENCE_ENTITY: tf.constant([[2, 1, 4, 3]], tf.int64)}
+    later = {b.SEQUENCE_ENTITY: tf.constant([[0, 2, 0, 4, 5]], tf.int64)}
+    hidden = {b.SEQUENCE_ENTITY: tf.constant([[0, 2, 1, 4, 3]], tf.int64)}
     assert loss() != loss(**later)  # it looks ahead
     assert loss() == pytest.approx(loss(**hidden), abs=1e-6)  # but not at what is hidden
-
-
-def test_padding_changes_no_query():
-    for objective in ("next", "masked"):
-        model = make(objective=objective)
-        short = model.embed_queries(windows(np.array([[3, 2]]), [2]))
-        padded = model.embed_queries(windows(np.array([[3, 2, 0, 0]]), [2]))
-
-        np.testing.assert_allclose(short, padded, atol=1e-5)
 
 
 def test_sequences_are_as_long_as_the_longest_and_the_newest_event_comes_last():
     sequence = sequences_of_windows(windows(np.array([[3, 2, 1, 0], [5, 0, 0, 0]]), [3, 1]))
 
-    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[1, 2, 3], [5, 0, 0]]
+    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[0, 1, 2, 3], [0, 5, 0, 0]]
     query = sequence[b.SEQUENCE_QUERY].numpy()
-    assert np.argwhere(query).tolist() == [[0, 2], [1, 0]]
+    assert np.argwhere(query).tolist() == [[0, 3], [1, 1]]
 
 
 def test_ages_of_windows_become_those_of_sequences():
-    given = windows(np.array([[3, 2, 0]]), [2]) | {b.HISTORY_AGE: tf.constant([[5.0, 60.0, 0.0]])}
+    given = windows(np.array([[3, 2, 0]]), [2], ages=[[5, 60, 0]])
     sequence = sequences_of_windows(given)
 
-    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60.0, 5.0]]
-    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy().tolist() == [[5.0, 0.0]]
+    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60, 60, 5]]
+    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy().tolist() == [[60, 5, 0]]
+
+
+@pytest.mark.parametrize("hidden", [0.0, 0.5])
+def test_a_request_is_the_sequence_that_training_saw(hidden):
+    """Of the same events to the microsecond, three years ago, at the time of the next one."""
+    times = np.cumsum([0, 3_000_000, 8_500_001, 40 * 86_400_000_000, 94_608_000_000_000])
+    ragged = {
+        f.EVENT_ENTITY: [[2, 1, 4, 3, 5]],
+        f.EVENT_TYPE: [[1, 2, 3, 1, 2]],
+        f.EVENT_TIMESTAMP: [(1_600_000_000_000_000 + times).tolist()],
+        f.CONTEXT_LENGTH: [[0]],
+        f.REQUEST_TIME: [[1_600_000_000_000_000 + int(times[-1])]],
+    }
+    timelines = {name: tf.ragged.constant(rows, tf.int64) for name, rows in ragged.items()}
+    spec = SequenceSpec(length=4, length_multiple=1, use_time=True, mask_share=hidden)
+    trained = cut_windows(timelines, spec, TargetRule(np.arange(7) == 5))
+    trained = sequence_batch(trained, spec, tf.constant([1, 2], tf.int64))
+    past = {name: rows[:, :4] if "event" in name else rows for name, rows in timelines.items()}
+    asked = cut_last_windows(past, WindowSpec(window=4, use_time=True))
+    asked = sequences_of_windows(asked, hide_next=hidden > 0)
+
+    for name in set(trained) - {b.SEQUENCE_TARGET}:
+        np.testing.assert_array_equal(trained[name], asked[name], err_msg=name)
+
+
+def test_intervals_are_the_same_however_long_ago():
+    model = make(encoder={"block": "gru", "use_time": True})
+    ages = np.array([[2, 5, 13]]) * 1_000_000
+    late = ages + 3 * 365 * 86_400_000_000
+    one, other = (
+        model.embed_queries(windows(np.array([[3, 2, 1]]), [3], ages=when)) for when in (ages, late)
+    )
+
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_hidden_item_and_a_place_start_apart():
@@ -223,21 +325,19 @@ def test_a_hidden_item_and_a_place_start_apart():
     assert not np.array_equal(fresh.hidden, fresh.places[0])
 
 
-def test_event_dropout_hides_whole_events():
-    model = make(encoder={"event_dropout": 0.5, "dropout": 0.0})
-    given, vectors = batch(), tf.random.stateless_normal([3, 4, 8], [3, 4])
-    read = {name: given[name] for name in (b.SEQUENCE_TYPE, b.SEQUENCE_LENGTH)}
-    first = {model.encoder(read, vectors, training=True)[0, 0].numpy().tobytes() for _ in range(20)}
+def test_event_dropout_hides_whole_events_but_not_the_start():
+    encoder = {"event_dropout": 0.5, "dropout": 0.0, "positions": "none", "use_event_types": False}
+    model = make(encoder=encoder)
+    vectors = tf.random.stateless_normal([3, 5, 8], [3, 4])
+    read = {b.SEQUENCE_LENGTH: tf.constant(LENGTH, tf.int64)}
+    drawn = [model.encoder(read, vectors, training=True)[0].numpy() for _ in range(30)]
 
-    assert len(first) == 2  # the first event alone decides there: it is shown, or it is not
-    whole = model.encoder(read, vectors)[0, 0].numpy()
-    assert whole.tobytes() in first
-
-
-def test_an_empty_history_has_a_finite_query():
-    queries = make().embed_queries(windows(np.array([[0, 0], [1, 0]]), [0, 1]))
-
-    assert queries.shape == [2, 8] and np.isfinite(queries).all()
+    shown = model.encoder(read, vectors)[0].numpy()
+    hidden = model.encoder(read, vectors * [[[1], [0], [1], [1], [1]]])[0].numpy()
+    np.testing.assert_allclose([one[0] for one in drawn], [shown[0]] * 30, atol=1e-6)
+    is_shown = [np.allclose(one[1], shown[1], atol=1e-5) for one in drawn]
+    is_hidden = [np.allclose(one[1], hidden[1], atol=1e-5) for one in drawn]
+    assert 5 < sum(is_shown) < 25 and sum(is_shown) + sum(is_hidden) == 30
 
 
 def test_xla_changes_nothing():

@@ -97,11 +97,8 @@ def cut(
 
 
 def training_targets(events: Events, train_end: np.ndarray) -> np.ndarray:
-    """Returns [E] bool, which events may be targets in training: not a user's first."""
-    place = np.arange(len(events.row))
-    return (
-        events.eligible & (place < train_end[events.user]) & (place > events.offsets[events.user])
-    )
+    """Returns [E] bool, which events may be targets in training."""
+    return events.eligible & (np.arange(len(events.row)) < train_end[events.user])
 
 
 def _leave_last_out(timelines: Timelines, events: Events, config: TimelineConfig) -> Cuts:

@@ -167,7 +167,8 @@ def test_time_cut_freezes_histories_and_holds_out_distinct_targets(
     (test,) = splits["test"]
     assert _names(test) == list("abcdefghg")
     assert _names(test, "target") == ["i", "a", "k", "h", "l"]
-    assert test["slice/target_popularity"] == ["unseen"] * 5  # `a` was only ever a first event
+    # Both training users began with `a`; the others nobody has had before.
+    assert test["slice/target_popularity"] == ["unseen", "head", "unseen", "unseen", "unseen"]
     assert {e["user_id"][0] for e in splits["train"]} == {"ann", "old"}
     assert _names(of_user(splits["train"], "old")[0]) == ["a", "b"]
     assert report["test"]["targets"]["seen_before"] == 2
@@ -207,10 +208,9 @@ def test_time_cut_needs_true_times_and_periods_inside_the_log(
 
 
 def test_slices_say_how_popular_how_old_and_how_active(tmp_path: Path) -> None:
-    # Training targets (all but each user's first event): a 6, b 3, c 2, d 1 of 12.
-    middle = [*"aaaaaa", *"bbb", *"cc", *"d"]
-    events = [event(f"u{i}", "first", T) for i in range(12)]
-    events += [event(f"u{i}", item, T + 1) for i, item in enumerate(middle)]
+    # Training targets: a 6, b 3, c 2, d 1 of 12.
+    first = [*"aaaaaa", *"bbb", *"cc", *"d"]
+    events = [event(f"u{i}", item, T + 1) for i, item in enumerate(first)]
     events += [event(f"u{i}", "v", T + 2) for i in range(12)]
     last = [*"abcd", "new", *["v"] * 7]
     events += [event(f"u{i}", item, T + 40 * DAY) for i, item in enumerate(last)]
@@ -219,9 +219,7 @@ def test_slices_say_how_popular_how_old_and_how_active(tmp_path: Path) -> None:
         {"entity_type": "item", "entity_id": i, "available_from": T + 40 * DAY - ages[i]}
         for i in "abcd"
     ]
-    catalogue += [
-        {"entity_type": "item", "entity_id": i, "available_from": None} for i in ("v", "first")
-    ]
+    catalogue.append({"entity_type": "item", "entity_id": "v", "available_from": None})
     splits, report = timelines(tmp_path, events, log={"catalogue": catalogue})
     found = {
         e["target/entity"][0]: (e["slice/target_popularity"][0], e["slice/target_age"][0])
@@ -237,7 +235,7 @@ def test_slices_say_how_popular_how_old_and_how_active(tmp_path: Path) -> None:
     }
     assert report["test"]["targets"]["not_in_catalogue"] == 1
     assert report["events"]["not_in_catalogue"] == 1
-    assert report["events"]["before_available_from"] == 3 + 2 + 1  # b, c and d in the middle
+    assert report["events"]["before_available_from"] == 3 + 2 + 1  # b, c and d at first
     assert {e["slice/activity"][0] for e in splits["test"]} == {"1-9"}
 
 
