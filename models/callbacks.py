@@ -47,9 +47,34 @@ class Validation(tf.keras.callbacks.Callback):
         self._weights: list[np.ndarray] = []
         self._start = self._epoch_start = time.monotonic()
 
+    def resume(self, epochs: list[Metrics], best: Metrics, weights: list[np.ndarray]) -> None:
+        """Takes up a training that has had some epochs.
+
+        Args:
+            epochs: Their records.
+            best: The best one's.
+            weights: The trainable weights after it.
+        """
+        self.epochs, self.best, self._weights = list(epochs), dict(best), weights
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training should end after the last epoch."""
+        if not self.epochs:
+            return False
+        waited = len(self.epochs) - int(self.best["epoch"])
+        if self._patience and waited >= self._patience:
+            logging.info("no better %s for %d epochs: stopping", self._watch, waited)
+            return True
+        seconds = self.epochs[-1]["seconds"]
+        if self._max_minutes and seconds >= 60.0 * self._max_minutes:
+            logging.info("%.1f minutes have passed: stopping", seconds / 60.0)
+            return True
+        return False
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the clock."""
-        self._start = time.monotonic()
+        """Starts the clock, from where an earlier process left it."""
+        self._start = time.monotonic() - (self.epochs[-1]["seconds"] if self.epochs else 0.0)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the epoch's clock."""
@@ -72,21 +97,12 @@ class Validation(tf.keras.callbacks.Callback):
         if not self.best or metrics[self._watch] > self.best[self._watch]:
             self.best = record
             self._weights = [weight.numpy() for weight in self.model.trainable_variables]
-        self._stop(epoch, record["seconds"])
+        self.model.stop_training = self.is_over
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Puts the best epoch's weights back."""
         for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
             variable.assign(value)
-
-    def _stop(self, epoch: int, seconds: float) -> None:
-        waited = epoch + 1 - int(self.best["epoch"])
-        if self._patience and waited >= self._patience:
-            logging.info("no better %s for %d epochs: stopping", self._watch, waited)
-            self.model.stop_training = True
-        elif self._max_minutes and seconds >= 60.0 * self._max_minutes:
-            logging.info("%.1f minutes have passed: stopping", seconds / 60.0)
-            self.model.stop_training = True
 
 
 class Progress(tf.keras.callbacks.Callback):

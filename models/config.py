@@ -149,6 +149,8 @@ class TrainerConfig(Config):
         over scores and what is saved stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
       tensorboard: Whether logs for TensorBoard are written.
+      checkpoints: Whether the training is kept after each epoch, so that a run that is started
+        again after it was killed goes on with the next one. For one worker.
     """
 
     model: Literal["two_tower", "sequence"] = "two_tower"
@@ -169,6 +171,14 @@ class TrainerConfig(Config):
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     deterministic: bool = False
     tensorboard: bool = True
+    checkpoints: bool = True
+
+    @property
+    def window(self) -> int:
+        """The most events of a history that the model reads."""
+        if self.model == "sequence":
+            return self.sequence.input.length
+        return self.two_tower.query.window
 
     @model_validator(mode="after")
     def _sequences_are_whole(self) -> TrainerConfig:

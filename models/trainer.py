@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
@@ -16,6 +17,8 @@ from absl import logging
 from models.callbacks import Progress
 from models.callbacks import Validation
 from models.catalogue import load_catalogue
+from models.checkpoints import Checkpoints
+from models.checkpoints import fingerprint
 from models.config import TrainerConfig
 from models.evaluation import CatalogueRanking
 from models.input_pipeline import evaluation_batches
@@ -51,13 +54,16 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     Args:
         fn_args: `train_files` hold the splits `train` and `catalogue`,
             `eval_files` the split `validation`; `custom_config["config"]` is a
-            `TrainerConfig` as JSON.
+            `TrainerConfig` as JSON, `custom_config["code_version"]` what checkpoints of
+            other code are told by.
     """
     import tensorflow_transform as tft
 
     config = TrainerConfig.model_validate_json(fn_args.custom_config["config"])
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = _expanded(fn_args.train_files)
+    # Beside the directories of single runs: a rerun has another one of them.
+    checkpoints = os.path.join(os.path.dirname(fn_args.model_run_dir.rstrip("/")), "checkpoints")
     model, report = train(
         config,
         transform,
@@ -66,6 +72,8 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         validation_files=_expanded(fn_args.eval_files),
         run_dir=fn_args.model_run_dir,
         earlier=_earlier_model(config, fn_args.base_model),
+        checkpoints=checkpoints if config.checkpoints and worker_count() == 1 else None,
+        code_version=fn_args.custom_config.get("code_version", ""),
     )
     if not is_chief():
         return
@@ -73,6 +81,8 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
         file.write(json.dumps(report, indent=1))
+    if tf.io.gfile.exists(checkpoints):  # what they were for is exported
+        tf.io.gfile.rmtree(checkpoints)
 
 
 def train(
@@ -83,6 +93,8 @@ def train(
     validation_files: Sequence[str],
     run_dir: str | None = None,
     earlier: str | None = None,
+    checkpoints: str | None = None,
+    code_version: str = "",
 ) -> tuple[RetrievalModel, dict[str, Any]]:
     """Trains a model and keeps its best epoch on the validation split.
 
@@ -94,6 +106,9 @@ def train(
         validation_files: Transformed timelines with held-out targets.
         run_dir: Where logs for TensorBoard go; none are written when None.
         earlier: A SavedModel whose weights training starts from; fresh ones when None.
+        checkpoints: Where the training is kept after each epoch, and taken up where it was
+            killed (`models.checkpoints`); nowhere when None.
+        code_version: Checkpoints of other code are not taken up.
 
     Returns:
         The model with the best epoch's weights, and the report of the training
@@ -133,16 +148,12 @@ def train(
         model = _MODELS[config.model](config, sizes, table, drawn, seen)
     steps = config.steps_per_epoch or model.count_batches(train_files, spec, rule)
 
-    def batches_of(part: InputPart) -> tf.data.Dataset:
+    def batches_of(part: InputPart, done: int) -> tf.data.Dataset:
         # Without an end: parts of the data have more batches than others, and Keras stops
         # training where a dataset ends early.
-        return model.training_batches(train_files, spec, rule, part).repeat()
+        made = model.training_batches(train_files, spec, rule, part).repeat()
+        return made.skip(done * steps * max(1, part.replicas // part.number))
 
-    batches = batches_of(WHOLE)
-    if strategy.num_replicas_in_sync > 1:
-        batches = strategy.distribute_datasets_from_function(
-            lambda context: batches_of(InputPart.of(context))
-        )
     held_out = evaluation_batches(validation_files, spec, model.window_spec(training=False))
     ranking = CatalogueRanking(
         held_out,
@@ -153,10 +164,18 @@ def train(
         table.available_from,
     )
     with strategy.scope():
+        ranking.embed_one(model.embed_queries, model.embed_items)  # makes the weights
         if earlier:
-            ranking.embed_one(model.embed_queries, model.embed_items)  # makes the weights
             warm_start(model, transform, earlier)
-        validation = _fit(model, config, batches, steps, ranking, run_dir)
+        model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
+        validation = _validation(model, config, ranking)
+        kept = None
+        if checkpoints:
+            read = [*train_files, *catalogue_files, *validation_files]
+            graph = transform.transform_savedmodel_dir
+            name = fingerprint(read, config.to_json(), graph, earlier or "", code_version)
+            kept = Checkpoints(checkpoints, name, validation)
+        _fit(model, config, batches_of, steps, validation, kept, run_dir)
     report = {
         "config": config.model_dump(mode="json"),
         "best": validation.best,
@@ -173,36 +192,52 @@ def train(
     return model, report
 
 
-def _fit(
-    model: RetrievalModel,
-    config: TrainerConfig,
-    batches: tf.data.Dataset,
-    steps: int,
-    ranking: CatalogueRanking,
-    run_dir: str | None,
+def _validation(
+    model: RetrievalModel, config: TrainerConfig, ranking: CatalogueRanking
 ) -> Validation:
     embed_queries = tf.function(model.embed_queries, reduce_retracing=True)
     embed_items = tf.function(model.embed_items, reduce_retracing=True)
-    validation = Validation(
+    return Validation(
         lambda: ranking.evaluate(embed_queries, embed_items),
         config.validation.watch,
         config.validation.patience,
         config.max_minutes,
     )
+
+
+def _fit(
+    model: RetrievalModel,
+    config: TrainerConfig,
+    batches_of: Callable[[InputPart, int], tf.data.Dataset],
+    steps: int,
+    validation: Validation,
+    checkpoints: Checkpoints | None,
+    run_dir: str | None,
+) -> None:
+    """Trains for the epochs that an earlier process has not had."""
+    done = checkpoints.restore(model) if checkpoints else 0
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
+        batches = strategy.distribute_datasets_from_function(
+            lambda context: batches_of(InputPart.of(context), done)
+        )
+    else:
+        batches = batches_of(WHOLE, done)
     callbacks = [Progress(config.input.batch_size, steps, config.epochs), validation]
+    if checkpoints:
+        callbacks.append(checkpoints)
     if config.tensorboard and run_dir:
         board = tf.keras.callbacks.TensorBoard(run_dir, write_graph=False, profile_batch=0)
         callbacks.append(board)
-    model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
     logging.info("%s: %d steps an epoch, at most %d epochs", config.model, steps, config.epochs)
     model.fit(
         batches,
         epochs=config.epochs,
+        initial_epoch=config.epochs if validation.is_over else done,
         steps_per_epoch=steps,
         callbacks=callbacks,
         verbose=0,
     )
-    return validation
 
 
 def _earlier_model(config: TrainerConfig, base_model: str | None) -> str | None:

@@ -54,6 +54,10 @@ def test_training_learns(trained):
     assert report["best"]["hr@10"] > 0.8  # a user likes ten of forty items; chance is a quarter
 
 
+def test_checkpoints_are_gone_when_the_model_is_exported(trained):
+    assert not (trained.run_dir.parent / "checkpoints").exists()
+
+
 def test_logs_for_tensorboard_are_written(trained):
     assert list(trained.run_dir.rglob("events.out.tfevents*"))
 
