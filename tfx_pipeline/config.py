@@ -144,6 +144,29 @@ class PipelineConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _trained_as_it_is_asked(self) -> PipelineConfig:
+        trainer, timeline = self.trainer, self.timeline
+        reads_queries = trainer.model == "two_tower" and trainer.two_tower.query.use_query
+        if reads_queries and timeline.request_query == "empty":
+            raise ValueError(
+                "`trainer.two_tower.query.use_query` trains on the queries of events, but held-out "
+                "requests have none with `timeline.request_query: empty`: the model would be "
+                "measured without what it learned from. Set `timeline.request_query: target`, or "
+                "leave `use_query` off."
+            )
+        if trainer.window > timeline.context_events:
+            key = (
+                "sequence.input.length" if trainer.model == "sequence" else "two_tower.query.window"
+            )
+            raise ValueError(
+                f"`trainer.{key}` ({trainer.window}) is more events than a chunk of a long "
+                f"timeline repeats, `timeline.context_events` ({timeline.context_events}): the "
+                "targets behind them would be learned from shorter histories than are served. "
+                "Raise the second, or lower the first."
+            )
+        return self
+
     @property
     def serving_base_path(self) -> str:
         """The directory that holds the pushed versions, one integer name each."""

@@ -156,3 +156,22 @@ def test_a_mistake_is_a_message_and_no_stack_trace(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "no event log" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
+    reads = "trainer.two_tower.query.use_query=true"
+    with pytest.raises(ValueError, match="Set `timeline.request_query: target`"):
+        load_config("template", (reads,))
+    assert load_config("template", (reads, "timeline.request_query=target"))
+    assert load_config("template", (reads, "trainer.model=sequence"))  # which reads none
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [("template", "two_tower.query.window"), ("shop_sequence", "sequence.input.length")],
+)
+def test_the_window_of_a_model_is_within_the_context_of_a_chunk(config: str, key: str) -> None:
+    assert load_config(config, (f"trainer.{key}=256",))
+    with pytest.raises(ValueError, match=rf"`trainer\.{key}` \(257\).*context_events` \(256\)"):
+        load_config(config, (f"trainer.{key}=257",))
+    assert load_config(config, (f"trainer.{key}=257", "timeline.context_events=257"))
