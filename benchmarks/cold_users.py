@@ -26,7 +26,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks.environment import ROOT
 from benchmarks.interactions import Interactions
@@ -45,11 +44,12 @@ from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.event_log import write_event_log
+from transforms.arrow import pa
 
 NAME = "cold_users"
 HELD_OUT = 10  # one user in so many
 CASES = ("none", "unknown", "one")
-MEASURED = ("hr@10", "ndcg@10", "mrr")
+MEASURED = ("hr@10", "ndcg@10", "mrr@10")
 COLUMNS = ("log", "model", "history", *MEASURED, "runs")
 _SEQUENCE = ("sequence.dim=64", "sequence.encoder.heads=2", "validation.users=2000")
 # Log -> model -> a configuration that ships, and what is smaller here.

@@ -61,7 +61,7 @@ def test_a_killed_training_ends_as_an_uninterrupted_one(log, tmp_path, monkeypat
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
     for one, other in zip(report["epochs"], expected["epochs"], strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
-        assert one["mrr"] == pytest.approx(other["mrr"], rel=1e-2)
+        assert one["mrr@10"] == pytest.approx(other["mrr@10"], rel=1e-2)
     assert report["best"]["epoch"] == expected["best"]["epoch"]
     for weight, other in zip(again.trainable_variables, whole.trainable_variables, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-3, err_msg=weight.name)

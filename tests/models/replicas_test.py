@@ -55,10 +55,8 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "what",
     [
-        ("sequence", "sampled", "adagrad"),
-        ("sequence", "full", "lazy_adam"),
-        ("sequence", "gbce", "adagrad"),
-        ("two_tower", "sampled", "lazy_adam"),
+        ("sequence", "sampled", "adagrad"),  # in-batch negatives of unequal shares
+        ("two_tower", "full", "lazy_adam"),
     ],
     ids="-".join,
 )

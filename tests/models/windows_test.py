@@ -102,6 +102,16 @@ def test_last_windows_hold_the_newest_events_of_every_timeline():
     np.testing.assert_array_equal(ages, [[7.0, 8.0], [0.0, 0.0], [0.0, 0.0]])
 
 
+def test_events_of_unknown_entities_take_no_place():
+    lines = timelines([[11, 0, 12, 0, 0], [0, 0]])
+    windows = cut_last_windows(lines, WindowSpec(window=2, seen=ALL, use_time=True))
+
+    np.testing.assert_array_equal(windows[b.HISTORY_ENTITY], [[12, 11], [0, 0]])
+    np.testing.assert_array_equal(windows[b.HISTORY_LENGTH], [2, 0])
+    np.testing.assert_array_equal(windows[b.HISTORY_AGE], [[0, 2 * SECOND], [0, 0]])
+    np.testing.assert_array_equal(windows[b.SEEN_ENTITY], [[12, 11], [0, 0]])
+
+
 def test_no_event_at_all_gives_empty_windows():
     lines = timelines([[], []])
     windows = cut_last_windows(lines, WindowSpec(window=2, seen=ALL, use_time=True))
