@@ -198,6 +198,7 @@ class CatalogueRanking:
         embed_items(tf.constant(self._candidates[:1]))
 
     @tf.function(reduce_retracing=True)
+    @tf.autograph.experimental.do_not_convert
     def _rank(
         self,
         candidates: tf.Tensor,

@@ -64,12 +64,14 @@ def training_batches(
     pools = parsed_timelines(serialised, spec, config.pool, wanted)
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
 
+    @tf.autograph.experimental.do_not_convert
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
         timelines = known_events(timelines)
         rows, ends = draw_targets(timelines, rule, config.targets_per_timeline, pool_seed)
         size = max(1, config.batch_size // part.replicas)
         starts = tf.data.Dataset.range(0, tf.size(rows, tf.int64), size)
 
+        @tf.autograph.experimental.do_not_convert
         def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
             chosen = slice(start, start + size)
             return _examples(timelines, rows[chosen], ends[chosen], windows)
@@ -99,6 +101,7 @@ def evaluation_batches(
     """
     wanted = (*windows.timeline_features, f.REQUEST_TIME, f.TARGET_ENTITY)
 
+    @tf.autograph.experimental.do_not_convert
     def cut(timelines: Timelines) -> dict[str, tf.Tensor]:
         targets = timelines[f.TARGET_ENTITY]
         return cut_last_windows(timelines, windows) | {

@@ -71,9 +71,9 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
         path: The directory to write.
     """
     towers = tf.Module(name="towers")
-    # The variables and tables, not the Keras model: Keras would trace every layer again.
+    # The variables and tables, not the Keras models: Keras would trace every layer again.
     towers.weights = saved_weights(model)
-    towers.tft_layer = tft_layer
+    towers.tables = list(tf.train.TrackableView(tft_layer).children(tft_layer).values())
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
         "embed_query": _embed_query(model, tft_layer),
@@ -94,6 +94,7 @@ def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Sign
     spec = _chosen(timeline_spec(), _REQUEST)
 
     @tf.function(input_signature=[_EXAMPLES])
+    @tf.autograph.experimental.do_not_convert
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return _embed_timelines(model, tft_layer(tf.io.parse_example(examples, spec)))
 
@@ -102,6 +103,7 @@ def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Sign
 
 def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
     @tf.function(input_signature=QUERY_INPUTS)
+    @tf.autograph.experimental.do_not_convert
     def embed_query(
         history_ids: tf.Tensor,
         history_events: tf.Tensor,
@@ -130,6 +132,7 @@ def _embed_candidate(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Sign
     spec = _chosen(catalogue_spec(), _ROW)
 
     @tf.function(input_signature=[_EXAMPLES])
+    @tf.autograph.experimental.do_not_convert
     def embed_candidate(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         rows = tft_layer(tf.io.parse_example(examples, spec))
         features = candidate_features(rows, model.feature_widths)
@@ -142,6 +145,7 @@ def _transform_features(tft_layer: tf.keras.layers.Layer) -> Signature:
     spec = timeline_spec()
 
     @tf.function(input_signature=[_EXAMPLES])
+    @tf.autograph.experimental.do_not_convert
     def transform_features(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         flat = {}
         for name, values in tft_layer(tf.io.parse_example(examples, spec)).items():

@@ -99,6 +99,7 @@ class SequenceModel(RetrievalModel):
             self._buckets = plan_buckets(files, spec, self.sequence_spec, rule, size)
         return self._buckets
 
+    @tf.autograph.experimental.do_not_convert
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
         return super().embed_queries(sequences_of_windows(batch, not self._causal), training)

@@ -64,7 +64,7 @@ class TinyTowers(tf.Module):
         ]
         return tf.add_n(parts) / 2.0
 
-    @tf.function(input_signature=QUERY_SIGNATURE)
+    @tf.function(input_signature=QUERY_SIGNATURE, autograph=False)
     def embed_query(
         self,
         history_ids,
@@ -95,7 +95,7 @@ class TinyTowers(tf.Module):
         more = {"weight": share} if self.weighted else {}
         return {"embedding": embedding if self.interests > 1 else embedding[:, 0], **more}
 
-    @tf.function(input_signature=[_STRINGS])
+    @tf.function(input_signature=[_STRINGS], autograph=False)
     def serving_default(self, examples):
         parsed = self.transform_features(examples)
         history = parsed[features.EVENT_ENTITY]
@@ -111,12 +111,12 @@ class TinyTowers(tf.Module):
             attributes.row_lengths(),
         )
 
-    @tf.function(input_signature=[_STRINGS])
+    @tf.function(input_signature=[_STRINGS], autograph=False)
     def embed_candidate(self, examples):
         spec = {features.CATALOGUE_ENTITY: tf.io.FixedLenFeature([], tf.string)}
         return {"embedding": self.vectors(tf.io.parse_example(examples, spec)["catalogue/entity"])}
 
-    @tf.function(input_signature=[_STRINGS])
+    @tf.function(input_signature=[_STRINGS], autograph=False)
     def transform_features(self, examples):
         ragged = {
             features.EVENT_ENTITY: tf.string,
@@ -151,7 +151,7 @@ def save_towers(
 def _dense_features(towers: TinyTowers):
     """Signatures return plain tensors: a ragged feature as `<name>.values` and `.row_splits`."""
 
-    @tf.function(input_signature=[_STRINGS])
+    @tf.function(input_signature=[_STRINGS], autograph=False)
     def transform_features(examples):
         flat = {}
         for name, value in towers.transform_features(examples).items():

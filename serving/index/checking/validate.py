@@ -112,7 +112,7 @@ def measure_answer(
     searcher = make_searcher(index, form, k, held=config.vectors)
     signature = [tf.TensorSpec([None, *queries.shape[1:]], tf.float32)]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def ask(query: tf.Tensor) -> tf.Tensor:
         batch = tf.shape(query)[0]
         nothing = tf.fill([batch, 0], -1)

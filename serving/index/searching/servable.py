@@ -135,11 +135,11 @@ class RetrievalServable(tf.Module):
         towers = self.towers.signatures
         exported = {name: _forward(towers[name]) for name in NEEDED[1:]}
         query = towers["embed_query"].structured_input_signature[1]
-        exported["recommend"] = tf.function(self.recommend).get_concrete_function(
-            **{name: _named(spec, name) for name, spec in query.items()}, **_EXCLUDE
+        exported["recommend"] = _traced(
+            self.recommend, **{name: _named(spec, name) for name, spec in query.items()}, **_EXCLUDE
         )
-        exported["serving_default"] = tf.function(self.serve_examples).get_concrete_function(
-            tf.TensorSpec([None], tf.string, name="examples")
+        exported["serving_default"] = _traced(
+            self.serve_examples, tf.TensorSpec([None], tf.string, name="examples")
         )
         return exported
 
@@ -218,9 +218,12 @@ def _forward(signature: Any) -> Any:
     def forward(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return signature(**inputs)
 
-    return tf.function(forward).get_concrete_function(
-        **{name: _named(spec, name) for name, spec in specs.items()}
-    )
+    return _traced(forward, **{name: _named(spec, name) for name, spec in specs.items()})
+
+
+def _traced(function: Any, *specs: tf.TensorSpec, **named: tf.TensorSpec) -> Any:
+    # AutoGraph would convert every line first; no line has control flow over tensors.
+    return tf.function(function, autograph=False).get_concrete_function(*specs, **named)
 
 
 def _named(spec: tf.TensorSpec, name: str) -> tf.TensorSpec:
