@@ -14,17 +14,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps tests that share costly fixtures on one worker of `-n`: a directory, or a run in it.
+    """Keeps tests that share costly fixtures on one worker of `-n`: those of a directory.
 
     Whole runs get a time limit of their own; every other test has the one of `pyproject.toml`.
     """
     for item in items:
         if item.get_closest_marker("e2e") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1500))
-        call = getattr(item, "callspec", None)
-        run = call.params.get("run", "") if call else ""
-        group = f"{item.path.parent}/{run}"
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group(str(item.path.parent)))
 
 
 @pytest.fixture(scope="session")

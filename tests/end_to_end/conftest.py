@@ -1,4 +1,4 @@
-"""One small run of the real pipeline, which every test here reads."""
+"""One small run of the real pipeline for each model family, which every test here reads."""
 
 from __future__ import annotations
 
@@ -27,6 +27,15 @@ SHRUNK = (
 )
 
 
+DATA = {
+    "timeline-example-gen",
+    "curated-schema-gen",
+    "statistics-gen",
+    "example-validator",
+    "transform",
+}
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run.
@@ -36,14 +45,20 @@ class Run:
         config: What was run.
         metrics: What `metrics.json` holds.
         cached: Components that were answered from the cache.
+        cacheable: Those that another model's run on the same log had finished.
         version: The version that this run pushed.
+        towers: What the Trainer exported.
+        report: What the serving validator reported.
     """
 
     name: str
     config: PipelineConfig
     metrics: dict[str, Any]
     cached: tuple[str, ...]
+    cacheable: set[str]
     version: Path
+    towers: Path
+    report: Path
 
     def examples(self, split: str) -> list[bytes]:
         """Returns the serialised raw examples of a split."""
@@ -54,14 +69,23 @@ class Run:
         return list(tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator())
 
 
-def versions(run: Run) -> set[str]:
+def pushed(push_dir: str | Path) -> list[str]:
     """Returns the names of the versions that are pushed by now."""
-    return {path.name for path in Path(run.config.serving_base_path).glob("[0-9]*")}
+    return sorted(path.name for path in Path(push_dir).glob("[0-9]*"))
 
 
 def overrides(log_dir: Path, run_dir: Path) -> tuple[str, ...]:
-    """Returns the overrides that shrink a configuration for the shop."""
-    return (f"log_dir={log_dir}", f"run_dir={run_dir}", *SHRUNK)
+    """Returns the overrides that shrink a configuration for the shop.
+
+    One name for all families, so that a second one finds the first one's data
+    in TFX's cache.
+    """
+    return ("name=shop", f"log_dir={log_dir}", f"run_dir={run_dir}", *SHRUNK)
+
+
+def newest(run_dir: Path, output: str) -> Path:
+    """Returns the newest artifact of an output, such as `trainer/model`."""
+    return max((run_dir / "artifacts" / output).iterdir(), key=lambda path: int(path.name))
 
 
 @pytest.fixture(scope="session")
@@ -74,16 +98,30 @@ def shop_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return log
 
 
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all runs are: what they share, they make once."""
+    return tmp_path_factory.mktemp("run") / "shop"
+
+
 @pytest.fixture(scope="session", params=["shop_demo", "shop_sequence"])
-def run(
-    shop_log: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Run:
+def run(shop_log: Path, run_dir: Path, request: pytest.FixtureRequest) -> Run:
     """The real entry point on the shop's configuration for each model family, shrunk."""
     from tfx_pipeline.commands.run import execute
 
-    run_dir = tmp_path_factory.mktemp("run") / "shop"
-    config = load_config(request.param, overrides(shop_log, run_dir))
+    cacheable = DATA if run_dir.exists() else set()
+    push_dir = run_dir / f"pushed-{request.param}"
+    config = load_config(request.param, (*overrides(shop_log, run_dir), f"push_dir={push_dir}"))
     _, _, cached = execute(config)
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
-    (version,) = Path(config.serving_base_path).glob("[0-9]*")
-    return Run(request.param, config, metrics, cached, version)
+    (version,) = push_dir.glob("[0-9]*")
+    return Run(
+        request.param,
+        config,
+        metrics,
+        cached,
+        cacheable,
+        version,
+        newest(run_dir, "trainer/model") / "Format-Serving",
+        newest(run_dir, "serving-validator/blessing") / "report.json",
+    )

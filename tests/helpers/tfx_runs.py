@@ -59,7 +59,7 @@ def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(home / "metadata.sqlite")
             ),
-            beam_pipeline_args=["--direct_running_mode=in_memory"],
+            beam_pipeline_args=["--direct_running_mode=in_memory", "--sdk_container_image=none"],
         )
     )
 

@@ -58,7 +58,7 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
         Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
     database = str(run_dir / "metadata.sqlite")
     pipeline = create_pipeline(
-        config,
+        _with_workers_here(config),
         pipeline_root=str(run_dir / "artifacts"),
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             database
@@ -92,6 +92,19 @@ def _interrupted(console: Console, run_dir: str) -> str:
         "The same command goes on from there: what is kept comes from the cache, and the "
         "component that was stopped runs again."
     )
+
+
+def _with_workers_here(config: PipelineConfig) -> PipelineConfig:
+    """Says that the Direct runner's workers have every package: they are processes of this machine.
+
+    TFX packs an sdist of itself for every Beam step whose options name neither
+    packages nor an image; of the image nothing more is read here.
+    """
+    options = config.beam_pipeline_args
+    if any(option.startswith("--runner") for option in options):
+        return config
+    here = (*options, "--sdk_container_image=none")
+    return config.model_copy(update={"beam_pipeline_args": here})
 
 
 def _root_message(error: BaseException) -> str:

@@ -100,7 +100,7 @@ def run_pipeline(
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 database
             ),
-            beam_pipeline_args=["--direct_running_mode=in_memory"],
+            beam_pipeline_args=["--direct_running_mode=in_memory", "--sdk_container_image=none"],
         )
     )
     return latest_outputs(database)

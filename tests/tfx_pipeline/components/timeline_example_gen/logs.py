@@ -23,7 +23,7 @@ from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.job import generate
 
 DAY = 86_400_000_000
-ONE_WORKER = ("--direct_running_mode=in_memory",)
+ONE_WORKER = ("--direct_running_mode=in_memory", "--sdk_container_image=none")
 
 Row = dict[str, Any]
 Example = dict[str, list[Any]]
