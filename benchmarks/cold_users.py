@@ -113,7 +113,7 @@ def popularity_rows(train: Interactions, cold: Interactions) -> dict[str, dict[s
 
 
 def _metrics(ranks: np.ndarray) -> dict[str, float]:
-    from models.evaluation import ranking_metrics
+    from models.retrieval.catalogue_ranking import ranking_metrics
 
     return ranking_metrics(ranks[:, None], np.ones([len(ranks), 1], bool), (10,))
 

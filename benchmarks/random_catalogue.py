@@ -15,8 +15,8 @@ def random_catalogue(items: int) -> tuple[Any, Any, np.ndarray]:
     Returns:
         The `Sizes`, the `CatalogueTable`, and [items + 1] float, how often each is a target.
     """
-    from models.catalogue import CatalogueTable
-    from models.sizes import Sizes
+    from models.input.catalogue import CatalogueTable
+    from models.input.vocabulary_sizes import Sizes
 
     generator = np.random.default_rng(0)
     features = {

@@ -52,8 +52,8 @@ def step_time_ratio() -> float:
 def make_model(items: int) -> SequenceModel:
     """Makes a sequence model over so many items, each with a category and title words."""
     import models  # noqa: F401  (before TensorFlow)
-    from models.optimizers import make_optimizer
     from models.sequence.model import SequenceModel
+    from models.training.optimizers import make_optimizer
 
     model = SequenceModel(CONFIG, *random_catalogue(items), seen_types=None)
     model.compile(optimizer=make_optimizer(CONFIG.optimizer, 100_000))
@@ -67,7 +67,7 @@ def make_batch(stride: int, seed: int) -> dict[str, Any]:
     """
     import tensorflow as tf
 
-    from models import batch as b
+    from models.input import batch as b
 
     events = draw_items(np.random.default_rng(seed), SMALL, (ROWS, LENGTH + 1)) * stride
     return {

@@ -62,10 +62,10 @@ def is_same_training(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
 def main(trainer: str, graph: str, examples: str, out: str, others: str = "") -> None:
     """Trains, measures and writes the report."""
     import models  # noqa: F401  (before TensorFlow)
-    from models.catalogue import load_catalogue
-    from models.evaluation import CatalogueRanking
-    from models.input_pipeline import evaluation_batches
-    from models.sizes import Sizes
+    from models.input.catalogue import load_catalogue
+    from models.input.target_batches import evaluation_batches
+    from models.input.vocabulary_sizes import Sizes
+    from models.retrieval.catalogue_ranking import CatalogueRanking
     from models.trainer import train
 
     config = TrainerConfig.model_validate_json(Path(trainer).read_text(encoding="utf-8"))

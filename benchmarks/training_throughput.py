@@ -148,7 +148,7 @@ def step_time_ratio(own_popularity: bool) -> float:
 
 def make_model(items: int) -> TwoTower:
     """Makes a two-tower over so many items, each with a category and title words."""
-    from models.optimizers import make_optimizer
+    from models.training.optimizers import make_optimizer
     from models.two_tower.model import TwoTower
 
     model = TwoTower(CONFIG, *random_catalogue(items), seen_types=None)
@@ -160,7 +160,7 @@ def make_batch(model: TwoTower, items: int, stride: int, seed: int) -> Batch:
     """Makes a batch of items drawn by a power law; item r of them has the id r * stride."""
     import tensorflow as tf
 
-    from models import batch as b
+    from models.input import batch as b
 
     windows, size = model.window_spec(training=True), CONFIG.input.batch_size
     generator = np.random.default_rng(seed)
@@ -205,8 +205,8 @@ def _batches(path: Path, model: TwoTower) -> tf.data.Dataset:
     """Returns the Trainer's batches of the log, without an end."""
     import tensorflow as tf
 
-    from models.input_pipeline import training_batches
-    from models.targets import TargetRule
+    from models.input.target_batches import training_batches
+    from models.input.target_rule import TargetRule
 
     if not path.exists():
         write_timelines(path)

@@ -12,8 +12,8 @@ from deploy import server
 from deploy.kubernetes import USER
 from deploy.values import Values
 from serving.local_server.config import ServerConfig
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.serving_files import BATCHING
+from serving.publishing.models_config import MODELS_CONFIG
+from serving.publishing.serving_files import BATCHING
 
 ROOT = Path(__file__).parents[1]
 DOCKER = Path("deploy", "docker")

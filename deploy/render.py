@@ -17,7 +17,7 @@ from deploy.compose import local_server_text
 from deploy.values import VALUES
 from deploy.values import Values
 from deploy.values import load_values
-from tfx_pipeline.components.pusher.config import PusherConfig
+from serving.publishing.config import PusherConfig
 
 RENDERED = VALUES.parent / "rendered"
 KUBERNETES, COMPOSE = "kubernetes", "compose.yaml"

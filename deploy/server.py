@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.values import Values
-from tfx_pipeline.components.pusher.serving_files import server_flags
+from serving.publishing.serving_files import server_flags
 
 GRPC_PORT = 8500
 REST_PORT = 8501

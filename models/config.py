@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
+from models.retrieval.config import TowersConfig
 from models.sequence.config import SequenceConfig
-from models.towers_config import TowersConfig
 from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
 

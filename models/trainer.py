@@ -14,29 +14,29 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models.callbacks import Progress
-from models.callbacks import Validation
-from models.catalogue import load_catalogue
-from models.checkpoints import Checkpoints
-from models.checkpoints import fingerprint
 from models.config import TrainerConfig
-from models.evaluation import CatalogueRanking
-from models.input_pipeline import evaluation_batches
-from models.input_pipeline import target_frequencies
-from models.memory import keep_memory
-from models.optimizers import make_optimizer
-from models.replicas import WHOLE
-from models.replicas import InputPart
-from models.replicas import is_chief
-from models.replicas import training_strategy
-from models.replicas import worker_count
-from models.retrieval_model import RetrievalModel
+from models.export.towers import save_towers
+from models.input.catalogue import load_catalogue
+from models.input.target_batches import evaluation_batches
+from models.input.target_batches import target_frequencies
+from models.input.target_rule import TargetRule
+from models.input.vocabulary_sizes import Sizes
+from models.retrieval.catalogue_ranking import CatalogueRanking
+from models.retrieval.model import RetrievalModel
 from models.sequence.model import SequenceModel
-from models.signatures import save_towers
-from models.sizes import Sizes
-from models.targets import TargetRule
+from models.training.callbacks import Progress
+from models.training.callbacks import Validation
+from models.training.checkpoints import Checkpoints
+from models.training.checkpoints import fingerprint
+from models.training.memory import keep_memory
+from models.training.optimizers import make_optimizer
+from models.training.replicas import WHOLE
+from models.training.replicas import InputPart
+from models.training.replicas import is_chief
+from models.training.replicas import training_strategy
+from models.training.replicas import worker_count
+from models.training.warm_start import warm_start
 from models.two_tower.model import TwoTower
-from models.warm_start import warm_start
 from transforms import names
 from transforms.vocabulary import target_counts
 
@@ -107,7 +107,7 @@ def train(
         run_dir: Where logs for TensorBoard go; none are written when None.
         earlier: A SavedModel whose weights training starts from; fresh ones when None.
         checkpoints: Where the training is kept after each epoch, and taken up where it was
-            killed (`models.checkpoints`); nowhere when None.
+            killed (`models.training.checkpoints`); nowhere when None.
         code_version: Checkpoints of other code are not taken up.
 
     Returns:

@@ -16,7 +16,7 @@ from pydantic import model_validator
 
 from models.config import TrainerConfig
 from serving.index.config import IndexConfig
-from tfx_pipeline.components.pusher.config import PusherConfig
+from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.evaluation.config import EvaluationConfig

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from tfx import v1 as tfx
 
+from serving.publishing.origin import candidate_id
+from serving.publishing.origin import serving_state
 from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.example_validator import CuratedSchemaGen
 from tfx_pipeline.components.example_validator import TimelineExampleValidator
@@ -15,8 +17,6 @@ from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.index_validator import IndexValidator
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
-from tfx_pipeline.components.pusher.origin import candidate_id
-from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.components.servable_builder import ServableBuilder
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen

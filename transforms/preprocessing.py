@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from transforms import features as f
 from transforms import names
-from transforms import vocabularies
+from transforms import vocabulary_counts as vocabularies
 from transforms.config import TransformConfig
 from transforms.lookup import Lookup
 from transforms.prices import log_prices

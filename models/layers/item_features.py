@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from models import catalogue as c
-from models.layers.bag import Bag
-from models.sizes import Sizes
+from models.input import catalogue as c
+from models.input.vocabulary_sizes import Sizes
+from models.layers.embedding_bag import Bag
 
 
 class ItemFeatures(tf.keras.layers.Layer):
@@ -64,7 +64,7 @@ class ItemFeatures(tf.keras.layers.Layer):
         """Embeds items.
 
         Args:
-            features: By name (`models.catalogue`), each [N, width].
+            features: By name (`models.input.catalogue`), each [N, width].
 
         Returns:
             [N, d] float32.

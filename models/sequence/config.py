@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
-from models.towers_config import TowersConfig
+from models.retrieval.config import TowersConfig
 from transforms.base_config import Config
 
 

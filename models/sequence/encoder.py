@@ -7,18 +7,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from models import batch as b
+from models.input import batch as b
+from models.input.vocabulary_sizes import Sizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 from models.layers.attention_block import AttentionBlock
-from models.layers.bag import Bag
+from models.layers.embedding_bag import Bag
 from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock
 from models.layers.positions import DistanceBias
 from models.layers.positions import TimeBias
 from models.layers.rms_norm import RMSNorm
 from models.sequence.config import EncoderConfig
-from models.sizes import Sizes
 
 _FORBIDDEN = -1e9  # added to a score; the exponential of it is 0
 
@@ -97,7 +97,7 @@ class Encoder(tf.keras.layers.Layer):
         """Encodes sequences.
 
         Args:
-            sequence: What else is known of the events and the user, by name (`models.batch`).
+            sequence: What else is known of the events and the user, by name (`models.input.batch`).
             items: [B, T, d] float32, vectors of the events' items; the first is not read.
             training: Whether dropout works.
 

@@ -7,21 +7,21 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models import batch as b
-from models.bucketing import Buckets
-from models.replicas import InputPart
-from models.retrieval_model import RetrievalModel
+from models.input import batch as b
+from models.input.bucketing import Buckets
+from models.input.sequence_batches import SequenceSpec
+from models.input.sequence_batches import plan_buckets
+from models.input.sequence_batches import sequence_batches
+from models.input.target_rule import TargetRule
+from models.input.timeline_files import Spec
+from models.input.timelines import is_one_of
+from models.input.vocabulary_sizes import Sizes
+from models.input.windows import ALL
+from models.input.windows import WindowSpec
+from models.retrieval.model import RetrievalModel
 from models.sequence.encoder import Encoder
-from models.sequences import SequenceSpec
-from models.sequences import plan_buckets
-from models.sequences import sequence_batches
-from models.sizes import Sizes
-from models.targets import TargetRule
 from models.tasks.excluded import earlier_columns
-from models.timeline_files import Spec
-from models.timelines import is_one_of
-from models.windows import ALL
-from models.windows import WindowSpec
+from models.training.replicas import InputPart
 
 _READ = (  # by the encoder, besides the items' vectors
     b.SEQUENCE_TYPE,
@@ -156,7 +156,7 @@ def sequences_of_windows(
     empty window at the start token.
 
     Args:
-        batch: Windows by name (`models.batch`), B rows of T events.
+        batch: Windows by name (`models.input.batch`), B rows of T events.
         hide_next: Whether a hidden event follows, whose place the query has.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic import model_validator
 
-from models.towers_config import TowersConfig
+from models.retrieval.config import TowersConfig
 from transforms.base_config import Config
 
 

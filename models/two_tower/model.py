@@ -8,17 +8,17 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models import batch as b
-from models.input_pipeline import training_batches
-from models.replicas import InputPart
-from models.retrieval_model import RetrievalModel
-from models.sizes import Sizes
-from models.targets import TargetRule
+from models.input import batch as b
+from models.input.target_batches import training_batches
+from models.input.target_rule import TargetRule
+from models.input.timeline_files import Spec
+from models.input.vocabulary_sizes import Sizes
+from models.input.windows import ALL
+from models.input.windows import WindowSpec
+from models.retrieval.model import RetrievalModel
 from models.tasks.excluded import seen_columns
-from models.timeline_files import Spec
+from models.training.replicas import InputPart
 from models.two_tower.query_tower import QueryTower
-from models.windows import ALL
-from models.windows import WindowSpec
 
 
 class TwoTower(RetrievalModel):

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from models import batch as b
+from models.input import batch as b
+from models.input.vocabulary_sizes import Sizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
-from models.layers.bag import Bag
+from models.layers.embedding_bag import Bag
 from models.layers.history_pooling import HistoryPooling
-from models.layers.perceptron import Perceptron
-from models.sizes import Sizes
+from models.layers.mlp import Perceptron
 from models.two_tower.config import QueryTowerConfig
 
 
@@ -61,7 +61,7 @@ class QueryTower(tf.keras.layers.Layer):
         """Embeds requests.
 
         Args:
-            batch: Windows by name (`models.batch`), B rows.
+            batch: Windows by name (`models.input.batch`), B rows.
             vectors: [U, d] float32, vectors of the distinct items of all windows.
             place: [B, T] int32, which of the vectors each event's item has.
             training: Whether dropout works.

@@ -29,7 +29,7 @@ def load_towers(path: str | Path) -> Any:
             raise ValueError(
                 f"The towers at `{path}` have the signatures {sorted(towers.signatures)}; "
                 f"expected `{name}` with an output `embedding`. Export them as "
-                "models/signatures.py does."
+                "models/export/towers.py does."
             )
     return towers
 

@@ -19,8 +19,8 @@ from deploy.values import load_values
 from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ServerConfig
 from serving.local_server.models_config import configured_models
-from tfx_pipeline.components.pusher.announce import announce_version
-from tfx_pipeline.components.pusher.config import PusherConfig
+from serving.publishing.announce import announce_version
+from serving.publishing.config import PusherConfig
 
 DOCKERFILES = sorted((ROOT / DOCKER).glob("*.Dockerfile"))
 HADOLINT = Path(sys.executable).with_name("hadolint")

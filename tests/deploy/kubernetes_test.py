@@ -16,10 +16,10 @@ from deploy.compose import recipes
 from deploy.render import objects
 from deploy.render import render
 from serving.local_server.metrics import ServerMetrics
-from tfx_pipeline.components.pusher.announce import announce_version
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.serving_files import MONITORING
-from tfx_pipeline.components.pusher.serving_files import server_flags
+from serving.publishing.announce import announce_version
+from serving.publishing.config import PusherConfig
+from serving.publishing.serving_files import MONITORING
+from serving.publishing.serving_files import server_flags
 
 # What tensorflow_model_server 2.16 knows of (`model_servers/main.cc`).
 KNOWN_FLAGS = {

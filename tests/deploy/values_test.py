@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from deploy.render import main
 from deploy.values import VALUES
 from deploy.values import load_values
-from tfx_pipeline.components.pusher.config import PusherConfig
+from serving.publishing.config import PusherConfig
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from models.config import TrainerConfig
-from models.signatures import save_towers
+from models.export.towers import save_towers
 from tests.helpers.timelines import run_transform
 from tests.helpers.timelines import small_log
 from tests.helpers.timelines import write_examples

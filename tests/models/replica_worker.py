@@ -11,15 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 import models  # noqa: F401  (before TensorFlow)
-from models import batch as b
-from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
-from models.optimizers import make_optimizer
-from models.replicas import is_chief
-from models.replicas import training_strategy
+from models.export.towers import saved_weights
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.vocabulary_sizes import Sizes
 from models.sequence.model import SequenceModel
-from models.signatures import saved_weights
-from models.sizes import Sizes
+from models.training.optimizers import make_optimizer
+from models.training.replicas import is_chief
+from models.training.replicas import training_strategy
 from models.two_tower.model import TwoTower
 
 ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.replicas import is_chief
-from models.replicas import merge_rows
-from models.replicas import share_of_mean
-from models.replicas import worker_count
+from models.training.replicas import is_chief
+from models.training.replicas import merge_rows
+from models.training.replicas import share_of_mean
+from models.training.replicas import worker_count
 
 PAIR = {"worker": ["a:1", "b:1"]}
 LED = {"chief": ["c:1"], "worker": ["a:1", "b:1"]}

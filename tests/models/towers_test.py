@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch as b
-from models import catalogue as c
-from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
+from models.input import batch as b
+from models.input import catalogue as c
+from models.input.catalogue import CatalogueTable
+from models.input.vocabulary_sizes import Sizes
 from models.sequence.model import SequenceModel
-from models.sizes import Sizes
 from models.two_tower.model import TwoTower
 from tests.helpers import tower_oracles as oracle
 

@@ -55,7 +55,7 @@ RUNS: dict[str, set[str]] = {
     "statistics-gen": {"tensorflow_data_validation", "tfx"},
     "example-validator": {"transforms.schema", "tensorflow_data_validation"},
     "transform": {"transforms.preprocessing", "transforms.counting", "tensorflow_transform", "tfx"},
-    "latest-blessed": {"tfx_pipeline.components.pusher.labels"},
+    "latest-blessed": {"serving.publishing.labels"},
     "trainer": {
         "models.trainer",
         "models.two_tower.model",
@@ -74,7 +74,7 @@ RUNS: dict[str, set[str]] = {
         "tensorflow_model_analysis",
     },
     "serving-validator": {"serving.local_server.server", "serving.client.client"},
-    "pusher": {"tfx_pipeline.components.pusher.warmup", "serving.client.protos"},
+    "pusher": {"serving.publishing.warmup", "serving.client.protos"},
 }
 
 

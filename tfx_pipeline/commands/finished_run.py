@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tfx_pipeline.components.pusher.versions import pushed_versions
+from serving.publishing.versions import pushed_versions
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
 

@@ -10,8 +10,8 @@ from typing import Any
 from serving.index.files import INDEX
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
+from serving.publishing.labels import current_version
 from tfx_pipeline.commands.finished_run import find_run
-from tfx_pipeline.components.pusher.labels import current_version
 
 _RUN = "config.yaml"
 _EXAMPLES = "artifacts/timeline-example-gen/examples"

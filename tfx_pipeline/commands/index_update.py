@@ -12,13 +12,13 @@ from serving.index.updating.changes import sift
 from serving.index.updating.update import embed_rows
 from serving.index.updating.update import open_version
 from serving.index.updating.update import update
+from serving.publishing.config import PusherConfig
+from serving.publishing.labels import current_version
+from serving.publishing.labels import read_labels
+from serving.publishing.push import push
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.index_place import Place
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.labels import current_version
-from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.datasets.problem import counted
 from transforms.arrow import csv
 from transforms.arrow import pa

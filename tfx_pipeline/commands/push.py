@@ -21,7 +21,7 @@ def push() -> None:
 @click.option("--version", type=click.IntRange(min=0), help="A version, instead of the canary.")
 def promote_command(run_dir: Path | None, base_path: Path | None, version: int | None) -> None:
     """Make the canary the stable version; the one before stays for a rollback."""
-    from tfx_pipeline.components.pusher.label_moves import promote
+    from serving.publishing.label_moves import promote
 
     push_dir = _push_dir(run_dir, base_path)
     click.echo(_describe(push_dir, promote(push_dir, version)))
@@ -45,7 +45,7 @@ def rollback_command(
     What loses its label is renamed once servers have followed, so that none that starts later
     tries to load it.
     """
-    from tfx_pipeline.components.pusher.label_moves import rollback
+    from serving.publishing.label_moves import rollback
 
     push_dir = _push_dir(run_dir, base_path)
     move = rollback(push_dir, canary)
@@ -56,9 +56,9 @@ def rollback_command(
 
 def _set_aside(push_dir: Path, versions: list[int], wait: float) -> str:
     """Waits, renames what was withdrawn, and says so."""
-    from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
-    from tfx_pipeline.components.pusher.publish import locked
-    from tfx_pipeline.components.pusher.versions import WITHDRAWN
+    from serving.publishing.label_moves import set_withdrawn_aside
+    from serving.publishing.publish import locked
+    from serving.publishing.versions import WITHDRAWN
 
     named = ", ".join(map(str, versions))
     if wait:
@@ -81,7 +81,7 @@ def _push_dir(run_dir: Path | None, base_path: Path | None) -> Path:
 
 def _describe(push_dir: Path, move: Any) -> str:
     """Returns the labels before and after, and the file that says so."""
-    from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
+    from serving.publishing.models_config import MODELS_CONFIG
 
     dropped = sorted(move.before.versions.keys() - move.after.versions.keys())
     lines = [f"before  {move.before}", f"after   {move.after}"]

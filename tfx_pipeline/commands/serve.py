@@ -12,9 +12,9 @@ from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
 from serving.local_server.main import serve
 from serving.local_server.port import is_taken
+from serving.publishing.models_config import MODELS_CONFIG
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.commands.finished_run import refusal
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
 from tfx_pipeline.config import set_key
 from transforms.base_config import explain
 

@@ -27,11 +27,11 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
+from serving.publishing.origin import EVALUATION
+from serving.publishing.origin import NO_BASELINE
+from serving.publishing.origin import ORIGIN
+from serving.publishing.origin import baseline_version
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.pusher.origin import EVALUATION
-from tfx_pipeline.components.pusher.origin import NO_BASELINE
-from tfx_pipeline.components.pusher.origin import ORIGIN
-from tfx_pipeline.components.pusher.origin import baseline_version
 from tfx_pipeline.evaluation.held_out import generated_split
 from tfx_pipeline.evaluation.held_out import read_held_out
 from tfx_pipeline.evaluation.held_out import seen_before

@@ -10,8 +10,8 @@ from typing import Any
 
 from absl import logging
 
-from tfx_pipeline.components.pusher.origin import NO_BASELINE
-from tfx_pipeline.components.pusher.origin import NOT_PUSHED
+from serving.publishing.origin import NO_BASELINE
+from serving.publishing.origin import NOT_PUSHED
 from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice

@@ -11,7 +11,7 @@ from types import TracebackType
 
 from absl import logging as absl_logging
 
-TRAINING = "models/callbacks.py"  # what the trainer logs is worth seeing as it happens
+TRAINING = "models/training/callbacks.py"  # what the trainer logs is worth seeing as it happens
 
 
 class Console(logging.Handler):

@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
-from models.layers.bag import Bag
+from models.layers.embedding_bag import Bag
 from models.layers.item_embedding import ItemEmbedding
-from models.layers.perceptron import Perceptron
+from models.layers.mlp import Perceptron
 
 
 def copy_of(layer, *inputs):

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch as b
-from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.sequence_batches import SequenceSpec
+from models.input.sequence_batches import cut_windows
+from models.input.sequence_batches import sequence_batch
+from models.input.target_rule import TargetRule
+from models.input.vocabulary_sizes import Sizes
+from models.input.windows import WindowSpec
+from models.input.windows import cut_last_windows
 from models.sequence.model import SequenceModel
 from models.sequence.model import sequences_of_windows
-from models.sequences import SequenceSpec
-from models.sequences import cut_windows
-from models.sequences import sequence_batch
-from models.sizes import Sizes
-from models.targets import TargetRule
-from models.windows import WindowSpec
-from models.windows import cut_last_windows
 from transforms import features as f
 
 COUNTS = np.array([0, 5, 3, 2, 1, 4, 0])  # entity 6 is no training target

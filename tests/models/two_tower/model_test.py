@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models import batch as b
-from models.catalogue import CatalogueTable
 from models.config import TrainerConfig
-from models.sizes import Sizes
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.vocabulary_sizes import Sizes
 from models.two_tower.model import TwoTower
 
 COUNTS = np.array([0, 5, 3, 2, 1, 0, 0])  # entities 5 and 6 are no training targets

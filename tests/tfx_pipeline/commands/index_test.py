@@ -20,6 +20,14 @@ from click.testing import CliRunner
 from serving.index import files
 from serving.index.config import ServeConfig
 from serving.index.searching.servable import write_servable
+from serving.publishing.label_moves import introduce
+from serving.publishing.label_moves import promote
+from serving.publishing.label_moves import rollback
+from serving.publishing.labels import read_labels
+from serving.publishing.origin import ORIGIN
+from serving.publishing.origin import write_origin
+from serving.publishing.publish import publish
+from serving.publishing.versions import pushed_versions
 from tests.helpers.examples import timeline
 from tests.helpers.examples import write_examples
 from tests.helpers.servables import build_index
@@ -28,14 +36,6 @@ from tests.serving.index.updating.update_test import save_unit_towers
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands import index_update
 from tfx_pipeline.commands.index_place import newest_version
-from tfx_pipeline.components.pusher.label_moves import introduce
-from tfx_pipeline.components.pusher.label_moves import promote
-from tfx_pipeline.components.pusher.label_moves import rollback
-from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.origin import ORIGIN
-from tfx_pipeline.components.pusher.origin import write_origin
-from tfx_pipeline.components.pusher.publish import publish
-from tfx_pipeline.components.pusher.versions import pushed_versions
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ IDS = [f"movie:{i}" for i in range(1_200)]
 KILLED = """
 import os, sys
 from tfx_pipeline.cli import cli
-from tfx_pipeline.components.pusher import publish
+from serving.publishing import publish
 
 publish._flush = lambda directory: os.kill(os.getpid(), 9)  # the copy is written, not renamed
 cli(sys.argv[1:])

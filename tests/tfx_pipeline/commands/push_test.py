@@ -14,12 +14,12 @@ from google.protobuf import text_format
 from serving.client import RecommenderClient
 from serving.client import protos
 from serving.local_server.config import ServerConfig
+from serving.publishing.label_moves import introduce
+from serving.publishing.models_config import MODELS_CONFIG
+from serving.publishing.publish import REQUIRED
+from serving.publishing.publish import publish
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands.serve import server_config
-from tfx_pipeline.components.pusher.label_moves import introduce
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.publish import REQUIRED
-from tfx_pipeline.components.pusher.publish import publish
 
 
 def push(*arguments: object) -> str:

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from tfx import v1 as tfx
 
+from serving.publishing.config import PusherConfig
+from serving.publishing.label_moves import promote
+from serving.publishing.label_moves import rollback
+from serving.publishing.label_moves import set_withdrawn_aside
+from serving.publishing.origin import EVALUATION
+from serving.publishing.origin import NO_BASELINE
+from serving.publishing.origin import serving_state
+from serving.publishing.origin import write_origin
+from serving.publishing.publish import locked
+from serving.publishing.push import push
 from tests.helpers.artifacts import artifact
 from tests.tfx_pipeline.components.pusher_publish_test import servable
 from tfx_pipeline.components.latest_blessed import Executor
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.label_moves import promote
-from tfx_pipeline.components.pusher.label_moves import rollback
-from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
-from tfx_pipeline.components.pusher.origin import EVALUATION
-from tfx_pipeline.components.pusher.origin import NO_BASELINE
-from tfx_pipeline.components.pusher.origin import serving_state
-from tfx_pipeline.components.pusher.origin import write_origin
-from tfx_pipeline.components.pusher.publish import locked
-from tfx_pipeline.components.pusher.push import push
 from tfx_pipeline.evaluation.held_out import write_held_out
 
 FILES = ("saved_model.pb", "variables/variables.index", "servable.json", "assets/words.txt")

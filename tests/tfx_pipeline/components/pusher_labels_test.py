@@ -11,21 +11,21 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from serving.publishing.announce import announce_version
+from serving.publishing.config import PusherConfig
+from serving.publishing.label_moves import promote
+from serving.publishing.label_moves import rollback
+from serving.publishing.label_moves import set_withdrawn_aside
+from serving.publishing.labels import current_version
+from serving.publishing.labels import read_labels
+from serving.publishing.models_config import MODELS_CONFIG
+from serving.publishing.publish import locked
+from serving.publishing.publish import publish
+from serving.publishing.versions import pushed_versions
+from serving.publishing.versions import withdrawn_versions
 from tests.tfx_pipeline.components.pusher_publish_test import ROOT
 from tests.tfx_pipeline.components.pusher_publish_test import add_nothing
 from tests.tfx_pipeline.components.pusher_publish_test import servable
-from tfx_pipeline.components.pusher.announce import announce_version
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.label_moves import promote
-from tfx_pipeline.components.pusher.label_moves import rollback
-from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
-from tfx_pipeline.components.pusher.labels import current_version
-from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.publish import locked
-from tfx_pipeline.components.pusher.publish import publish
-from tfx_pipeline.components.pusher.versions import pushed_versions
-from tfx_pipeline.components.pusher.versions import withdrawn_versions
 
 
 def push(push_dir: Path, times: int = 1, keep: int = 0, rollbacks: int = 2) -> None:
@@ -281,7 +281,7 @@ def test_a_write_that_fails_leaves_the_labels_as_they_were(push_dir):
     before = (push_dir / MODELS_CONFIG).read_bytes()
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from tfx_pipeline.components.pusher.label_moves import promote\n"
+        "from serving.publishing.label_moves import promote\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "promote(Path(sys.argv[1]))"
     )

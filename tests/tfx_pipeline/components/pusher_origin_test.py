@@ -6,11 +6,11 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
-from tfx_pipeline.components.pusher.origin import baseline_version
-from tfx_pipeline.components.pusher.origin import candidate_id
-from tfx_pipeline.components.pusher.origin import read_origin
-from tfx_pipeline.components.pusher.origin import serving_state
-from tfx_pipeline.components.pusher.origin import write_origin
+from serving.publishing.origin import baseline_version
+from serving.publishing.origin import candidate_id
+from serving.publishing.origin import read_origin
+from serving.publishing.origin import serving_state
+from serving.publishing.origin import write_origin
 
 
 def push(push_dir: Path, version: int, candidate: str) -> str:

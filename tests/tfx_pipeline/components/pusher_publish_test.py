@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tfx_pipeline.components.pusher.models_config import named_versions
-from tfx_pipeline.components.pusher.publish import REQUIRED
-from tfx_pipeline.components.pusher.publish import publish
-from tfx_pipeline.components.pusher.versions import pushed_versions
+from serving.publishing.models_config import named_versions
+from serving.publishing.publish import REQUIRED
+from serving.publishing.publish import publish
+from serving.publishing.versions import pushed_versions
 
 ROOT = Path(__file__).parents[3]
 
@@ -138,10 +138,7 @@ def test_a_bucket_is_no_directory(tmp_path):
 
 
 def run(code: str, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-    setup = (
-        "import sys; from pathlib import Path\n"
-        "from tfx_pipeline.components.pusher.publish import publish\n"
-    )
+    setup = "import sys; from pathlib import Path\nfrom serving.publishing.publish import publish\n"
     return subprocess.run(
         [sys.executable, "-c", setup + code, *map(str, arguments)],
         cwd=ROOT,

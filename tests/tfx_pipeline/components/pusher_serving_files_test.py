@@ -21,11 +21,11 @@ from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.metrics import METRICS_PATH
-from tfx_pipeline.components.pusher.config import BatchingConfig
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.serving_files import BATCHING
-from tfx_pipeline.components.pusher.serving_files import MONITORING
-from tfx_pipeline.components.pusher.serving_files import write_serving_files
+from serving.publishing.config import BatchingConfig
+from serving.publishing.config import PusherConfig
+from serving.publishing.serving_files import BATCHING
+from serving.publishing.serving_files import MONITORING
+from serving.publishing.serving_files import write_serving_files
 
 Field = descriptor_pb2.FieldDescriptorProto
 INT64 = ".google.protobuf.Int64Value"

@@ -21,26 +21,26 @@ from serving.client import tensors
 from serving.index.config import ServeConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.server import LocalServer
+from serving.publishing.announce import announce_version
+from serving.publishing.config import BatchingConfig
+from serving.publishing.config import PusherConfig
+from serving.publishing.label_moves import promote
+from serving.publishing.label_moves import rollback
+from serving.publishing.label_moves import set_withdrawn_aside
+from serving.publishing.labels import Labels
+from serving.publishing.labels import read_labels
+from serving.publishing.models_config import MODELS_CONFIG
+from serving.publishing.origin import NOT_PUSHED
+from serving.publishing.serving_files import BATCHING
+from serving.publishing.versions import pushed_versions
+from serving.publishing.warmup import WARMUP_FILE
+from serving.publishing.warmup import write_warmup
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
-from tfx_pipeline.components.pusher.announce import announce_version
-from tfx_pipeline.components.pusher.config import BatchingConfig
-from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
 from tfx_pipeline.components.pusher.executor import objections
-from tfx_pipeline.components.pusher.label_moves import promote
-from tfx_pipeline.components.pusher.label_moves import rollback
-from tfx_pipeline.components.pusher.label_moves import set_withdrawn_aside
-from tfx_pipeline.components.pusher.labels import Labels
-from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.origin import NOT_PUSHED
-from tfx_pipeline.components.pusher.serving_files import BATCHING
-from tfx_pipeline.components.pusher.versions import pushed_versions
-from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
-from tfx_pipeline.components.pusher.warmup import write_warmup
 
 STANDARD = tfx.types.standard_artifacts
 
@@ -259,7 +259,7 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(push, tmp_path, aside
 
 def test_the_configuration_does_not_import_tfx():
     code = (
-        "import sys, tfx_pipeline.components.pusher.config, tfx_pipeline.evaluation.config; "
+        "import sys, serving.publishing.config, tfx_pipeline.evaluation.config; "
         "assert not {'tfx', 'tensorflow', 'tensorflow_model_analysis'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[3])

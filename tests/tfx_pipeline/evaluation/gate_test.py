@@ -11,13 +11,13 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+from serving.publishing.config import PusherConfig
+from serving.publishing.origin import serving_state
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_split
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.origin import serving_state
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
 from tfx_pipeline.evaluation.run_metrics import write_run_metrics

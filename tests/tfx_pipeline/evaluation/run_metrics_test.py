@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tfx_pipeline.components.pusher.origin import NOT_PUSHED
+from serving.publishing.origin import NOT_PUSHED
 from tfx_pipeline.evaluation.run_metrics import write_run_metrics
 
 

@@ -8,7 +8,7 @@ from tfx import v1 as tfx
 from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
-from tfx_pipeline.components.pusher.config import PusherConfig
+from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.pusher.executor import Executor
 
 _standard = tfx.types.standard_artifacts

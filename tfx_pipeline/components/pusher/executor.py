@@ -13,18 +13,18 @@ from tfx.components.util import model_utils
 from tfx.dsl.components.base import base_executor
 
 from serving.index.embedding.records import read_batches
+from serving.publishing.announce import announce_again
+from serving.publishing.config import PusherConfig
+from serving.publishing.labels import read_labels
+from serving.publishing.links import link_or_copy
+from serving.publishing.origin import EVALUATION
+from serving.publishing.origin import NOT_PUSHED
+from serving.publishing.origin import content_id
+from serving.publishing.origin import pushed_already
+from serving.publishing.origin import write_origin
+from serving.publishing.push import push
+from serving.publishing.warmup import write_warmup
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.pusher.announce import announce_again
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.labels import read_labels
-from tfx_pipeline.components.pusher.links import link_or_copy
-from tfx_pipeline.components.pusher.origin import EVALUATION
-from tfx_pipeline.components.pusher.origin import NOT_PUSHED
-from tfx_pipeline.components.pusher.origin import content_id
-from tfx_pipeline.components.pusher.origin import pushed_already
-from tfx_pipeline.components.pusher.origin import write_origin
-from tfx_pipeline.components.pusher.push import push
-from tfx_pipeline.components.pusher.warmup import write_warmup
 from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from tfx_pipeline.components.pusher.links import link_or_copy
-from tfx_pipeline.components.pusher.versions import INCOMING
-from tfx_pipeline.components.pusher.versions import next_version
-from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
-from tfx_pipeline.components.pusher.warmup import write_warmup
+from serving.publishing.links import link_or_copy
+from serving.publishing.versions import INCOMING
+from serving.publishing.versions import next_version
+from serving.publishing.warmup import WARMUP_FILE
+from serving.publishing.warmup import write_warmup
 
 
 class CandidateError(ValueError):

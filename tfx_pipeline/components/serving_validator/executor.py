@@ -8,8 +8,8 @@ from typing import Any
 from absl import logging
 from tfx.dsl.components.base import base_executor
 
+from serving.publishing.config import PusherConfig
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.pusher.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.validate import validate
 from tfx_pipeline.components.verdict import write_verdict

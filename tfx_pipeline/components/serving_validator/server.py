@@ -16,9 +16,9 @@ from pathlib import Path
 
 from serving.child_process import ending_with_parent
 from serving.local_server.config import ServerConfig
-from tfx_pipeline.components.pusher.models_config import MODELS_CONFIG
-from tfx_pipeline.components.pusher.serving_files import BATCHING
-from tfx_pipeline.components.pusher.serving_files import server_flags
+from serving.publishing.models_config import MODELS_CONFIG
+from serving.publishing.serving_files import BATCHING
+from serving.publishing.serving_files import server_flags
 from tfx_pipeline.components.serving_validator.config import LOCAL
 
 _HOST = "127.0.0.1"

@@ -14,9 +14,9 @@ from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client import UnavailableError
 from serving.index.embedding.records import read_batches
-from tfx_pipeline.components.pusher.announce import announce_version
-from tfx_pipeline.components.pusher.config import PusherConfig
-from tfx_pipeline.components.pusher.warmup import WARMUP_FILE
+from serving.publishing.announce import announce_version
+from serving.publishing.config import PusherConfig
+from serving.publishing.warmup import WARMUP_FILE
 from tfx_pipeline.components.serving_validator.ask import Answers
 from tfx_pipeline.components.serving_validator.ask import ask
 from tfx_pipeline.components.serving_validator.ask import warmup_requests

@@ -1,0 +1,1 @@
+"""Exported models: signatures of the SavedModels that each stage serves."""

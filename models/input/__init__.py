@@ -1,0 +1,1 @@
+"""Input: from files of transformed timelines to batches."""

@@ -1,0 +1,91 @@
+"""Which events are training targets, and their draw."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from models.input.timelines import Timelines
+from models.input.timelines import context_lengths
+from models.input.timelines import is_one_of
+from transforms import features as f
+from transforms.ragged import per_value
+from transforms.ragged import positions
+
+
+@dataclasses.dataclass(frozen=True)
+class TargetRule:
+    """Which events may be training targets, by index.
+
+    Attributes:
+        entities: [V + 1] bool, which entities may be targets.
+        types: Indices of the event types that count; None is all.
+    """
+
+    entities: np.ndarray
+    types: tuple[int, ...] | None = None
+
+    def eligible(self, timelines: Timelines) -> tf.Tensor:
+        """Says which events may be targets.
+
+        An event may when it is no context repeated from an earlier chunk, and its type
+        and its entity count. A user's first event teaches what to recommend without a history.
+
+        Args:
+            timelines: Transformed features of U timelines with E events in all.
+
+        Returns:
+            [E] bool.
+        """
+        events = timelines[f.EVENT_ENTITY]
+        chosen = positions(events) >= per_value(first_targets(timelines), events)
+        chosen &= tf.gather(tf.constant(self.entities), events.flat_values)
+        if self.types is not None:
+            chosen &= is_one_of(timelines[f.EVENT_TYPE].flat_values, self.types)
+        return chosen
+
+
+def first_targets(timelines: Timelines) -> tf.Tensor:
+    """Returns the place of the first event that may be a target, [U] int64.
+
+    Not one of the context that is repeated from an earlier chunk, nor, where nothing is
+    repeated, the first of a later chunk, whose past is not there.
+    """
+    first = context_lengths(timelines)
+    if f.CHUNK not in timelines:
+        return first
+    chunk = timelines[f.CHUNK].to_tensor(0, shape=[None, 1])[:, 0]
+    return tf.maximum(first, tf.cast(chunk > 0, tf.int64))
+
+
+def draw_targets(
+    timelines: Timelines, rule: TargetRule, limit: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws training targets of a pool of timelines, in random order.
+
+    Args:
+        timelines: Transformed features of U timelines.
+        rule: Which events may be targets.
+        limit: At most so many of a timeline; 0 takes all.
+        seed: [2] int64.
+
+    Returns:
+        The timeline of each target and its position there, two [P] int64.
+    """
+    events = timelines[f.EVENT_ENTITY]
+    place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
+    rows = tf.gather(events.value_rowids(), place)
+    if limit:
+        # Rows apart, in random order within a row: the first `limit` of each stay.
+        draw = tf.random.stateless_uniform(tf.shape(place), seed, dtype=tf.float64)
+        order = tf.argsort(tf.cast(rows, tf.float64) + draw)
+        ordered = tf.gather(rows, order)
+        rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
+        kept = tf.boolean_mask(order, rank < limit)
+        place, rows = tf.gather(place, kept), tf.gather(rows, kept)
+    # Another draw: the one that chose would put targets drawn from many before all others.
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(place), seed + 1))
+    rows, place = tf.gather(rows, order), tf.gather(place, order)
+    return rows, place - tf.gather(events.row_starts(), rows)

@@ -1,0 +1,1 @@
+"""Retrieval: towers whose dot product ranks the whole catalogue."""

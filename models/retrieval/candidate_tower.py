@@ -1,0 +1,89 @@
+"""The candidate tower: an item's id and catalogue features as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from models.input import catalogue as c
+from models.input.catalogue import CatalogueTable
+from models.input.vocabulary_sizes import Sizes
+from models.layers.item_embedding import ItemEmbedding
+from models.layers.item_features import ItemFeatures
+from models.layers.mlp import Perceptron
+from models.retrieval.config import CandidateTowerConfig
+
+
+class CandidateTower(tf.keras.layers.Layer):
+    """Embeds items by id and features.
+
+        out = E[id] + features(item),   or W of that through hidden layers
+
+    An item that training never had as a target has the unknown item's E, so its
+    features decide; hiding ids in training prepares for that.
+
+    Args:
+        dim: d, length of an embedding.
+        config: How an item becomes a vector.
+        sizes: Sizes of the vocabularies.
+        table: Catalogue features by entity index.
+        known: [V + 1] bool, which entities training has as targets.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        config: CandidateTowerConfig,
+        sizes: Sizes,
+        table: CatalogueTable,
+        known: np.ndarray,
+    ) -> None:
+        super().__init__(name="candidate_tower")
+        buckets = int(table.features[c.PRICE_BUCKET].max()) + 1 if c.PRICE in table.features else 1
+        self.ids = ItemEmbedding(sizes.entity, dim, config.id_dropout, known, name="ids")
+        self.features = ItemFeatures(dim, sizes, table.widths, buckets)
+        self.widths = table.widths
+        self.refine = Perceptron(config.hidden, dim, name="refine") if config.hidden else None
+        self._tables = {
+            name: self.add_weight(
+                name=f"catalogue_{name}",
+                shape=values.shape,
+                dtype=values.dtype,
+                initializer=lambda *_, values=values, **__: tf.constant(values),
+                trainable=False,
+            )
+            for name, values in table.features.items()
+        }
+
+    def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Embeds items whose features are given.
+
+        Args:
+            features: `entity` [N] int64 and the catalogue's features, each [N, width].
+            training: Whether ids are hidden at random; an id that occurs twice
+                is then hidden once but not the other time, so pass distinct ids.
+
+        Returns:
+            [N, d] float32.
+        """
+        return self.combine(features[c.ENTITY], self.describe(features), training)
+
+    def look_up(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the catalogue's features of [N] int64 ids, each [N, width]."""
+        found = {name: tf.gather(table, ids) for name, table in self._tables.items()}
+        return found | {c.ENTITY: ids}
+
+    def describe(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """Returns what items are like, [N, d] float32, or None when no feature is read."""
+        return None if self.features.is_empty else self.features(features)
+
+    def combine(
+        self, ids: tf.Tensor, described: tf.Tensor | None, training: bool = False
+    ) -> tf.Tensor:
+        """Joins [N] distinct ids with what `describe` says of them: [N, d] float32."""
+        vector = self.ids(ids, training=training)
+        if described is not None:
+            vector += described
+        return vector if self.refine is None else self.refine(vector, training=training)

@@ -1,0 +1,30 @@
+"""What the trainer, the signatures and the ranking expect of a retrieval model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import tensorflow as tf
+
+from models.input.windows import WindowSpec
+
+
+class Retriever(Protocol):
+    """A model with a query tower and a candidate tower; a `tfrs.Model` besides."""
+
+    def window_spec(self, training: bool) -> WindowSpec:
+        """Returns what the windows hold that the model reads."""
+
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Embeds B windows (`models.input.batch`): [B, d], or [B, K, d] for K interests."""
+
+    def embed_items(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeds items of the catalogue: [N] int64 entity indices -> [N, d]."""
+
+    def embed_features(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Embeds items by their features (`models.input.catalogue`): N rows -> [N, d]."""
+
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """The width of each catalogue feature that `embed_features` reads."""

@@ -1,0 +1,1 @@
+"""Training: the learner, optimisers, replicas, callbacks and checkpoints."""

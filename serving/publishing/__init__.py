@@ -1,0 +1,1 @@
+"""Publishing: versions of servables, labels, and the files that servers read."""

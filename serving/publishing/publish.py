@@ -1,0 +1,183 @@
+"""Writes a version aside and renames it: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import logging
+
+from serving.pickles import refuse_pickles
+from serving.publishing.versions import INCOMING
+from serving.publishing.versions import next_version
+from serving.publishing.versions import pushed_versions
+from serving.publishing.versions import remove_leftovers
+from serving.publishing.versions import remove_old
+
+REQUIRED = (
+    "saved_model.pb",
+    "variables/variables.index",
+    "servable.json",
+    "index/index.json",
+    "index/candidates.parquet",
+    "index/vectors.npy",
+)
+_LOCK = ".lock"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def publish(
+    push_dir: str | Path,
+    source: Path,
+    complete: Callable[[Path], None],
+    required: Sequence[str] = REQUIRED,
+    keep: int = 0,
+    protected: Collection[int] = (),
+    announce: Callable[[int], Collection[int]] = lambda _: (),
+) -> int:
+    """Copies a servable into the push directory as its newest version.
+
+    The copy is written under a name that no server takes for a version, on
+    the same file system, checked, flushed to the disk, and renamed in one step.
+
+    Args:
+        push_dir: Directory of all versions; made if it is not there.
+        source: The servable.
+        complete: Called with the copy before it is checked; adds what else
+            belongs to a version.
+        required: Files without which a version is not complete.
+        keep: How many of the newest versions stay; 0 keeps all.
+        protected: Versions that stay in any case.
+        announce: Called with the new version once it is in its place and
+            before old ones go; returns more versions that stay.
+
+    Returns:
+        The number of the new version, above every other (but see `next_version`).
+
+    Raises:
+        FileNotFoundError: The servable lacks a required file.
+        PickledFileError: One of its files is a pickle.
+        OSError: The disk is full or the copy is damaged. What was served
+            before is untouched and nothing is left behind.
+        RuntimeError: Another push into the same directory is running.
+    """
+    served = pushed_versions(push_dir)
+    _require(source, required)
+    refuse_pickles(source)
+    target = Path(push_dir)
+    target.mkdir(parents=True, exist_ok=True)
+    with locked(target):
+        for name in remove_leftovers(target):
+            logging.warning("Removed %s, which a killed push had left.", target / name)
+        incoming = target / f"{INCOMING}{os.getpid()}"
+        try:
+            shutil.copytree(source, incoming)
+            complete(incoming)
+            _check(source, incoming)
+            _flush(incoming)
+            version = next_version(target)
+            incoming.rename(target / str(version))
+            try:
+                named = announce(version)
+            except BaseException:
+                (target / str(version)).rename(incoming)  # as if it had never come
+                raise
+        except (OSError, shutil.Error) as error:
+            raise _explain(error, target, source, served) from error
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+        _flush_entry(target)
+        removed = remove_old(target, keep, {*protected, *named})
+        logging.info("Pushed version %d to %s; removed %s.", version, target, removed or "none")
+    return version
+
+
+def missing_files(directory: Path, required: Sequence[str] = REQUIRED) -> list[str]:
+    """Returns the files that a complete version has and this one has not."""
+    return [name for name in required if not (directory / name).is_file()]
+
+
+def _require(source: Path, required: Sequence[str]) -> None:
+    """Raises when a file is missing, before anything is written."""
+    missing = missing_files(source, required)
+    if missing:
+        raise FileNotFoundError(
+            f"The servable {source} lacks {', '.join(missing)}, so it is not pushed. "
+            "ServableBuilder writes complete ones; run it again."
+        )
+
+
+@contextlib.contextmanager
+def locked(push_dir: Path) -> Iterator[None]:
+    """Holds the push directory; the lock of a killed process is free at once.
+
+    Raises:
+        RuntimeError: Another process holds it, or its lock is a symbolic link.
+    """
+    # Nothing is ever written to it, and what a link leads to is none of ours to hold.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(push_dir / _LOCK, flags, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise RuntimeError(
+            f"{push_dir / _LOCK} is a symbolic link, which no push makes. See who put it there, "
+            "remove it, and push again."
+        ) from error
+    with os.fdopen(descriptor):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(
+                f"Another push into {push_dir} is running; start this one again when it is over."
+            ) from error
+        yield
+
+
+def _check(source: Path, copy: Path) -> None:
+    """Raises when a file of the copy is missing or shorter than its source."""
+    for file in source.rglob("*"):
+        copied = copy / file.relative_to(source)
+        if file.is_file() and (
+            not copied.is_file() or copied.stat().st_size != file.stat().st_size
+        ):
+            raise OSError(errno.EIO, f"{copied.relative_to(copy)} was not copied whole")
+
+
+def _flush(directory: Path) -> None:
+    """Flushes files first and then directories, so that a crash loses no entry."""
+    for root, _, files in os.walk(directory, topdown=False):
+        for name in files:
+            _flush_entry(Path(root, name))
+        _flush_entry(Path(root))
+
+
+def _flush_entry(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: OSError, push_dir: Path, source: Path, served: Sequence[int]) -> OSError:
+    """Returns an error that says what was pushed, what failed and what is still served."""
+    size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file()) / 2**20
+    free = shutil.disk_usage(push_dir).free / 2**20
+    kept = f"Version {served[-1]} is still served, whole." if served else "Nothing was served yet."
+    full = error.errno in _FULL or any(f"[Errno {number}]" in str(error) for number in _FULL)
+    mend = "Free space and run again." if full else "Mend the cause and run again."
+    return OSError(
+        error.errno or errno.EIO,
+        f"The push of {size:.1f} MiB into {push_dir} ({free:.0f} MiB free) failed: {error}. "
+        f"{kept} {mend}",
+    )
