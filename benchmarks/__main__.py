@@ -19,8 +19,8 @@ ALL = (
     "sequence_ablation",
     "amazon_beauty",
     "retailrocket",
-    "shop_statistics",
     "cold_users",
+    "shop_statistics",
     "results_table",
 )
 

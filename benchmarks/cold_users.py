@@ -36,7 +36,7 @@ from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
 from benchmarks.transformed import Transformed
 from benchmarks.transformed import transformed_log
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config import set_key
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
@@ -51,7 +51,7 @@ HELD_OUT = 10  # one user in so many
 CASES = ("none", "unknown", "one")
 MEASURED = ("hr@10", "ndcg@10", "mrr@10")
 COLUMNS = ("log", "model", "history", *MEASURED, "runs")
-_SEQUENCE = ("sequence.dim=64", "sequence.encoder.heads=2", "validation.users=2000")
+_SEQUENCE = ("model.dim=64", "model.encoder.heads=2", "validation.users=2000")
 # Log -> model -> a configuration that ships, and what is smaller here.
 LOGS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
     "movielens_1m": {
@@ -65,7 +65,7 @@ LOGS: dict[str, dict[str, tuple[str, tuple[str, ...]]]] = {
         ),
     },
     "amazon_beauty": {
-        "two_tower": ("amazon_beauty_two_tower", ("two_tower.dim=64", "epochs=4")),
+        "two_tower": ("amazon_beauty_two_tower", ("model.dim=64", "epochs=4")),
         "sequence": ("amazon_beauty", (*_SEQUENCE, "epochs=10")),
     },
 }
@@ -169,7 +169,7 @@ def measure_log(results: Results, name: str, log_dir: Path, seeds: int, model: s
             values = config.trainer.model_dump(mode="json")
             for change in changes:
                 set_key(values, change)
-            trainer = TrainerConfig.model_validate(values | {"seed": seed})
+            trainer = RetrievalTrainerConfig.model_validate(values | {"seed": seed})
             compared = {key: value for key, value in values.items() if key != "seed"}
             keys = [{"log": name, "model": kind, "history": case} for case in (*CASES, "warm")]
             if all(results.find(key, seed, compared) for key in keys):

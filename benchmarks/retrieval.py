@@ -143,10 +143,7 @@ def run_model(
 def compared(config: PipelineConfig) -> dict[str, Any]:
     """Returns what the figures of a configuration depend on, but for the seed."""
     plain = config.model_dump(mode="json", include=set(SECTIONS))
-    trainer = plain["trainer"]
-    del trainer["seed"]
-    for other in {"two_tower", "sequence"} - {trainer["model"]}:
-        del trainer[other]
+    del plain["trainer"]["seed"]
     return plain
 
 

@@ -23,7 +23,7 @@ from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
 from benchmarks.transformed import Transformed
 from benchmarks.transformed import transformed_log
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config import set_key
 
@@ -31,37 +31,37 @@ NAME = "sequence_ablation"
 CONFIG = "movielens_1m_sequence"
 MEASURED = ("hr@10", "hr@50", "ndcg@10")
 SMALLER = (
-    "sequence.dim=64",
-    "sequence.encoder.heads=2",
+    "model.dim=64",
+    "model.encoder.heads=2",
     "epochs=3",
     "steps_per_epoch=240",
     "optimizer.learning_rate=0.006",
     "validation.users=2000",
 )
-SAMPLED = ("task.loss=sampled", "task.negatives=512")
-ALONE = (*SAMPLED, "task.in_batch=false")  # the batch's other targets are no negatives
+SAMPLED = ("model.loss={name: sampled_softmax, negatives: 512}",)
+ALONE = (*SAMPLED, "model.loss.in_batch=false")  # the batch's other targets are no negatives
 # Row -> what it changes.
 ROWS: dict[str, tuple[str, ...]] = {
     "base": (),
     "sampled, in-batch and mixed": SAMPLED,
     "sampled, mixed": ALONE,
-    "sampled, uniform": (*ALONE, "task.uniform_share=1.0"),
-    "sampled, popularity": (*ALONE, "task.uniform_share=0.0"),
-    "sampled, without logQ": (*SAMPLED, "task.correct_sampling=false"),
-    "gBCE, uniform": (*SAMPLED, "task.loss=gbce", "task.uniform_share=1.0"),
-    "masked items": ("sequence.objective=masked",),
-    "cosine, temperature 0.1": ("sequence.normalize=true", "sequence.temperature=0.1"),
-    "cosine, temperature 0.05": ("sequence.normalize=true", "sequence.temperature=0.05"),
-    "positions: rotary": ("sequence.encoder.positions=rotary",),
-    "positions: absolute": ("sequence.encoder.positions=absolute",),
-    "positions: none": ("sequence.encoder.positions=none",),
-    "with user attributes": ("sequence.encoder.use_user_attributes=true",),
-    "without item features": ("sequence.candidate.features=[]",),
-    "one table for history and candidates": ("sequence.tie_item_tables=true",),
-    "seen items are negatives": ("task.exclude_history=false",),
-    "newest window alone": ("sequence.input.windows=last",),
-    "block: hstu": ("sequence.encoder.block=hstu",),
-    "block: gru": ("sequence.encoder.block=gru",),
+    "sampled, uniform": (*ALONE, "model.loss.uniform_share=1.0"),
+    "sampled, popularity": (*ALONE, "model.loss.uniform_share=0.0"),
+    "sampled, without logQ": (*SAMPLED, "model.loss.correct_sampling=false"),
+    "gBCE, uniform": ("model.loss={name: gbce, negatives: 512, uniform_share: 1.0}",),
+    "masked items": ("model.objective=masked",),
+    "cosine, temperature 0.1": ("model.normalize=true", "model.temperature=0.1"),
+    "cosine, temperature 0.05": ("model.normalize=true", "model.temperature=0.05"),
+    "positions: rotary": ("model.encoder.positions=rotary",),
+    "positions: absolute": ("model.encoder.positions=absolute",),
+    "positions: none": ("model.encoder.positions=none",),
+    "with user attributes": ("model.encoder.use_user_attributes=true",),
+    "without item features": ("model.candidate.features=[]",),
+    "one table for history and candidates": ("model.tie_item_tables=true",),
+    "seen items are negatives": ("model.loss.exclude_history=false",),
+    "newest window alone": ("model.input.windows=last",),
+    "block: hstu": ("model.encoder.block=hstu",),
+    "block: gru": ("model.encoder.block=gru",),
     "float32": ("precision=float32",),
 }
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 def _measure(
     results: Results,
-    trainer: TrainerConfig,
+    trainer: RetrievalTrainerConfig,
     data: Transformed,
     name: str,
     changes: tuple[str, ...],
@@ -98,8 +98,8 @@ def _measure(
     values = trainer.model_dump(mode="json")
     for change in (*SMALLER, *changes):
         set_key(values, change)
-    compared = {key: value for key, value in values.items() if key not in ("seed", "two_tower")}
-    config = TrainerConfig.model_validate(values | {"seed": seed})
+    compared = {key: value for key, value in values.items() if key != "seed"}
+    config = RetrievalTrainerConfig.model_validate(values | {"seed": seed})
 
     def run() -> dict[str, float]:
         print(f"{name}, seed {seed} ...", flush=True)

@@ -44,7 +44,7 @@ from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
 from benchmarks.transformed import Transformed
 from benchmarks.transformed import transformed_log
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config import load_config
 
 NAME = "sequence_training"
@@ -65,17 +65,17 @@ QUALITY = (
 )
 # The peer's model, in our words.
 PLAIN: dict[str, Any] = {
-    "model": "sequence",
     "exclude_seen": ["*"],
-    "sequence": {
+    "model": {
+        "family": "sequence",
+        "loss": {"name": "full_softmax", "exclude_history": False},
         "dim": 64,
         "encoder": {"blocks": 2, "heads": 1, "dropout": 0.1, "positions": "absolute", "hidden": 1},
         "input": {"length": 200, "windows": "last"},
         "candidate": {"features": [], "id_dropout": 0.0},
     },
-    "task": {"loss": "full", "exclude_history": False},
     "input": {"batch_size": EVENTS, "pool": 8192},
-    "validation": {"watch": "ndcg@10", "patience": 0},
+    "validation": {"monitor": "ndcg@10", "patience": 0},
     "epochs": 2,
     "tensorboard": False,
 }
@@ -146,7 +146,9 @@ def _speed(
     keep = partial(_keep, results, repetition=repetition)
     peer = keep("peer_windows_per_second", measure=lambda: _peer_speed(exported, repetition, cores))
     for suffix, precision in (("", "float32"), ("_bfloat16", "mixed_bfloat16")):
-        config = TrainerConfig.model_validate(PLAIN | {"precision": precision, "seed": repetition})
+        config = RetrievalTrainerConfig.model_validate(
+            PLAIN | {"precision": precision, "seed": repetition}
+        )
         own = keep(
             f"windows_per_second{suffix}",
             measure=lambda config=config: _own_speed(config, data, lengths),
@@ -164,14 +166,14 @@ def _peer_speed(exported: Path, seed: int, cores: int) -> float:
     return float(report["epochs"][1]["windows_per_second"])
 
 
-def _own_speed(config: TrainerConfig, data: Transformed, lengths: np.ndarray) -> float:
+def _own_speed(config: RetrievalTrainerConfig, data: Transformed, lengths: np.ndarray) -> float:
     """Returns windows a second; an epoch is a pass, of one window a user."""
     return float(len(lengths) / run_training(config, data)["epochs"][1]["train_seconds"])
 
 
 def _quality(
     results: Results,
-    config: TrainerConfig,
+    config: RetrievalTrainerConfig,
     data: Transformed,
     exported: Path,
     options: argparse.Namespace,

@@ -46,7 +46,7 @@ SHOPS: dict[str, dict[str, Any]] = {
 }
 PUBLIC = ("taobao", "retailrocket", "amazon-beauty")
 TRIVAGO = Path(os.environ.get(DATA_HOME, ""), "trivago", "validation_100k.snappy.parquet")
-# The tables of the shop's README: rows that have the first column, and the columns.
+# The tables that are printed: rows that have the first column, and the columns.
 TABLES = (
     "users,behaviours,a_user,median,most,beyond_10000,sessions_a_user,once,a_session",
     "things,gini,top_1_percent,repeats,carts,favourites,buys",

@@ -19,11 +19,11 @@ from typing import Any
 
 from benchmarks.environment import ROOT
 from benchmarks.transformed import Transformed
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 
 
 def run_training(
-    config: TrainerConfig, data: Transformed, others: Path | None = None
+    config: RetrievalTrainerConfig, data: Transformed, others: Path | None = None
 ) -> dict[str, Any]:
     """Trains in a process of its own.
 
@@ -54,7 +54,9 @@ def run_training(
 def is_same_training(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Returns whether two Trainer's configurations say the same; see `Results`."""
     try:
-        return TrainerConfig.model_validate(kept) == TrainerConfig.model_validate(wanted)
+        return RetrievalTrainerConfig.model_validate(kept) == RetrievalTrainerConfig.model_validate(
+            wanted
+        )
     except ValueError:  # an option that the kept one has is gone
         return False
 
@@ -64,19 +66,17 @@ def main(trainer: str, graph: str, examples: str, out: str, others: str = "") ->
     import models  # noqa: F401  (before TensorFlow)
     from models.input.catalogue import load_catalogue
     from models.input.target_batches import evaluation_batches
-    from models.input.vocabulary_sizes import Sizes
     from models.retrieval.catalogue_ranking import CatalogueRanking
     from models.trainer import train
+    from models.training.data import TrainingData
 
-    config = TrainerConfig.model_validate_json(Path(trainer).read_text(encoding="utf-8"))
+    config = RetrievalTrainerConfig.model_validate_json(Path(trainer).read_text(encoding="utf-8"))
     data = Transformed(Path(graph), Path(examples))
-    transform = data.output()
     catalogue = data.files("catalogue")
-    model, report = train(
-        config, transform, data.files("train"), catalogue, data.files("validation")
-    )
-    spec, size = transform.transformed_feature_spec(), Sizes.of(transform).entity
-    table = load_catalogue(catalogue, spec, size, config.towers.candidate)
+    given = TrainingData(data.output(), data.files("train"), catalogue, data.files("validation"))
+    model, report = train(config, given)
+    spec, size = given.spec, given.sizes.entity
+    table = load_catalogue(catalogue, spec, size, config.model.candidate)
     candidates = table.candidates(config.candidate_types)
 
     def ranked(split: str, given: Transformed) -> dict[str, float]:

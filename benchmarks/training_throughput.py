@@ -38,7 +38,7 @@ from benchmarks.random_catalogue import draw_items
 from benchmarks.random_catalogue import random_catalogue
 from benchmarks.results import Results
 from benchmarks.results_table import render
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from transforms import features as f
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 USERS, EVENTS, ITEMS = 6_000, 1_000_000, 10_000
 SMALL, LARGE = 10_000, 1_000_000
 WARM_UP, BATCHES = 10, 200
-CONFIG = TrainerConfig.model_validate(
-    {"two_tower": {"query": {"use_user_attributes": False}}, "exclude_seen": ["*"]}
+CONFIG = RetrievalTrainerConfig.model_validate(
+    {"model": {"query": {"use_user_attributes": False}}, "exclude_seen": ["*"]}
 )
 
 Batch = dict[str, Any]
@@ -216,7 +216,7 @@ def _batches(path: Path, model: TwoTower) -> tf.data.Dataset:
     }
     rule = TargetRule(np.arange(ITEMS + 1) > 0)
     windows = model.window_spec(training=True)
-    return training_batches([str(path)], spec, windows, rule, CONFIG.input, seed=0).repeat()
+    return training_batches([str(path)], spec, windows, rule, CONFIG.input, 0, seed=0).repeat()
 
 
 def _step(model: TwoTower) -> Callable[[Batch], Any]:

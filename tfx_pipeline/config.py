@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
@@ -66,7 +66,7 @@ class PipelineConfig(Config):
     exclude_seen: tuple[str, ...] = ()
     timeline: TimelineConfig = TimelineConfig()
     transform: TransformConfig = TransformConfig()
-    trainer: TrainerConfig = TrainerConfig()
+    trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
     index: IndexConfig = IndexConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     serving_validation: ServingValidationConfig = ServingValidationConfig()
@@ -146,24 +146,20 @@ class PipelineConfig(Config):
 
     @model_validator(mode="after")
     def _trained_as_it_is_asked(self) -> PipelineConfig:
-        trainer, timeline = self.trainer, self.timeline
-        reads_queries = trainer.model == "two_tower" and trainer.two_tower.query.use_query
-        if reads_queries and timeline.request_query == "empty":
+        model, timeline = self.trainer.model, self.timeline
+        if model.reads_queries and timeline.request_query == "empty":
             raise ValueError(
-                "`trainer.two_tower.query.use_query` trains on the queries of events, but held-out "
+                "`trainer.model.query.use_query` trains on the queries of events, but held-out "
                 "requests have none with `timeline.request_query: empty`: the model would be "
                 "measured without what it learned from. Set `timeline.request_query: target`, or "
                 "leave `use_query` off."
             )
-        if trainer.window > timeline.context_events:
-            key = (
-                "sequence.input.length" if trainer.model == "sequence" else "two_tower.query.window"
-            )
+        if model.longest_window > timeline.context_events:
             raise ValueError(
-                f"`trainer.{key}` ({trainer.window}) is more events than a chunk of a long "
-                f"timeline repeats, `timeline.context_events` ({timeline.context_events}): the "
-                "targets behind them would be learned from shorter histories than are served. "
-                "Raise the second, or lower the first."
+                f"`trainer.model.{model.WINDOW_KEY}` ({model.longest_window}) is more events than "
+                "a chunk of a long timeline repeats, `timeline.context_events` "
+                f"({timeline.context_events}): the targets behind them would be learned from "
+                "shorter histories than are served. Raise the second, or lower the first."
             )
         return self
 

@@ -93,7 +93,10 @@ def create_pipeline(
     example_gen, schema_gen, transform = data.example_gen, data.schema_gen, data.transform
 
     # What is served decides what a candidate is compared with: the cache has to see it.
-    trainer_config = _custom_config(config.trainer, "models.trainer", "tfx")
+    trainer_config = {
+        "stage": "retrieval",
+        **_custom_config(config.trainer, "models.trainer", "tfx"),
+    }
     builders = (f"{COMPONENTS}.index_builder", f"{COMPONENTS}.servable_builder")
     candidate = candidate_id(
         (example_gen, schema_gen, transform),
@@ -151,7 +154,7 @@ def create_pipeline(
         baseline_model=latest_blessed.outputs["model"],
         config=config.evaluation,
         code_version=code_version("tfx_pipeline.evaluation.evaluator"),
-        watch=config.trainer.validation.watch,
+        monitor=config.trainer.validation.monitor,
     ).with_id("evaluator")
 
     # Asked over the wire, as it would be pushed, before it may be.

@@ -8,46 +8,17 @@ from typing import Any
 
 import tensorflow as tf
 
+from models.export.requests import QUERY_INPUTS
+from models.export.requests import REQUEST_FEATURES
+from models.export.requests import ROW_FEATURES
+from models.export.requests import raw_request
 from models.input.catalogue import candidate_features
 from models.input.windows import cut_last_windows
 from models.retrieval.retriever import Retriever
-from transforms import features as f
 from transforms.parsing import catalogue_spec
 from transforms.parsing import timeline_spec
 
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
-
-# What the query tower reads of a request; never a target.
-_REQUEST = (
-    f.EVENT_ENTITY,
-    f.EVENT_TYPE,
-    f.EVENT_TIMESTAMP,
-    f.USER_ATTRIBUTES,
-    f.REQUEST_TIME,
-    f.REQUEST_QUERY,
-)
-# What the candidate tower reads of a catalogue row.
-_ROW = (
-    f.CATALOGUE_ENTITY,
-    f.CATALOGUE_TITLE,
-    f.CATALOGUE_CATEGORIES,
-    f.CATALOGUE_ATTRIBUTES,
-    f.CATALOGUE_PRICE,
-    f.CATALOGUE_IMAGE_VECTOR,
-    f.CATALOGUE_TEXT_VECTOR,
-)
-
-# The dense inputs of `embed_query`, all with a batch dimension.
-QUERY_INPUTS = (
-    tf.TensorSpec([None, None], tf.string, name="history_ids"),
-    tf.TensorSpec([None, None], tf.string, name="history_events"),
-    tf.TensorSpec([None, None], tf.int64, name="history_timestamps"),
-    tf.TensorSpec([None], tf.int64, name="history_length"),
-    tf.TensorSpec([None], tf.int64, name="request_time"),
-    tf.TensorSpec([None], tf.string, name="query"),
-    tf.TensorSpec([None, None], tf.string, name="user_attributes"),
-    tf.TensorSpec([None], tf.int64, name="user_attributes_length"),
-)
 
 Signature = Callable[..., dict[str, tf.Tensor]]
 
@@ -72,7 +43,7 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
     """
     towers = tf.Module(name="towers")
     # The variables and tables, not the Keras models: Keras would trace every layer again.
-    towers.weights = saved_weights(model)
+    towers.weights = model.saved_weights()
     towers.tables = list(tf.train.TrackableView(tft_layer).children(tft_layer).values())
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
@@ -84,14 +55,8 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
     tf.saved_model.save(towers, path, signatures=signatures)
 
 
-def saved_weights(model: tf.keras.Model) -> list[tf.Variable]:
-    """Returns what a SavedModel keeps: all but metrics, which only all workers together read."""
-    metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
-    return [variable for variable in model.variables if id(variable) not in metrics]
-
-
 def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
-    spec = _chosen(timeline_spec(), _REQUEST)
+    spec = _chosen(timeline_spec(), REQUEST_FEATURES)
 
     @tf.function(input_signature=[_EXAMPLES])
     @tf.autograph.experimental.do_not_convert
@@ -114,22 +79,23 @@ def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signatur
         user_attributes: tf.Tensor,
         user_attributes_length: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        raw = {
-            f.EVENT_ENTITY: _ragged(history_ids, history_length),
-            f.EVENT_TYPE: _ragged(history_events, history_length),
-            f.EVENT_TIMESTAMP: _ragged(history_timestamps, history_length),
-        }
-        one = tf.ones_like(request_time)
-        raw[f.USER_ATTRIBUTES] = _ragged(user_attributes, user_attributes_length)
-        raw[f.REQUEST_TIME] = _ragged(request_time[:, None], one)
-        raw[f.REQUEST_QUERY] = _ragged(query[:, None], one)
+        raw = raw_request(
+            history_ids,
+            history_events,
+            history_timestamps,
+            history_length,
+            request_time,
+            query,
+            user_attributes,
+            user_attributes_length,
+        )
         return _embed_timelines(model, tft_layer(raw))
 
     return embed_query
 
 
 def _embed_candidate(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
-    spec = _chosen(catalogue_spec(), _ROW)
+    spec = _chosen(catalogue_spec(), ROW_FEATURES)
 
     @tf.function(input_signature=[_EXAMPLES])
     @tf.autograph.experimental.do_not_convert
@@ -162,12 +128,6 @@ def _embed_timelines(
 ) -> dict[str, tf.Tensor]:
     batch = cut_last_windows(timelines, model.window_spec(training=False))
     return {"embedding": model.embed_queries(batch)}
-
-
-def _ragged(values: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
-    """Keeps the first values of each row; lengths beyond the row are cut off."""
-    lengths = tf.clip_by_value(lengths, 0, tf.shape(values, tf.int64)[1])
-    return tf.RaggedTensor.from_tensor(values, lengths=lengths, row_splits_dtype=tf.int64)
 
 
 def _chosen(

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models.retrieval.config import CandidateTowerConfig
+from models.input.config import CandidateTowerConfig
 from transforms import features as f
 from transforms import names
 

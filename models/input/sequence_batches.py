@@ -146,7 +146,7 @@ def sequence_batches(
     Raises:
         ValueError: There is no file.
     """
-    records = timeline_records(files, seed, part).shuffle(config.shuffle, seed=seed)
+    records = timeline_records(files, seed, part).shuffle(config.shuffle_buffer, seed=seed)
     pools = parsed_timelines(records, spec, config.pool, sequences.timeline_features)
     nothing = _no_windows(sequences)
     cut = pools.map(
@@ -156,16 +156,19 @@ def sequence_batches(
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
     shared = buckets.share(part.replicas)
 
+    @tf.autograph.experimental.do_not_convert
     def fill(rest: Flat, pool: tuple[tuple[Windows, tf.Tensor], tf.Tensor]):  # type: ignore[no-untyped-def]
         (windows, is_last), pool_seed = pool
         windows = Windows.of(rest).join(windows)
         chosen, splits, left = shared.fill(window_lengths(windows, sequences), is_last, pool_seed)
         return windows.take(left).flat, (windows.take(chosen), splits, pool_seed)
 
+    @tf.autograph.experimental.do_not_convert
     def batches_of(windows: Windows, splits: tf.Tensor, pool_seed: tf.Tensor) -> tf.data.Dataset:
         number = tf.size(splits, tf.int64) - 1
         seeds = pool_seed[None, :] + tf.range(number)[:, None]
 
+        @tf.autograph.experimental.do_not_convert
         def make(batch: tf.Tensor) -> dict[str, tf.Tensor]:
             chosen = tf.range(splits[batch], splits[batch + 1])
             return sequence_batch(windows.take(chosen), sequences, seeds[batch])

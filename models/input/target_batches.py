@@ -32,6 +32,7 @@ def training_batches(
     windows: WindowSpec,
     rule: TargetRule,
     config: InputConfig,
+    targets_per_timeline: int,
     seed: int,
     part: InputPart = WHOLE,
 ) -> tf.data.Dataset:
@@ -47,6 +48,7 @@ def training_batches(
         windows: What windows hold.
         rule: Which events may be targets.
         config: Sizes of batches, pools and buffers.
+        targets_per_timeline: At most so many targets of a timeline; 0 takes all.
         seed: Of the shuffles.
         part: The timelines that are read, and how many replicas share a batch.
 
@@ -57,7 +59,7 @@ def training_batches(
     Raises:
         ValueError: There is no file.
     """
-    serialised = timeline_records(files, seed, part).shuffle(config.shuffle, seed=seed)
+    serialised = timeline_records(files, seed, part).shuffle(config.shuffle_buffer, seed=seed)
     wanted = windows.timeline_features
     if windows.query_tokens:
         wanted += (names.EVENT_QUERY_TOKENS,)
@@ -67,14 +69,15 @@ def training_batches(
     @tf.autograph.experimental.do_not_convert
     def cut_pool(timelines: Timelines, pool_seed: tf.Tensor) -> tf.data.Dataset:
         timelines = known_events(timelines)
-        rows, ends = draw_targets(timelines, rule, config.targets_per_timeline, pool_seed)
+        rows, ends = draw_targets(timelines, rule, targets_per_timeline, pool_seed)
         size = max(1, config.batch_size // part.replicas)
         starts = tf.data.Dataset.range(0, tf.size(rows, tf.int64), size)
 
         @tf.autograph.experimental.do_not_convert
         def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
             chosen = slice(start, start + size)
-            return _examples(timelines, rows[chosen], ends[chosen], windows)
+            cut = _examples(timelines, rows[chosen], ends[chosen], windows)
+            return shortened(cut, windows.short_share, pool_seed + start)
 
         return starts.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -112,6 +115,28 @@ def evaluation_batches(
 
     parsed = parsed_timelines(timeline_records(files), spec, batch_size, wanted)
     return parsed.map(cut, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+
+
+def shortened(batch: dict[str, tf.Tensor], share: float, seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Cuts some histories to their newest 0 to 3 events, so that short ones are learned, too.
+
+    Where users have long histories, hardly a target has one event before it, and yet
+    every new user comes with one.
+
+    Args:
+        batch: Windows by name (`models.input.batch`), B rows.
+        share: Share of the rows that are cut.
+        seed: [2] int64.
+
+    Returns:
+        The batch with another `history/length`; what lies beyond it is not read.
+    """
+    if not share:
+        return batch
+    lengths = batch[b.HISTORY_LENGTH]
+    drawn = tf.random.stateless_uniform([tf.size(lengths), 2], seed)
+    short = tf.minimum(lengths, tf.cast(drawn[:, 1] * 4.0, lengths.dtype))
+    return batch | {b.HISTORY_LENGTH: tf.where(drawn[:, 0] < share, short, lengths)}
 
 
 def target_frequencies(

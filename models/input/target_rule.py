@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
@@ -13,6 +14,10 @@ from models.input.timelines import is_one_of
 from transforms import features as f
 from transforms.ragged import per_value
 from transforms.ragged import positions
+
+if TYPE_CHECKING:
+    from models.config import RetrievalTrainerConfig
+    from models.training.data import TrainingData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +31,22 @@ class TargetRule:
 
     entities: np.ndarray
     types: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, config: RetrievalTrainerConfig, data: TrainingData) -> TargetRule:
+        """Makes the rule of a configuration.
+
+        Raises:
+            ValueError: The log has none of the event types that may be targets.
+        """
+        types = data.event_types(config.target_events)
+        if types == ():
+            raise ValueError(
+                f"Expected `target_events` to name event types of the log, received "
+                f"{list(config.target_events)}, none of which it has. Choose some of its event "
+                "types, and the same for the example generator and Transform, or `*` for all."
+            )
+        return cls(data.target_counts > 0, types)
 
     def eligible(self, timelines: Timelines) -> tf.Tensor:
         """Says which events may be targets.

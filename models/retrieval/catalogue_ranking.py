@@ -7,11 +7,13 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from models.input import batch as b
+from models.retrieval.retriever import Retriever
 from transforms.availability import not_yet_available
 
 _BUDGET = 16_000_000  # scores held at once
@@ -220,6 +222,44 @@ def _without_history(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         name: tf.zeros_like(values) if name.startswith(b.HISTORY_PREFIXES) else values
         for name, values in batch.items()
     }
+
+
+class ModelRanking:
+    """Ranks the validation split by a model as it is.
+
+    Args:
+        model: Embeds queries and items.
+        ranking: The held-out targets and the candidates.
+        counts: [V + 1], how often each entity is a training target.
+    """
+
+    def __init__(self, model: Retriever, ranking: CatalogueRanking, counts: np.ndarray) -> None:
+        self._ranking = ranking
+        self._counts = counts
+        self._embed_queries = tf.function(model.embed_queries, reduce_retracing=True)
+        self._embed_items = tf.function(model.embed_items, reduce_retracing=True)
+        self._model = model
+
+    def evaluate(self) -> dict[str, float]:
+        """Returns the metrics of `CatalogueRanking.evaluate`."""
+        return self._ranking.evaluate(self._embed_queries, self._embed_items)
+
+    def report(self) -> dict[str, Any]:
+        """Returns popularity's metrics, and both where all users are asked without history."""
+        ranking = self._ranking
+        return {
+            "most_popular": ranking.evaluate_popularity(self._counts),
+            "without_history": {
+                "best": ranking.evaluate(
+                    self._embed_queries, self._embed_items, without_history=True
+                ),
+                "most_popular": ranking.evaluate_popularity(self._counts, without_history=True),
+            },
+        }
+
+    def run_one(self) -> None:
+        """Embeds one query and one item, which makes the weights of a model that has none yet."""
+        self._ranking.embed_one(self._model.embed_queries, self._model.embed_items)
 
 
 def _count(flags: tf.Tensor) -> tf.Tensor:

@@ -1,49 +1,23 @@
-"""Configuration that every retrieval model has: how items become vectors and are scored."""
+"""Configuration of every retrieval model: how items become vectors, are scored and learned."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
 from pydantic import Field
 
+from models.input.config import CandidateTowerConfig
+from models.tasks.config import RetrievalLossChoice
+from models.tasks.config import SampledSoftmaxConfig
 from transforms.base_config import Config
 
-ItemFeature = Literal["categories", "attributes", "title", "price", "image_vector", "text_vector"]
 
-
-class CandidateTowerConfig(Config):
-    """How an item becomes a vector.
+class RetrievalModelConfig(Config):
+    """Configuration of every retrieval model.
 
     Attributes:
-      features: The catalogue features that are read beside the id.
-      max_categories: The categories of an item that are read.
-      max_attributes: The attributes of an item that are read.
-      max_title_tokens: The words of a title that are read.
-      id_dropout: How often training hides an item's id, so that the features
-        alone have to do, as they must for items that training never saw.
-      hidden: Widths of the layers that refine the sum of an item's parts; none
-        leaves the sum as it is.
-    """
-
-    features: tuple[ItemFeature, ...] = (
-        "categories",
-        "attributes",
-        "title",
-        "price",
-        "image_vector",
-        "text_vector",
-    )
-    max_categories: int = Field(default=8, ge=1)
-    max_attributes: int = Field(default=16, ge=1)
-    max_title_tokens: int = Field(default=16, ge=1)
-    id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    hidden: tuple[int, ...] = ()
-
-
-class TowersConfig(Config):
-    """What every retrieval model has.
-
-    Attributes:
+      family: The kind of model (`models.families`).
+      loss: What it is trained to tell its target from; `name` chooses the kind.
       dim: Length of an embedding.
       candidate: The candidate tower.
       tie_item_tables: Whether history items and candidates share one id table.
@@ -54,6 +28,8 @@ class TowersConfig(Config):
       learn_temperature: Whether training adjusts the temperature.
     """
 
+    family: str
+    loss: RetrievalLossChoice = SampledSoftmaxConfig()
     dim: int = Field(default=64, ge=1)
     candidate: CandidateTowerConfig = CandidateTowerConfig()
     tie_item_tables: bool = False
@@ -61,3 +37,15 @@ class TowersConfig(Config):
     normalize: bool = False
     temperature: float = Field(default=1.0, gt=0.0)
     learn_temperature: bool = False
+
+    WINDOW_KEY: ClassVar[str] = ""  # the dotted key of `longest_window`
+
+    @property
+    def longest_window(self) -> int:
+        """The most events of a history that the model reads."""
+        raise NotImplementedError
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the words of a request's query are read."""
+        return False

@@ -1,62 +1,79 @@
-"""What every retrieval model shares: items as vectors, and the loss over them."""
+"""Base of the retrieval models: items as vectors, and their ranking."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
+from models.export.towers import save_towers
 from models.input.catalogue import CatalogueTable
-from models.input.target_rule import TargetRule
-from models.input.timeline_files import Spec
+from models.input.catalogue import load_catalogue
+from models.input.target_batches import evaluation_batches
 from models.input.vocabulary_sizes import Sizes
 from models.input.windows import WindowSpec
+from models.layers.candidate_tower import CandidateTower
 from models.layers.item_embedding import ItemEmbedding
-from models.retrieval.candidate_tower import CandidateTower
-from models.tasks.negatives import NegativeSampler
-from models.tasks.retrieval import Retrieval
-from models.training.replicas import InputPart
-from models.training.replicas import gather_rows
-from models.training.replicas import merge_rows
-from models.training.replicas import share_of_mean
-from models.training.replicas import sum_gradients
+from models.retrieval.catalogue_ranking import CatalogueRanking
+from models.retrieval.catalogue_ranking import ModelRanking
+from models.tasks.retrieval_loss import Candidates
+from models.training.data import TrainingData
+from models.training.learner import Evaluation
+from models.training.learner import Learner
 
 
-class RetrievalModel(tfrs.Model):
-    """A candidate tower, the task, and everything of a model but how it reads a history.
+class BatchItems(NamedTuple):
+    """The distinct items of a batch, each embedded once.
+
+    Attributes:
+        candidates: What queries are scored against, first among the items.
+        described: [U, d] float32, the catalogue features of all items; None without any.
+        history: [U, d] float32, all items as parts of a history.
+        position: [B, T] int32, which of the items each event of a history has; below
+            n it is a candidate's.
+    """
+
+    candidates: Candidates
+    described: tf.Tensor | None
+    history: tf.Tensor
+    position: tf.Tensor
+
+
+class RetrievalModel(Learner):
+    """A candidate tower and a loss; a family adds what embeds queries.
 
     The score of an item is the dot product of the two embeddings, into which
-    normalisation and temperature are folded. A subclass embeds queries and says
-    which items, targets and queries a batch has. AutoGraph converts nothing here:
-    no line has control flow over tensors, and converting takes more than half of
-    the time that tracing a step takes.
+    normalisation and temperature are folded. A family says in one file how it goes
+    from a batch to queries (`embed_queries`) and to the loss (`compute_loss`).
 
     Args:
-        config: The model and what it learns.
+        config: The model and how it is trained.
         sizes: Sizes of the vocabularies.
         table: Catalogue features by entity index.
-        counts: [V + 1], how often each entity is a training target.
+        counts: [V + 1], how often each entity is a training target, up to a factor.
         seen_types: Indices of the event types whose entities are not recommended
             again; None is all, the empty tuple none.
     """
 
+    config: RetrievalTrainerConfig
+
     def __init__(
         self,
-        config: TrainerConfig,
+        config: RetrievalTrainerConfig,
         sizes: Sizes,
         table: CatalogueTable,
         counts: np.ndarray,
         seen_types: tuple[int, ...] | None = (),
     ) -> None:
-        super().__init__(name=config.model)
-        self.config = config
-        self.towers = towers = config.towers
+        super().__init__(config, name=config.model.family)
+        self.towers = towers = config.model
         self._seen_types = seen_types
-        task = config.task
+        self._candidate_ids = table.candidates(config.candidate_types)
+        self._available_from = table.available_from
+        self.targets_per_epoch = float(np.sum(counts))
         known = np.asarray(counts) > 0
         self.candidate_tower = CandidateTower(towers.dim, towers.candidate, sizes, table, known)
         self.history_ids = None
@@ -66,29 +83,30 @@ class RetrievalModel(tfrs.Model):
         self.history_map = None
         if towers.history_features and not self.candidate_tower.features.is_empty:
             self.history_map = tf.keras.layers.Dense(towers.dim, use_bias=False, name="history_map")
-        self.task = Retrieval(task.label_smoothing)
-        bfloat16 = config.precision == "mixed_bfloat16"
-        self._precision = tf.bfloat16 if bfloat16 else tf.float32
-        self.mean_loss = tf.keras.metrics.Mean("mean_loss")  # over the epoch so far
-        self.sampler = NegativeSampler(
-            counts, task.popularity_exponent, task.uniform_share, task.in_batch
-        )
+        precision = "bfloat16" if config.precision == "mixed_bfloat16" else "float32"
+        self.task = towers.loss.make(counts, config.seed, precision)
         scale = tf.constant_initializer(-np.log(towers.temperature))
         self.log_scale = self.add_weight(
             name="log_scale", shape=[], initializer=scale, trainable=towers.learn_temperature
         )
-        columns = np.zeros(known.shape, np.int64)
-        columns[self.sampler.trained] = np.arange(self.sampler.trained.size)
-        self._columns = tf.constant(columns)
-        self._is_trained = tf.constant(known)
-        self.targets = float(np.sum(counts))  # of an epoch
-        self._add_query_tower(sizes)
 
-    # What a subclass says.
+    @classmethod
+    def of(cls, config: RetrievalTrainerConfig, data: TrainingData) -> RetrievalModel:
+        """Makes the model for what it will learn from.
 
-    def _add_query_tower(self, sizes: Sizes) -> None:
-        """Makes what embeds queries."""
-        raise NotImplementedError
+        Raises:
+            ValueError: There are no catalogue files, no targets or no candidates.
+        """
+        table = load_catalogue(
+            data.catalogue_files, data.spec, data.sizes.entity, config.model.candidate
+        )
+        counts = cls.target_frequencies(config, data)
+        return cls(config, data.sizes, table, counts, data.event_types(config.exclude_seen))
+
+    @classmethod
+    def target_frequencies(cls, config: RetrievalTrainerConfig, data: TrainingData) -> np.ndarray:
+        """Returns how often each entity is a target in an epoch, [V + 1], on average."""
+        return data.target_counts
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold that the model reads.
@@ -99,88 +117,6 @@ class RetrievalModel(tfrs.Model):
         """
         raise NotImplementedError
 
-    def training_batches(
-        self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
-    ) -> tf.data.Dataset:
-        """Makes the batches that `compute_loss` takes.
-
-        Args:
-            files: Gzipped TFRecord files of transformed timelines.
-            spec: The transformed feature spec.
-            rule: Which events may be targets.
-            part: The part of the data that is read.
-
-        Returns:
-            Dataset of one epoch of batches, the replica's share of each.
-        """
-        raise NotImplementedError
-
-    def count_batches(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> int:
-        """Counts the batches of an epoch, which is one pass over the targets."""
-        raise NotImplementedError
-
-    def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns [B, T] int64, the items of a training batch's histories."""
-        raise NotImplementedError
-
-    def _target_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns [P] int64, the items that a training batch's queries should find."""
-        raise NotImplementedError
-
-    def _queries(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        vectors: tf.Tensor,
-        place: tf.Tensor,
-        training: bool,
-    ) -> tf.Tensor:
-        """Embeds a training batch's queries.
-
-        Args:
-            inputs: The batch.
-            vectors: [U, d] float32, the distinct items of all histories.
-            place: [B, T] int32, which of the vectors each event's item has.
-            training: Whether dropout works.
-
-        Returns:
-            [P, d] float32, the temperature folded in.
-        """
-        raise NotImplementedError
-
-    def _excluded(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        place: tf.Tensor,
-        ids: tf.Tensor,
-        target_place: tf.Tensor,
-    ) -> tf.RaggedTensor | None:
-        """Says which candidates are no negatives of a query.
-
-        Args:
-            inputs: The batch.
-            place: [B, T] int32, as in `_queries`; below n it is a candidate's.
-            ids: [n] int64, the distinct candidates.
-            target_place: [P] int32, which of the candidates each target is.
-
-        Returns:
-            [P, (columns)] int, or None.
-        """
-        raise NotImplementedError
-
-    # What is the same for all.
-
-    @property
-    def _excludes_history(self) -> bool:
-        """Whether items of a query's own history are no negatives of it."""
-        exclude = self.config.task.exclude_history
-        return self._seen_types != () if exclude is None else exclude
-
-    @property
-    def feature_widths(self) -> dict[str, int]:
-        """The width of each catalogue feature that `embed_features` reads."""
-        return self.candidate_tower.widths
-
-    @tf.autograph.experimental.do_not_convert
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds requests.
 
@@ -189,13 +125,9 @@ class RetrievalModel(tfrs.Model):
             training: Whether dropout works.
 
         Returns:
-            [B, d] float32, the temperature folded in.
+            [B, d] float32, or [B, K, d] for K interests, the temperature folded in.
         """
-        history = self._history_ids(batch)
-        distinct, place = tf.unique(tf.reshape(history, [-1]))
-        described = self._described(distinct) if self.history_map else None
-        place = tf.reshape(place, tf.shape(history))
-        return self._queries(batch, self._history(distinct, described), place, training)
+        raise NotImplementedError
 
     @tf.autograph.experimental.do_not_convert
     def embed_items(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -207,144 +139,107 @@ class RetrievalModel(tfrs.Model):
         """Embeds items by their features (`models.input.catalogue`), N rows -> [N, d] float32."""
         return self._direction(self.candidate_tower(features))
 
-    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Computes the retrieval loss of a batch.
+    @property
+    def feature_widths(self) -> dict[str, int]:
+        """The width of each catalogue feature that `embed_features` reads."""
+        return self.candidate_tower.widths
 
-        Every distinct item of the batch is embedded once, so a step costs what the
-        batch holds, whatever the size of the catalogue, and an item whose id is
-        hidden is hidden for the whole batch.
+    def validation(self, data: TrainingData) -> Evaluation:
+        """Makes what ranks the held-out targets among all candidates; see the base class."""
+        windows = self.window_spec(training=False)
+        ranking = CatalogueRanking(
+            evaluation_batches(data.validation_files, data.spec, windows),
+            self._candidate_ids,
+            data.sizes.entity,
+            self.config.validation.k,
+            self.config.validation.users,
+            self._available_from,
+        )
+        return ModelRanking(self, ranking, data.target_counts)
+
+    def export(self, tft_layer: tf.keras.layers.Layer, path: str) -> None:
+        """Writes the towers; see the base class."""
+        save_towers(self, tft_layer, path)
+
+    @property
+    def excludes_history(self) -> bool:
+        """Whether items of a query's own history are no negatives of it."""
+        exclude = self.towers.loss.exclude_history
+        return self._seen_types != () if exclude is None else exclude
+
+    def history_vectors(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Embeds the distinct items of histories.
 
         Args:
-            inputs: What `training_batches` gives.
-            training: Whether dropout works and ids are hidden.
+            ids: [B, T] int64.
 
         Returns:
-            Scalar float32.
+            [U, d] float32, the vectors, and [B, T] int32, which of them each event has.
         """
-        task, target, history = (
-            self.config.task,
-            self._target_ids(inputs),
-            self._history_ids(inputs),
-        )
-        if task.loss == "full":
-            candidates = self.sampler.trained_ids
-        else:
-            candidates = tf.concat([target, self._negative_ids(target)], axis=0)
+        distinct, position = tf.unique(tf.reshape(ids, [-1]))
+        described = self._described(distinct) if self.history_map else None
+        return self._as_history(distinct, described), tf.reshape(position, tf.shape(ids))
+
+    def batch_items(self, targets: tf.Tensor, history: tf.Tensor) -> BatchItems:
+        """Looks up every distinct item of a training batch once.
+
+        A step then costs what the batch holds, whatever the size of the catalogue, and
+        an item whose id is hidden is hidden for the whole batch.
+
+        Args:
+            targets: [P] int64.
+            history: [B, T] int64.
+        """
+        ids = self.task.candidate_ids(targets, self.step)
         # Candidates come first, so the distinct candidates are the first distinct ids.
-        distinct, place = tf.unique(tf.concat([candidates, tf.reshape(history, [-1])], axis=0))
-        place, history_place = place[: tf.size(candidates)], place[tf.size(candidates) :]
-        history_place = tf.reshape(history_place, tf.shape(history))
-        number = tf.reduce_max(place) + 1
+        distinct, position = tf.unique(tf.concat([ids, tf.reshape(history, [-1])], axis=0))
+        position, events = position[: tf.size(ids)], position[tf.size(ids) :]
+        number = tf.reduce_max(position) + 1
         described = self._described(distinct)
-        query = self._queries(inputs, self._history(distinct, described), history_place, training)
-        described = None if described is None else described[:number]
-        items = self.candidate_tower.combine(distinct[:number], described, training)
-        items = self._direction(items)  # [n, d]
-        full = task.loss == "full"
-        labels = tf.cast(tf.gather(self._columns, target), tf.int32)
-        labels = labels if full else place[: tf.size(target)]
-        excluded = self._excluded(inputs, history_place, distinct[:number], labels)
-        if full:
-            loss = self.task(
-                query, items, labels=labels, excluded=excluded, precision=self._precision
-            )
-        else:
-            negatives = place[tf.size(target) :]
-            loss = self._sampled_loss(query, labels, items, distinct, negatives, excluded)
-        rows = tf.size(target)
-        self.mean_loss.update_state(loss, sample_weight=tf.cast(rows, tf.float32))
-        return share_of_mean(loss, rows)
-
-    @tf.autograph.experimental.do_not_convert
-    def train_step(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Learns from one batch, together with the other replicas if there are any.
-
-        Args:
-            inputs: What `training_batches` gives.
-
-        Returns:
-            `loss`, this replica's share of the batch's, and the metrics so far.
-        """
-        with tf.GradientTape() as tape:
-            loss = self.compute_loss(inputs, training=True)
-        weights = self.trainable_variables
-        gradients = sum_gradients(tape.gradient(loss, weights))
-        if self.config.optimizer.clip_norm:
-            gradients = merge_rows(gradients)
-        self.optimizer.apply_gradients(
-            zip(gradients, weights, strict=True), skip_gradients_aggregation=True
+        return BatchItems(
+            Candidates(distinct[:number], position, self.task.labels(targets, position)),
+            described,
+            self._as_history(distinct, described),
+            tf.reshape(events, tf.shape(history)),
         )
-        return {metric.name: metric.result() for metric in self.metrics} | {"loss": loss}
 
-    def _negative_ids(self, target: tf.Tensor) -> tf.Tensor:
-        """Returns the ids of the negatives of a batch, the same on all replicas.
-
-        Args:
-            target: [P] int64, this replica's targets.
-
-        Returns:
-            [n] int64: the targets of all replicas where these are negatives, then the sampled ones.
-        """
-        task, optimizer = self.config.task, getattr(self, "optimizer", None)
-        step = tf.zeros([], tf.int64) if optimizer is None else optimizer.iterations
-        seed = tf.stack([tf.constant(self.config.seed, tf.int64), tf.cast(step, tf.int64)])
-        sampled = self.sampler.sample(task.negatives, seed)
-        if task.loss == "gbce" or not task.in_batch:
-            return sampled
-        return tf.concat([gather_rows(target), sampled], axis=0)
-
-    def _sampled_loss(
+    def loss_of_batch(
         self,
-        query: tf.Tensor,
-        labels: tf.Tensor,
-        items: tf.Tensor,
-        ids: tf.Tensor,
-        negatives: tf.Tensor,
+        queries: tf.Tensor,
+        items: BatchItems,
         excluded: tf.RaggedTensor | None,
+        training: bool,
     ) -> tf.Tensor:
-        """Computes the loss with each distinct negative once, in the name of its equals.
+        """Scores queries against the batch's candidates.
 
         Args:
-            query: [B, d].
-            labels: [B], which of the items each target is.
-            items: [n, d], vectors of the distinct targets and sampled negatives.
-            ids: [>= n], their ids first.
-            negatives: [N], which of the items each negative is.
-            excluded: [B, (columns)] int, or None.
+            queries: [P, d] float32.
+            items: Of `batch_items`.
+            excluded: [P, (columns)] int, candidates that are no negatives of a query.
+            training: Whether ids are hidden.
 
         Returns:
-            Scalar float32.
+            Scalar float32, this replica's share of the mean loss.
         """
-        config, number = self.config.task, tf.shape(items)[0]
-        many = tf.cast(tf.math.bincount(negatives, minlength=number), tf.float32)  # [n]
-        if config.loss == "gbce":
-            trained = self.sampler.trained.size
-            return self.task.binary(
-                query, items, labels, many, trained, config.calibration, excluded
-            )
-        correction = tf.where(many > 0, -tf.math.log(many), 1e30)
-        if config.correct_sampling:
-            targets = tf.size(negatives) - config.negatives  # in the batches of all replicas
-            correction += self.sampler.log_expected_count(ids[:number], targets, config.negatives)
-        return self.task(
-            query,
-            items,
-            labels=labels,
-            correction=correction,
-            excluded=excluded,
-            precision=self._precision,
-        )
+        candidates = items.candidates
+        described = None
+        if items.described is not None:
+            described = items.described[: tf.size(candidates.ids)]
+        vectors = self.candidate_tower.combine(candidates.ids, described, training)
+        loss = self.task(queries, self._direction(vectors), candidates, excluded)
+        return self.share_of_loss(loss, tf.size(candidates.labels))
+
+    def as_query(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Folds normalisation and temperature into [..., d] query vectors."""
+        return self._direction(vectors) * tf.exp(self.log_scale)
 
     def _described(self, ids: tf.Tensor) -> tf.Tensor | None:
         return self.candidate_tower.describe(self.candidate_tower.look_up(ids))
 
-    def _history(self, ids: tf.Tensor, described: tf.Tensor | None) -> tf.Tensor:
+    def _as_history(self, ids: tf.Tensor, described: tf.Tensor | None) -> tf.Tensor:
         """Returns the vectors of items as parts of a history: [U] ids -> [U, d]."""
         vectors = (self.history_ids or self.candidate_tower.ids)(ids)
         return vectors + self.history_map(described) if self.history_map else vectors
-
-    def _query_direction(self, vectors: tf.Tensor) -> tf.Tensor:
-        return self._direction(vectors) * tf.exp(self.log_scale)
 
     def _direction(self, vectors: tf.Tensor) -> tf.Tensor:
         return tf.math.l2_normalize(vectors, axis=-1) if self.towers.normalize else vectors

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from typing import Literal
 
 from pydantic import Field
 from pydantic import model_validator
 
-from models.retrieval.config import TowersConfig
+from models.retrieval.config import RetrievalModelConfig
 from transforms.base_config import Config
 
 
@@ -82,7 +83,7 @@ class SequenceInputConfig(Config):
         return self
 
 
-class SequenceConfig(TowersConfig):
+class SequenceConfig(RetrievalModelConfig):
     """A transformer over the timeline, a candidate tower over the catalogue.
 
     Attributes:
@@ -98,12 +99,20 @@ class SequenceConfig(TowersConfig):
         dropout then does not follow `seed`.
     """
 
+    family: Literal["sequence"] = "sequence"
     tie_item_tables: bool = True
     encoder: EncoderConfig = EncoderConfig()
     input: SequenceInputConfig = SequenceInputConfig()
     objective: Literal["next", "masked"] = "next"
     mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
     xla: bool = False
+
+    WINDOW_KEY: ClassVar[str] = "input.length"
+
+    @property
+    def longest_window(self) -> int:
+        """The most events of a history that the model reads."""
+        return self.input.length
 
     @model_validator(mode="after")
     def _parts_fit(self) -> SequenceConfig:

@@ -71,10 +71,12 @@ class Encoder(tf.keras.layers.Layer):
         self.drop = tf.keras.layers.Dropout(config.dropout)
         self.norm = RMSNorm(name="norm")
         if config.positions == "absolute":
-            self.places = self.add_weight(name="places", shape=[length, dim], initializer=_normal())
-        self.start = self.add_weight(name="start", shape=[dim], initializer=_normal())
+            self.places = self.add_weight(
+                name="places", shape=[length, dim], initializer=_normal(1)
+            )
+        self.start = self.add_weight(name="start", shape=[dim], initializer=_normal(2))
         if not causal:
-            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=_normal())
+            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=_normal(3))
         self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
         if config.positions == "relative" and config.block != "gru":
             self.distance_biases = [
@@ -148,6 +150,10 @@ class Encoder(tf.keras.layers.Layer):
         return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
 
 
-def _normal() -> tf.keras.initializers.Initializer:
-    """A new one for each weight: one alone would draw them all equal."""
-    return tf.keras.initializers.RandomNormal(stddev=0.02)
+def _normal(seed: int) -> tf.keras.initializers.Initializer:
+    """Returns initial values that one worker and several draw alike.
+
+    These weights are made outside of a replica, where a strategy draws another number of
+    times than one device does; each has a seed of its own, or all would be equal.
+    """
+    return tf.keras.initializers.RandomNormal(stddev=0.02, seed=seed)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.bucketing import Buckets
+from models.input.catalogue import CatalogueTable
 from models.input.sequence_batches import SequenceSpec
 from models.input.sequence_batches import plan_buckets
 from models.input.sequence_batches import sequence_batches
 from models.input.target_rule import TargetRule
-from models.input.timeline_files import Spec
 from models.input.timelines import is_one_of
 from models.input.vocabulary_sizes import Sizes
 from models.input.windows import ALL
 from models.input.windows import WindowSpec
+from models.retrieval.model import BatchItems
 from models.retrieval.model import RetrievalModel
+from models.sequence.config import SequenceConfig
 from models.sequence.encoder import Encoder
 from models.tasks.excluded import earlier_columns
+from models.training.data import TrainingData
 from models.training.replicas import InputPart
 
 _READ = (  # by the encoder, besides the items' vectors
@@ -36,114 +40,133 @@ _READ = (  # by the encoder, besides the items' vectors
 class SequenceModel(RetrievalModel):
     """A transformer over the timeline and a candidate tower over the catalogue.
 
-    The vector at a place of the sequence is the query that follows the event
-    there: training finds the next event at every place at once (Kang & McAuley 2018), or
+        queries = scale(encoder(items of the sequence)),   score = query . candidate_tower(item)
+
+    The vector at a position of the sequence is the query that follows the event
+    there: training finds the next event at every position at once (Kang & McAuley 2018), or
     hidden events from both sides (Sun et al. 2019). A sequence begins with a start token, whose
     vector finds a user's first event and answers users without history.
+    See `models.retrieval.model.RetrievalModel` for the arguments.
     """
 
+    towers: SequenceConfig
     _buckets: Buckets | None = None
 
-    def _add_query_tower(self, sizes: Sizes) -> None:
-        towers = self.config.sequence
-        self._causal = towers.objective == "next"
+    def __init__(
+        self,
+        config: RetrievalTrainerConfig,
+        sizes: Sizes,
+        table: CatalogueTable,
+        counts: np.ndarray,
+        seen_types: tuple[int, ...] | None = (),
+    ) -> None:
+        super().__init__(config, sizes, table, counts, seen_types)
+        self._causal = self.towers.objective == "next"
         length = self.sequence_spec.longest
         self.encoder = Encoder(
-            towers.dim, length, towers.encoder, sizes, self._causal, self.config.precision
+            self.towers.dim, length, self.towers.encoder, sizes, self._causal, config.precision
         )
         self._compiled = tf.function(self.encoder, jit_compile=True)
+
+    @tf.autograph.experimental.do_not_convert
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
+        sequence = sequences_of_windows(batch, hide_next=not self._causal)
+        vectors, position = self.history_vectors(sequence[b.SEQUENCE_ENTITY])
+        encoded = self._encode(sequence, tf.gather(vectors, position), training)  # [B, T, d]
+        return self.as_query(tf.boolean_mask(encoded, sequence[b.SEQUENCE_QUERY]))
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Computes the loss of finding each query's target, P of them in B sequences.
+
+        Args:
+            inputs: What `training_batches` gives.
+            training: Whether dropout works and ids are hidden.
+
+        Returns:
+            Scalar float32.
+        """
+        asked = inputs[b.SEQUENCE_QUERY]  # [B, T]
+        target = tf.boolean_mask(inputs[b.SEQUENCE_TARGET], asked)  # [P]
+        items = self.batch_items(target, inputs[b.SEQUENCE_ENTITY])
+        encoded = self._encode(inputs, tf.gather(items.history, items.position), training)
+        query = self.as_query(tf.boolean_mask(encoded, asked))  # [P, d]
+        return self.loss_of_batch(query, items, self._excluded(inputs, items), training)
+
+    def _encode(
+        self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """Encodes sequences whose items have vectors [B, T, d]: [B, T, d] float32."""
+        read = {name: sequence[name] for name in _READ if name in sequence}
+        # Requests are as long as they are; each length would be compiled anew.
+        encode = self._compiled if training and self.towers.xla else self.encoder
+        return encode(read, items, training=training)
+
+    def _excluded(
+        self, inputs: Mapping[str, tf.Tensor], items: BatchItems
+    ) -> tf.RaggedTensor | None:
+        """Excludes the events of a sequence up to a query's position, the seen types of them."""
+        if not self.excludes_history:
+            return None
+        seen = inputs[b.SEQUENCE_ENTITY] > 0
+        if self._seen_types:
+            seen &= is_one_of(inputs[b.SEQUENCE_TYPE], self._seen_types)
+        seen &= items.position < tf.size(items.candidates.ids)
+        where = tf.where(inputs[b.SEQUENCE_QUERY])  # [P, 2]
+        return earlier_columns(
+            items.position, seen, where[:, 0], where[:, 1], items.candidates.labels
+        )
 
     @property
     def sequence_spec(self) -> SequenceSpec:
         """What the sequences hold that the model learns from."""
-        config, towers = self.config.sequence.input, self.config.sequence
+        config, encoder = self.towers.input, self.towers.encoder
         return SequenceSpec(
             length=config.length,
             every_window=config.windows == "all",
             overlap=config.overlap,
             length_multiple=config.length_multiple,
-            use_time=towers.encoder.use_time,
-            attributes=towers.encoder.attributes,
-            mask_share=0.0 if self._causal else towers.mask_share,
+            use_time=encoder.use_time,
+            attributes=encoder.attributes,
+            mask_share=0.0 if self._causal else self.towers.mask_share,
         )
 
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold that requests are embedded from; see the base class."""
         del training
-        encoder = self.config.sequence.encoder
+        encoder = self.towers.encoder
         return WindowSpec(
-            window=self.config.sequence.input.length,
+            window=self.towers.input.length,
             seen=ALL if self._seen_types != () else 0,
             use_time=encoder.use_time,
             attributes=encoder.attributes,
             seen_types=self._seen_types or None,
         )
 
-    def training_batches(
-        self, files: Sequence[str], spec: Spec, rule: TargetRule, part: InputPart
-    ) -> tf.data.Dataset:
+    def training_batches(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:
         """Makes batches of sequences; see the base class."""
-        buckets = self._plan(files, spec, rule)
-        config, sequences = self.config, self.sequence_spec
         return sequence_batches(
-            files, spec, sequences, rule, buckets, config.input, config.seed, part
+            data.train_files,
+            data.spec,
+            self.sequence_spec,
+            TargetRule.of(self.config, data),
+            self._plan(data),
+            self.config.input,
+            self.config.seed,
+            part,
         )
 
-    def count_batches(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> int:
+    def count_batches(self, data: TrainingData) -> int:
         """Counts the batches of an epoch by the lengths of timelines; see the base class."""
-        return self._plan(files, spec, rule).batches
+        return self._plan(data).batches
 
-    def _plan(self, files: Sequence[str], spec: Spec, rule: TargetRule) -> Buckets:
+    def _plan(self, data: TrainingData) -> Buckets:
         if self._buckets is None:  # by reading everything, so once
-            size = self.config.input.batch_size
-            self._buckets = plan_buckets(files, spec, self.sequence_spec, rule, size)
+            rule, size = TargetRule.of(self.config, data), self.config.input.batch_size
+            self._buckets = plan_buckets(
+                data.train_files, data.spec, self.sequence_spec, rule, size
+            )
         return self._buckets
-
-    @tf.autograph.experimental.do_not_convert
-    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
-        return super().embed_queries(sequences_of_windows(batch, not self._causal), training)
-
-    def _history_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return inputs[b.SEQUENCE_ENTITY]
-
-    def _target_ids(self, inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return tf.boolean_mask(inputs[b.SEQUENCE_TARGET], inputs[b.SEQUENCE_QUERY])
-
-    def _queries(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        vectors: tf.Tensor,
-        place: tf.Tensor,
-        training: bool,
-    ) -> tf.Tensor:
-        read = {name: inputs[name] for name in _READ if name in inputs}
-        # Requests are as long as they are; each length would be compiled anew.
-        encode = self._compiled if training and self.config.sequence.xla else self.encoder
-        encoded = encode(read, tf.gather(vectors, place), training=training)  # [B, T, d]
-        return self._query_direction(tf.boolean_mask(encoded, inputs[b.SEQUENCE_QUERY]))
-
-    def _excluded(
-        self,
-        inputs: Mapping[str, tf.Tensor],
-        place: tf.Tensor,
-        ids: tf.Tensor,
-        target_place: tf.Tensor,
-    ) -> tf.RaggedTensor | None:
-        """Excludes the events of a sequence up to a query's place, the seen types of them."""
-        if not self._excludes_history:
-            return None
-        seen = inputs[b.SEQUENCE_ENTITY] > 0
-        if self._seen_types:
-            seen &= is_one_of(inputs[b.SEQUENCE_TYPE], self._seen_types)
-        if self.config.task.loss == "full":
-            known = tf.gather(self._is_trained, inputs[b.SEQUENCE_ENTITY])
-            place = tf.cast(tf.gather(self._columns, inputs[b.SEQUENCE_ENTITY]), tf.int32)
-            seen &= known
-        else:
-            seen &= place < tf.size(ids)
-        where = tf.where(inputs[b.SEQUENCE_QUERY])  # [P, 2]
-        return earlier_columns(place, seen, where[:, 0], where[:, 1], target_place)
 
 
 def sequences_of_windows(

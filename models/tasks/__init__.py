@@ -1,1 +1,1 @@
-"""What is learned: tasks, and the negatives that they learn from."""
+"""TFRS tasks: losses, and the negatives that they learn from."""

@@ -42,12 +42,7 @@ class NegativeSampler(tf.Module):
     ) -> None:
         super().__init__(name="negatives")
         counts = np.asarray(counts, np.float64)
-        self.trained = np.flatnonzero(counts > 0)  # [M]
-        if not self.trained.size:
-            raise ValueError(
-                "Expected the count of at least one training target, received none. Check that "
-                "`target_events` and `candidate_types` name what the event log holds."
-            )
+        self.trained = trained_items(counts)  # [M]
         positive = counts[self.trained]
         powered = positive**exponent
         drawn = uniform_share / positive.size + (1 - uniform_share) * powered / powered.sum()
@@ -101,6 +96,24 @@ class NegativeSampler(tf.Module):
             others = tf.cast(batch - 1, tf.float32)
             expected += others * tf.gather(self._target, items)
         return tf.math.log(tf.maximum(expected, 1e-30))
+
+
+def trained_items(counts: np.ndarray) -> np.ndarray:
+    """Returns the items that training has as targets, [M] int64, ascending.
+
+    Args:
+        counts: [V + 1] numbers >= 0.
+
+    Raises:
+        ValueError: No item has a count.
+    """
+    trained = np.flatnonzero(np.asarray(counts) > 0)
+    if not trained.size:
+        raise ValueError(
+            "Expected the count of at least one training target, received none. Check that "
+            "`target_events` and `candidate_types` name what the event log holds."
+        )
+    return trained
 
 
 def _spread(values: np.ndarray, places: np.ndarray, size: int) -> tf.Tensor:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.tasks.chunked_softmax import corrected
+from models.tasks.chunked_softmax import softmax_loss
 from models.tasks.excluded import NEVER
-from models.tasks.excluded import leave_out
-from models.tasks.excluded import replace_own
-from models.tasks.softmax import corrected
-from models.tasks.softmax import softmax_loss
 
 
 class Retrieval(tfrs.tasks.Retrieval):
@@ -102,54 +99,6 @@ class Retrieval(tfrs.tasks.Retrieval):
             return loss
         even = tf.reduce_logsumexp(scores, axis=1) - _mean_above(scores)
         return (1.0 - self._label_smoothing) * loss + self._label_smoothing * even
-
-    def binary(
-        self,
-        query_embeddings: tf.Tensor,
-        candidate_embeddings: tf.Tensor,
-        labels: tf.Tensor,
-        negative_counts: tf.Tensor,
-        items: int,
-        calibration: float,
-        excluded: tf.RaggedTensor | None = None,
-    ) -> tf.Tensor:
-        r"""Computes the generalised binary cross-entropy.
-
-            loss = -1/(N + 1) (beta log sigmoid(s) + sum_j m[j] log(1 - sigmoid(s[j])))
-            beta = a (t (1 - 1/a) + 1/a) = 1 - t (1 - a),   a = N / (M - 1)
-            s[j] = q . c[j] - log(M - 1)
-
-        With negatives a share a of the other items, t = 0 is binary cross-entropy and t = 1
-        has the true probability for its optimum. (gSASRec, Petrov & Macdonald 2023,
-        eqs. 8 and 20; the negatives are here those of the batch.) The constant is not in
-        the paper: with it an untrained model says what chance says, 1 / M. Otherwise
-        all items are first pushed away from all queries, and an optimiser that remembers the
-        size of these gradients takes small steps long after.
-
-        Args:
-            query_embeddings: [B, d] float32.
-            candidate_embeddings: [n, d] float32, the distinct targets and negatives of all
-                rows.
-            labels: [B] int, the row of each target among the candidates.
-            negative_counts: [n] float32, m, how often each was drawn; N in all.
-            items: M, items that are drawn from.
-            calibration: t.
-            excluded: [B, (columns)] int, negatives that do not count for a row.
-
-        Returns:
-            Scalar float32, the mean over the rows.
-        """
-        number = tf.reduce_sum(negative_counts)
-        others = float(max(items - 1, 1))
-        share = tf.minimum(1.0, number / others)
-        beta = 1.0 - calibration * (1.0 - share)
-        scores = self._scores(query_embeddings, candidate_embeddings) - math.log(others)  # [B, n]
-        positive = tf.gather(scores, labels, batch_dims=1)  # [B]
-        never = tf.fill(tf.shape(labels), NEVER)
-        negative = replace_own(leave_out(scores, excluded), labels, never)
-        # log(1 - sigmoid(s)) = -softplus(s), which is 0 for what is left out.
-        wrong = tf.linalg.matvec(tf.nn.softplus(negative), negative_counts)  # [B]
-        return tf.reduce_mean((beta * tf.nn.softplus(-positive) + wrong) / (number + 1.0))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

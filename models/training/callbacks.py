@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 Metrics = dict[str, float]
+LOWER_IS_BETTER = frozenset({"log_loss"})
 
 
 class Validation(tf.keras.callbacks.Callback):
@@ -20,7 +21,7 @@ class Validation(tf.keras.callbacks.Callback):
 
     Args:
         evaluate: Returns the metrics of the model as it is.
-        watch: The metric whose best epoch is kept.
+        monitor: The metric whose best epoch is kept.
         patience: Epochs without a better value after which training stops; 0
             never stops.
         max_minutes: Training ends after the epoch in which this many minutes
@@ -33,7 +34,7 @@ class Validation(tf.keras.callbacks.Callback):
     def __init__(
         self,
         evaluate: Callable[[], Metrics],
-        watch: str,
+        monitor: str,
         patience: int = 0,
         max_minutes: float = 0.0,
     ) -> None:
@@ -41,7 +42,7 @@ class Validation(tf.keras.callbacks.Callback):
         self.epochs: list[Metrics] = []
         self.best: Metrics = {}
         self._evaluate = evaluate
-        self._watch = watch
+        self._monitor = monitor
         self._patience = patience
         self._max_minutes = max_minutes
         self._weights: list[np.ndarray] = []
@@ -64,7 +65,7 @@ class Validation(tf.keras.callbacks.Callback):
             return False
         waited = len(self.epochs) - int(self.best["epoch"])
         if self._patience and waited >= self._patience:
-            logging.info("no better %s for %d epochs: stopping", self._watch, waited)
+            logging.info("no better %s for %d epochs: stopping", self._monitor, waited)
             return True
         seconds = self.epochs[-1]["seconds"]
         if self._max_minutes and seconds >= 60.0 * self._max_minutes:
@@ -94,7 +95,7 @@ class Validation(tf.keras.callbacks.Callback):
         self.epochs.append(record)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logging.info("epoch %d: loss %.4f, %s", epoch + 1, record["loss"], shown)
-        if not self.best or metrics[self._watch] > self.best[self._watch]:
+        if not self.best or self._is_better(metrics[self._monitor]):
             self.best = record
             self._weights = [weight.numpy() for weight in self.model.trainable_variables]
         self.model.stop_training = self.is_over
@@ -103,6 +104,12 @@ class Validation(tf.keras.callbacks.Callback):
         """Puts the best epoch's weights back."""
         for variable, value in zip(self.model.trainable_variables, self._weights, strict=True):
             variable.assign(value)
+
+    def _is_better(self, value: float) -> bool:
+        best = self.best[self._monitor]
+        if best != best:  # NaN, as the AUC of labels that are all equal
+            return True
+        return value < best if self._monitor in LOWER_IS_BETTER else value > best
 
 
 class Progress(tf.keras.callbacks.Callback):

@@ -15,12 +15,13 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from models.retrieval.model import RetrievalModel
 from transforms import names
 from transforms.vocabulary import read_vocabulary
 
 if TYPE_CHECKING:
     import tensorflow_transform as tft
+
+    from models.retrieval.model import RetrievalModel
 
 _CANDIDATE_IDS = "ids/table"
 _KNOWN = "ids/known"

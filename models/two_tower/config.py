@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+from typing import Literal
+
 from pydantic import Field
 from pydantic import model_validator
 
-from models.retrieval.config import TowersConfig
+from models.retrieval.config import RetrievalModelConfig
 from transforms.base_config import Config
 
 
@@ -52,11 +55,43 @@ class QueryTowerConfig(Config):
         return self
 
 
-class TwoTowerConfig(TowersConfig):
+class TargetInputConfig(Config):
+    """How targets are drawn from timelines.
+
+    Attributes:
+      targets_per_timeline: At most so many targets of a timeline in an epoch,
+        drawn anew each time; 0 takes all.
+      short_histories: Share of the targets before which all but the newest 0 to 3 events
+        are left out, so that users with few events are learned.
+      seen_window: The most recent events whose items are no negatives
+        (`loss.exclude_history`) where that applies.
+    """
+
+    targets_per_timeline: int = Field(default=0, ge=0)
+    short_histories: float = Field(default=0.05, ge=0.0, lt=1.0)
+    seen_window: int = Field(default=200, ge=1)
+
+
+class TwoTowerConfig(RetrievalModelConfig):
     """The two-tower: a query tower over the timeline, a candidate tower over the catalogue.
 
     Attributes:
       query: The query tower.
+      input: How targets are drawn from timelines.
     """
 
+    family: Literal["two_tower"] = "two_tower"
     query: QueryTowerConfig = QueryTowerConfig()
+    input: TargetInputConfig = TargetInputConfig()
+
+    WINDOW_KEY: ClassVar[str] = "query.window"
+
+    @property
+    def longest_window(self) -> int:
+        """The most events of a history that the model reads."""
+        return self.query.window
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the words of a request's query are read."""
+        return self.query.use_query

@@ -4,7 +4,7 @@ from benchmarks.sequence_ablation import CONFIG
 from benchmarks.sequence_ablation import ROWS
 from benchmarks.sequence_ablation import SMALLER
 from benchmarks.training_run import is_same_training
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config import load_config
 from tfx_pipeline.config import set_key
 
@@ -15,13 +15,13 @@ def test_every_row_is_another_configuration():
         values = load_config(CONFIG).trainer.model_dump(mode="json")
         for change in (*SMALLER, *changes):
             set_key(values, change)
-        config = TrainerConfig.model_validate(values)
+        config = RetrievalTrainerConfig.model_validate(values)
         assert config not in seen
         seen.append(config)
 
 
 def test_a_kept_run_counts_though_options_came_after_it():
-    wanted = TrainerConfig(epochs=3).model_dump(mode="json", exclude={"seed"})
+    wanted = RetrievalTrainerConfig(epochs=3).model_dump(mode="json", exclude={"seed"})
     kept = {name: value for name, value in wanted.items() if name != "precision"}
 
     assert is_same_training(kept, wanted)

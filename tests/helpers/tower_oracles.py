@@ -123,7 +123,7 @@ def sequence_query(
     model: Any, items: list[Array], types: list[int], ages: list[int], attributes: list[int]
 ) -> Array:
     """Embeds a request of events, oldest first; ages in microseconds."""
-    hides = model.config.sequence.objective == "masked"
+    hides = model.config.model.objective == "masked"
     items, types, ages = list(items), [0, *types], [*ages[:1], *ages] if ages else [0]
     if hides and items:  # the hidden event comes now
         items, types, ages = [*items, None], [*types, 0], [*ages, 0]

@@ -10,34 +10,54 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.export.towers import save_towers
+from models.retrieval.model import RetrievalModel
+from models.tasks.config import FullSoftmaxConfig
+from models.tasks.config import GBCEConfig
+from models.tasks.config import SampledSoftmaxConfig
+from models.training.data import TrainingData
 from tests.helpers.timelines import run_transform
 from tests.helpers.timelines import small_log
 from tests.helpers.timelines import write_examples
 
-SMALL = TrainerConfig.model_validate(
+SMALL = RetrievalTrainerConfig.model_validate(
     {
-        "two_tower": {"dim": 16, "query": {"window": 8, "hidden": [32]}},
-        "task": {"negatives": 16},
+        "model": {
+            "dim": 16,
+            "query": {"window": 8, "hidden": [32]},
+            "loss": {"negatives": 16},
+        },
         "input": {"batch_size": 64, "pool": 32},
-        "validation": {"k": [5, 10], "watch": "hr@5", "patience": 0},
+        "validation": {"k": [5, 10], "monitor": "hr@5", "patience": 0},
         "optimizer": {"learning_rate": 0.01},
         "epochs": 3,
         "exclude_seen": [],  # the small log's users return to what they had
     }
 )
-SEQUENCE = TrainerConfig.model_validate(
+SEQUENCE = RetrievalTrainerConfig.model_validate(
     SMALL.model_dump()
     | {
-        "model": "sequence",
-        "sequence": {
+        "model": {
+            "family": "sequence",
+            "loss": {"negatives": 16},
             "dim": 16,
             "input": {"length": 8},
             "encoder": {"blocks": 1, "use_user_attributes": True},
         },
     }
 )
+
+
+_LOSSES = {"full": "full_softmax", "sampled": "sampled_softmax", "gbce": "gbce"}
+
+
+def loss_section(loss: str = "sampled", **options: Any) -> dict[str, Any]:
+    """The section of a loss, with those of the options that it has."""
+    name = _LOSSES[loss]
+    kinds = (FullSoftmaxConfig, SampledSoftmaxConfig, GBCEConfig)
+    (kind,) = (kind for kind in kinds if kind().name == name)
+    return {"name": name} | {k: v for k, v in options.items() if k in kind.model_fields}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +78,11 @@ class SmallLog:
 
     def files(self, split: str) -> list[str]:
         return sorted(str(path) for path in (self.examples / f"Split-{split}").glob("*"))
+
+    @property
+    def data(self) -> TrainingData:
+        files = (self.files(split) for split in ("train", "catalogue", "validation"))
+        return TrainingData(self.transform, *files)
 
 
 @pytest.fixture(scope="session")
@@ -84,14 +109,14 @@ class Trained:
       config: What was trained.
     """
 
-    config: TrainerConfig
+    config: RetrievalTrainerConfig
     model_dir: Path
     run_dir: Path
     towers: Any
     model: Any
 
 
-@pytest.fixture(scope="session", params=[SMALL, SEQUENCE], ids=lambda config: config.model)
+@pytest.fixture(scope="session", params=[SMALL, SEQUENCE], ids=lambda config: config.model.family)
 def trained(
     log: SmallLog, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Trained:
@@ -102,12 +127,12 @@ def trained(
     train = [str(log.examples / f"Split-{name}" / "*") for name in ("train", "catalogue")]
     exported = []
 
-    def save(model: Any, *arguments: Any) -> None:
+    def export(model: Any, *arguments: Any) -> None:
         exported.append(model)
         save_towers(model, *arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "save_towers", save)  # to keep the model that it is given
+        patch.setattr(RetrievalModel, "export", export)  # to keep the model that it is given
         trainer.run_fn(
             SimpleNamespace(
                 train_files=train,
@@ -115,7 +140,7 @@ def trained(
                 transform_graph_path=str(log.graph),
                 serving_model_dir=str(path / "model"),
                 model_run_dir=str(path / "run"),
-                custom_config={"config": request.param.to_json()},
+                custom_config={"stage": "retrieval", "config": request.param.to_json()},
                 base_model=None,
             )
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
@@ -64,18 +64,20 @@ def make(name):
     """A model with every input, whose weights are all far from their initial values."""
     if name in _MADE:
         return _MADE[name]
-    values = {"sequence": {}, "two_tower": {}} | MODELS[name]
-    query = {"window": 6, "heads": 2, "last_items": 2, "content_dim": 4, "hidden": [8]}
-    query |= {"max_user_attributes": 3, "dropout": 0.5, "item_dropout": 0.5}
-    values["two_tower"] = {"dim": 8, "temperature": 0.5} | values["two_tower"]
-    values["two_tower"]["query"] = query | values["two_tower"].get("query", {})
-    values["sequence"] = {"dim": 8, "temperature": 0.5, "input": {"length": 6}} | values["sequence"]
-    encoder = {"dropout": 0.5, "event_dropout": 0.5, "max_user_attributes": 3}
-    values["sequence"]["encoder"] = encoder | values["sequence"].get("encoder", {})
-    family = SequenceModel if "sequence" in MODELS[name] else TwoTower
-    values["model"] = "sequence" if family is SequenceModel else "two_tower"
+    ((kind, given),) = MODELS[name].items()
+    values = {"family": kind, "dim": 8, "temperature": 0.5} | given
+    if kind == "two_tower":
+        family = TwoTower
+        query = {"window": 6, "heads": 2, "last_items": 2, "content_dim": 4, "hidden": [8]}
+        query |= {"max_user_attributes": 3, "dropout": 0.5, "item_dropout": 0.5}
+        values["query"] = query | given.get("query", {})
+    else:
+        family = SequenceModel
+        encoder = {"dropout": 0.5, "event_dropout": 0.5, "max_user_attributes": 3}
+        values["encoder"] = encoder | given.get("encoder", {})
+        values["input"] = {"length": 6}
     tf.keras.utils.set_random_seed(0)
-    model = family(TrainerConfig.model_validate(values), SIZES, TABLE, COUNTS)
+    model = family(RetrievalTrainerConfig.model_validate({"model": values}), SIZES, TABLE, COUNTS)
     model.embed_queries(batch())
     model.embed_items(tf.constant([1], tf.int64))
     for number, weight in enumerate(model.trainable_variables):

@@ -4,20 +4,14 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config as framework_config
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.trainer import train
+from tests.models.conftest import SEQUENCE
 from tests.models.conftest import SMALL
 
 
 def run(log, config, **more):
-    return train(
-        config,
-        log.transform,
-        log.files("train"),
-        log.files("catalogue"),
-        log.files("validation"),
-        **more,
-    )
+    return train(config, log.data, **more)
 
 
 def changed(**sections):
@@ -28,20 +22,20 @@ def changed(**sections):
             values[name] = values[name] | update
         else:
             values[name] = update
-    return TrainerConfig.model_validate(values)
+    return RetrievalTrainerConfig.model_validate(values)
 
 
 def test_report_holds_the_configuration_and_every_epoch(trained):
     report = json.loads((trained.run_dir / "training.json").read_text())
 
-    assert TrainerConfig.model_validate(report["config"]) == trained.config
+    assert RetrievalTrainerConfig.model_validate(report["config"]) == trained.config
     assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
     best = max(report["epochs"], key=lambda epoch: epoch["hr@5"])
     assert report["best"] == best
     assert report["targets_per_epoch"] == 60 * 10  # of ten training events each
     # Sequences: 60 of nine places, 60 of two, padded to eight: seven and eight fit 64.
     steps = {"two_tower": 10, "sequence": 9 + 8}
-    assert report["steps_per_epoch"] == steps[trained.config.model]
+    assert report["steps_per_epoch"] == steps[trained.config.model.family]
     for epoch in report["epochs"]:
         assert epoch["users"] == 60 and epoch["seconds"] > 0
         assert epoch["targets"] == 60 * 10  # an epoch is a pass
@@ -79,7 +73,8 @@ def test_equal_seeds_train_equal_models(log):
     "sections",
     [
         {
-            "two_tower": {
+            "model": {
+                "loss": {"name": "full_softmax", "label_smoothing": 0.1},
                 "normalize": True,
                 "temperature": 0.1,
                 "learn_temperature": True,
@@ -87,13 +82,21 @@ def test_equal_seeds_train_equal_models(log):
                 "query": {"window": 4, "content_dim": 0, "use_time": True, "use_query": True},
                 "candidate": {"hidden": [8], "features": ["title"]},
             },
-            "task": {"loss": "full", "label_smoothing": 0.1},
             "optimizer": {"name": "adagrad", "clip_norm": 1.0},
         },
         {
-            "two_tower": {"history_features": False, "candidate": {"features": []}},
-            "task": {"in_batch": False, "correct_sampling": False, "exclude_history": False},
-            "input": {"targets_per_timeline": 2, "batch_size": 32},
+            "model": {
+                "history_features": False,
+                "candidate": {"features": []},
+                "input": {"targets_per_timeline": 2},
+                "loss": {
+                    "negatives": 16,
+                    "in_batch": False,
+                    "correct_sampling": False,
+                    "exclude_history": False,
+                },
+            },
+            "input": {"batch_size": 32},
             "validation": {"users": 10},
             "target_events": ["buy"],
             "exclude_seen": ["buy"],
@@ -146,18 +149,18 @@ def test_no_such_target_event_is_an_error(log):
     ids=["masked", "overlap", "gru", "xla"],
 )
 def test_every_option_of_sequences_trains(log, sequence):
-    sequence = {"dim": 16, "input": {"length": 6}} | sequence
-    _, report = run(log, changed(model="sequence", sequence=sequence, epochs=2))
+    values = SEQUENCE.model_dump() | {"epochs": 2}
+    values["model"] = {"family": "sequence", "dim": 16, "input": {"length": 6}} | sequence
+    _, report = run(log, RetrievalTrainerConfig.model_validate(values))
 
     assert report["epochs"][1]["loss"] < report["epochs"][0]["loss"]
 
 
 def test_sequences_train_for_all_epochs(log):
     """Epochs of sequences have unequally many batches; none of them ends the training."""
-    sequence = {"dim": 16, "input": {"length": 3}, "encoder": {"blocks": 1}}
-    given = {"batch_size": 16, "pool": 7}
-    config = changed(model="sequence", sequence=sequence, input=given, epochs=8)
-    _, report = run(log, config)
+    sequence = {"family": "sequence", "dim": 16, "input": {"length": 3}, "encoder": {"blocks": 1}}
+    values = SEQUENCE.model_dump() | {"epochs": 8, "input": {"batch_size": 16, "pool": 7}}
+    _, report = run(log, RetrievalTrainerConfig.model_validate(values | {"model": sequence}))
 
     assert len(report["epochs"]) == 8
     assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]

@@ -45,7 +45,9 @@ def test_overrides_are_typed_and_nested() -> None:
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="`sed` is not a key of TrainerConfig; the nearest is"):
+    with pytest.raises(
+        ValueError, match="`sed` is not a key of RetrievalTrainerConfig; the nearest is"
+    ):
         load_config("movielens_1m", ("trainer.sed=7",))
 
 
@@ -159,7 +161,7 @@ def test_a_mistake_is_a_message_and_no_stack_trace(tmp_path: Path) -> None:
 
 
 def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
-    reads = "trainer.two_tower.query.use_query=true"
+    reads = "trainer.model.query.use_query=true"
     with pytest.raises(ValueError, match="Set `timeline.request_query: target`"):
         load_config("template", (reads,))
     assert load_config("template", (reads, "timeline.request_query=target"))
@@ -168,7 +170,7 @@ def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
 
 @pytest.mark.parametrize(
     ("config", "key"),
-    [("template", "two_tower.query.window"), ("shop_sequence", "sequence.input.length")],
+    [("template", "model.query.window"), ("shop_sequence", "model.input.length")],
 )
 def test_the_window_of_a_model_is_within_the_context_of_a_chunk(config: str, key: str) -> None:
     assert load_config(config, (f"trainer.{key}=256",))

@@ -49,7 +49,7 @@ def check_log(config: PipelineConfig) -> str:
 
 def _require_times(config: PipelineConfig, ordinal: bool) -> None:
     """Raises when the model reads times and the log has an order only."""
-    told = list(_switches(config.trainer.towers.model_dump(), f"trainer.{config.trainer.model}"))
+    told = list(_switches(config.trainer.model.model_dump(), "trainer.model"))
     if ordinal and told:
         raise ValueError(
             f"`{told[0]}` is true: the model would read ages and hours. The log says that its "

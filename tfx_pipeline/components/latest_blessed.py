@@ -3,14 +3,14 @@
 TFX's own answer is a Resolver node, which open-source Kubeflow Pipelines
 rejects. Here it is a component like any other. Only blessed servables are
 pushed, and the labels of the push directory say which of them is served; one
-that was rolled back never is the baseline (`pusher/labels.py`). On the first
+that was rolled back never is the baseline (`serving/publishing/labels.py`). On the first
 run there is none: the output is then a `Model` artifact that holds no
 SavedModel but a note with the reason, and `tfx_pipeline.evaluation.evaluator`
 takes that for "no baseline".
 
 A version that was made of the very same candidate is passed over: nothing is
 compared with itself, and running an unchanged pipeline again finds the baseline
-it had before, in TFX's cache (see `pusher/origin.py`). A version that has seen
+it had before, in TFX's cache (see `serving/publishing/origin.py`). A version that has seen
 events of what is the test now, as when `test_days` was raised, is none either:
 it would look better than it is, and so would a model that starts from it.
 """
@@ -103,8 +103,8 @@ class LatestBlessed(tfx.types.BaseComponent):
     Args:
         examples: Raw timelines, whose report says what is held out.
         push_dir: Where `Pusher` writes versions.
-        candidate: What the candidate is made of: `pusher.origin.candidate_id`.
-        serving_state: State of the push directory: `pusher.origin.serving_state`.
+        candidate: What the candidate is made of: `serving.publishing.origin.candidate_id`.
+        serving_state: State of the push directory: `serving.publishing.origin.serving_state`.
         code_version: Hash of the sources that run here.
     """
 

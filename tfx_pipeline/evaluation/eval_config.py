@@ -23,12 +23,12 @@ HITS_SOMETHING = 1e-9  # a bound that no model without a hit reaches
 _CLASSES = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
 
 
-def make_eval_config(config: EvaluationConfig, watch: str = "hr@10") -> tfma.EvalConfig:
+def make_eval_config(config: EvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
     """Translates the section `evaluation` for TFX's Evaluator.
 
     Args:
         config: Metrics, slices and gates.
-        watch: The metric that chose the epoch: a model that hits nothing among its
+        monitor: The metric that chose the epoch: a model that hits nothing among its
             first K is not blessed, whatever the thresholds.
 
     Returns:
@@ -45,7 +45,7 @@ def make_eval_config(config: EvaluationConfig, watch: str = "hr@10") -> tfma.Eva
     )
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=features.TARGET_ENTITY)],
-        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config, _watched(config, watch)))],
+        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config, _watched(config, monitor)))],
         slicing_specs=[
             tfma.SlicingSpec(),
             *(tfma.SlicingSpec(feature_keys=keys) for keys in config.slices),
@@ -92,9 +92,9 @@ def with_data(
     return filled
 
 
-def _watched(config: EvaluationConfig, watch: str) -> str:
+def _watched(config: EvaluationConfig, monitor: str) -> str:
     """Returns the hit rate of which a model has to have one: at the K that chose the epoch."""
-    k = int(watch.rpartition("@")[2])
+    k = int(monitor.rpartition("@")[2])
     return f"hr@{k if k in config.ks else max(config.ks)}"
 
 

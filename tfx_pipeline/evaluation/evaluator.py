@@ -120,7 +120,7 @@ class Evaluator(tfx.types.BaseBeamComponent):
         config: Metrics, slices and gates.
         code_version: Hash of the code that evaluates, for TFX's cache.
         split: The split that is evaluated.
-        watch: The metric that chose the epoch; see `make_eval_config`.
+        monitor: The metric that chose the epoch; see `make_eval_config`.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -134,14 +134,14 @@ class Evaluator(tfx.types.BaseBeamComponent):
         config: EvaluationConfig,
         code_version: str,
         split: str = "test",
-        watch: str = "hr@10",
+        monitor: str = "hr@10",
     ) -> None:
         super().__init__(
             EvaluatorSpec(
                 examples=examples,
                 model=model,
                 baseline_model=baseline_model,
-                eval_config=make_eval_config(config, watch),
+                eval_config=make_eval_config(config, monitor),
                 example_splits=json.dumps([split]),
                 popularity_timelines=config.popularity_timelines,
                 code_version=code_version,

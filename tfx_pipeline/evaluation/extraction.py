@@ -36,7 +36,7 @@ SliceKey = tuple[tuple[str, Any], ...]
 def custom_extractors(
     eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any = None
 ) -> list[Any]:
-    """Returns TFMA's default extractors with the two changes above.
+    """Returns TFMA's default extractors with the changes above.
 
     Args:
         eval_shared_model: The model or models under evaluation.

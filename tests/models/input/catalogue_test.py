@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
-from models.retrieval.config import CandidateTowerConfig
+from models.input.config import CandidateTowerConfig
 from tests.helpers.examples import example
 from tests.helpers.examples import write_examples
 from transforms.vocabulary import entity_vocabulary

@@ -7,6 +7,7 @@ import tensorflow as tf
 from models.config import InputConfig
 from models.input import batch as b
 from models.input.target_batches import evaluation_batches
+from models.input.target_batches import shortened
 from models.input.target_batches import target_frequencies
 from models.input.target_batches import training_batches
 from models.input.target_rule import TargetRule
@@ -60,11 +61,11 @@ def pairs(batches):
     return rows
 
 
-def batches_of(path, timelines, rule=ANY, windows=None, seed=1, **config):
+def batches_of(path, timelines, rule=ANY, windows=None, seed=1, targets_per_timeline=0, **config):
     files = [write(path / "timelines.gz", timelines)]
     windows = windows or WindowSpec(window=2)
     config = InputConfig(**({"batch_size": 4} | config))
-    return training_batches(files, SPEC, windows, rule, config, seed)
+    return training_batches(files, SPEC, windows, rule, config, targets_per_timeline, seed)
 
 
 def test_every_position_is_a_target_once_an_epoch_the_first_one_without_a_history(tmp_path):
@@ -143,8 +144,8 @@ def test_frequencies_equal_the_mean_of_what_is_drawn(tmp_path):
     # Two of six of user 1, both of user 2, the one of user 3.
     np.testing.assert_allclose(limited[:6], [0, 1 / 3, 2 / 3 + 1 + 1, 1, 1, 0])
 
-    config = InputConfig(batch_size=8, targets_per_timeline=2)
-    dataset = training_batches(files, SPEC, WindowSpec(window=1), ANY, config, 0)
+    config = InputConfig(batch_size=8)
+    dataset = training_batches(files, SPEC, WindowSpec(window=1), ANY, config, 2, 0)
     drawn = np.bincount([row[-1] for row in pairs(dataset.repeat(300))], minlength=100)
     np.testing.assert_allclose(drawn / 300, limited, atol=0.1)
 
@@ -165,7 +166,7 @@ def test_query_of_a_target_is_the_events(tmp_path):
         names.REQUEST_QUERY_TOKENS: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
     }
     files = [write(tmp_path / "t.gz", [line([1, 2, 3], **words)])]
-    (batch,) = training_batches(files, spec, windows, ANY, InputConfig(), 0)
+    (batch,) = training_batches(files, spec, windows, ANY, InputConfig(), 0, 0)
 
     order = np.argsort(batch[b.TARGET_ENTITY])
     np.testing.assert_array_equal(batch[b.QUERY_TOKENS].numpy()[order], [[7, 0, 0], [8, 9, 0]])
@@ -222,4 +223,15 @@ def test_a_limit_on_the_targets_of_a_timeline_keeps_the_shuffle():
 
 def test_no_files_is_an_error():
     with pytest.raises(ValueError, match="found none"):
-        training_batches([], SPEC, WindowSpec(window=1), ANY, InputConfig(), 0)
+        training_batches([], SPEC, WindowSpec(window=1), ANY, InputConfig(), 0, 0)
+
+
+def test_some_histories_are_cut_to_their_newest_events_and_the_others_kept():
+    lengths = tf.tile(tf.constant([0, 2, 50], tf.int64), [4000])
+    cut = shortened({b.HISTORY_LENGTH: lengths}, 0.2, tf.constant([1, 2], tf.int64))
+    found = cut[b.HISTORY_LENGTH].numpy().reshape(-1, 3)
+
+    assert (found[:, 0] == 0).all() and (found[:, 1] <= 2).all()
+    shares = [(found[:, 2] == length).mean() for length in (0, 1, 2, 3, 50)]
+    np.testing.assert_allclose(shares, [0.05, 0.05, 0.05, 0.05, 0.8], atol=0.02)
+    assert shortened({b.HISTORY_LENGTH: lengths}, 0.0, None)[b.HISTORY_LENGTH] is lengths

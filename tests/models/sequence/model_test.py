@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.sequence_batches import SequenceSpec
@@ -14,6 +14,7 @@ from models.input.windows import WindowSpec
 from models.input.windows import cut_last_windows
 from models.sequence.model import SequenceModel
 from models.sequence.model import sequences_of_windows
+from tests.models.conftest import loss_section
 from transforms import features as f
 
 COUNTS = np.array([0, 5, 3, 2, 1, 4, 0])  # entity 6 is no training target
@@ -35,11 +36,16 @@ LENGTH = np.array([5, 3, 4])
 
 
 def make(task=None, seen_types=(), encoder=None, **sequence):
-    config = TrainerConfig.model_validate(
+    config = RetrievalTrainerConfig.model_validate(
         {
-            "model": "sequence",
-            "sequence": {"dim": 8, "input": {"length": 4}, "encoder": encoder or {}} | sequence,
-            "task": {"loss": "full", "negatives": 6} | (task or {}),
+            "model": {
+                "family": "sequence",
+                "dim": 8,
+                "input": {"length": 4},
+                "encoder": encoder or {},
+                "loss": loss_section(**({"loss": "full", "negatives": 6} | (task or {}))),
+            }
+            | sequence
         }
     )
     tf.keras.utils.set_random_seed(0)
@@ -154,7 +160,8 @@ def test_seen_items_are_no_sampled_negatives(in_batch, seen_types):
     loss = model.compute_loss(batch()).numpy()
 
     given, aims = prefixes()
-    negatives = model._negative_ids(tf.constant(aims)).numpy()
+    ids = model.task.candidate_ids(tf.constant(aims), model.step)
+    negatives = ids.numpy()[aims.size :]  # the targets come first
     assert negatives.size == 6 + in_batch * aims.size
     counts = np.repeat(np.bincount(negatives, minlength=6)[None, 1:], aims.size, axis=0)
     for row, (seen, aim) in enumerate(zip(seen_before(given, seen_types), aims, strict=True)):
@@ -171,7 +178,8 @@ def test_seen_items_are_no_sampled_negatives(in_batch, seen_types):
 def test_events_that_are_no_candidates_take_no_candidate_away(loss):
     """Entity 6 is never a target, and of entity 2 nothing was drawn."""
     model = make({"loss": loss, "correct_sampling": False, "in_batch": False}, None)
-    model.sampler.sample = lambda number, seed: tf.constant([1, 5, 5], tf.int64)
+    if loss == "sampled":
+        model.task.sampler.sample = lambda number, seed: tf.constant([1, 5, 5], tf.int64)
     one = batch(np.array([[0, 2, 6, 0, 0]]), np.array([[0, 1, 4, 0, 0]]))
     given = windows(np.array([[2, 0], [6, 2]]), [1, 2], np.array([[1, 0], [2, 1]]))
 
@@ -230,7 +238,8 @@ def test_negatives_are_drawn_anew_in_every_step_and_equally_for_a_step():
     drawn = []
     for step in (0, 0, 1):
         model.optimizer.iterations.assign(step)
-        drawn.append(model._negative_ids(tf.constant([1], tf.int64)).numpy().tolist())
+        ids = model.task.candidate_ids(tf.constant([1], tf.int64), model.step)
+        drawn.append(ids.numpy().tolist())
 
     assert drawn[0] == drawn[1] != drawn[2]
 
@@ -240,7 +249,7 @@ def test_gbce_takes_no_negatives_from_the_batch(in_batch):
     """Its calibration counts on negatives that are drawn evenly."""
     model = make({"loss": "gbce", "in_batch": in_batch, "calibration": 0.5})
     drawn = np.array([1, 1, 3])
-    model.sampler.sample = lambda number, seed: tf.constant(drawn)
+    model.task.sampler.sample = lambda number, seed: tf.constant(drawn)
     loss = model.compute_loss(batch()).numpy()
 
     given, aims = prefixes()
@@ -320,7 +329,7 @@ def test_intervals_are_the_same_however_long_ago():
 
 def test_a_hidden_item_and_a_place_start_apart():
     model = make({}, objective="masked", encoder={"positions": "absolute"})
-    fresh = model.encoder.__class__(8, 5, model.config.sequence.encoder, Sizes(7), causal=False)
+    fresh = model.encoder.__class__(8, 5, model.config.model.encoder, Sizes(7), causal=False)
 
     assert not np.array_equal(fresh.hidden, fresh.places[0])
 
@@ -374,9 +383,12 @@ def test_a_recurrent_unit_has_no_distances():
 )
 def test_what_cannot_be_is_an_error(changed, message):
     with pytest.raises(ValueError, match=message):
-        TrainerConfig.model_validate({"sequence": changed})
+        RetrievalTrainerConfig.model_validate({"model": {"family": "sequence"} | changed})
 
 
 def test_parts_of_a_sequence_cannot_be_drawn():
-    with pytest.raises(ValueError, match="every place"):
-        TrainerConfig.model_validate({"model": "sequence", "input": {"targets_per_timeline": 2}})
+    input_section = {"targets_per_timeline": 2}
+    with pytest.raises(ValueError, match="`targets_per_timeline` is not a key"):
+        RetrievalTrainerConfig.model_validate(
+            {"model": {"family": "sequence", "input": input_section}}
+        )

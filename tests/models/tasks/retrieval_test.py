@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 
 import models  # noqa: F401  (chooses Keras 2)
+from models.tasks.chunked_softmax import corrected
+from models.tasks.gbce import generalised_binary_cross_entropy
 from models.tasks.negatives import NegativeSampler
 from models.tasks.retrieval import Retrieval
-from models.tasks.softmax import corrected
 
 # Two rows, two sampled negatives; scores are easy to compute by hand.
 QUERY = tf.constant([[1.0, 0.0], [0.0, 2.0]])
@@ -142,7 +143,9 @@ def chance(score, items):
 def test_calibrated_binary_cross_entropy(calibration):
     drawn = tf.constant([0.0, 1.0, 2.0, 1.0])  # row 1's own target is drawn, too
     hidden = tf.ragged.constant([[3], []], dtype=tf.int32)
-    loss = Retrieval().binary(QUERY, CANDIDATES, LABELS, drawn, 21, calibration, hidden)
+    loss = generalised_binary_cross_entropy(
+        QUERY, CANDIDATES, LABELS, drawn, 21, calibration, hidden
+    )
 
     beta = 1 - calibration * (1 - 4 / 20)
     rows = [
@@ -160,7 +163,7 @@ def test_calibrated_binary_cross_entropy_starts_at_rest():
     """Where all items are equally likely and score 0, being a target outweighs being none."""
     candidates = tf.Variable(tf.zeros([50, 1]))
     with tf.GradientTape() as tape:
-        loss = Retrieval().binary(
+        loss = generalised_binary_cross_entropy(
             tf.ones([50, 1]), candidates, tf.range(50), tf.ones([50]), 50, calibration=0.75
         )
     np.testing.assert_allclose(tape.gradient(loss, candidates), np.zeros([50, 1]), atol=1e-8)

@@ -13,8 +13,9 @@ from tests.models.conftest import SMALL
 CERTAIN = SMALL.model_validate(  # nothing within a step is left to chance
     SMALL.model_dump()
     | {
-        "model": "sequence",
-        "sequence": {
+        "model": {
+            "family": "sequence",
+            "loss": {"negatives": 16},
             "dim": 8,
             "input": {"length": 8},
             "encoder": {"blocks": 1, "dropout": 0.0},
@@ -25,8 +26,7 @@ CERTAIN = SMALL.model_validate(  # nothing within a step is left to chance
 
 
 def run(log, folder):
-    files = (log.files(split) for split in ("train", "catalogue", "validation"))
-    return train(CERTAIN, log.transform, *files, checkpoints=folder)
+    return train(CERTAIN, log.data, checkpoints=folder)
 
 
 def kill_in(monkeypatch, epoch):

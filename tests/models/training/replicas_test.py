@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WORKER = Path(__file__).parent / "replica_worker.py"
 
 
@@ -55,8 +55,8 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     "what",
     [
-        ("sequence", "sampled", "adagrad"),  # in-batch negatives of unequal shares
-        ("two_tower", "full", "lazy_adam"),
+        ("sequence", "sampled_softmax", "adagrad"),  # in-batch negatives of unequal shares
+        ("two_tower", "full_softmax", "lazy_adam"),
     ],
     ids="-".join,
 )

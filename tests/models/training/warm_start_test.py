@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.export.towers import save_towers
 from models.trainer import train
 from models.training.warm_start import warm_start
@@ -62,19 +62,21 @@ def other_day(tmp_path_factory) -> SmallLog:
     return make_log(tmp_path_factory.mktemp("other"), raw)
 
 
-def config(name: str, **more) -> TrainerConfig:
+def config(name: str, **more) -> RetrievalTrainerConfig:
     sequence = {
+        "family": "sequence",
+        "loss": {"negatives": 16},
         "dim": 16,
         "input": {"length": 8},
         "encoder": {"dropout": 0.1, "use_user_attributes": True},
     }
-    values = SMALL.model_dump() | {"model": name, "sequence": sequence, "epochs": 6}
-    return TrainerConfig.model_validate(values | more)
+    values = SMALL.model_dump() | {"epochs": 6}
+    values["model"] = sequence if name == "sequence" else values["model"]
+    return RetrievalTrainerConfig.model_validate(values | more)
 
 
 def run(log, settings, **more):
-    files = (log.files(split) for split in ("train", "catalogue", "validation"))
-    return train(settings, log.transform, *files, **more)
+    return train(settings, log.data, **more)
 
 
 @pytest.fixture(scope="module", params=MODELS)

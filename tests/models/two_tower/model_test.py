@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import TrainerConfig
+from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import Sizes
 from models.two_tower.model import TwoTower
+from tests.models.conftest import loss_section
 
 COUNTS = np.array([0, 5, 3, 2, 1, 0, 0])  # entities 5 and 6 are no training targets
 TITLES = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [6, 2]], np.int32)
@@ -14,10 +15,14 @@ TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLE
 
 
 def make(loss="sampled", in_batch=True, seen_types=(), **towers):
-    config = TrainerConfig.model_validate(
+    config = RetrievalTrainerConfig.model_validate(
         {
-            "two_tower": {"dim": 8, "query": {"window": 4, "hidden": [8]}} | towers,
-            "task": {"loss": loss, "negatives": 6, "in_batch": in_batch},
+            "model": {
+                "dim": 8,
+                "query": {"window": 4, "hidden": [8]},
+                "loss": loss_section(loss, negatives=6, in_batch=in_batch),
+            }
+            | towers
         }
     )
     tf.keras.utils.set_random_seed(0)
@@ -39,7 +44,7 @@ def batch(**more):
 def test_loss_with_merged_negatives_equals_the_loss_with_each_apart(in_batch):
     model = make(in_batch=in_batch)
     sampled = tf.constant([1, 1, 4, 2, 1, 3], tf.int64)
-    model.sampler.sample = lambda number, seed: sampled
+    model.task.sampler.sample = lambda number, seed: sampled
     inputs = batch()
     loss = model.compute_loss(inputs)
 
@@ -48,7 +53,7 @@ def test_loss_with_merged_negatives_equals_the_loss_with_each_apart(in_batch):
     queries = model.embed_queries(inputs).numpy()
     own = (queries * model.embed_items(target).numpy()).sum(axis=1)
     scores = queries @ model.embed_items(ids).numpy().T
-    scores -= model.sampler.log_expected_count(ids, tf.constant(3), 6).numpy()
+    scores -= model.task.sampler.log_expected_count(ids, tf.constant(3), 6).numpy()
     negatives = np.where(ids.numpy() == target.numpy()[:, None], 0.0, np.exp(scores))
     expected = np.log(np.exp(own) + negatives.sum(axis=1)) - own
     assert loss.numpy() == pytest.approx(expected.mean(), abs=1e-5)
@@ -68,7 +73,8 @@ def test_full_loss_is_over_the_trained_items():
 @pytest.mark.parametrize("loss", ["full", "sampled"])
 def test_items_of_the_own_history_are_no_negatives_where_seen_ones_are_excluded(loss):
     model = make(loss=loss)
-    model.sampler.sample = lambda number, seed: tf.constant([1, 2, 3, 4, 4, 4], tf.int64)
+    if loss == "sampled":
+        model.task.sampler.sample = lambda number, seed: tf.constant([1, 2, 3, 4, 4, 4], tf.int64)
     seen = tf.constant([[1, 2, 3], [2, 3, 4], [4, 2, 1]], tf.int64)  # row 0 has seen its target
     with tf.GradientTape(persistent=True) as tape:
         loss = model.compute_loss(batch(**{b.SEEN_ENTITY: seen}))
@@ -98,7 +104,7 @@ def test_items_outside_training_differ_by_their_features_alone():
 
 def test_a_step_touches_the_rows_of_the_batch_only():
     model = make()
-    model.sampler.sample = lambda number, seed: tf.constant([1, 1, 2, 2, 1, 1], tf.int64)
+    model.task.sampler.sample = lambda number, seed: tf.constant([1, 1, 2, 2, 1, 1], tf.int64)
     touched = [
         (model.candidate_tower.ids, {0, 1, 2, 3}),
         (model.history_ids, {0, 1, 2, 3, 4, 5}),
@@ -135,7 +141,7 @@ def test_temperature_and_normalisation_are_folded_into_the_embeddings():
 
 
 def test_event_types_are_read_where_there_are_several():
-    config = TrainerConfig.model_validate({"two_tower": {"dim": 8, "query": {"window": 4}}})
+    config = RetrievalTrainerConfig.model_validate({"model": {"dim": 8, "query": {"window": 4}}})
     tf.keras.utils.set_random_seed(0)
     model = TwoTower(config, Sizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS)
     other = batch(**{b.HISTORY_TYPE: tf.constant([[2, 1, 0, 0], [3, 0, 0, 0], [1, 1, 1, 1]])})

@@ -71,8 +71,8 @@ def test_what_is_excluded_is_an_event_of_the_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "trainer",
     [
-        {"model": "two_tower", "two_tower": {"query": {"use_time": True}}},
-        {"model": "sequence", "sequence": {"encoder": {"use_time": True}}},
+        {"model": {"family": "two_tower", "query": {"use_time": True}}},
+        {"model": {"family": "sequence", "encoder": {"use_time": True}}},
     ],
     ids=["two_tower", "sequence"],
 )
@@ -83,7 +83,7 @@ def test_times_are_not_read_from_a_log_that_has_an_order_only(
     check_log(configuration(log, trainer=trainer))
     (log / "manifest.json").write_text(json.dumps({"name": "toy", "time": "ordinal"}))
     check_log(configuration(log))
-    with pytest.raises(ValueError, match=rf"`trainer\.{trainer['model']}\.\w+\.use_time` is true"):
+    with pytest.raises(ValueError, match=r"`trainer\.model\.\w+\.use_time` is true"):
         check_log(configuration(log, trainer=trainer))
 
 

@@ -68,8 +68,12 @@ def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
         cli.commands, "go", click.Command("go", callback=lambda: run(first, second))
     )
     monkeypatch.setattr("sys.argv", ["vitrine", "go"])
-    with pytest.raises(SystemExit) as caught:
-        main()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
+    try:
+        with pytest.raises(SystemExit) as caught:
+            main()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130
     told = capsys.readouterr().err
     assert "Stopped in the component `second`. Kept in my shop é: first." in told

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import models  # noqa: F401  (before TensorFlow)
-from models.config import TrainerConfig
-from models.export.towers import saved_weights
+from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import Sizes
@@ -26,27 +25,31 @@ ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
 
 
 def make(name: str, loss: str, optimizer: str):
-    config = TrainerConfig.model_validate(
+    model = {
+        "sequence": {
+            "dim": 8,
+            "encoder": {"dropout": 0.0},
+            "candidate": {"id_dropout": 0.0},
+            "input": {"length": LENGTH},
+        },
+        "two_tower": {
+            "dim": 8,
+            "candidate": {"id_dropout": 0.0},
+            "query": {
+                "window": LENGTH,
+                "hidden": [8],
+                "dropout": 0.0,
+                "item_dropout": 0.0,
+                "use_user_attributes": False,
+            },
+        },
+    }[name]
+    loss_section = {"exclude_history": name == "sequence", "name": loss}
+    if loss != "full_softmax":
+        loss_section["negatives"] = 7
+    config = RetrievalTrainerConfig.model_validate(
         {
-            "model": name,
-            "sequence": {
-                "dim": 8,
-                "encoder": {"dropout": 0.0},
-                "candidate": {"id_dropout": 0.0},
-                "input": {"length": LENGTH - 1},  # and the start
-            },
-            "two_tower": {
-                "dim": 8,
-                "candidate": {"id_dropout": 0.0},
-                "query": {
-                    "window": LENGTH,
-                    "hidden": [8],
-                    "dropout": 0.0,
-                    "item_dropout": 0.0,
-                    "use_user_attributes": False,
-                },
-            },
-            "task": {"loss": loss, "negatives": 7, "exclude_history": name == "sequence"},
+            "model": {"family": name, "loss": loss_section} | model,
             "optimizer": {
                 "learning_rate": 0.05,
                 "schedule": "constant",
@@ -109,7 +112,7 @@ def main(out: str, name: str, loss: str, optimizer: str) -> None:
     np.savez(out, losses=np.array(losses), **weights)
     if is_chief():
         saved = tf.Module()
-        saved.weights = saved_weights(model)
+        saved.weights = model.saved_weights()
         tf.saved_model.save(saved, f"{out}.model")
 
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import models  # noqa: F401
-from models.tasks.softmax import softmax_loss
+from models.tasks.chunked_softmax import softmax_loss
 
 RNG = np.random.default_rng(0)
 QUERIES = RNG.normal(size=[7, 4]).astype(np.float32)

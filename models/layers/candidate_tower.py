@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
+from models.input.config import CandidateTowerConfig
 from models.input.vocabulary_sizes import Sizes
 from models.layers.item_embedding import ItemEmbedding
 from models.layers.item_features import ItemFeatures
 from models.layers.mlp import Perceptron
-from models.retrieval.config import CandidateTowerConfig
 
 
 class CandidateTower(tf.keras.layers.Layer):
