@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+from typing import Annotated
 from typing import Any
+from typing import Union
 
 from pydantic import BaseModel
+from pydantic import BeforeValidator
 from pydantic import ConfigDict
+from pydantic import Field
 from pydantic import ValidationError
 from pydantic import model_validator
 
@@ -39,6 +43,30 @@ class Config(BaseModel):
     def to_json(self) -> str:
         """Returns the configuration as JSON with sorted keys, the same for equal values."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+def chosen_by(key: str, default: str, *kinds: type[Config]) -> Any:
+    """Makes the annotation of a section that is one of several kinds.
+
+    The section names its kind in one key and has the keys of that kind alone. The
+    name by itself stands for the kind with its defaults, and without a name it is
+    the default kind.
+
+        loss: Annotated[LossConfig, chosen_by("name", "full", FullConfig, SampledConfig)]
+
+    Args:
+        key: The key that names the kind, a `Literal` field of each.
+        default: The kind where the key is absent.
+        *kinds: The configurations to choose among.
+    """
+
+    def name_the_kind(values: Any) -> Any:
+        if isinstance(values, str):
+            return {key: values}
+        return {key: default} | values if isinstance(values, dict) else values
+
+    union: Any = Annotated[Union[kinds], Field(discriminator=key)]  # noqa: UP007
+    return Annotated[union, BeforeValidator(name_the_kind)]
 
 
 def explain(error: ValidationError, what: str) -> str:

@@ -35,6 +35,12 @@ IMPRESSION_PAGE = "impression/page"  # index into the pages of this timeline
 IMPRESSION_POSITION = "impression/position"
 IMPRESSION_ENTITY = "impression/entity"
 IMPRESSION_CLICKED = "impression/clicked"
+IMPRESSION_EVENTS = "impression/events"  # bit h: the event of head h followed on the page
+
+# --- A page example: one page view (`validation_pages`, `test_pages`) -------
+CANDIDATE_ENTITY = "candidate/entity"
+CANDIDATE_POSITION = "candidate/position"
+LABEL_EVENTS = "label/events"  # bit h is head h; held out, read by no signature
 
 # --- Held-out events: read by the evaluator, by no signature ----------------
 TARGET_ENTITY = "target/entity"
@@ -46,6 +52,10 @@ SLICE_ACTIVITY = "slice/activity"
 NO_HISTORY = "0"  # its value for users without history
 SLICE_TARGET_POPULARITY = "slice/target_popularity"
 SLICE_TARGET_AGE = "slice/target_age"
+SLICE_HISTORY = "slice/history"  # of a page: how many events came before
+SLICE_QUERY = "slice/query"  # of a page: with or without
+SLICE_CANDIDATE_POPULARITY = "slice/candidate_popularity"  # of each candidate of a page
+SLICE_CANDIDATE_AGE = "slice/candidate_age"
 
 # --- A catalogue row (the split `catalogue`) --------------------------------
 CATALOGUE_ENTITY = "catalogue/entity"
@@ -61,6 +71,7 @@ CATALOGUE_IMAGE_VECTOR = "catalogue/image_vector"
 CATALOGUE_TEXT_VECTOR = "catalogue/text_vector"
 
 SPLITS = ("train", "validation", "test", "catalogue")
+PAGE_SPLITS = ("validation_pages", "test_pages")
 
 
 def entity(entity_type: str, entity_id: str) -> str:

@@ -8,7 +8,9 @@ from typing import Literal
 from transforms import features as f
 
 Kind = Literal["bytes", "image", "int", "float"]
-Owner = Literal["timeline", "event", "page", "impression", "target", "slice", "row"]
+Owner = Literal[
+    "timeline", "event", "page", "impression", "candidate", "label", "target", "slice", "row"
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,12 +55,20 @@ FIELDS: tuple[Field, ...] = (
     Field(f.IMPRESSION_POSITION, "int", "impression"),
     Field(f.IMPRESSION_ENTITY, "bytes", "impression"),
     Field(f.IMPRESSION_CLICKED, "int", "impression", minimum=0),
+    Field(f.IMPRESSION_EVENTS, "int", "impression", minimum=0),
+    Field(f.CANDIDATE_ENTITY, "bytes", "candidate"),
+    Field(f.CANDIDATE_POSITION, "int", "candidate"),
+    Field(f.LABEL_EVENTS, "int", "label", minimum=0),
     Field(f.TARGET_ENTITY, "bytes", "target", required=True),
     Field(f.TARGET_TYPE, "bytes", "target", required=True),
     Field(f.TARGET_TIMESTAMP, "int", "target", required=True),
     Field(f.SLICE_ACTIVITY, "bytes", "slice"),
     Field(f.SLICE_TARGET_POPULARITY, "bytes", "slice", many=True),
     Field(f.SLICE_TARGET_AGE, "bytes", "slice", many=True),
+    Field(f.SLICE_HISTORY, "bytes", "slice"),
+    Field(f.SLICE_QUERY, "bytes", "slice"),
+    Field(f.SLICE_CANDIDATE_POPULARITY, "bytes", "slice", many=True),
+    Field(f.SLICE_CANDIDATE_AGE, "bytes", "slice", many=True),
     Field(f.CATALOGUE_ENTITY, "bytes", "row", required=True),
     Field(f.CATALOGUE_TYPE, "bytes", "row", required=True),
     Field(f.CATALOGUE_TITLE, "bytes", "row"),
@@ -78,5 +88,6 @@ BY_NAME: dict[str, Field] = {field.name: field for field in FIELDS}
 TIMELINE_FIELDS = tuple(
     field for field in FIELDS if field.owner in ("timeline", "event", "page", "impression")
 )
-HELD_OUT_FIELDS = tuple(field for field in FIELDS if field.owner in ("target", "slice"))
+PAGE_FIELDS = tuple(field for field in FIELDS if field.owner in ("timeline", "event", "candidate"))
+HELD_OUT_FIELDS = tuple(field for field in FIELDS if field.owner in ("target", "label", "slice"))
 CATALOGUE_FIELDS = tuple(field for field in FIELDS if field.owner == "row")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from transforms.fields import CATALOGUE_FIELDS
 from transforms.fields import HELD_OUT_FIELDS
+from transforms.fields import PAGE_FIELDS
 from transforms.fields import TIMELINE_FIELDS
 from transforms.fields import Field
 
@@ -29,6 +30,18 @@ def timeline_spec(held_out: bool = False) -> dict[str, tf.io.RaggedFeature]:
         For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
     """
     return _spec(TIMELINE_FIELDS + HELD_OUT_FIELDS if held_out else TIMELINE_FIELDS)
+
+
+def page_spec(held_out: bool = False) -> dict[str, tf.io.RaggedFeature]:
+    """Returns the spec of raw serialised page examples for `tf.io.parse_example`.
+
+    Args:
+        held_out: Whether `label/*` and `slice/*` are parsed too; never in a signature.
+
+    Returns:
+        For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
+    """
+    return _spec(PAGE_FIELDS + HELD_OUT_FIELDS if held_out else PAGE_FIELDS)
 
 
 def catalogue_spec() -> dict[str, tf.io.RaggedFeature]:

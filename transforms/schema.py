@@ -19,16 +19,19 @@ from transforms.fields import Field
 # have no target, held-out ones have, and catalogue rows share nothing with both.
 TIMELINE = "TIMELINE"
 HELD_OUT = "HELD_OUT"
+PAGE = "PAGE"
 CATALOGUE = "CATALOGUE"
-ENVIRONMENTS = (TIMELINE, HELD_OUT, CATALOGUE)
+ENVIRONMENTS = (TIMELINE, HELD_OUT, PAGE, CATALOGUE)
 
 _ENVIRONMENTS_OF_OWNER = {
-    "timeline": (TIMELINE, HELD_OUT),
-    "event": (TIMELINE, HELD_OUT),
+    "timeline": (TIMELINE, HELD_OUT, PAGE),
+    "event": (TIMELINE, HELD_OUT, PAGE),
     "page": (TIMELINE, HELD_OUT),
     "impression": (TIMELINE, HELD_OUT),
+    "candidate": (PAGE,),
+    "label": (PAGE,),
     "target": (HELD_OUT,),
-    "slice": (TIMELINE, HELD_OUT),
+    "slice": (TIMELINE, HELD_OUT, PAGE),
     "row": (CATALOGUE,),
 }
 _TYPES = {
@@ -51,9 +54,11 @@ def environment_of(split: str) -> str:
         split: A split's name, such as `train` or `catalogue`.
 
     Returns:
-        `CATALOGUE` for the catalogue, `TIMELINE` for training timelines and
-        `HELD_OUT` for every other split.
+        `CATALOGUE` for the catalogue, `TIMELINE` for training timelines, `PAGE` for page
+        examples and `HELD_OUT` for every other split.
     """
+    if split.endswith("_pages"):
+        return PAGE
     return {"catalogue": CATALOGUE, "train": TIMELINE}.get(split, HELD_OUT)
 
 

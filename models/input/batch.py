@@ -31,3 +31,12 @@ SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] int64, that of each plac
 SEQUENCE_MASKED = "sequence/masked"  # [B, T] bool, events that the model may not read
 SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, places whose output is a query
 SEQUENCE_TARGET = "sequence/target"  # [B, T] int64, what each query should find
+
+# A page of a ranking model: a request and the C candidates that it showed or asks about.
+USER = "user"  # [B] int64, a hash of the user's id; evaluation alone reads it
+REQUEST_TIME = "request/time"  # [B] int64, microseconds; 0 is unknown
+HISTORY_VALUE = "history/value"  # [B, T] float32, e.g. ratings; 0 is none
+CANDIDATE_ENTITY = "candidate/entity"  # [B, C] int64, 0 is unknown or padding
+CANDIDATE_LENGTH = "candidate/length"  # [B] int64, how many of the C there are
+CANDIDATE_POSITION = "candidate/position"  # [B, C] int64, -1 is unknown; training alone reads it
+LABEL = "label"  # [B, C, H] float32, 1 where head h's event followed

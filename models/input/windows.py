@@ -28,6 +28,8 @@ class WindowSpec:
         attributes: A, the user's attributes; 0 leaves them out.
         query_tokens: Q, the query's words; 0 leaves them out.
         seen_types: Indices of the event types that count as seen; None is all.
+        use_value: Whether the values of events are cut.
+        short_share: Share of training's windows that are cut to their newest 0 to 3 events.
     """
 
     window: int
@@ -36,6 +38,8 @@ class WindowSpec:
     attributes: int = 0
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
+    use_value: bool = False
+    short_share: float = 0.0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -43,6 +47,8 @@ class WindowSpec:
         wanted = [f.EVENT_ENTITY, f.EVENT_TYPE]
         if self.use_time:
             wanted += [f.EVENT_TIMESTAMP, f.REQUEST_TIME]
+        if self.use_value:
+            wanted.append(f.EVENT_VALUE)
         if self.attributes:
             wanted.append(f.USER_ATTRIBUTES)
         if self.query_tokens:
@@ -83,6 +89,8 @@ def cut_windows(
     if spec.use_time:
         times = _take(timelines[f.EVENT_TIMESTAMP].flat_values, place, valid)
         cut[b.HISTORY_AGE] = _ages(times, valid, request_time)
+    if spec.use_value:
+        cut[b.HISTORY_VALUE] = _take(timelines[f.EVENT_VALUE].flat_values, place, valid)
     if spec.seen:
         cut[b.SEEN_ENTITY] = _seen(timelines, starts, ends, spec)
     if spec.attributes:

@@ -34,8 +34,8 @@ def test_a_log_of_ids_alone_with_a_bounded_vocabulary(tmp_path):
 
     # Twice each; that movie:a is in the catalogue, too, does not count.
     assert entity_vocabulary(output) == [b"movie:c", b"movie:a"]
-    # movie:c twice, movie:a once after the first; movie:b, beyond the bound, is entry 0.
-    assert target_counts(output).tolist() == [1, 2, 1]
+    # Both twice, a user's first event among them; movie:b, beyond the bound, is entry 0.
+    assert target_counts(output).tolist() == [1, 2, 2]
     sizes = index_sizes(output)
     assert sizes[f.EVENT_ENTITY] == 3
     assert sizes[f.CATALOGUE_TITLE] == sizes[names.EVENT_QUERY_TOKENS] == 2

@@ -1,0 +1,1 @@
+"""DIN: the deep interest network."""

@@ -1,0 +1,152 @@
+"""The exported ranker: what a SavedModel of a ranking model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from models.export.requests import QUERY_INPUTS
+from models.export.requests import REQUEST_FEATURES
+from models.export.requests import ROW_FEATURES
+from models.export.requests import as_ragged
+from models.export.requests import raw_request
+from models.input import batch as b
+from models.input.catalogue import ENTITY
+from models.input.catalogue import candidate_features
+from models.input.page_batches import page_requests
+from transforms import features as f
+from transforms.parsing import catalogue_spec
+from transforms.parsing import page_spec
+
+if TYPE_CHECKING:
+    from models.ranking.model import RankingModel
+
+_EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
+RANK_INPUTS = (
+    *QUERY_INPUTS,
+    tf.TensorSpec([None, None], tf.float32, name="history_values"),
+    tf.TensorSpec([None, None], tf.string, name="candidate_ids"),
+    tf.TensorSpec([None], tf.int64, name="candidate_length"),
+    tf.TensorSpec([None, None], tf.string, name="candidate_rows"),
+)
+
+
+def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str) -> None:
+    """Writes a ranking model as a SavedModel.
+
+    - `serving_default`: `examples` [B] string, raw serialised page examples -> `scores` [B, C].
+    - `rank`: the dense `RANK_INPUTS`, histories oldest first -> `scores` [B, C].
+
+    Scores are probabilities of the first head, 0 where a page has no candidate; each
+    further head is an output of its own name. A candidate whose `candidate_rows` is a
+    serialised catalogue row is judged by that, whether or not the export knows it; the
+    empty string stands for the exported catalogue.
+
+    Args:
+        model: A trained model whose variables exist.
+        tft_layer: Transform's graph (`TFTransformOutput.transform_features_layer()`).
+        path: The directory to write.
+    """
+    ranker = tf.Module(name="ranker")
+    ranker.weights = model.saved_weights()
+    ranker.tft_layer = tft_layer
+    signatures = {
+        "serving_default": _serving_default(model, tft_layer),
+        "rank": _rank(model, tft_layer),
+    }
+    ranker.signature_functions = signatures
+    tf.saved_model.save(ranker, path, signatures=signatures)
+
+
+def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
+    wanted = (*REQUEST_FEATURES, f.EVENT_VALUE, f.CANDIDATE_ENTITY)
+    spec = {name: page_spec()[name] for name in wanted}
+
+    @tf.function(input_signature=[_EXAMPLES])
+    def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        features = tft_layer(tf.io.parse_example(examples, spec))
+        return _scores(model, page_requests(features, model.pages.windows))
+
+    return serving_default
+
+
+def _rank(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
+    @tf.function(input_signature=RANK_INPUTS)
+    def rank(
+        history_ids: tf.Tensor,
+        history_events: tf.Tensor,
+        history_timestamps: tf.Tensor,
+        history_length: tf.Tensor,
+        request_time: tf.Tensor,
+        query: tf.Tensor,
+        user_attributes: tf.Tensor,
+        user_attributes_length: tf.Tensor,
+        history_values: tf.Tensor,
+        candidate_ids: tf.Tensor,
+        candidate_length: tf.Tensor,
+        candidate_rows: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        raw = raw_request(
+            history_ids,
+            history_events,
+            history_timestamps,
+            history_length,
+            request_time,
+            query,
+            user_attributes,
+            user_attributes_length,
+        )
+        raw[f.EVENT_VALUE] = as_ragged(history_values, history_length)
+        raw[f.CANDIDATE_ENTITY] = as_ragged(candidate_ids, candidate_length)
+        page = page_requests(tft_layer(raw), model.pages.windows)
+        rows = as_ragged(candidate_rows, candidate_length).flat_values  # [I]
+        ids = tf.boolean_mask(
+            page[b.CANDIDATE_ENTITY],
+            tf.sequence_mask(page[b.CANDIDATE_LENGTH], tf.shape(page[b.CANDIDATE_ENTITY])[1]),
+        )
+        found = _scores(model, page, _features(model, tft_layer, ids, rows))
+        # As wide as what was sent, which may be wider than the longest page.
+        beyond = tf.shape(candidate_ids)[1] - tf.shape(page[b.CANDIDATE_ENTITY])[1]
+        return {name: tf.pad(values, [[0, 0], [0, beyond]]) for name, values in found.items()}
+
+    return rank
+
+
+def _features(
+    model: RankingModel, tft_layer: tf.keras.layers.Layer, ids: tf.Tensor, rows: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Returns features of candidates: the sent rows' where there is one, else the catalogue's.
+
+    Args:
+        model: Holds the exported catalogue.
+        tft_layer: Transform's graph.
+        ids: [I] int64, entities.
+        rows: [I] string, serialised catalogue rows or "".
+    """
+    items = model.features.items
+    known = items.look_up(ids)
+    sent = tf.not_equal(rows, "")  # [I]
+    spec = {name: catalogue_spec()[name] for name in ROW_FEATURES}
+
+    def from_rows() -> dict[str, tf.Tensor]:
+        given = candidate_features(tft_layer(tf.io.parse_example(rows, spec)), items.widths)
+        return {
+            name: values
+            if name == ENTITY
+            else tf.where(sent[:, None], tf.cast(given[name], values.dtype), values)
+            for name, values in known.items()
+        }
+
+    return tf.cond(tf.reduce_any(sent), from_rows, lambda: known)
+
+
+def _scores(
+    model: RankingModel,
+    page: Mapping[str, tf.Tensor],
+    features: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, tf.Tensor]:
+    probabilities = model.probabilities(page, features)  # [B, C, H]
+    names = ("scores", *model.heads[1:])
+    return {name: probabilities[:, :, index] for index, name in enumerate(names)}

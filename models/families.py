@@ -1,0 +1,77 @@
+"""Registry of model families: a new one is its own folder and one line here. Free of TensorFlow."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+from typing import Literal
+
+from models.din.config import DINConfig
+from models.logistic_regression.config import LogisticRegressionConfig
+from models.pooled_mlp.config import PooledMLPConfig
+from models.popularity.config import PopularityConfig
+from models.sequence.config import SequenceConfig
+from models.sequence_ranker.config import SequenceRankerConfig
+from models.two_tower.config import TwoTowerConfig
+from transforms.base_config import Config
+
+Stage = Literal["retrieval", "ranking"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A kind of model that a configuration can choose.
+
+    Attributes:
+      name: The value of `model.family` that chooses it.
+      config: Its configuration; the field `family` defaults to `name`.
+      model: Importable path of its `models.training.learner.Learner`.
+      stage: The stage of the pipeline that it serves in.
+    """
+
+    name: str
+    config: type[Config]
+    model: str
+    stage: Stage
+
+    def load(self) -> Any:
+        """Imports and returns the model class, and TensorFlow with it."""
+        module, _, name = self.model.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+FAMILIES = (
+    Family("two_tower", TwoTowerConfig, "models.two_tower.model.TwoTower", "retrieval"),
+    Family("sequence", SequenceConfig, "models.sequence.model.SequenceModel", "retrieval"),
+    Family(
+        "popularity",
+        PopularityConfig,
+        "models.popularity.model.Popularity",
+        "ranking",
+    ),
+    Family(
+        "logistic_regression",
+        LogisticRegressionConfig,
+        "models.logistic_regression.model.LogisticRegression",
+        "ranking",
+    ),
+    Family("pooled_mlp", PooledMLPConfig, "models.pooled_mlp.model.PooledMLP", "ranking"),
+    Family("din", DINConfig, "models.din.model.DIN", "ranking"),
+    Family(
+        "sequence_ranker",
+        SequenceRankerConfig,
+        "models.sequence_ranker.model.SequenceRanker",
+        "ranking",
+    ),
+)
+
+
+def find_family(name: str) -> Family:
+    """Returns the family of a name that a configuration has been checked to hold."""
+    return next(family for family in FAMILIES if family.name == name)
+
+
+def configs_of(stage: Stage) -> tuple[type[Config], ...]:
+    """Returns the configurations among which the models of a stage are chosen."""
+    return tuple(family.config for family in FAMILIES if family.stage == stage)

@@ -1,0 +1,1 @@
+"""Pooled history, crosses and an MLP."""

@@ -1,0 +1,1 @@
+"""Popularity: the smoothed click rate of an item."""

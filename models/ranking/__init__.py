@@ -1,0 +1,1 @@
+"""Ranking: the probability of a click, for each candidate of a page."""

@@ -1,0 +1,48 @@
+"""Configuration of every ranking model: what is read of user, request, history and candidates."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from models.input.config import CandidateTowerConfig
+from transforms.base_config import Config
+
+
+class RankingModelConfig(Config):
+    """Configuration of every ranking model.
+
+    Attributes:
+      family: The kind of model (`models.families`).
+      dim: Length of an item's vector.
+      candidate: What is read of an item.
+      window: The most recent events that are read.
+      use_event_types: Whether the type of an event is read.
+      use_event_values: Whether the value of an event is read, e.g. its rating.
+      use_time: Whether the age of an event, counted from the request, is read.
+      use_time_of_day: Whether hour and day of the week of the request are read (UTC).
+      use_user_attributes: Whether the user's attributes are read.
+      use_query: Whether the words of the request's query are read.
+      max_user_attributes: The attributes of a user that are read.
+      max_query_tokens: The words of a query that are read.
+      position_bias: Whether training explains clicks by the position, too. A request is
+        scored without it (position-bias tower; Guo et al. 2019, PAL).
+      negative_rate: Share of the candidates without any label that training keeps; scores
+        are corrected for what is left out.
+      calibrate: Whether scores are scaled on the validation split to be probabilities there.
+    """
+
+    family: str
+    dim: int = Field(default=32, ge=1)
+    candidate: CandidateTowerConfig = CandidateTowerConfig()
+    window: int = Field(default=50, ge=1)
+    use_event_types: bool = True
+    use_event_values: bool = False
+    use_time: bool = False
+    use_time_of_day: bool = False
+    use_user_attributes: bool = True
+    use_query: bool = True
+    max_user_attributes: int = Field(default=16, ge=1)
+    max_query_tokens: int = Field(default=16, ge=1)
+    position_bias: bool = True
+    negative_rate: float = Field(default=1.0, gt=0.0, le=1.0)
+    calibrate: bool = True

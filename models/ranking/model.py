@@ -1,0 +1,282 @@
+"""Base of the ranking models: the loss on pages, calibration and the validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+from absl import logging
+
+from models.config import RankingTrainerConfig
+from models.export.ranker import save_ranker
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.catalogue import load_catalogue
+from models.input.page_batches import PageSpec
+from models.input.page_batches import count_items
+from models.input.page_batches import count_pages
+from models.input.page_batches import evaluation_pages
+from models.input.page_batches import page_batches
+from models.input.vocabulary_sizes import Sizes
+from models.input.windows import WindowSpec
+from models.ranking.calibration import platt_scaling
+from models.ranking.config import RankingModelConfig
+from models.ranking.features import PageFeatures
+from models.ranking.features import PageView
+from models.ranking.page_metrics import auc
+from models.ranking.page_metrics import calibration
+from models.ranking.page_metrics import grouped_auc
+from models.ranking.page_metrics import log_loss
+from models.training.data import TrainingData
+from models.training.learner import Evaluation
+from models.training.learner import Learner
+from models.training.learner import Metrics
+from models.training.replicas import InputPart
+
+_POSITIONS = 64  # later ones count as the last
+
+
+class RankingModel(Learner):
+    """A model of the probability that a candidate's events follow; a family adds the logits.
+
+        p = sigmoid(a (logits(page, candidate) + log r) + b)
+
+    with r the share of the negatives that training kept and (a, b) the calibration. In
+    training the position of a candidate adds a bias of its own, which a request has not.
+
+    Args:
+        config: The model and how it is trained.
+        sizes: Sizes of the vocabularies.
+        table: Catalogue features by entity index.
+        known: [V + 1] bool, which entities training has met.
+        pages: What pages hold.
+    """
+
+    config: RankingTrainerConfig
+
+    def __init__(
+        self,
+        config: RankingTrainerConfig,
+        sizes: Sizes,
+        table: CatalogueTable,
+        known: np.ndarray,
+        pages: PageSpec,
+    ) -> None:
+        super().__init__(config, name=config.model.family)
+        self.model: RankingModelConfig = config.model
+        self.heads = config.label.heads
+        self.pages = pages
+        self.features = PageFeatures(self.model, sizes, table, known)
+        self.position_bias = None
+        if self.model.position_bias:
+            self.position_bias = tf.keras.layers.Embedding(
+                _POSITIONS + 1, len(self.heads), embeddings_initializer="zeros", name="position"
+            )
+        # Reduced to a mean here: under a strategy Keras refuses to guess over which rows.
+        none = tf.keras.losses.Reduction.NONE
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.BinaryCrossentropy(from_logits=True, reduction=none)
+        )
+        heads = len(self.heads)
+        self.slope = self.add_weight(
+            name="slope", shape=[heads], initializer="ones", trainable=False
+        )
+        self.offset = self.add_weight(
+            name="offset", shape=[heads], initializer="zeros", trainable=False
+        )
+
+    @classmethod
+    def of(cls, config: RankingTrainerConfig, data: TrainingData) -> RankingModel:
+        """Makes the model for what it will learn from."""
+        table = load_catalogue(
+            data.catalogue_files, data.spec, data.sizes.entity, config.model.candidate
+        )
+        pages = PageSpec(
+            windows_of(config.model),
+            config.label,
+            data.event_types(config.label.events) if config.label.source != "impressions" else None,
+            config.model.negative_rate,
+            table.candidates(config.candidate_types),
+        )
+        known = count_items(data.train_files, data.spec, data.sizes.entity) > 0
+        return cls(config, data.sizes, table, known, pages)
+
+    def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
+        """Scores candidates.
+
+        Args:
+            view: I candidates and what they are judged by.
+            training: Whether dropout works.
+
+        Returns:
+            [I, H] float32, one column a head.
+        """
+        raise NotImplementedError
+
+    def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+        """Computes the binary cross-entropy over the candidates of a batch and the heads.
+
+        Args:
+            inputs: What `page_batches` gives, B pages.
+            training: Whether dropout works.
+
+        Returns:
+            Scalar float32.
+        """
+        there = _there(inputs)
+        logits = self.logits(self.features(inputs, training=training), training)  # [I, H]
+        if self.position_bias is not None:
+            position = tf.boolean_mask(inputs[b.CANDIDATE_POSITION], there)
+            logits += self.position_bias(tf.clip_by_value(position + 1, 0, _POSITIONS))
+        labels = tf.boolean_mask(inputs[b.LABEL], there)
+        losses = self.task(labels=labels, predictions=logits)  # [I], the mean over the heads
+        number = tf.size(losses)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(number, tf.float32))
+        return self.share_of_loss(mean, number)
+
+    @tf.autograph.experimental.do_not_convert
+    def score(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        features: Mapping[str, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Scores the candidates of requests, without position and calibration.
+
+        Args:
+            batch: Pages by name (`models.input.batch`), B rows of C candidates.
+            features: Features of the I candidates there are; looked up when None.
+
+        Returns:
+            [I, H] float32, logits.
+        """
+        correction = math.log(self.model.negative_rate)
+        return self.logits(self.features(batch, features)) + correction
+
+    def probabilities(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        features: Mapping[str, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Returns calibrated probabilities, [B, C, H] float32; 0 beyond a page's candidates."""
+        logits = self.score(batch, features) * self.slope + self.offset
+        where = tf.where(_there(batch))
+        shape = tf.concat([tf.shape(batch[b.CANDIDATE_ENTITY], tf.int64), [len(self.heads)]], 0)
+        return tf.scatter_nd(where, tf.sigmoid(logits), shape)
+
+    def training_batches(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:
+        """Makes batches of pages; see the base class."""
+        return page_batches(
+            data.train_files, data.spec, self.pages, self.config.input, self.config.seed, part
+        )
+
+    def count_batches(self, data: TrainingData) -> int:
+        """Counts the batches of an epoch.
+
+        Raises:
+            ValueError: The log has no page to learn from.
+        """
+        number = count_pages(data.train_files, data.spec, self.pages)
+        if not number:
+            raise ValueError(
+                f"Expected pages in the training split, found none for `label.source: "
+                f"{self.config.label.source}`. A log without impressions has `values` or `events`."
+            )
+        self.targets_per_epoch = float(number)
+        return -(-number // self.config.input.batch_size)
+
+    def validation(self, data: TrainingData) -> Evaluation:
+        """Makes what measures the model on held-out pages; see the base class."""
+        batches = evaluation_pages(data.validation_files, data.spec, self.pages)
+        return PageEvaluation(self, list(batches.take(self.config.validation.batches)))
+
+    def finish(self, evaluation: Evaluation) -> Metrics:
+        """Calibrates the scores on the validation split."""
+        assert isinstance(evaluation, PageEvaluation)
+        if self.model.calibrate:
+            logits, labels, _ = evaluation.scored()
+            found = [platt_scaling(*pair) for pair in zip(logits.T, labels.T, strict=True)]
+            self.slope.assign([slope for slope, _ in found])
+            self.offset.assign([offset for _, offset in found])
+            logging.info("calibration: slope and offset of the heads %s", found)
+        return evaluation.evaluate()
+
+    def export(self, tft_layer: tf.keras.layers.Layer, path: str) -> None:
+        """Writes the ranker; see the base class."""
+        save_ranker(self, tft_layer, path)
+
+
+class PageEvaluation:
+    """Measures a model on held-out pages.
+
+    Args:
+        model: Scores candidates.
+        batches: Of `models.input.page_batches.evaluation_pages`.
+
+    Raises:
+        ValueError: There is no page.
+    """
+
+    def __init__(self, model: RankingModel, batches: list[Mapping[str, tf.Tensor]]) -> None:
+        if not batches:
+            raise ValueError(
+                "Expected held-out pages, found none. Move `validation_start`, or choose another "
+                "`label.source`."
+            )
+        self._model = model
+        self._batches = batches
+        self._score: Callable[..., tf.Tensor] = tf.function(model.score, reduce_retracing=True)
+
+    def evaluate(self) -> Metrics:
+        """Returns `auc`, `gauc`, `log_loss` and `calibration`; `auc/<head>` of further heads."""
+        logits, labels, users = self.scored()
+        metrics: Metrics = {"candidates": float(len(labels))}
+        slope, offset = self._model.slope.numpy(), self._model.offset.numpy()
+        for index, head in enumerate(self._model.heads):
+            p = 1.0 / (1.0 + np.exp(-(logits[:, index] * slope[index] + offset[index])))
+            label, end = labels[:, index], "" if index == 0 else f"/{head}"
+            metrics[f"auc{end}"] = auc(label, logits[:, index])
+            metrics[f"gauc{end}"] = grouped_auc(label, logits[:, index], users)
+            metrics[f"log_loss{end}"] = log_loss(label, p)
+            metrics[f"calibration{end}"] = calibration(label, p)
+        return metrics
+
+    def report(self) -> dict[str, Any]:
+        """Returns nothing more."""
+        return {}
+
+    def run_one(self) -> None:
+        """Scores one page, which makes the weights of a model that has none yet."""
+        batch = {name: values[:1] for name, values in self._batches[0].items()}
+        self._model.compute_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
+
+    def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns logits [n, H], labels [n, H] and users [n] of all candidates."""
+        logits, labels, users = [], [], []
+        for batch in self._batches:
+            there = _there(batch)
+            given = {k: values for k, values in batch.items() if k not in (b.LABEL, b.USER)}
+            logits.append(self._score(given).numpy())
+            labels.append(tf.boolean_mask(batch[b.LABEL], there).numpy())
+            users.append(tf.gather(batch[b.USER], tf.where(there)[:, 0]).numpy())
+        return np.concatenate(logits), np.concatenate(labels), np.concatenate(users)
+
+
+def windows_of(config: RankingModelConfig) -> WindowSpec:
+    """Returns what the windows hold that a ranking model reads."""
+    return WindowSpec(
+        window=config.window,
+        use_time=config.use_time,
+        attributes=config.max_user_attributes if config.use_user_attributes else 0,
+        query_tokens=config.max_query_tokens if config.use_query else 0,
+        use_value=config.use_event_values,
+    )
+
+
+def _there(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns which candidates there are, [B, C] bool."""
+    return tf.sequence_mask(batch[b.CANDIDATE_LENGTH], tf.shape(batch[b.CANDIDATE_ENTITY])[1])

@@ -1,0 +1,1 @@
+"""The sequence encoder as a user vector for ranking."""

@@ -1,0 +1,204 @@
+"""Every ranking model: its inputs, its loss by hand, padding, position and negatives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models  # noqa: F401  (chooses Keras 2)
+from models.config import RankingTrainerConfig
+from models.families import FAMILIES
+from models.families import find_family
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.page_batches import PageSpec
+from models.input.vocabulary_sizes import Sizes
+from models.layers.target_attention import TargetAttention
+from models.popularity.model import log_odds
+from models.ranking.model import windows_of
+
+ITEMS = 9
+TITLES = np.arange(ITEMS + 1, dtype=np.int32)[:, None] % 5
+TABLE = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), {"title": TITLES})
+SIZES = Sizes(entity=ITEMS + 1, event_type=4, title_token=5, user_attribute=4, query_token=6)
+RANKERS = [family.name for family in FAMILIES if family.stage == "ranking"]
+READ = {
+    "use_event_values": True,
+    "use_time": True,
+    "use_time_of_day": True,
+    "window": 4,
+    "dim": 8,
+    "max_user_attributes": 2,
+    "max_query_tokens": 2,
+}
+
+
+def make(family, events=("click", "buy"), **model):
+    config = RankingTrainerConfig.model_validate(
+        {"model": {"family": family} | READ | model, "label": {"events": events}}
+    )
+    tf.keras.utils.set_random_seed(0)
+    known = np.arange(ITEMS + 1) > 0
+    pages = PageSpec(windows_of(config.model), config.label)
+    made = find_family(family).load()(config, SIZES, TABLE, known, pages)
+    made.compute_loss(batch())
+    for weight in made.weights:  # nothing may hide behind zeros
+        if weight.dtype.is_floating and "mean_loss" not in weight.name:
+            weight.assign(tf.random.stateless_normal(weight.shape, [1, 2]) * 0.3)
+    return made
+
+
+def batch(**more):
+    tensors = {
+        b.HISTORY_ENTITY: tf.constant([[2, 1, 3, 0], [4, 0, 0, 0], [0, 0, 0, 0]], tf.int64),
+        b.HISTORY_TYPE: tf.constant([[1, 2, 1, 0], [3, 0, 0, 0], [0, 0, 0, 0]], tf.int64),
+        b.HISTORY_VALUE: tf.constant([[1, 2, 5, 0], [3, 0, 0, 0], [0, 0, 0, 0]], tf.float32),
+        b.HISTORY_AGE: tf.constant([[1, 60, 900_000, 0], [7, 0, 0, 0], [0] * 4], tf.int64) * 10**6,
+        b.HISTORY_LENGTH: tf.constant([3, 1, 0], tf.int64),
+        b.USER_ATTRIBUTES: tf.constant([[1, 2], [3, 0], [0, 0]], tf.int64),
+        b.QUERY_TOKENS: tf.constant([[1, 5], [0, 0], [2, 0]], tf.int64),
+        b.REQUEST_TIME: tf.constant([0, 3_600_000_000 * 30, 5], tf.int64),
+        b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64),
+        b.CANDIDATE_LENGTH: tf.constant([3, 2, 1], tf.int64),
+        b.CANDIDATE_POSITION: tf.constant([[0, 1, 2], [0, 1, -1], [0, -1, -1]], tf.int64),
+        b.LABEL: tf.constant(
+            [[[1, 0], [0, 0], [1, 1]], [[0, 0], [0, 1], [0, 0]], [[1, 0], [0, 0], [0, 0]]],
+            tf.float32,
+        ),
+    }
+    return tensors | more
+
+
+THERE = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
+
+
+@pytest.mark.parametrize("family", RANKERS)
+def test_loss_is_the_cross_entropy_of_candidates_and_position(family):
+    model = make(family)
+    loss = model.compute_loss(batch()).numpy()
+
+    position = batch()[b.CANDIDATE_POSITION].numpy()[THERE]
+    bias = model.position_bias.embeddings.numpy()[position + 1]  # [I, H]
+    z = model.score(batch()).numpy() + bias
+    y = batch()[b.LABEL].numpy()[THERE]
+    assert loss == pytest.approx(np.mean(np.logaddexp(0, z) - y * z), abs=1e-5)
+
+
+@pytest.mark.parametrize("family", RANKERS)
+def test_a_request_is_scored_without_position_and_padding_does_not_matter(family):
+    model = make(family)
+    p = model.probabilities(batch()).numpy()  # [B, C, H]
+
+    moved = tf.constant([[9, 3, 5], [2, 2, 2], [1, 1, 1]], tf.int64)
+    np.testing.assert_array_equal(
+        model.probabilities(batch(**{b.CANDIDATE_POSITION: moved})).numpy(), p
+    )
+    np.testing.assert_array_equal(p[~THERE], 0.0)
+    padded = {
+        b.HISTORY_TYPE: tf.constant([[1, 2, 1, 3], [3, 2, 2, 2], [1, 1, 1, 1]], tf.int64),
+        b.HISTORY_VALUE: tf.constant([[1, 2, 5, 9], [3, 9, 9, 9], [9, 9, 9, 9]], tf.float32),
+        b.HISTORY_ENTITY: tf.constant([[2, 1, 3, 9], [4, 9, 9, 9], [9, 9, 9, 9]], tf.int64),
+        b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 4], [9, 2, 2]], tf.int64),
+    }
+    np.testing.assert_allclose(model.probabilities(batch(**padded)).numpy(), p, atol=1e-6)
+    one = {name: values[:1] for name, values in batch().items()}
+    np.testing.assert_allclose(model.probabilities(one).numpy(), p[:1], atol=1e-6)
+
+
+CHANGES = {
+    "history": {b.HISTORY_ENTITY: tf.constant([[2, 1, 6, 0], [4, 0, 0, 0], [0] * 4], tf.int64)},
+    "length": {b.HISTORY_LENGTH: tf.constant([2, 1, 0], tf.int64)},
+    "type": {b.HISTORY_TYPE: tf.constant([[3, 2, 1, 0], [3, 0, 0, 0], [0] * 4], tf.int64)},
+    "value": {b.HISTORY_VALUE: tf.constant([[4, 2, 5, 0], [3, 0, 0, 0], [0] * 4], tf.float32)},
+    "age": {
+        b.HISTORY_AGE: tf.constant([[1, 6_000_000, 900_000, 0], [7, 0, 0, 0], [0] * 4], tf.int64)
+        * 10**6
+    },
+    "attributes": {b.USER_ATTRIBUTES: tf.constant([[1, 3], [3, 0], [0, 0]], tf.int64)},
+    "query": {b.QUERY_TOKENS: tf.constant([[1, 4], [0, 0], [2, 0]], tf.int64)},
+    "time": {b.REQUEST_TIME: tf.constant([3_600_000_000, 1, 1], tf.int64)},
+    "candidate": {b.CANDIDATE_ENTITY: tf.constant([[2, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64)},
+}
+WITHOUT_HISTORY = {"popularity", "logistic_regression"}
+OF_HISTORY = {"history", "length", "type", "value", "age"}
+
+
+@pytest.mark.parametrize("family", RANKERS)
+def test_changing_an_input_changes_the_scores(family):
+    model = make(family)
+    before = model.score(batch()).numpy()[0]
+    for name, change in CHANGES.items():
+        reads = name == "candidate" or (
+            family != "popularity" and not (family in WITHOUT_HISTORY and name in OF_HISTORY)
+        )
+        differs = np.abs(model.score(batch(**change)).numpy()[0] - before).max() > 1e-6
+        assert differs == reads, name
+
+
+@pytest.mark.parametrize("family", RANKERS)
+def test_every_weight_learns_but_those_that_are_fixed(family):
+    model = make(family)
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch(), training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+
+    dead = {
+        weight.name
+        for weight, gradient in zip(model.trainable_variables, gradients, strict=True)
+        if gradient is None
+    }
+    unread = {name for name in dead if family not in WITHOUT_HISTORY and "features/" not in name}
+    assert not unread
+
+
+def test_scores_are_corrected_for_the_negatives_that_training_leaves_out():
+    whole, part = make("din"), make("din", negative_rate=0.25)
+    for one, other in zip(whole.weights, part.weights, strict=True):
+        other.assign(one)
+
+    np.testing.assert_allclose(
+        part.score(batch()).numpy(), whole.score(batch()).numpy() + np.log(0.25), atol=1e-6
+    )
+
+
+def test_features_that_are_sent_stand_for_the_catalogue():
+    model = make("din")
+    ids = tf.boolean_mask(batch()[b.CANDIDATE_ENTITY], THERE)
+    same = model.features.items.look_up(ids)
+    np.testing.assert_allclose(model.score(batch(), same), model.score(batch()), atol=1e-6)
+
+    new = same | {"title": (same["title"] + 1) % 5}
+    assert np.abs(model.score(batch(), new) - model.score(batch())).max() > 1e-4
+
+
+def test_target_attention_equals_numpy():
+    layer = TargetAttention((5, 3))
+    generator = np.random.default_rng(0)
+    candidate, history = generator.normal(size=[3, 4]), generator.normal(size=[2, 6, 4])
+    mask = np.array([[1, 1, 0, 1, 0, 0], [0] * 6], float)
+    row = np.array([0, 0, 1])
+    given = [tf.constant(x, tf.float32) for x in (candidate, history, mask)]
+    out = layer(*given, tf.constant(row, tf.int64)).numpy()
+
+    weights = {w.name.split(":")[0]: w.numpy() for w in layer.weights}
+    kernel = {k.split("/", 1)[-1]: v for k, v in weights.items()}
+    expected = np.zeros([3, 4])
+    for i, page in enumerate(row):
+        for t in range(6):
+            h, c = history[page, t], candidate[i]
+            x = h @ kernel["of_history/kernel"] + c @ kernel["of_candidate/kernel"]
+            x = x + kernel["of_candidate/bias"] + (h * c) @ kernel["of_product/kernel"]
+            x = np.where(x > 0, x, x * kernel["activation/alpha"][0])
+            x = np.maximum(x @ kernel["hidden_1/kernel"] + kernel["hidden_1/bias"], 0)
+            weight = x @ kernel["weigh/kernel"] + kernel["weigh/bias"]
+            expected[i] += weight * h * mask[page, t]
+        expected[i] /= np.sqrt(max(mask[page].sum(), 1))
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_click_rates_are_smoothed_towards_the_mean():
+    counts = np.array([[0, 0], [100, 50], [1, 1], [99, 0]])
+    odds = log_odds(counts, prior=20.0)[:, 0]
+
+    mean = 52 / 202
+    expected = [(p + 20 * mean) / (n + 20) for n, p in counts]
+    np.testing.assert_allclose(1 / (1 + np.exp(-odds)), expected, rtol=1e-5)

@@ -1,0 +1,54 @@
+"""Configuration of labels: what a ranking model predicts, and on which rows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from pydantic import model_validator
+
+from transforms.base_config import Config
+
+CLICKED = "clicked"  # the head of a label that is no event type
+
+
+class LabelConfig(Config):
+    """Rows that a ranking model is trained and judged on, and when they are positive.
+
+    Attributes:
+      source: `impressions` are what result pages showed, positive where an event of a
+        head's type with the same entity followed on the page. `values` are events with
+        a value, one a page, positive from `at_least` on. `events` are events, all of
+        them positive, each on a page with `negatives` random items.
+      events: Event types. Of impressions each is a head of the model; `*` is any, and
+        one head. Of `values` and `events` the types that give rows.
+      at_least: The least value of a positive row (`values`).
+      negatives: Random items beside each event (`events`).
+      max_candidates: Candidates of a page that are kept, from the first position on.
+    """
+
+    source: Literal["impressions", "values", "events"] = "impressions"
+    events: tuple[str, ...] = ("*",)
+    at_least: float = 4.0
+    negatives: int = Field(default=4, ge=1)
+    max_candidates: int = Field(default=64, ge=1)
+
+    @model_validator(mode="after")
+    def _fits_a_bit_mask(self) -> LabelConfig:
+        if not 1 <= len(self.heads) <= 32:
+            raise ValueError(f"`events` should name 1 to 32 types; received {len(self.events)}.")
+        return self
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of what is predicted, in the order of the bits of `label/events`."""
+        if self.source == "impressions" and "*" not in self.events:
+            return self.events
+        return (CLICKED,)
+
+    @property
+    def width(self) -> int:
+        """The most candidates of a page."""
+        return {"impressions": self.max_candidates, "values": 1, "events": 1 + self.negatives}[
+            self.source
+        ]
