@@ -3,7 +3,7 @@
 A request that finds a free runner starts at once. While all runners are busy,
 requests gather, and the next free runner takes as many of them as fit. Load so
 makes the batches larger, and a lone client never pays for batching. A request
-that is larger than a batch runs in parts, between which others have their turn.
+that is larger than a batch runs in parts, one after the other.
 """
 
 from __future__ import annotations

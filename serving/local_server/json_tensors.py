@@ -77,7 +77,7 @@ def read_document(body: bytes, max_bytes: int) -> Document:
     if not isinstance(document, dict):
         raise invalid(f"Expected a JSON object. Received: {_named(document)}.")
     signature = document.get("signature_name", "")
-    if not isinstance(signature, str):
+    if not isinstance(signature, str) or not _is_text(signature):
         raise invalid(f"Expected a string for `signature_name`. Received: {_named(signature)}.")
     keys = [key for key in ("instances", "inputs") if key in document]
     if len(keys) != 1:
@@ -250,3 +250,12 @@ def _named(value: Any) -> str:
 
 
 _CONTAINERS = {list: "a list", dict: "an object"}
+
+
+def _is_text(value: str) -> bool:
+    """Whether a string is UTF-8: JSON may hold half of a pair of surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

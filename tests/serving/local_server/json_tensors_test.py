@@ -82,6 +82,7 @@ def test_a_string_that_ends_in_nul_keeps_it():
         (b'{"inputs": ' + b"9" * 5000 + b"}", "Expected JSON"),
         ([1], "a JSON object. Received: a list"),
         ({"inputs": 1, "signature_name": 3}, "a string for `signature_name`. Received: 3"),
+        (b'{"inputs": 1, "signature_name": "\\ud800"}', "a string for `signature_name`"),
         ({}, r"`instances` and `inputs`. Received: \[\]"),
         ({"inputs": 1, "instances": [1]}, r"Received: \['instances', 'inputs'\]"),
         ({"instances": []}, "`instances`. Received: a list"),
