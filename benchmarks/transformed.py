@@ -40,6 +40,7 @@ def transformed_log(config: PipelineConfig) -> Transformed:
     from tfx import v1 as tfx
 
     from tfx_pipeline.pipeline import data_components
+    from tfx_pipeline.runners.local import with_workers_here
 
     root = Path(config.run_dir)
     root.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,8 @@ def transformed_log(config: PipelineConfig) -> Transformed:
         components=list(data_components(config)),
         enable_cache=True,
         metadata_connection_config=database,
-        beam_pipeline_args=list(config.beam_pipeline_args),
+        # Beam's options are in the keys of TFX's cache, so they have to be a run's.
+        beam_pipeline_args=list(with_workers_here(config).beam_pipeline_args),
     )
     tfx.orchestration.LocalDagRunner().run(part)
     return Transformed(

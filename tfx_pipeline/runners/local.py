@@ -58,7 +58,7 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
         Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
     database = str(run_dir / "metadata.sqlite")
     pipeline = create_pipeline(
-        _with_workers_here(config),
+        with_workers_here(config),
         pipeline_root=str(run_dir / "artifacts"),
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             database
@@ -94,7 +94,7 @@ def _interrupted(console: Console, run_dir: str) -> str:
     )
 
 
-def _with_workers_here(config: PipelineConfig) -> PipelineConfig:
+def with_workers_here(config: PipelineConfig) -> PipelineConfig:
     """Says that the Direct runner's workers have every package: they are processes of this machine.
 
     TFX packs an sdist of itself for every Beam step whose options name neither
