@@ -11,10 +11,13 @@ from models.export.requests import QUERY_INPUTS
 from models.export.requests import REQUEST_FEATURES
 from models.export.requests import ROW_FEATURES
 from models.export.requests import as_ragged
+from models.export.requests import dense_signature
 from models.export.requests import raw_request
+from models.export.requests import save_signatures
 from models.input import batch as b
 from models.input.catalogue import ENTITY
 from models.input.catalogue import candidate_features
+from models.input.page_batches import candidate_mask
 from models.input.page_batches import page_requests
 from transforms import features as f
 from transforms.parsing import catalogue_spec
@@ -49,15 +52,11 @@ def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str
         tft_layer: Transform's graph (`TFTransformOutput.transform_features_layer()`).
         path: The directory to write.
     """
-    ranker = tf.Module(name="ranker")
-    ranker.weights = model.saved_weights()
-    ranker.tft_layer = tft_layer
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
         "rank": _rank(model, tft_layer),
     }
-    ranker.signature_functions = signatures
-    tf.saved_model.save(ranker, path, signatures=signatures)
+    save_signatures(signatures, model.saved_weights(), tft_layer, path)
 
 
 def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
@@ -73,45 +72,19 @@ def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> t
 
 
 def _rank(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
-    @tf.function(input_signature=RANK_INPUTS)
-    def rank(
-        history_ids: tf.Tensor,
-        history_events: tf.Tensor,
-        history_timestamps: tf.Tensor,
-        history_length: tf.Tensor,
-        request_time: tf.Tensor,
-        query: tf.Tensor,
-        user_attributes: tf.Tensor,
-        user_attributes_length: tf.Tensor,
-        history_values: tf.Tensor,
-        candidate_ids: tf.Tensor,
-        candidate_length: tf.Tensor,
-        candidate_rows: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        raw = raw_request(
-            history_ids,
-            history_events,
-            history_timestamps,
-            history_length,
-            request_time,
-            query,
-            user_attributes,
-            user_attributes_length,
-        )
-        raw[f.EVENT_VALUE] = as_ragged(history_values, history_length)
-        raw[f.CANDIDATE_ENTITY] = as_ragged(candidate_ids, candidate_length)
+    def rank(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        raw, length = raw_request(inputs), inputs["candidate_length"]
+        raw[f.EVENT_VALUE] = as_ragged(inputs["history_values"], inputs["history_length"])
+        raw[f.CANDIDATE_ENTITY] = as_ragged(inputs["candidate_ids"], length)
         page = page_requests(tft_layer(raw), model.pages.windows)
-        rows = as_ragged(candidate_rows, candidate_length).flat_values  # [I]
-        ids = tf.boolean_mask(
-            page[b.CANDIDATE_ENTITY],
-            tf.sequence_mask(page[b.CANDIDATE_LENGTH], tf.shape(page[b.CANDIDATE_ENTITY])[1]),
-        )
+        rows = as_ragged(inputs["candidate_rows"], length).flat_values  # [I]
+        ids = tf.boolean_mask(page[b.CANDIDATE_ENTITY], candidate_mask(page))
         found = _scores(model, page, _features(model, tft_layer, ids, rows))
         # As wide as what was sent, which may be wider than the longest page.
-        beyond = tf.shape(candidate_ids)[1] - tf.shape(page[b.CANDIDATE_ENTITY])[1]
+        beyond = tf.shape(inputs["candidate_ids"])[1] - tf.shape(page[b.CANDIDATE_ENTITY])[1]
         return {name: tf.pad(values, [[0, 0], [0, beyond]]) for name, values in found.items()}
 
-    return rank
+    return dense_signature(rank, RANK_INPUTS)
 
 
 def _features(

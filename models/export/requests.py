@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from transforms import features as f
@@ -39,29 +43,25 @@ QUERY_INPUTS = (
 )
 
 
-def raw_request(
-    history_ids: tf.Tensor,
-    history_events: tf.Tensor,
-    history_timestamps: tf.Tensor,
-    history_length: tf.Tensor,
-    request_time: tf.Tensor,
-    query: tf.Tensor,
-    user_attributes: tf.Tensor,
-    user_attributes_length: tf.Tensor,
-) -> dict[str, tf.RaggedTensor]:
-    """Makes raw timelines of the dense inputs `QUERY_INPUTS`.
+def raw_request(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.RaggedTensor]:
+    """Makes raw timelines of dense inputs.
+
+    Args:
+        inputs: At least those of `QUERY_INPUTS`, by name, B rows each.
 
     Returns:
         Raw features by name, B rows each, as Transform's graph takes them.
     """
-    one = tf.ones_like(request_time)
+    time, length = inputs["request_time"], inputs["history_length"]
+    attributes = inputs["user_attributes"], inputs["user_attributes_length"]
+    one = tf.ones_like(time)
     return {
-        f.EVENT_ENTITY: as_ragged(history_ids, history_length),
-        f.EVENT_TYPE: as_ragged(history_events, history_length),
-        f.EVENT_TIMESTAMP: as_ragged(history_timestamps, history_length),
-        f.USER_ATTRIBUTES: as_ragged(user_attributes, user_attributes_length),
-        f.REQUEST_TIME: as_ragged(request_time[:, None], one),
-        f.REQUEST_QUERY: as_ragged(query[:, None], one),
+        f.EVENT_ENTITY: as_ragged(inputs["history_ids"], length),
+        f.EVENT_TYPE: as_ragged(inputs["history_events"], length),
+        f.EVENT_TIMESTAMP: as_ragged(inputs["history_timestamps"], length),
+        f.USER_ATTRIBUTES: as_ragged(*attributes),
+        f.REQUEST_TIME: as_ragged(time[:, None], one),
+        f.REQUEST_QUERY: as_ragged(inputs["query"][:, None], one),
     }
 
 
@@ -69,3 +69,35 @@ def as_ragged(values: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
     """Keeps the first values of each row; lengths beyond the row are cut off."""
     lengths = tf.clip_by_value(lengths, 0, tf.shape(values, tf.int64)[1])
     return tf.RaggedTensor.from_tensor(values, lengths=lengths, row_splits_dtype=tf.int64)
+
+
+def dense_signature(
+    function: Callable[..., dict[str, tf.Tensor]], inputs: Sequence[tf.TensorSpec]
+) -> Callable[..., dict[str, tf.Tensor]]:
+    """Traces a function of named tensors as a signature."""
+    traced = tf.function(function, autograph=False)
+    return traced.get_concrete_function(**{spec.name: spec for spec in inputs})
+
+
+def save_signatures(
+    signatures: Mapping[str, Callable[..., dict[str, tf.Tensor]]],
+    weights: Sequence[tf.Variable],
+    tft_layer: tf.keras.layers.Layer,
+    path: str,
+) -> None:
+    """Writes signatures as a SavedModel.
+
+    The variables and tables are kept, not the Keras models: Keras would trace every
+    layer again.
+
+    Args:
+        signatures: By name.
+        weights: What they read.
+        tft_layer: Transform's graph, whose tables they read.
+        path: The directory to write.
+    """
+    exported = tf.Module(name="exported")
+    exported.weights = list(weights)
+    exported.tables = list(tf.train.TrackableView(tft_layer).children(tft_layer).values())
+    exported.signature_functions = dict(signatures)
+    tf.saved_model.save(exported, path, signatures=exported.signature_functions)

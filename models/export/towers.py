@@ -11,7 +11,9 @@ import tensorflow as tf
 from models.export.requests import QUERY_INPUTS
 from models.export.requests import REQUEST_FEATURES
 from models.export.requests import ROW_FEATURES
+from models.export.requests import dense_signature
 from models.export.requests import raw_request
+from models.export.requests import save_signatures
 from models.input.catalogue import candidate_features
 from models.input.windows import cut_last_windows
 from models.retrieval.retriever import Retriever
@@ -41,18 +43,13 @@ def save_towers(model: Any, tft_layer: tf.keras.layers.Layer, path: str) -> None
         tft_layer: Transform's graph (`TFTransformOutput.transform_features_layer()`).
         path: The directory to write.
     """
-    towers = tf.Module(name="towers")
-    # The variables and tables, not the Keras models: Keras would trace every layer again.
-    towers.weights = model.saved_weights()
-    towers.tables = list(tf.train.TrackableView(tft_layer).children(tft_layer).values())
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
         "embed_query": _embed_query(model, tft_layer),
         "embed_candidate": _embed_candidate(model, tft_layer),
         "transform_features": _transform_features(tft_layer),
     }
-    towers.signature_functions = signatures
-    tf.saved_model.save(towers, path, signatures=signatures)
+    save_signatures(signatures, model.saved_weights(), tft_layer, path)
 
 
 def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
@@ -67,31 +64,10 @@ def _serving_default(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Sign
 
 
 def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
-    @tf.function(input_signature=QUERY_INPUTS)
-    @tf.autograph.experimental.do_not_convert
-    def embed_query(
-        history_ids: tf.Tensor,
-        history_events: tf.Tensor,
-        history_timestamps: tf.Tensor,
-        history_length: tf.Tensor,
-        request_time: tf.Tensor,
-        query: tf.Tensor,
-        user_attributes: tf.Tensor,
-        user_attributes_length: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:
-        raw = raw_request(
-            history_ids,
-            history_events,
-            history_timestamps,
-            history_length,
-            request_time,
-            query,
-            user_attributes,
-            user_attributes_length,
-        )
-        return _embed_timelines(model, tft_layer(raw))
+    def embed_query(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return _embed_timelines(model, tft_layer(raw_request(inputs)))
 
-    return embed_query
+    return dense_signature(embed_query, QUERY_INPUTS)
 
 
 def _embed_candidate(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:

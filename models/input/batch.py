@@ -19,7 +19,6 @@ HISTORY_LENGTH = "history/length"  # [B] int64, how many of the T are events
 SEEN_ENTITY = "seen/entity"  # [B, S] int64, what may not be recommended again, 0 is none
 USER_ATTRIBUTES = "user/attributes"  # [B, A] int64, 0 is none
 QUERY_TOKENS = "query/tokens"  # [B, Q] int64, 0 is none
-REQUEST_TIME = "request/time"  # [B] int64 in evaluation, microseconds, 0 is unknown
 TARGET_ENTITY = "target/entity"  # [B] int64 in training, [B, M] in evaluation, 0 is none
 TARGET_NUMBER = "target/number"  # [B] int64 in evaluation, how many of the M are targets
 

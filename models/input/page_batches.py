@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
@@ -196,6 +197,11 @@ def page_requests(examples: Timelines, windows: WindowSpec) -> dict[str, tf.Tens
         b.CANDIDATE_ENTITY: candidates.to_tensor(),
         b.CANDIDATE_LENGTH: candidates.row_lengths(),
     }
+
+
+def candidate_mask(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns which candidates a batch of pages has, [B, C] bool."""
+    return tf.sequence_mask(batch[b.CANDIDATE_LENGTH], tf.shape(batch[b.CANDIDATE_ENTITY])[1])
 
 
 def count_pages(files: Sequence[str], spec: Spec, pages: PageSpec) -> int:

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
+from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import Sizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
@@ -96,10 +97,9 @@ class PageFeatures(tf.keras.layers.Layer):
         Returns:
             The I candidates that the pages have.
         """
-        entity = batch[b.CANDIDATE_ENTITY]
-        there = tf.sequence_mask(batch[b.CANDIDATE_LENGTH], tf.shape(entity)[1])
+        there = candidate_mask(batch)
         row = tf.where(there)[:, 0]  # [I]
-        ids, events = tf.boolean_mask(entity, there), batch[b.HISTORY_ENTITY]
+        ids, events = tf.boolean_mask(batch[b.CANDIDATE_ENTITY], there), batch[b.HISTORY_ENTITY]
         wanted = tf.reshape(events, [-1])
         if features is None:
             wanted = tf.concat([ids, wanted], axis=0)

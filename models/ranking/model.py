@@ -18,6 +18,7 @@ from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
 from models.input.page_batches import PageSpec
+from models.input.page_batches import candidate_mask
 from models.input.page_batches import count_items
 from models.input.page_batches import count_pages
 from models.input.page_batches import evaluation_pages
@@ -128,7 +129,7 @@ class RankingModel(Learner):
         Returns:
             Scalar float32.
         """
-        there = _there(inputs)
+        there = candidate_mask(inputs)
         logits = self.logits(self.features(inputs, training=training), training)  # [I, H]
         if self.position_bias is not None:
             position = tf.boolean_mask(inputs[b.CANDIDATE_POSITION], there)
@@ -164,7 +165,7 @@ class RankingModel(Learner):
     ) -> tf.Tensor:
         """Returns calibrated probabilities, [B, C, H] float32; 0 beyond a page's candidates."""
         logits = self.score(batch, features) * self.slope + self.offset
-        where = tf.where(_there(batch))
+        where = tf.where(candidate_mask(batch))
         shape = tf.concat([tf.shape(batch[b.CANDIDATE_ENTITY], tf.int64), [len(self.heads)]], 0)
         return tf.scatter_nd(where, tf.sigmoid(logits), shape)
 
@@ -258,7 +259,7 @@ class PageEvaluation:
         """Returns logits [n, H], labels [n, H] and users [n] of all candidates."""
         logits, labels, users = [], [], []
         for batch in self._batches:
-            there = _there(batch)
+            there = candidate_mask(batch)
             given = {k: values for k, values in batch.items() if k not in (b.LABEL, b.USER)}
             logits.append(self._score(given).numpy())
             labels.append(tf.boolean_mask(batch[b.LABEL], there).numpy())
@@ -275,8 +276,3 @@ def windows_of(config: RankingModelConfig) -> WindowSpec:
         query_tokens=config.max_query_tokens if config.use_query else 0,
         use_value=config.use_event_values,
     )
-
-
-def _there(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Returns which candidates there are, [B, C] bool."""
-    return tf.sequence_mask(batch[b.CANDIDATE_LENGTH], tf.shape(batch[b.CANDIDATE_ENTITY])[1])

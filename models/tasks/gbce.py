@@ -40,10 +40,6 @@ class GBCE(RetrievalLoss):
         seed = tf.stack([tf.constant(self._seed, tf.int64), step])
         return tf.concat([targets, self.sampler.sample(self._config.negatives, seed)], axis=0)
 
-    def labels(self, targets: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        """Finds the targets, which come first among the candidates."""
-        return position[: tf.size(targets)]
-
     def call(
         self,
         queries: tf.Tensor,

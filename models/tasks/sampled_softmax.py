@@ -46,10 +46,6 @@ class SampledSoftmax(RetrievalLoss):
         in_batch = [gather_rows(targets)] if self._config.in_batch else []
         return tf.concat([targets, *in_batch, sampled], axis=0)
 
-    def labels(self, targets: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-        """Finds the targets, which come first among the candidates."""
-        return position[: tf.size(targets)]
-
     def call(
         self,
         queries: tf.Tensor,

@@ -1,0 +1,119 @@
+"""The exported ranker, read back: what it answers and what it does not read."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.config import RankingTrainerConfig
+from models.din.model import DIN
+from models.export.ranker import RANK_INPUTS
+from models.training.replicas import WHOLE
+from tests.helpers.examples import example
+from tests.helpers.timelines import row
+from transforms import features as f
+
+DAY = 86_400_000_000
+ITEMS = ["item:3", "item:8", "item:1"]
+
+
+@pytest.fixture(scope="module")
+def exported(log, tmp_path_factory):
+    """A ranker and its SavedModel."""
+    config = RankingTrainerConfig.model_validate(
+        {
+            "model": {"family": "din", "dim": 8, "window": 5},
+            "label": {"source": "events", "negatives": 2},
+        }
+    )
+    tf.keras.utils.set_random_seed(1)
+    model = DIN.of(config, log.data)
+    model.compute_loss(next(iter(model.training_batches(log.data, WHOLE))))
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.3)
+    path = str(tmp_path_factory.mktemp("ranker"))
+    model.export(log.transform.transform_features_layer(), path)
+    return tf.saved_model.load(path)
+
+
+def request(histories, candidates, rows=None, width=0):
+    """Dense inputs of requests, padded with what must not be read."""
+
+    def padded(lists, filler, least=1):
+        size = max(least, *(len(one) for one in lists))
+        return tf.constant([[*one, *[filler] * (size - len(one))] for one in lists])
+
+    number = len(histories)
+    rows = rows or [[b""] * len(one) for one in candidates]
+    inputs = {
+        "history_ids": padded(histories, "item:5"),
+        "history_events": padded([["watch"] * len(one) for one in histories], "buy"),
+        "history_timestamps": padded([[DAY] * len(one) for one in histories], 7),
+        "history_values": padded([[0.0] * len(one) for one in histories], 9.0),
+        "history_length": [len(one) for one in histories],
+        "request_time": [9 * DAY] * number,
+        "query": [""] * number,
+        "user_attributes": [["group=1"]] * number,
+        "user_attributes_length": [1] * number,
+        "candidate_ids": padded(candidates, "item:2", width),
+        "candidate_length": [len(one) for one in candidates],
+        "candidate_rows": padded(rows, b"", width),
+    }
+    dtypes = {spec.name: spec.dtype for spec in RANK_INPUTS}
+    return {name: tf.cast(v, dtypes[name]) if v is not None else v for name, v in inputs.items()}
+
+
+def rank(exported, *given, **more):
+    return exported.signatures["rank"](**request(*given, **more))["scores"].numpy()
+
+
+def test_a_batch_of_different_lengths_is_answered_as_each_alone(exported):
+    histories = [["item:0", "item:4", "item:9"], [], ["item:7"]]
+    candidates = [ITEMS, ["item:6"], ["item:2", "item:3"]]
+    together = rank(exported, histories, candidates, width=5)
+
+    assert together.shape == (3, 5)
+    for answer, history, wanted in zip(together, histories, candidates, strict=True):
+        (alone,) = rank(exported, [history], [wanted])
+        np.testing.assert_allclose(answer[: len(wanted)], alone, atol=1e-6)
+        np.testing.assert_array_equal(answer[len(wanted) :], 0.0)
+        assert ((alone > 0) & (alone < 1)).all()
+
+
+def test_a_page_example_is_answered_as_the_dense_request(exported):
+    history = ["item:0", "item:4"]
+    page = {
+        f.USER_ID: "u",
+        f.USER_ATTRIBUTES: ["group=1"],
+        f.EVENT_ENTITY: history,
+        f.EVENT_TYPE: ["watch"] * 2,
+        f.EVENT_TIMESTAMP: [DAY] * 2,
+        f.EVENT_VALUE: [0.0] * 2,
+        f.REQUEST_TIME: 9 * DAY,
+        f.REQUEST_QUERY: "",
+        f.CANDIDATE_ENTITY: ITEMS,
+    }
+    serving_default = exported.signatures["serving_default"]
+    examples = [example(**page, **{f.LABEL_EVENTS: label}) for label in ([1, 0, 0], [0, 1, 1])]
+    answers = serving_default(tf.constant(examples))["scores"].numpy()
+
+    np.testing.assert_allclose(answers[0], rank(exported, [history], [ITEMS])[0], atol=1e-6)
+    np.testing.assert_array_equal(answers[0], answers[1])  # whatever the label
+
+
+def test_a_sent_row_stands_for_the_catalogue_of_a_known_or_a_new_item(exported):
+    history = [["item:0", "item:4"]]
+    as_exported = row(
+        "item:3",
+        categories=["group 3"],
+        attributes=["brand=3"],
+        available_from=0,
+        image_vector=[3.0, 0.0],
+        title="A grey thing no 3",
+        price=4.0,
+    )
+    other = row("item:new", categories=["group 1"], title="A green thing", price=2.0)
+    plain = rank(exported, history, [["item:3", "item:new"]])[0]
+    sent = rank(exported, history, [["item:3", "item:new"]], [[as_exported, other]])[0]
+
+    np.testing.assert_allclose(sent[0], plain[0], atol=1e-6)
+    assert abs(sent[1] - plain[1]) > 1e-4
