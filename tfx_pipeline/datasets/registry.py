@@ -85,6 +85,11 @@ _SOURCES = (
         f"{_HERE}.taobao:prepare_taobao",
     ),
     Source(
+        "trivago",
+        "hotel searches with result lists, prices, filters and click-outs (RecSys Challenge 2019)",
+        f"{_HERE}.trivago:prepare_trivago",
+    ),
+    Source(
         "shop",
         "a simulated shop with items, videos, queries, result pages, images and a known truth",
         f"{_HERE}.shop:prepare_shop",

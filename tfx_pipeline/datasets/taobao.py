@@ -11,6 +11,7 @@ from tfx_pipeline.datasets.delimited import read_delimited
 from tfx_pipeline.datasets.download import SourceFile
 from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.event_log_writer import EventLogWriter
+from tfx_pipeline.datasets.first_rows import FirstRows
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import constant
@@ -60,15 +61,15 @@ def prepare_taobao(
     manifest = Manifest(
         name="taobao", source=BEHAVIOUR.homepage, tie_order="row of UserBehavior.csv"
     )
-    items, first = _Items(), 0
+    items, first = FirstRows("item"), 0
     with EventLogWriter(out, manifest, overwrite) as writer:
         for rows in read_delimited(path, _COLUMNS, ",", report):
             rows = _usable(rows, report)
-            items.add(rows)
+            items.add(rows.select(["item", "category"]))
             writer.write_events(_events(rows, first))
             first += rows.num_rows
         report.require(max_fraction=0.01)
-        writer.write_catalogue(items.catalogue())
+        writer.write_catalogue(_catalogue(items.table()))
         writer.manifest = manifest.model_copy(update={"notes": report.notes()})
     return writer.manifest
 
@@ -103,40 +104,16 @@ def _events(rows: pa.Table, first: int) -> pa.Table:
     )
 
 
-class _Items:
-    """The items of a stream of rows with the category that each had first."""
-
-    def __init__(self) -> None:
-        self._pieces: list[pa.Table] = []
-        self._kept = 0
-
-    def add(self, rows: pa.Table) -> None:
-        self._pieces.append(_first_of_each(rows.select(["item", "category"])))
-        if sum(piece.num_rows for piece in self._pieces) > 2 * max(self._kept, 500_000):
-            self._merge()
-
-    def catalogue(self) -> pa.Table:
-        self._merge()
-        items = self._pieces[0]
-        n = items.num_rows
-        categories = items.column("category").combine_chunks()
-        return pa.table(
-            {
-                "entity_type": constant(ITEM, n),
-                "entity_id": items.column("item"),
-                "categories": pa.ListArray.from_arrays(
-                    pa.array(np.arange(n + 1, dtype=np.int32)), categories
-                ),
-            }
-        )
-
-    def _merge(self) -> None:
-        self._pieces = [_first_of_each(pa.concat_tables(self._pieces))]
-        self._kept = self._pieces[0].num_rows
-
-
-def _first_of_each(rows: pa.Table) -> pa.Table:
-    """Returns the first row of each item, in the order of the rows."""
-    codes = rows.column("item").combine_chunks().dictionary_encode().indices.to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    return rows.take(pa.array(np.sort(first)))
+def _catalogue(items: pa.Table) -> pa.Table:
+    """Returns catalogue rows of items with the category that each had first."""
+    n = items.num_rows
+    categories = items.column("category").combine_chunks()
+    return pa.table(
+        {
+            "entity_type": constant(ITEM, n),
+            "entity_id": items.column("item"),
+            "categories": pa.ListArray.from_arrays(
+                pa.array(np.arange(n + 1, dtype=np.int32)), categories
+            ),
+        }
+    )
