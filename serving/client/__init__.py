@@ -27,9 +27,13 @@ from serving.client.errors import UnavailableError
 from serving.client.errors import UnsupportedError
 from serving.client.readiness import wait_until_ready
 from serving.client.retry import RetryPolicy
+from serving.client.types import Candidate
+from serving.client.types import CatalogueRow
 from serving.client.types import Event
 from serving.client.types import ModelMetadata
 from serving.client.types import Prediction
+from serving.client.types import Ranking
+from serving.client.types import RankRequest
 from serving.client.types import Recommendation
 from serving.client.types import Request
 from serving.client.types import Signature
@@ -41,6 +45,8 @@ __all__ = [
     "ClosedError",
     "TooManyRowsError",
     "AsyncRecommenderClient",
+    "Candidate",
+    "CatalogueRow",
     "DeadlineError",
     "Event",
     "InvalidAnswerError",
@@ -49,6 +55,8 @@ __all__ = [
     "NotFoundError",
     "OverloadedError",
     "Prediction",
+    "RankRequest",
+    "Ranking",
     "Recommendation",
     "RecommenderClient",
     "Request",

@@ -19,9 +19,12 @@ from serving.client.errors import InvalidRequestError
 from serving.client.errors import ServingError
 from serving.client.errors import from_rpc_error
 from serving.client.retry import Attempts
+from serving.client.types import Candidate
 from serving.client.types import Event
 from serving.client.types import ModelMetadata
 from serving.client.types import Prediction
+from serving.client.types import Ranking
+from serving.client.types import RankRequest
 from serving.client.types import Recommendation
 from serving.client.types import Request
 from serving.client.types import VersionStatus
@@ -143,6 +146,48 @@ class AsyncRecommenderClient(ClientBase):
             ServingError: a call failed for another reason.
         """
         return await self._run(self._recommend_examples(examples, k, singly=True), timeout)
+
+    async def rank(
+        self,
+        history: Sequence[Event],
+        candidates: Sequence[str | Candidate],
+        *,
+        query: str = "",
+        user_attributes: Sequence[str] = (),
+        request_time: int | None = None,
+        timeout: float | None = None,
+    ) -> Ranking:
+        """Scores candidates for one user; the model is a ranker.
+
+        Args:
+            history: what the user did, oldest first; may be empty.
+            candidates: items by id, or as `Candidate(id, row)` where the item is newer
+                than the ranker's export.
+            query: what the user typed, if anything.
+            user_attributes: tokens `key=value`.
+            request_time: microseconds since the epoch; `None` is now, 0 unknown.
+            timeout: seconds, in place of the client's.
+
+        Raises:
+            ServingError: the call failed, or could not be made.
+        """
+        request = RankRequest(history, candidates, query, user_attributes, request_time)
+        return (await self.rank_batch([request], timeout=timeout))[0]
+
+    async def rank_batch(
+        self, requests: Sequence[RankRequest], *, timeout: float | None = None
+    ) -> list[Ranking]:
+        """Scores the candidates of each of many users, in their order.
+
+        Args:
+            requests: one for each user, with as many candidates as it has; more than
+                `max_rows` go as several calls.
+            timeout: seconds for each call.
+
+        Raises:
+            ServingError: a call failed, or could not be made.
+        """
+        return await self._run(self._rank(requests), timeout)
 
     async def predict(
         self,

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from typing import TypeVar
 
 import numpy.typing as npt
+from google.protobuf.message import EncodeError
 
 from serving.client import protos
 from serving.client.calls import fill_spec
@@ -36,14 +37,18 @@ from serving.client.errors import TooLargeError
 from serving.client.errors import TooManyRowsError
 from serving.client.errors import answers
 from serving.client.errors import arguments
+from serving.client.ranking import parse_rankings
+from serving.client.ranking import rank_inputs
 from serving.client.retry import RetryPolicy
 from serving.client.types import ModelMetadata
 from serving.client.types import Prediction
-from serving.client.types import Recommendation
+from serving.client.types import Ranking
+from serving.client.types import RankRequest
 from serving.client.types import Request
 from serving.client.types import VersionStatus
 
 RECOMMEND = "recommend"
+RANK = "rank"
 EXAMPLES = "serving_default"
 METHODS = {
     "Predict": protos.PREDICTION_SERVICE,
@@ -65,6 +70,8 @@ class Step(NamedTuple):
 
 
 Plan = Generator[Step, Any, T]
+# Reads the answer to some rows that were sent to a target: one value for each.
+Parse = Callable[[Prediction, Sequence[Any], Target], list[Any]]
 
 
 class ClientBase:
@@ -137,7 +144,11 @@ class ClientBase:
         }
 
     def _serialise(self, step: Step) -> bytes:
-        message: bytes = step.request.SerializeToString()
+        try:
+            message: bytes = step.request.SerializeToString()
+        except (EncodeError, ValueError) as error:  # the one or the other, by implementation
+            details = f"protobuf does not serialise requests of 2 GiB and more ({error})"
+            raise TooLargeError(step.target, "RESOURCE_EXHAUSTED", details) from error
         if len(message) > self._max_message_bytes:
             raise TooLargeError(
                 step.target,
@@ -160,7 +171,8 @@ class ClientBase:
     def _recommend(
         self, requests: Sequence[Request], k: int, singly: bool = False
     ) -> Plan[list[Any]]:
-        return self._batches(requests, RECOMMEND, recommend_inputs, "ids", k, singly)
+        parse = self._parse_best(RECOMMEND, "ids", k)
+        return self._batches(requests, RECOMMEND, recommend_inputs, parse, singly)
 
     def _recommend_examples(
         self, examples: Sequence[bytes], k: int, singly: bool = False
@@ -168,27 +180,38 @@ class ClientBase:
         def inputs(rows: Sequence[bytes]) -> dict[str, Any]:
             return {"examples": list(rows)}
 
-        return self._batches(examples, EXAMPLES, inputs, "classes", k, singly)
+        parse = self._parse_best(EXAMPLES, "classes", k)
+        return self._batches(examples, EXAMPLES, inputs, parse, singly)
+
+    def _rank(self, requests: Sequence[RankRequest]) -> Plan[list[Ranking]]:
+        return self._batches(requests, RANK, rank_inputs, parse_rankings)
+
+    def _parse_best(self, signature: str, ids_name: str, k: int) -> Parse:
+        """Returns what reads the best k of each row."""
+        with arguments(self._target.of(signature)):
+            k = check_count(k, "k")
+        return lambda prediction, rows, target: parse_recommendations(
+            prediction, ids_name, len(rows), k, target
+        )
 
     def _batches(
         self,
         rows: Sequence[Any],
         signature: str,
         lay_out: Callable[[Sequence[Any]], Mapping[str, Any]],
-        ids_name: str,
-        k: int,
-        singly: bool,
+        parse: Parse,
+        singly: bool = False,
     ) -> Plan[list[Any]]:
         """Asks for rows in requests of at most `max_rows`, singly where one is refused."""
         target = self._target.of(signature)
         with arguments(target):
-            rows, k = list(rows), check_count(k, "k")
+            rows = list(rows)
 
-        def ask(part: Sequence[Any]) -> Plan[list[Recommendation]]:
+        def ask(part: Sequence[Any]) -> Plan[list[Any]]:
             with arguments(target):
                 request = predict_request(target, lay_out(part))
             prediction = parse_prediction((yield Step("Predict", target, request)), target)
-            return parse_recommendations(prediction, ids_name, len(part), k, target)
+            return parse(prediction, part, target)
 
         found: list[Any] = []
         while len(found) < len(rows):

@@ -84,7 +84,7 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
     for request in requests:
         if not isinstance(request, Request):
             raise ValueError(f"Expected `Request`s. Received: {request!r}.")
-    lengths = _lengths(request.history for request in requests)
+    lengths = row_lengths(request.history for request in requests)
     flat = list(chain.from_iterable(request.history for request in requests))
     try:
         ids = [event.id for event in flat]
@@ -100,12 +100,12 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
     now = time.time_ns() // 1000
     when = [now if r.request_time is None else r.request_time for r in requests]
     inputs = {
-        "history_ids": pad(_encode(ids), lengths, b"", object),
-        "history_events": pad(_encode(events), lengths, b"", object),
+        "history_ids": pad(encode(ids), lengths, b"", object),
+        "history_events": pad(encode(events), lengths, b"", object),
         "history_timestamps": pad(timestamps, lengths, 0, np.int64),
         "history_length": lengths,
         "request_time": _microseconds(when, "request_time"),
-        "query": np.array(_encode([r.query for r in requests]), dtype=object),
+        "query": np.array(encode([r.query for r in requests]), dtype=object),
     }
     for name, length_name, rows in (
         ("exclude_ids", "exclude_length", [r.exclude_ids for r in requests]),
@@ -113,8 +113,8 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
     ):
         if any(isinstance(row, str) for row in rows):
             raise ValueError(f"Expected a sequence of strings for `{name}`. Received: one string.")
-        inputs[length_name] = _lengths(rows)
-        values = _encode(list(chain.from_iterable(rows)))
+        inputs[length_name] = row_lengths(rows)
+        values = encode(list(chain.from_iterable(rows)))
         inputs[name] = pad(values, inputs[length_name], b"", object)
     return inputs
 
@@ -246,7 +246,8 @@ def _code_name(number: int) -> str:
     return _CODES[number] if 0 <= number < len(_CODES) else f"code {number}"
 
 
-def _encode(values: Sequence[str]) -> list[bytes]:
+def encode(values: Sequence[str]) -> list[bytes]:
+    """Returns strings as UTF-8, or raises `ValueError`."""
     try:
         return [value.encode() for value in values]
     except AttributeError:
@@ -271,7 +272,8 @@ def _is_int64(value: Any) -> bool:
     return hasattr(value, "__index__") and -(1 << 63) <= operator.index(value) < 1 << 63
 
 
-def _lengths(rows: Any) -> npt.NDArray[np.int64]:
+def row_lengths(rows: Any) -> npt.NDArray[np.int64]:
+    """Returns how many values each row has, [B]."""
     return np.array([len(row) for row in rows], dtype=np.int64)
 
 

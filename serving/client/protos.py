@@ -58,6 +58,7 @@ ReloadConfigResponse = _message("tensorflow.serving.ReloadConfigResponse")
 ModelServerConfig = _message("tensorflow.serving.ModelServerConfig")
 PredictionLog = _message("tensorflow.serving.PredictionLog")
 TensorProto = _message("tensorflow.TensorProto")
+Example = _message("tensorflow.Example")
 
 _DATA_TYPES = _POOL.FindEnumTypeByName("tensorflow.DataType")
 _STATES = _POOL.FindEnumTypeByName("tensorflow.serving.ModelVersionStatus.State")

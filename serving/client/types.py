@@ -19,11 +19,13 @@ class Event(NamedTuple):
         id: the entity, written `type:id`, e.g. `movie:1193`.
         event: type of the event as in the event log, e.g. `watch`.
         timestamp: microseconds since the epoch (UTC).
+        value: a number that came with it, e.g. a rating; 0 is none. Rankers alone read it.
     """
 
     id: str
     event: str
     timestamp: int
+    value: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,59 @@ class Request:
 
 
 @dataclass(frozen=True)
+class CatalogueRow:
+    """Features of an item, as the catalogue of an event log has them; any may be missing.
+
+    Attributes:
+        title: its title.
+        categories: its categories.
+        attributes: tokens `key=value`.
+        price: its price.
+        image_vector: a vector of its image, as long as those of the log.
+        text_vector: a vector of its text, likewise.
+    """
+
+    title: str = ""
+    categories: Sequence[str] = ()
+    attributes: Sequence[str] = ()
+    price: float | None = None
+    image_vector: Sequence[float] = ()
+    text_vector: Sequence[float] = ()
+
+
+class Candidate(NamedTuple):
+    """An item to score.
+
+    Attributes:
+        id: the item, `type:id`.
+        row: its features, where the ranker's export may not have them because the item
+            is newer; or a serialised catalogue row, as the example generator writes it.
+    """
+
+    id: str
+    row: CatalogueRow | bytes | None = None
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """One row of a batch: which items to score, and for whom.
+
+    Attributes:
+        history: what the user did, oldest first; may be empty.
+        candidates: the items, each an id or a `Candidate`; may be empty.
+        query: what the user typed, if anything.
+        user_attributes: tokens `key=value`.
+        request_time: microseconds since the epoch; `None` is now, 0 is unknown.
+    """
+
+    history: Sequence[Event] = ()
+    candidates: Sequence[str | Candidate] = ()
+    query: str = ""
+    user_attributes: Sequence[str] = ()
+    request_time: int | None = None
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """What one user should see, best first.
 
@@ -60,6 +115,28 @@ class Recommendation:
 
     ids: tuple[str, ...]
     scores: npt.NDArray[np.float32]
+    model: str
+    version: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The candidates of one user, best first.
+
+    Attributes:
+        ids: those that were sent; equal scores keep the order that they were sent in.
+        scores: [len(ids)] float32, finite, never rising: the first head's.
+        heads: scores of the ranker's further heads by name, each [len(ids)] float32.
+        model: name of the model that answered.
+        version: its version.
+    """
+
+    ids: tuple[str, ...]
+    scores: npt.NDArray[np.float32]
+    heads: Mapping[str, npt.NDArray[np.float32]]
     model: str
     version: int
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.message import EncodeError
 
 from serving.client import ArgumentError
 from serving.client import AsyncRecommenderClient
@@ -21,7 +22,9 @@ from serving.client import RecommenderClient
 from serving.client import Request
 from serving.client import ServingError
 from serving.client import TlsOptions
+from serving.client import TooLargeError
 from serving.client import protos
+from serving.client.base import Step
 from serving.client.tensors import fill_proto
 from tests.serving.client.scripted import RawStatus
 from tests.serving.client.scripted import Scripted
@@ -159,6 +162,25 @@ def test_arguments_that_cannot_be_sent(ask, call, cause):
 def test_settings_that_cannot_be_used(ask, settings, cause):
     with pytest.raises(ArgumentError, match=cause):
         ask("127.0.0.1:1", lambda client: client.recommend(), **settings)
+
+
+@either_client
+@pytest.mark.parametrize(
+    "error", [ValueError("exceeds maximum protobuf size of 2GB"), EncodeError("Failed")]
+)
+def test_a_request_that_protobuf_does_not_serialise_is_too_large(ask, error):
+    """One of 2 GiB, without its memory."""
+
+    class Huge:
+        def SerializeToString(self) -> bytes:
+            raise error
+
+    def plan(client: Any) -> Any:
+        yield Step("Predict", client.target.of("s"), Huge())
+
+    with pytest.raises(TooLargeError, match="requests of 2 GiB and more") as caught:
+        ask("127.0.0.1:1", lambda client: client._run(plan(client), None))
+    assert caught.value.__cause__ is error
 
 
 @either_client
