@@ -3,7 +3,7 @@
 A request that finds a free runner starts at once. While all runners are busy,
 requests gather, and the next free runner takes as many of them as fit. Load so
 makes the batches larger, and a lone client never pays for batching. A request
-that is larger than a batch runs in parts, one after the other.
+that is larger than a batch runs in parts, which do not keep others waiting.
 """
 
 from __future__ import annotations
@@ -116,17 +116,28 @@ class BatchScheduler:
     async def _in_parts(
         self, lane: Lane, arrays: Arrays, rows: int, deadline: float | None
     ) -> Arrays:
-        """Runs a large request part by part; once one fails the rest is left out."""
+        """Runs a large request part by part; once one fails the rest is left out.
+
+        No more parts are under way than there are runners: a later one comes into the
+        queue behind whoever asked meanwhile.
+        """
         pieces = cut(arrays, rows, self._options.max_batch_size)
-        parts = [self._queue(lane, *piece, deadline) for piece in pieces]
-        self._pump()
+        parts: list[asyncio.Future[Arrays]] = []
+        self._queued_rows += rows  # the whole request waits
         try:
-            return join(await asyncio.gather(*parts), [size for _, size in pieces])
+            for piece, size in pieces:
+                if len(parts) >= self._runners:
+                    await parts[-self._runners]
+                self._queued_rows -= size
+                parts.append(self._queue(lane, piece, size, deadline))
+                self._pump()
+            return join([await part for part in parts], [size for _, size in pieces])
         except ValueError as error:
             logging.warning("Requests for %s run in parts no more: %s", lane.name, error)
             lane.mergeable = False
             return await self.submit(lane, arrays, rows, deadline)
         finally:
+            self._queued_rows -= sum(size for _, size in pieces[len(parts) :])
             for part in parts:
                 part.cancel()
 

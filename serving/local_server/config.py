@@ -101,7 +101,8 @@ class ServerConfig(Config):
             can stand for many: `TensorProto` repeats its last value.
         max_concurrent_requests: predictions at once; more are refused.
         max_concurrent_bytes: memory that the inputs of all predictions at once may
-            take; more are refused.
+            take, and apart from that their messages over gRPC, and their bodies over
+            HTTP; more are refused.
         batching: how concurrent requests are merged.
         batching_parameters_file: a `batching_params.pbtxt` as TF Serving reads it,
             in place of `batching`.

@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 
 from absl import logging
 
+from serving.local_server.byte_budget import ByteBudget
 from serving.local_server.config import is_loopback
+from serving.local_server.errors import RequestError
 from serving.local_server.errors import StartError
 
 JSON = "application/json"
@@ -49,6 +51,7 @@ class HttpServer:
         port: 0 takes a free one.
         answer: makes the pages.
         max_body_bytes: bound of a request's body.
+        bodies: bounds the sum of bodies, from before one is read until it is answered.
         max_connections: connections at once; one more is closed.
 
     Raises:
@@ -61,9 +64,14 @@ class HttpServer:
         port: int,
         answer: Answer,
         max_body_bytes: int,
+        bodies: ByteBudget,
         max_connections: int = 256,
     ) -> None:
-        settings = {"max_body_bytes": max_body_bytes, "own_hosts_only": is_loopback(host)}
+        settings = {
+            "max_body_bytes": max_body_bytes,
+            "bodies": bodies,
+            "own_hosts_only": is_loopback(host),
+        }
         handler = type("Handler", (_Handler,), {"answer": staticmethod(answer), **settings})
         address = host.strip("[]")
         try:
@@ -116,6 +124,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     answer: Answer
     max_body_bytes: int
+    bodies: ByteBudget
     own_hosts_only: bool
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "vitrine", ""
@@ -127,13 +136,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         refused = self._check_host() or self._check_body()
         if refused is not None:
-            self.close_connection = True  # the body stays unread
-            self._send(refused)
+            self._send_unread(refused)
             return
         size = int(self.headers["Content-Length"])
-        body = self.rfile.read(size)
-        if len(body) == size:  # or else the client hung up
-            self._send(self.answer("POST", self.path, body))
+        try:
+            with self.bodies.hold(size):
+                body = self.rfile.read(size)
+                if len(body) == size:  # or else the client hung up
+                    self._send(self.answer("POST", self.path, body))
+        except RequestError as error:
+            self._send_unread(error_page(429, error.message))
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answers what is no HTTP, or another method."""
@@ -169,6 +181,11 @@ class _Handler(BaseHTTPRequestHandler):
                 f"{int(size):,}.",
             )
         return None
+
+    def _send_unread(self, page: Page) -> None:
+        """Answers without the body having been read, which ends the connection."""
+        self.close_connection = True
+        self._send(page)
 
     def _send(self, page: Page) -> None:
         self.send_response(page.status)

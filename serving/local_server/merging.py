@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,12 +72,7 @@ def merge(requests: Sequence[Arrays]) -> Arrays:
     """
     if len(requests) == 1:
         return requests[0]
-    merged = {}
-    for name in requests[0]:
-        parts = [request[name] for request in requests]
-        shape = tuple(np.max([part.shape[1:] for part in parts], axis=0).tolist())
-        merged[name] = np.concatenate([_padded(part, shape) for part in parts])
-    return merged
+    return {name: _stack([request[name] for request in requests], _first) for name in requests[0]}
 
 
 def split(outputs: Arrays, sizes: Sequence[int]) -> list[Arrays]:
@@ -119,17 +116,20 @@ def cut(arrays: Arrays, rows: int, largest: int) -> list[tuple[Arrays, int]]:
 def join(parts: Sequence[Arrays], sizes: Sequence[int]) -> Arrays:
     """Puts the outputs of a request's parts together again.
 
+    Outputs may be as wide as what they were made of, which other requests of their batch
+    may have widened: narrower ones are filled with zeros, or empty strings.
+
     Args:
         parts: outputs of each part.
         sizes: rows of each part.
 
     Raises:
         ValueError: an output does not have one row for each input row, or parts
-            differ in what is behind the rows.
+            differ in their number of dimensions.
     """
     for part, rows in zip(parts, sizes, strict=True):
         _check_rows(part, rows)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: _stack([part[name] for part in parts], _zero) for name in parts[0]}
 
 
 def _check_rows(outputs: Arrays, rows: int) -> None:
@@ -138,9 +138,27 @@ def _check_rows(outputs: Arrays, rows: int) -> None:
             raise ValueError(f"Output `{name}` has shape {array.shape} for {rows} rows.")
 
 
-def _padded(array: npt.NDArray[np.generic], shape: tuple[int, ...]) -> npt.NDArray[np.generic]:
+def _stack(
+    parts: Sequence[npt.NDArray[Any]], filler: Callable[[npt.NDArray[Any]], Any]
+) -> npt.NDArray[Any]:
+    """Puts arrays [B, ...] below each other, each padded to the longest of every dimension."""
+    shape = tuple(np.max([part.shape[1:] for part in parts], axis=0).tolist())
+    return np.concatenate([_padded(part, shape, filler) for part in parts])
+
+
+def _padded(
+    array: npt.NDArray[Any], shape: tuple[int, ...], filler: Callable[[npt.NDArray[Any]], Any]
+) -> npt.NDArray[Any]:
     if array.shape[1:] == shape:
         return array
-    out = np.full((array.shape[0], *shape), array.flat[0], dtype=array.dtype)
+    out = np.full((array.shape[0], *shape), filler(array), dtype=array.dtype)
     out[tuple(slice(size) for size in array.shape)] = array
     return out
+
+
+def _first(array: npt.NDArray[Any]) -> Any:
+    return array.flat[0]
+
+
+def _zero(array: npt.NDArray[Any]) -> Any:
+    return b"" if array.dtype.kind == "O" else 0

@@ -9,6 +9,8 @@ import grpc
 from serving.client import protos
 from serving.client.tensors import fill_proto
 from serving.local_server import rpc
+from serving.local_server.byte_budget import ByteBudget
+from serving.local_server.config import ServerConfig
 from serving.local_server.errors import RequestError
 from serving.local_server.errors import invalid
 from serving.local_server.predictor import Answer
@@ -24,12 +26,13 @@ class PredictionService:
 
     Args:
         predictor: runs the signatures.
-        max_request_bytes: memory that a parsed request may take.
+        config: the bounds.
     """
 
-    def __init__(self, predictor: Predictor, max_request_bytes: int) -> None:
+    def __init__(self, predictor: Predictor, config: ServerConfig) -> None:
         self._predictor = predictor
-        self._max_bytes = max_request_bytes
+        self._max_bytes = config.max_request_bytes
+        self._messages = ByteBudget(config.max_concurrent_bytes, "The messages under way")
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Returns the handler to register with a gRPC server."""
@@ -42,7 +45,7 @@ class PredictionService:
     async def predict(self, message: bytes, context: Any) -> bytes:
         """Runs a signature of a model."""
         try:
-            with self._predictor.counted("GRPC") as call:
+            with self._predictor.counted("GRPC") as call, self._messages.hold(len(message)):
                 large = len(message) > rpc.SMALL
                 request = await self._parse(message) if large else rpc.parse(_REQUEST, message)
                 call.model = request.model_spec.name

@@ -17,6 +17,7 @@ import grpc
 from absl import logging
 
 from serving.local_server.batching import check_rows
+from serving.local_server.byte_budget import ByteBudget
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import RequestError
 from serving.local_server.errors import invalid
@@ -65,7 +66,7 @@ class Predictor:
         self._metrics = metrics
         self._config = config
         self._requests = 0
-        self._bytes = 0
+        self._inputs = ByteBudget(config.max_concurrent_bytes, "The requests under way")
         # One thread: large requests are unfolded one after the other.
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="large")
 
@@ -98,20 +99,19 @@ class Predictor:
         signature = _signature(version, spec)
         signature.check_outputs(wanted)
         self._begin(version)
-        held = 0
         try:
             protos = await self.aside(inputs, signature) if large else inputs(signature)
             folded = signature.measure(protos)
-            held = self._admit(signature, folded)
-            unfold = (signature.decode, folded, self._config.refuse_nan)
-            arrays = await self.aside(*unfold) if large else unfold[0](*unfold[1:])
-            rows = folded.rows
-            self._metrics.example_counts.observe(rows or 1, spec.name)
-            self._metrics.examples.add(spec.name, by=rows or 1)
-            lane = version.lanes[signature.name]
-            outputs = await self.registry.scheduler.submit(lane, arrays, rows, deadline)
+            self._check_size(signature, folded)
+            with self._inputs.hold(folded.bytes):
+                unfold = (signature.decode, folded, self._config.refuse_nan)
+                arrays = await self.aside(*unfold) if large else unfold[0](*unfold[1:])
+                rows = folded.rows
+                self._metrics.example_counts.observe(rows or 1, spec.name)
+                self._metrics.examples.add(spec.name, by=rows or 1)
+                lane = version.lanes[signature.name]
+                outputs = await self.registry.scheduler.submit(lane, arrays, rows, deadline)
         finally:
-            self._bytes -= held
             self._requests -= 1
             version.end()
         if wanted:
@@ -166,24 +166,15 @@ class Predictor:
         self._requests += 1
         version.begin()
 
-    def _admit(self, signature: ServedSignature, folded: Folded) -> int:
-        """Checks a request against the bounds; returns the bytes that it holds from now on."""
-        config = self._config
-        check_rows(folded.rows or 1, config.batching)
-        if folded.bytes > config.max_request_bytes:
+    def _check_size(self, signature: ServedSignature, folded: Folded) -> None:
+        """Checks a request against the bounds of one."""
+        check_rows(folded.rows or 1, self._config.batching)
+        most = self._config.max_request_bytes
+        if folded.bytes > most:
             raise invalid(
-                f"Expected inputs that take at most {config.max_request_bytes:,} bytes of memory "
-                f"for {signature} (`max_request_bytes`). Received: {folded.bytes:,}. Send fewer "
-                "rows at once."
+                f"Expected inputs that take at most {most:,} bytes of memory for {signature} "
+                f"(`max_request_bytes`). Received: {folded.bytes:,}. Send fewer rows at once."
             )
-        if self._bytes and self._bytes + folded.bytes > config.max_concurrent_bytes:
-            raise RequestError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"The requests under way take {self._bytes:,} bytes already "
-                "(`max_concurrent_bytes`). Try again a little later.",
-            )
-        self._bytes += folded.bytes
-        return folded.bytes
 
 
 def _signature(version: Version, spec: Any) -> ServedSignature:

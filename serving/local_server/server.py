@@ -19,6 +19,7 @@ from serving.client import protos
 from serving.local_server.announce import describe
 from serving.local_server.batching import BatchScheduler
 from serving.local_server.batching_file import with_batching_file
+from serving.local_server.byte_budget import ByteBudget
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
@@ -197,14 +198,15 @@ class LocalServer:
 
     def _add_services(self, server: Any, predictor: Predictor, healths: Any) -> RestApi:
         config = self.config
-        predictions = PredictionService(predictor, config.max_request_bytes)
+        predictions = PredictionService(predictor, config)
         models = ModelService(predictor.registry, config.reload_root)
         server.add_generic_rpc_handlers((predictions.handler(), models.handler()))
         health_pb2_grpc.add_HealthServicer_to_server(healths, server)
         rest = RestApi(asyncio.get_running_loop(), predictor, models, self.metrics, config)
         if config.rest_port is not None:
+            bodies = ByteBudget(config.max_concurrent_bytes, "The bodies under way")
             self._http = HttpServer(
-                config.rest_host, config.rest_port, rest.answer, config.max_message_bytes
+                config.rest_host, config.rest_port, rest.answer, config.max_message_bytes, bodies
             )
             self.rest_port = self._http.port
         return rest

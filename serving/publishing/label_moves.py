@@ -19,6 +19,7 @@ from serving.publishing.publish import missing_files
 from serving.publishing.versions import bring_back
 from serving.publishing.versions import pushed_versions
 from serving.publishing.versions import set_aside
+from serving.publishing.versions import withdrawn_versions
 
 
 class Move(NamedTuple):
@@ -81,8 +82,8 @@ def promote(push_dir: Path, version: int | None = None) -> Move:
         stable = before.versions.get(STABLE)
         if target == stable:
             raise ValueError(f"Version {target} is stable already; there is nothing to promote.")
+        _require_whole(push_dir, target, withdrawn_versions(push_dir).get(target))
         bring_back(push_dir, target)
-        _require_whole(push_dir, target)
         earlier = before.earlier if stable is None else (*before.earlier, stable)
         return _move(push_dir, before, {STABLE: target}, earlier)
 
@@ -161,9 +162,11 @@ def _labels(push_dir: Path) -> Labels:
     return labels
 
 
-def _require_whole(push_dir: Path, version: int) -> None:
+def _require_whole(push_dir: Path, version: int, withdrawn: Path | None = None) -> None:
     present = pushed_versions(push_dir)
     directory = push_dir / str(version)
+    if withdrawn is not None and not directory.is_dir():
+        directory = withdrawn
     if version not in present and not directory.is_dir():
         there = ", ".join(map(str, present))
         raise ValueError(f"There is no version {version} in {push_dir}; there are {there}.")

@@ -88,7 +88,38 @@ def test_batches_are_bounded_and_larger_requests_run_in_parts():
         assert answers[4]["y"].tolist() == [[8], [10], [12], [14], [16]]
         return model.batches
 
-    assert in_loop(test, max_batch_size=2) == [[0], [1, 2], [3], [4, 5], [6, 7], [8, 9]]
+    # 9 came after the large request, and waits for its first part alone
+    assert in_loop(test, max_batch_size=2) == [[0], [1, 2], [3], [4, 5], [9], [6, 7], [8]]
+
+
+def test_the_parts_that_are_still_to_come_count_as_waiting():
+    async def test(scheduler, model, lane):
+        model.gate.clear()
+        large = submit(scheduler, lane, 1, 2, 3, 4, 5, 6)
+        await asyncio.sleep(0)
+        with pytest.raises(RequestError, match="4 rows wait"):
+            await submit(scheduler, lane, 7)
+        model.gate.set()
+        await large
+        return (await submit(scheduler, lane, 7))["y"].tolist()
+
+    assert in_loop(test, max_batch_size=2, max_queued_rows=4) == [[14]]
+
+
+def test_nothing_is_left_waiting_of_a_large_request_that_fails_or_is_given_up():
+    async def test(scheduler, model, lane):
+        with pytest.raises(RequestError, match="negative"):
+            await submit(scheduler, lane, *[-1] * 6)
+        model.gate.clear()
+        gone = submit(scheduler, lane, *range(6))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.sleep(0)
+        model.gate.set()
+        assert (await submit(scheduler, lane, *range(4)))["y"].tolist() == [[0], [2], [4], [6]]
+        assert scheduler._queued_rows == 0
+
+    in_loop(test, max_batch_size=2, max_queued_rows=4)
 
 
 def test_after_a_part_that_fails_the_others_are_left_out():

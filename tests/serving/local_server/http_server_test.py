@@ -10,9 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from serving.local_server.byte_budget import ByteBudget
 from serving.local_server.errors import StartError
 from serving.local_server.http_server import HttpServer
 from serving.local_server.http_server import Page
+
+PLENTY = ByteBudget(1 << 20, "The bodies")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def server() -> Iterator[HttpServer]:
     def answer(method: str, path: str, body: bytes) -> Page:
         return Page(200, f"{method} {path} ".encode() + body, "text/plain")
 
-    running = HttpServer("127.0.0.1", 0, answer, max_body_bytes=1000)
+    running = HttpServer("127.0.0.1", 0, answer, 1000, ByteBudget(1000, "The bodies"))
     yield running
     running.close()
 
@@ -98,7 +101,7 @@ def test_names_of_others_that_resolve_to_this_machine_are_refused(server, host, 
 
 
 def test_beyond_the_most_connections_the_next_is_closed():
-    running = HttpServer("127.0.0.1", 0, lambda *_: Page(200, b""), 10, max_connections=2)
+    running = HttpServer("127.0.0.1", 0, lambda *_: Page(200, b""), 10, PLENTY, max_connections=2)
     address = ("127.0.0.1", running.port)
     try:
         idle = [socket.create_connection(address, timeout=60) for _ in range(2)]
@@ -114,13 +117,33 @@ def test_beyond_the_most_connections_the_next_is_closed():
         running.close()
 
 
+def test_bodies_are_bounded_in_sum_before_they_are_read(server):
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address, timeout=60) as slow:
+        slow.sendall(b"POST /slow HTTP/1.1\r\nContent-Length: 900\r\n\r\n" + b"a" * 899)
+        lines = ("POST /more HTTP/1.1", "Content-Length: 101")
+        refused = 0
+        while refused != 429:  # the slow one's head may not have been read yet
+            refused, content = say(server, *lines, body=b"b" * 101)
+        assert "The bodies take 900 bytes already" in json.loads(content)["error"]
+        assert say(server, "POST /x HTTP/1.1", "Content-Length: 100", body=b"b" * 100)[0] == 200
+        assert say(server, "GET / HTTP/1.1")[0] == 200
+        slow.sendall(b"a")
+        assert slow.recv(12) == b"HTTP/1.1 200"
+        slow.recv(1 << 16)
+    answered = 429
+    while answered == 429:  # until the slow one's thread has ended
+        answered, _ = say(server, *lines, body=b"b" * 101)
+    assert answered == 200
+
+
 def test_a_taken_port_is_named(server):
     with pytest.raises(StartError, match="--rest-port"):
-        HttpServer("127.0.0.1", server.port, lambda *_: Page(200, b""), 10)
+        HttpServer("127.0.0.1", server.port, lambda *_: Page(200, b""), 10, PLENTY)
 
 
 def test_ipv6():
-    running = HttpServer("[::1]", 0, lambda *_: Page(200, b"six"), 10)
+    running = HttpServer("[::1]", 0, lambda *_: Page(200, b"six"), 10, PLENTY)
     try:
         with urllib.request.urlopen(f"http://[::1]:{running.port}/") as answer:
             assert answer.read() == b"six"

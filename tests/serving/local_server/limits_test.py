@@ -100,7 +100,7 @@ def test_the_bounds_are_settings(saved, serve, tmp_path):
     ("settings", "reason"),
     [
         ({"max_concurrent_requests": 2}, "2 requests are under way.*`max_concurrent_requests`"),
-        ({"max_concurrent_bytes": 8192}, "take 8,000 bytes already"),
+        ({"max_concurrent_bytes": 8192}, r"messages under way take 8,\d+ bytes already"),
     ],
 )
 def test_while_predictions_are_at_their_bound_status_goes_on(
@@ -137,6 +137,26 @@ def test_while_predictions_are_at_their_bound_status_goes_on(
             thread.join()
         assert answers == [1.0, 1.0]
         assert client.predict("gated", {"x": [2.0]})["y"].tolist() == [2.0]
+
+
+def test_inputs_are_bounded_in_sum_also_where_their_messages_are_short(
+    serve, gated_version, gate, eventually
+):
+    gate.set()
+    server = serve(gated_version, max_concurrent_bytes=8192)
+    gate.clear()
+    message = repeated("gated", {"x": (FLOAT, [1000])})
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        under_way = [call.future(message, timeout=60) for _ in range(2)]
+        version = server.registry.find("tiny").available()[0]
+        eventually(lambda: version.requests == 2)
+        with pytest.raises(grpc.RpcError, match="requests under way take 8,000 bytes") as caught:
+            call(message, timeout=60)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        gate.set()
+        assert all(future.result() for future in under_way)
+        assert call(message, timeout=60)
 
 
 def test_a_garbage_example_fails_alone(tiny_server, client):

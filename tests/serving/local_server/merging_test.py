@@ -66,9 +66,17 @@ def test_join_undoes_cut(largest):
     assert joined["n"].tolist() == whole["n"].tolist()
 
 
-def test_outputs_that_differ_behind_their_rows_cannot_be_joined():
-    with pytest.raises(ValueError, match="dimension"):
-        join([{"y": np.zeros((2, 3))}, {"y": np.zeros((2, 4))}], [2, 2])
+def test_outputs_of_parts_that_others_widened_are_joined():
+    narrow = {"y": np.ones((2, 1)), "n": np.array([[b"a"], [b"b"]], object)}
+    wide = {"y": np.ones((1, 3)), "n": np.array([[b"c", b"d"]], object)}
+    joined = join([narrow, wide], [2, 1])
+    assert joined["y"].tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 1]]
+    assert joined["n"].tolist() == [[b"a", b""], [b"b", b""], [b"c", b"d"]]
+
+
+def test_outputs_that_differ_in_their_dimensions_or_rows_cannot_be_joined():
+    with pytest.raises(ValueError, match="shape"):
+        join([{"y": np.zeros((2, 3))}, {"y": np.zeros((2, 4, 1))}], [2, 2])
     with pytest.raises(ValueError, match="`y`.*2 rows"):
         join([{"y": np.zeros(2)}, {"y": np.zeros(7)}], [2, 2])
 

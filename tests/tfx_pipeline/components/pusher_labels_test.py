@@ -142,6 +142,16 @@ def test_a_version_that_was_withdrawn_is_set_aside_and_brought_back(push_dir):
     assert pushed_versions(push_dir) == [1, 2, 3, 4]
 
 
+def test_a_withdrawn_version_that_is_half_written_is_not_brought_back(push_dir):
+    rollback(push_dir, canary_only=True)
+    with locked(push_dir):
+        assert set_withdrawn_aside(push_dir) == [3]
+    (push_dir / "withdrawn-3" / "saved_model.pb").unlink()
+    with pytest.raises(ValueError, match="Version 3 is half-written: .*withdrawn-3 lacks saved"):
+        promote(push_dir, 3)
+    assert not (push_dir / "3").exists()  # where a server that starts would try to load it
+
+
 def test_the_next_push_sets_aside_what_nobody_did(push_dir):
     rollback(push_dir, canary_only=True)
     push(push_dir)
