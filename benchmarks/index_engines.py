@@ -4,7 +4,7 @@
 
 The folder is that of `benchmarks/peers/ann_search.py`. `scann` leaves its
 index there, and `portable` searches the same tree with plain TensorFlow operations as a servable
-does; `exact` is the servable's other form.
+does; `exact` is the servable's other search backend.
 """
 
 from __future__ import annotations

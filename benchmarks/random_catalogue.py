@@ -13,10 +13,10 @@ def random_catalogue(items: int) -> tuple[Any, Any, np.ndarray]:
     """Makes items that each have a category and title words, and a power law of popularity.
 
     Returns:
-        The `Sizes`, the `CatalogueTable`, and [items + 1] float, how often each is a target.
+        The `VocabularySizes`, the `CatalogueTable` and [items + 1] float, the targets of each item.
     """
     from models.input.catalogue import CatalogueTable
-    from models.input.vocabulary_sizes import Sizes
+    from models.input.vocabulary_sizes import VocabularySizes
 
     generator = np.random.default_rng(0)
     features = {
@@ -25,7 +25,7 @@ def random_catalogue(items: int) -> tuple[Any, Any, np.ndarray]:
     }
     ids = np.arange(1, items + 1)
     table = CatalogueTable(ids, np.full(items, b"item"), features)
-    sizes = Sizes(entity=items + 1, category=CATEGORIES, title_token=WORDS)
+    sizes = VocabularySizes(entity=items + 1, category=CATEGORIES, title_token=WORDS)
     return sizes, table, np.concatenate([[0.0], 1.0 / (ids + 10.0)])
 
 

@@ -10,7 +10,7 @@ class RetrievalIndex(tfx.dsl.Artifact):
 
     The type's name is its import path: Kubeflow Pipelines imports it by name.
     It declares no properties, which Kubeflow's compiler rejects; the number of
-    candidates and the form are custom properties.
+    candidates and the index type are custom properties.
     """
 
     TYPE_NAME = "tfx_pipeline.RetrievalIndex"

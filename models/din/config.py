@@ -14,11 +14,11 @@ class DINConfig(RankingModelConfig):
 
     Attributes:
       attention_hidden: Widths of the layers that weigh an event by a candidate.
-      hidden: Widths of the MLP's layers.
+      hidden_units: Widths of the MLP's hidden layers.
       dropout: Share of the MLP's values that are zeroed in training.
     """
 
     family: Literal["din"] = "din"
     attention_hidden: tuple[int, ...] = (64, 32)
-    hidden: tuple[int, ...] = (128, 64)
+    hidden_units: tuple[int, ...] = (128, 64)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.din.config import DINConfig
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 from models.layers.target_attention import TargetAttention
 from models.ranking.features import PageView
 from models.ranking.model import RankingModel
@@ -28,7 +28,7 @@ class DIN(RankingModel):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.attention = TargetAttention(self.model.attention_hidden, name="attention")
-        self.mlp = Perceptron(self.model.hidden, len(self.heads), self.model.dropout, name="mlp")
+        self.mlp = MLP(self.model.hidden_units, len(self.heads), self.model.dropout, name="mlp")
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""

@@ -26,9 +26,9 @@ SEQUENCE_ENTITY = "sequence/entity"  # [B, T] int64, oldest first; 0 is the star
 SEQUENCE_TYPE = "sequence/type"  # [B, T] int64
 SEQUENCE_LENGTH = "sequence/length"  # [B] int64, how many of the T are the start or events
 SEQUENCE_AGE = "sequence/age"  # [B, T] int64, before the row's last request
-SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] int64, that of each place's request
+SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] int64, that of each position's request
 SEQUENCE_MASKED = "sequence/masked"  # [B, T] bool, events that the model may not read
-SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, places whose output is a query
+SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, positions whose output is a query
 SEQUENCE_TARGET = "sequence/target"  # [B, T] int64, what each query should find
 
 # A page of a ranking model: a request and the C candidates that it showed or asks about.

@@ -81,9 +81,9 @@ class Buckets:
         rows = tf.gather(tf.constant(self.rows), bucket)
         first = tf.searchsorted(bucket, bucket, side="left")
         number = tf.searchsorted(bucket, bucket, side="right") - first  # in the same bucket
-        place = tf.range(tf.size(order)) - first
-        taken = is_last | (place < number // rows * rows)
-        begins = tf.boolean_mask(tf.equal(place % rows, 0), taken)
+        rank = tf.range(tf.size(order)) - first
+        taken = is_last | (rank < number // rows * rows)
+        begins = tf.boolean_mask(tf.equal(rank % rows, 0), taken)
         chosen = tf.boolean_mask(order, taken)
         splits = tf.concat([tf.where(begins)[:, 0], [tf.size(chosen, tf.int64)]], axis=0)
         return chosen, splits, tf.boolean_mask(order, ~taken)

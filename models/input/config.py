@@ -21,7 +21,7 @@ class CandidateTowerConfig(Config):
       max_title_tokens: The words of a title that are read.
       id_dropout: How often training hides an item's id, so that the features
         alone have to do, as they must for items that training never saw.
-      hidden: Widths of the layers that refine the sum of an item's parts; none
+      hidden_units: Widths of the layers that refine the sum of an item's parts; none
         leaves the sum as it is.
     """
 
@@ -37,4 +37,4 @@ class CandidateTowerConfig(Config):
     max_attributes: int = Field(default=16, ge=1)
     max_title_tokens: int = Field(default=16, ge=1)
     id_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
-    hidden: tuple[int, ...] = ()
+    hidden_units: tuple[int, ...] = ()

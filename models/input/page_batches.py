@@ -339,24 +339,24 @@ def _pages_of_impressions(timelines: Timelines, spec: PageSpec, seed: tf.Tensor)
 
 def _pages_of_events(timelines: Timelines, spec: PageSpec, seed: tf.Tensor) -> Pages:
     events = timelines[f.EVENT_ENTITY]
-    place = tf.where(_rows_of_events(timelines, spec))[:, 0]  # [P]
-    own = tf.gather(events.flat_values, place)[:, None]  # [P, 1]
+    index = tf.where(_rows_of_events(timelines, spec))[:, 0]  # [P]
+    own = tf.gather(events.flat_values, index)[:, None]  # [P, 1]
     if spec.label.source == "values":
-        value = tf.gather(timelines[f.EVENT_VALUE].flat_values, place)
+        value = tf.gather(timelines[f.EVENT_VALUE].flat_values, index)
         candidates = own
         label = tf.cast(value >= spec.label.at_least, tf.int64)[:, None]
     else:
         items = tf.constant(spec.items, tf.int64)
-        shape = [tf.size(place), spec.label.negatives]
+        shape = [tf.size(index), spec.label.negatives]
         drawn = tf.random.stateless_uniform(shape, seed, 0, tf.size(items), tf.int32)
         negatives = tf.gather(items, drawn)
         candidates = tf.concat([own, negatives], axis=1)
         label = tf.cast(tf.equal(candidates, own), tf.int64)
     return Pages(
-        rows=tf.gather(events.value_rowids(), place),
-        ends=tf.gather(positions(events), place),
-        time=tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, place),
-        query=tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, place),
+        rows=tf.gather(events.value_rowids(), index),
+        ends=tf.gather(positions(events), index),
+        time=tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, index),
+        query=tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, index),
         candidates=tf.RaggedTensor.from_tensor(candidates, row_splits_dtype=tf.int64),
         position=tf.RaggedTensor.from_tensor(-tf.ones_like(candidates), row_splits_dtype=tf.int64),
         label=tf.RaggedTensor.from_tensor(label, row_splits_dtype=tf.int64),

@@ -40,8 +40,8 @@ class SequenceSpec:
         length_multiple: Lengths of batches are multiples of this, or the longest.
         use_time: Whether ages are cut.
         attributes: A, the user's attributes; 0 leaves them out.
-        mask_share: Share of the events that are hidden and to be found; 0 is
-            the other objective, where each place is to find the next event.
+        mask_share: Share of the events that are masked and to be found; 0 is
+            the other objective, where each position is to find the next event.
     """
 
     length: int
@@ -64,12 +64,12 @@ class SequenceSpec:
 
     @property
     def hides(self) -> bool:
-        """Whether events are hidden and to be found."""
+        """Whether events are masked and to be found."""
         return self.mask_share > 0
 
     @property
     def longest(self) -> int:
-        """The places of the longest sequence: the start, events, and one that is hidden."""
+        """The positions of the longest sequence: the start, events, and one that is masked."""
         return 1 + self.length + int(self.hides)
 
     def padded(self, lengths: tf.Tensor) -> tf.Tensor:
@@ -136,7 +136,7 @@ def sequence_batches(
         rule: Which events may be targets.
         buckets: Lengths that share a batch (`plan_buckets`).
         config: Sizes of pools and buffers.
-        seed: Of the shuffles, and of what is hidden.
+        seed: Of the shuffles, and of what is masked.
         part: The timelines that are read, and how many replicas share a batch.
 
     Returns:
@@ -225,10 +225,12 @@ def cut_windows(timelines: Timelines, sequences: SequenceSpec, rule: TargetRule)
     is_oldest = tf.equal(rank.values, tf.gather(number, rows) - 1)
     shared = sequences.overlap if sequences.every_window else 0
     first = tf.where(is_oldest, tf.zeros_like(ends), shared) + tf.cast(starts > 0, tf.int64)
-    place = tf.ragged.range(starts, ends)  # [W, (events)]
-    flat = place.values + tf.gather(tf.gather(events.row_starts(), rows), place.value_rowids())
+    position = tf.ragged.range(starts, ends)  # [W, (events)]
+    flat = position.values + tf.gather(
+        tf.gather(events.row_starts(), rows), position.value_rowids()
+    )
     is_target = tf.gather(rule.eligible(timelines), flat)
-    is_target &= (place - starts[:, None]).values >= tf.gather(first, place.value_rowids())
+    is_target &= (position - starts[:, None]).values >= tf.gather(first, position.value_rowids())
     columns = [tf.zeros_like(flat)] * 4
     columns[_ENTITY] = tf.gather(events.flat_values, flat)
     columns[_TYPE] = tf.gather(timelines[f.EVENT_TYPE].flat_values, flat)
@@ -239,8 +241,8 @@ def cut_windows(timelines: Timelines, sequences: SequenceSpec, rule: TargetRule)
     if sequences.attributes:
         dense = timelines[f.USER_ATTRIBUTES].to_tensor(shape=[None, sequences.attributes])
         attributes = tf.gather(dense, rows)
-    windows = Windows(place.with_values(tf.stack(columns, axis=1)), attributes)
-    has_target = tf.reduce_any(place.with_values(is_target), axis=1)
+    windows = Windows(position.with_values(tf.stack(columns, axis=1)), attributes)
+    has_target = tf.reduce_any(position.with_values(is_target), axis=1)
     return windows.take(tf.where(has_target)[:, 0])
 
 
@@ -252,7 +254,7 @@ def sequence_batch(
     Args:
         windows: B of them.
         sequences: What sequences hold.
-        seed: [2] int64, of what is hidden.
+        seed: [2] int64, of what is masked.
 
     Returns:
         By name (`models.input.batch`), tensors with B rows.

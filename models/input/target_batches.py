@@ -179,12 +179,12 @@ def _examples(
 ) -> dict[str, tf.Tensor]:
     """Cuts targets and the windows before them; the request is the target event's."""
     events = timelines[f.EVENT_ENTITY]
-    place = tf.gather(events.row_starts(), rows) + ends  # [B]
+    index = tf.gather(events.row_starts(), rows) + ends  # [B]
     time = None
     if windows.use_time:
-        time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, place)
+        time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, index)
     cut = cut_windows(timelines, rows, ends, windows, time)
     if windows.query_tokens:
-        tokens = tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, place)  # [B, (words)]
+        tokens = tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, index)  # [B, (words)]
         cut[b.QUERY_TOKENS] = tokens.to_tensor(shape=[None, windows.query_tokens])
-    return cut | {b.TARGET_ENTITY: tf.gather(events.flat_values, place)}
+    return cut | {b.TARGET_ENTITY: tf.gather(events.flat_values, index)}

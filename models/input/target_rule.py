@@ -69,7 +69,7 @@ class TargetRule:
 
 
 def first_targets(timelines: Timelines) -> tf.Tensor:
-    """Returns the place of the first event that may be a target, [U] int64.
+    """Returns the index of the first event that may be a target, [U] int64.
 
     Not one of the context that is repeated from an earlier chunk, nor, where nothing is
     repeated, the first of a later chunk, whose past is not there.
@@ -96,17 +96,17 @@ def draw_targets(
         The timeline of each target and its position there, two [P] int64.
     """
     events = timelines[f.EVENT_ENTITY]
-    place = tf.where(rule.eligible(timelines))[:, 0]  # [P]
-    rows = tf.gather(events.value_rowids(), place)
+    index = tf.where(rule.eligible(timelines))[:, 0]  # [P]
+    rows = tf.gather(events.value_rowids(), index)
     if limit:
         # Rows apart, in random order within a row: the first `limit` of each stay.
-        draw = tf.random.stateless_uniform(tf.shape(place), seed, dtype=tf.float64)
+        draw = tf.random.stateless_uniform(tf.shape(index), seed, dtype=tf.float64)
         order = tf.argsort(tf.cast(rows, tf.float64) + draw)
         ordered = tf.gather(rows, order)
         rank = tf.range(tf.size(order)) - tf.searchsorted(ordered, ordered, side="left")
         kept = tf.boolean_mask(order, rank < limit)
-        place, rows = tf.gather(place, kept), tf.gather(rows, kept)
+        index, rows = tf.gather(index, kept), tf.gather(rows, kept)
     # Another draw: the one that chose would put targets drawn from many before all others.
-    order = tf.argsort(tf.random.stateless_uniform(tf.shape(place), seed + 1))
-    rows, place = tf.gather(rows, order), tf.gather(place, order)
-    return rows, place - tf.gather(events.row_starts(), rows)
+    order = tf.argsort(tf.random.stateless_uniform(tf.shape(index), seed + 1))
+    rows, index = tf.gather(rows, order), tf.gather(index, order)
+    return rows, index - tf.gather(events.row_starts(), rows)

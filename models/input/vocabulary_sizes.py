@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sizes:
+class VocabularySizes:
     """For each vocabulary its greatest index plus one; index 0 is unknown or none.
 
     Attributes:
@@ -34,7 +34,7 @@ class Sizes:
     query_token: int = 1
 
     @classmethod
-    def of(cls, transform: tft.TFTransformOutput) -> Sizes:
+    def of(cls, transform: tft.TFTransformOutput) -> VocabularySizes:
         """Reads the sizes of the vocabularies that Transform wrote."""
 
         def size(name: str) -> int:

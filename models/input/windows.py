@@ -79,18 +79,18 @@ def cut_windows(
     """
     events = timelines[f.EVENT_ENTITY]
     starts = tf.gather(events.row_starts(), rows)  # [B]
-    place, valid = _places(starts, ends, spec.window)
-    entity = _take(events.flat_values, place, valid)  # [B, T]
+    index, valid = _indices(starts, ends, spec.window)
+    entity = _take(events.flat_values, index, valid)  # [B, T]
     cut = {
         b.HISTORY_ENTITY: entity,
-        b.HISTORY_TYPE: _take(timelines[f.EVENT_TYPE].flat_values, place, valid),
+        b.HISTORY_TYPE: _take(timelines[f.EVENT_TYPE].flat_values, index, valid),
         b.HISTORY_LENGTH: tf.minimum(ends, spec.window),
     }
     if spec.use_time:
-        times = _take(timelines[f.EVENT_TIMESTAMP].flat_values, place, valid)
+        times = _take(timelines[f.EVENT_TIMESTAMP].flat_values, index, valid)
         cut[b.HISTORY_AGE] = _ages(times, valid, request_time)
     if spec.use_value:
-        cut[b.HISTORY_VALUE] = _take(timelines[f.EVENT_VALUE].flat_values, place, valid)
+        cut[b.HISTORY_VALUE] = _take(timelines[f.EVENT_VALUE].flat_values, index, valid)
     if spec.seen:
         cut[b.SEEN_ENTITY] = _seen(timelines, starts, ends, spec)
     if spec.attributes:
@@ -122,20 +122,20 @@ def cut_last_windows(
     return cut_windows(timelines, tf.range(tf.size(ends, tf.int64)), ends, spec, time)
 
 
-def _places(
+def _indices(
     starts: tf.Tensor, ends: tf.Tensor, window: int | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the places of windows in the flat values, newest first, and which exist."""
+    """Returns the indices of windows in the flat values, newest first, and which exist."""
     rank = tf.range(tf.cast(window, tf.int64))[None, :]  # [1, T]
     valid = rank < ends[:, None]  # [B, T]
-    place = tf.where(valid, (starts + ends)[:, None] - 1 - rank, 0)
-    return place, valid
+    index = tf.where(valid, (starts + ends)[:, None] - 1 - rank, 0)
+    return index, valid
 
 
-def _take(flat: tf.Tensor, place: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+def _take(flat: tf.Tensor, index: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Gathers flat values, 0 where there is none (also when there are none at all)."""
     flat = tf.cond(tf.size(flat) > 0, lambda: flat, lambda: tf.zeros([1], flat.dtype))
-    return tf.where(valid, tf.gather(flat, place), tf.zeros([], flat.dtype))
+    return tf.where(valid, tf.gather(flat, index), tf.zeros([], flat.dtype))
 
 
 def _ages(times: tf.Tensor, valid: tf.Tensor, request_time: tf.Tensor | None) -> tf.Tensor:
@@ -151,11 +151,11 @@ def _seen(
     timelines: Mapping[str, tf.RaggedTensor], starts: tf.Tensor, ends: tf.Tensor, spec: WindowSpec
 ) -> tf.Tensor:
     width = tf.reduce_max(ends) if spec.seen == ALL else spec.seen
-    place, valid = _places(starts, ends, width)
+    index, valid = _indices(starts, ends, width)
     if spec.seen_types is not None:
-        types = _take(timelines[f.EVENT_TYPE].flat_values, place, valid)  # [B, S]
+        types = _take(timelines[f.EVENT_TYPE].flat_values, index, valid)  # [B, S]
         valid &= is_one_of(types, spec.seen_types)
-    return _take(timelines[f.EVENT_ENTITY].flat_values, place, valid)
+    return _take(timelines[f.EVENT_ENTITY].flat_values, index, valid)
 
 
 def _rows(values: tf.RaggedTensor, rows: tf.Tensor, width: int) -> tf.Tensor:

@@ -13,7 +13,7 @@ from models.layers.rms_norm import RMSNorm
 
 
 class AttentionBlock(tf.keras.layers.Layer):
-    r"""Softmax attention and a hidden layer, each beside a way past it.
+    r"""Softmax attention and a feed-forward layer, each with a residual connection.
 
         x = x + drop(W_o [softmax(Q_h K_h' / sqrt(c) + bias_h) V_h]_h),   Q, K, V of norm(x)
         x = x + drop(W_2 relu(W_1 norm(x)))
@@ -22,21 +22,26 @@ class AttentionBlock(tf.keras.layers.Layer):
 
     Args:
         heads: H; they divide the dimension, c = d / H.
-        hidden: Width of the hidden layer, in dimensions.
+        feed_forward_multiplier: Width of the feed-forward layer, in dimensions.
         dropout: Share of what each part adds that is zeroed in training.
-        rotary: Whether queries and keys are turned by their place.
+        rotary: Whether queries and keys are turned by their position.
     """
 
     def __init__(
         self,
         heads: int,
-        hidden: float = 4.0,
+        feed_forward_multiplier: float = 4.0,
         dropout: float = 0.0,
         rotary: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.heads, self.hidden, self.dropout, self.rotary = heads, hidden, dropout, rotary
+        self.heads, self.feed_forward_multiplier, self.dropout, self.rotary = (
+            heads,
+            feed_forward_multiplier,
+            dropout,
+            rotary,
+        )
 
     def build(self, input_shape: Any) -> None:
         """Creates the block's layers for inputs [B, T, d]."""
@@ -48,8 +53,8 @@ class AttentionBlock(tf.keras.layers.Layer):
         self.attention_norm = RMSNorm(name="attention_norm", dtype=policy)
         self.inputs = dense(3 * dim, "inputs")
         self.outputs = dense(dim, "outputs")
-        self.hidden_norm = RMSNorm(name="hidden_norm", dtype=policy)
-        self.widen = dense(int(self.hidden * dim), "widen", "relu")
+        self.feed_forward_norm = RMSNorm(name="feed_forward_norm", dtype=policy)
+        self.widen = dense(int(self.feed_forward_multiplier * dim), "widen", "relu")
         self.narrow = dense(dim, "narrow")
         self.drop = tf.keras.layers.Dropout(self.dropout, dtype=policy)
         super().build(input_shape)
@@ -70,7 +75,7 @@ class AttentionBlock(tf.keras.layers.Layer):
         attended = self.outputs(self._attend(self.attention_norm(events), bias))
         events += self.drop(attended, training=training)
         return events + self.drop(
-            self.narrow(self.widen(self.hidden_norm(events))), training=training
+            self.narrow(self.widen(self.feed_forward_norm(events))), training=training
         )
 
     def _attend(self, events: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -85,7 +90,7 @@ class AttentionBlock(tf.keras.layers.Layer):
         """Returns the arguments of the constructor."""
         return super().get_config() | {
             "heads": self.heads,
-            "hidden": self.hidden,
+            "feed_forward_multiplier": self.feed_forward_multiplier,
             "dropout": self.dropout,
             "rotary": self.rotary,
         }

@@ -10,10 +10,10 @@ import tensorflow as tf
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
 from models.input.config import CandidateTowerConfig
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.item_embedding import ItemEmbedding
 from models.layers.item_features import ItemFeatures
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 
 
 class CandidateTower(tf.keras.layers.Layer):
@@ -36,7 +36,7 @@ class CandidateTower(tf.keras.layers.Layer):
         self,
         dim: int,
         config: CandidateTowerConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         table: CatalogueTable,
         known: np.ndarray,
     ) -> None:
@@ -45,7 +45,7 @@ class CandidateTower(tf.keras.layers.Layer):
         self.ids = ItemEmbedding(sizes.entity, dim, config.id_dropout, known, name="ids")
         self.features = ItemFeatures(dim, sizes, table.widths, buckets)
         self.widths = table.widths
-        self.refine = Perceptron(config.hidden, dim, name="refine") if config.hidden else None
+        self.refine = MLP(config.hidden_units, dim, name="refine") if config.hidden_units else None
         self._tables = {
             name: self.add_weight(
                 name=f"catalogue_{name}",
@@ -62,8 +62,8 @@ class CandidateTower(tf.keras.layers.Layer):
 
         Args:
             features: `entity` [N] int64 and the catalogue's features, each [N, width].
-            training: Whether ids are hidden at random; an id that occurs twice
-                is then hidden once but not the other time, so pass distinct ids.
+            training: Whether ids are dropped at random; an id that occurs twice
+                is then dropped once but not the other time, so pass distinct ids.
 
         Returns:
             [N, d] float32.

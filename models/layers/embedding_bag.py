@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 
-class Bag(tf.keras.layers.Layer):
+class EmbeddingBag(tf.keras.layers.Layer):
     """Embeds a padded set of tokens as the sum of its vectors over the root of its size.
 
         out = sum_{i: token_i != 0} E[token_i] / sqrt(max(1, |{i: token_i != 0}|))
@@ -43,11 +43,11 @@ class Bag(tf.keras.layers.Layer):
         Returns:
             [N, d] float32; zeros for an empty set.
         """
-        places = tf.where(tokens > 0)  # [P, 2], sorted by row
-        distinct, index = tf.unique(tf.gather_nd(tokens, places))  # [U], [P]
+        indices = tf.where(tokens > 0)  # [P, 2], sorted by row
+        distinct, index = tf.unique(tf.gather_nd(tokens, indices))  # [U], [P]
         vectors = tf.gather(self.table, distinct)  # [U, d]
         rows = tf.shape(tokens)[0]
-        summed = tf.sparse.segment_sqrt_n(vectors, index, places[:, 0], num_segments=rows)
+        summed = tf.sparse.segment_sqrt_n(vectors, index, indices[:, 0], num_segments=rows)
         return tf.ensure_shape(summed, [None, self.dim])
 
     def get_config(self) -> dict[str, Any]:

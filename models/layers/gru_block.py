@@ -10,11 +10,11 @@ from models.layers.rms_norm import RMSNorm
 
 
 class GRUBlock(tf.keras.layers.Layer):
-    """A gated recurrent unit beside a way past it.
+    """A gated recurrent unit with a residual connection.
 
         x = x + drop(GRU(norm(x)))
 
-    (GRU4Rec, Hidasi et al. 2016, with one loss at every place.) It reads forwards,
+    (GRU4Rec, Hidasi et al. 2016, with one loss at every position.) It reads forwards,
     whatever the bias says, so it is for causal encoders.
 
     Args:

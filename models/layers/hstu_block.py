@@ -26,7 +26,7 @@ class HSTUBlock(tf.keras.layers.Layer):
         heads: H; they divide the dimension.
         length: n, what sums are divided by: the longest window.
         dropout: Share of what the block adds that is zeroed in training.
-        rotary: Whether queries and keys are turned by their place.
+        rotary: Whether queries and keys are turned by their position.
     """
 
     def __init__(

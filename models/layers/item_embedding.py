@@ -65,9 +65,9 @@ class ItemEmbedding(tf.keras.layers.Layer):
         """Embeds ids.
 
         Args:
-            ids: [...] int; an id that occurs twice in one call is hidden once
+            ids: [...] int; an id that occurs twice in one call is dropped once
                 but not the other time, so pass unique ids.
-            training: Whether ids are hidden at random.
+            training: Whether ids are dropped at random.
 
         Returns:
             [..., d] float32.

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from models.input import catalogue as c
-from models.input.vocabulary_sizes import Sizes
-from models.layers.embedding_bag import Bag
+from models.input.vocabulary_sizes import VocabularySizes
+from models.layers.embedding_bag import EmbeddingBag
 
 
 class ItemFeatures(tf.keras.layers.Layer):
     """Sums linear embeddings of an item's catalogue features.
 
-        out = sum over token features of Bag(tokens)
+        out = sum over token features of EmbeddingBag(tokens)
             + W_p [price, known] + P[price bucket]
             + sum over vector features of W_v v / |v|
 
@@ -30,7 +30,7 @@ class ItemFeatures(tf.keras.layers.Layer):
     def __init__(
         self,
         dim: int,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         widths: Mapping[str, int],
         price_buckets: int = 1,
         name: str = "item_features",
@@ -42,7 +42,9 @@ class ItemFeatures(tf.keras.layers.Layer):
             "title": sizes.title_token,
         }
         self.bags = {
-            key: Bag(size, dim, name=key) for key, size in tokens.items() if widths.get(key)
+            key: EmbeddingBag(size, dim, name=key)
+            for key, size in tokens.items()
+            if widths.get(key)
         }
         self.vectors = {
             key: tf.keras.layers.Dense(dim, use_bias=False, name=key)
@@ -53,7 +55,7 @@ class ItemFeatures(tf.keras.layers.Layer):
         self.price_buckets = price_buckets
         if self.has_price:
             self.price = tf.keras.layers.Dense(dim, use_bias=False, name="price")
-            self.bucket = Bag(price_buckets, dim, name="price_bucket")
+            self.bucket = EmbeddingBag(price_buckets, dim, name="price_bucket")
 
     @property
     def is_empty(self) -> bool:

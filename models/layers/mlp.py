@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 
-class Perceptron(tf.keras.layers.Layer):
-    """A linear map plus hidden layers beside it.
+class MLP(tf.keras.layers.Layer):
+    """MLP with a linear residual connection.
 
         h_0 = dropout(x),  h_i = dropout(gelu(W_i h_{i-1} + b_i)),  out = V h_n + c + U x
 
@@ -17,25 +17,25 @@ class Perceptron(tf.keras.layers.Layer):
     Without hidden layers this is V x + c.
 
     Args:
-        hidden: Widths of the hidden layers.
+        hidden_units: Widths of the hidden layers.
         dim: d, width of the output.
         dropout: Share of inputs and of hidden values that are zeroed in training.
     """
 
     def __init__(
-        self, hidden: Sequence[int], dim: int, dropout: float = 0.0, **kwargs: Any
+        self, hidden_units: Sequence[int], dim: int, dropout: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden_units = tuple(hidden_units)
         self.dim = dim
         self.dropout = dropout
         dense = tf.keras.layers.Dense
         self._hidden = [
             dense(width, activation="gelu", name=f"hidden_{index}")
-            for index, width in enumerate(self.hidden)
+            for index, width in enumerate(self.hidden_units)
         ]
         self._out = dense(dim, name="out")
-        self._past = dense(dim, use_bias=False, name="past") if self.hidden else None
+        self._skip = dense(dim, use_bias=False, name="skip") if self.hidden_units else None
         self._drop = tf.keras.layers.Dropout(dropout)
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -44,12 +44,12 @@ class Perceptron(tf.keras.layers.Layer):
         for layer in self._hidden:
             values = self._drop(layer(values), training=training)
         out = self._out(values)
-        return out if self._past is None else out + self._past(inputs)
+        return out if self._skip is None else out + self._skip(inputs)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return super().get_config() | {
-            "hidden": self.hidden,
+            "hidden_units": self.hidden_units,
             "dim": self.dim,
             "dropout": self.dropout,
         }

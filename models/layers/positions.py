@@ -10,8 +10,8 @@ from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 
 
-class DistanceBias(tf.keras.layers.Layer):
-    """A learned bias for each distance between the query's place and the key's.
+class RelativePositionBias(tf.keras.layers.Layer):
+    """A learned bias for each distance between the query's position and the key's.
 
         out[h, i, j] = a[i - j, h]
 
@@ -36,9 +36,11 @@ class DistanceBias(tf.keras.layers.Layer):
 
     def call(self, events: tf.Tensor) -> tf.Tensor:
         """Returns [1, H, T, T] floating, query by key, for events [B, T, d]."""
-        place = tf.range(tf.shape(events)[1])
+        position = tf.range(tf.shape(events)[1])
         far = self.length - 1
-        distance = tf.clip_by_value(place[:, None] - place[None, :], -far, far) + far  # [T, T]
+        distance = (
+            tf.clip_by_value(position[:, None] - position[None, :], -far, far) + far
+        )  # [T, T]
         return tf.transpose(tf.gather(self.table, distance), [2, 0, 1])[None]
 
     def get_config(self) -> dict[str, Any]:
@@ -87,9 +89,9 @@ class TimeBias(tf.keras.layers.Layer):
 
 
 def rotate(vectors: tf.Tensor, base: float = 10_000.0) -> tf.Tensor:
-    r"""Turns queries or keys by their place, so that their products see distances alone.
+    r"""Turns queries or keys by their position, so that their products see distances alone.
 
-    The values i and i + c/2 of the vector at place t are turned as a pair by the
+    The values i and i + c/2 of the vector at position t are turned as a pair by the
     angle t base^(-2i/c). (Rotary positions, Su et al. 2021, eq. 34.)
 
     Args:
@@ -100,9 +102,9 @@ def rotate(vectors: tf.Tensor, base: float = 10_000.0) -> tf.Tensor:
         [..., T, c].
     """
     half = vectors.shape[-1] // 2
-    place = tf.range(tf.shape(vectors)[-2], dtype=tf.float32)
+    position = tf.range(tf.shape(vectors)[-2], dtype=tf.float32)
     speed = base ** (-tf.range(half, dtype=tf.float32) / half)
-    angle = place[:, None] * speed[None, :]  # [T, c / 2]
+    angle = position[:, None] * speed[None, :]  # [T, c / 2]
     cos, sin = tf.cast(tf.cos(angle), vectors.dtype), tf.cast(tf.sin(angle), vectors.dtype)
     one, two = vectors[..., :half], vectors[..., half:]
     return tf.concat([one * cos - two * sin, one * sin + two * cos], axis=-1)

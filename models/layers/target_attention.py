@@ -19,17 +19,17 @@ class TargetAttention(tf.keras.layers.Layer):
     that see the history or the candidate alone are multiplied once for each, and not for each pair.
 
     Args:
-        hidden: Widths of the MLP's hidden layers.
+        hidden_units: Widths of the MLP's hidden layers.
     """
 
-    def __init__(self, hidden: Sequence[int], **kwargs: Any) -> None:
+    def __init__(self, hidden_units: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.hidden = tuple(hidden)
+        self.hidden_units = tuple(hidden_units)
 
     def build(self, input_shape: Any) -> None:
         """Creates the layers; d is the width of the candidate."""
         dense = tf.keras.layers.Dense
-        first, *others = self.hidden
+        first, *others = self.hidden_units
         self.of_history = dense(first, use_bias=False, name="of_history")
         self.of_candidate = dense(first, name="of_candidate")
         self.of_product = dense(first, use_bias=False, name="of_product")
@@ -65,4 +65,4 @@ class TargetAttention(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"hidden": self.hidden}
+        return super().get_config() | {"hidden_units": self.hidden_units}

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 from models.pooled_mlp.config import PooledMLPConfig
 from models.ranking.features import PageView
 from models.ranking.model import RankingModel
@@ -31,7 +31,7 @@ class PooledMLP(RankingModel):
             tfrs.layers.dcn.Cross(projection_dim=self.model.dim, name=f"cross_{index}")
             for index in range(self.model.crosses)
         ]
-        self.mlp = Perceptron(self.model.hidden, len(self.heads), self.model.dropout, name="mlp")
+        self.mlp = MLP(self.model.hidden_units, len(self.heads), self.model.dropout, name="mlp")
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""

@@ -11,11 +11,11 @@ import tensorflow as tf
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.page_batches import candidate_mask
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 from models.layers.candidate_tower import CandidateTower
-from models.layers.embedding_bag import Bag
+from models.layers.embedding_bag import EmbeddingBag
 from models.ranking.config import RankingModelConfig
 
 _HOUR = 3_600_000_000  # microseconds
@@ -58,7 +58,11 @@ class PageFeatures(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, config: RankingModelConfig, sizes: Sizes, table: CatalogueTable, known: np.ndarray
+        self,
+        config: RankingModelConfig,
+        sizes: VocabularySizes,
+        table: CatalogueTable,
+        known: np.ndarray,
     ) -> None:
         super().__init__(name="features")
         self.config = config
@@ -73,9 +77,9 @@ class PageFeatures(tf.keras.layers.Layer):
         if config.use_time:
             self.ages = embedding(AGE_BUCKETS, dim, name="ages")
         if config.use_user_attributes:
-            self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
+            self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
         if config.use_query:
-            self.words = Bag(sizes.query_token, dim, name="words")
+            self.words = EmbeddingBag(sizes.query_token, dim, name="words")
         if config.use_time_of_day:
             self.hours = embedding(24, dim, name="hours")
             self.days = embedding(7, dim, name="days")
@@ -92,7 +96,7 @@ class PageFeatures(tf.keras.layers.Layer):
             batch: Pages by name (`models.input.batch`), B rows of C candidates.
             features: Features of the I candidates (`models.input.catalogue`), for items that
                 the model's own catalogue lacks; looked up there when None.
-            training: Whether ids are hidden at random.
+            training: Whether ids are dropped at random.
 
         Returns:
             The I candidates that the pages have.

@@ -23,7 +23,7 @@ from models.input.page_batches import count_items
 from models.input.page_batches import count_pages
 from models.input.page_batches import evaluation_pages
 from models.input.page_batches import page_batches
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.ranking.calibration import platt_scaling
 from models.ranking.config import RankingModelConfig
@@ -63,7 +63,7 @@ class RankingModel(Learner):
     def __init__(
         self,
         config: RankingTrainerConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         table: CatalogueTable,
         known: np.ndarray,
         pages: PageSpec,

@@ -23,9 +23,9 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     negatives = labels.size - positives
     if not positives or not negatives:
         return float("nan")
-    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    _, index, count = np.unique(scores, return_inverse=True, return_counts=True)
     last = np.cumsum(count)  # the greatest rank of each score
-    rank = last[place] - (count[place] - 1) / 2.0
+    rank = last[index] - (count[index] - 1) / 2.0
     above = float(rank[labels > 0].sum()) - positives * (positives + 1) / 2.0
     return above / (positives * negatives)
 

@@ -24,12 +24,12 @@ def rank_targets(
     candidates: tf.Tensor,
     targets: tf.Tensor,
     seen: tf.Tensor,
-    hidden: tf.Tensor | None = None,
+    unavailable: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Ranks targets among all candidates that a user may be shown.
 
     The rank is the number of candidates with a higher score, or with the same score
-    and an earlier row; so it is the place in an exact top-k list, at the cost of
+    and an earlier row; so it is the rank in an exact top-k list, at the cost of
     counting. Candidates that the user has seen are taken off the count.
 
     Args:
@@ -37,18 +37,18 @@ def rank_targets(
         candidates: [N, d] float32.
         targets: [B, M] int64 rows of the candidates, -1 where there is none.
         seen: [B, S] int64 rows of the candidates, -1 where there is none.
-        hidden: [B, N] bool, candidates that a user is not shown besides; None for none.
+        unavailable: [B, N] bool, candidates that a user is not shown besides; None for none.
 
     Returns:
-        [B, M] int64, 0 is the top; N for a target that is missing, seen or hidden,
+        [B, M] int64, 0 is the top; N for a target that is missing, seen or unavailable,
         and so in no list, or whose score is not finite.
     """
     if queries.shape.rank == 3:
         scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
     else:
         scores = tf.matmul(queries, candidates, transpose_b=True)  # [B, N]
-    if hidden is not None:
-        scores = tf.where(hidden, -np.inf, scores)
+    if unavailable is not None:
+        scores = tf.where(unavailable, -np.inf, scores)
     number = tf.shape(scores, tf.int64)[1]
     own = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)  # [B, M]
     seen = _distinct(seen)
@@ -56,8 +56,8 @@ def rank_targets(
 
     def rank(index: tf.Tensor) -> tf.Tensor:
         score, target = own[:, index, None], targets[:, index, None]  # [B, 1]
-        place = tf.range(number)[None, :]
-        above = (scores > score) | ((scores >= score) & (place < target))  # [B, N]
+        position = tf.range(number)[None, :]
+        above = (scores > score) | ((scores >= score) & (position < target))  # [B, N]
         known = (seen_scores > score) | ((seen_scores >= score) & (seen < target))
         # A diverged model ranks nothing: no comparison with NaN holds, which would look like a hit.
         shown = tf.math.is_finite(score[:, 0]) & ~tf.reduce_any(tf.equal(seen, target), axis=1)
@@ -71,7 +71,7 @@ def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) ->
     """Averages ranking metrics over users.
 
     HR@K is the share of users with a target among the first K, recall@K the share of
-    a user's targets there (of K, when the user has more), NDCG@K weighs places by
+    a user's targets there (of K, when the user has more), NDCG@K weighs ranks by
     1 / log2(2 + rank), MRR@K is the mean of 1 / (1 + the best rank), 0 beyond the first K.
     They are those of the evaluation (`tfx_pipeline.evaluation.metrics.ranking_sums`).
 
@@ -89,7 +89,7 @@ def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) ->
     for cut in k:
         hits = (ranks < cut) & present
         gains = np.where(hits, 1.0 / np.log2(ranks + 2.0), 0.0).sum(axis=1)
-        ideal = np.cumsum([1.0 / math.log2(place + 2.0) for place in range(cut)])
+        ideal = np.cumsum([1.0 / math.log2(position + 2.0) for position in range(cut)])
         reachable = np.minimum(counts, cut)
         metrics[f"hr@{cut}"] = float(hits.any(axis=1).mean())
         metrics[f"recall@{cut}"] = float((hits.sum(axis=1) / reachable).mean())
@@ -210,10 +210,10 @@ class CatalogueRanking:
         time: tf.Tensor,
     ) -> tf.Tensor:
         targets, seen = tf.gather(self._rows, targets), tf.gather(self._rows, seen)
-        hidden = None
+        unavailable = None
         if self._available_from is not None:
-            hidden = not_yet_available(self._available_from[None, :], time[:, None])  # [B, N]
-        return rank_targets(queries, candidates, targets, seen, hidden)
+            unavailable = not_yet_available(self._available_from[None, :], time[:, None])  # [B, N]
+        return rank_targets(queries, candidates, targets, seen, unavailable)
 
 
 def _without_history(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -13,7 +13,7 @@ from models.export.towers import save_towers
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
 from models.input.target_batches import evaluation_batches
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.layers.candidate_tower import CandidateTower
 from models.layers.item_embedding import ItemEmbedding
@@ -63,7 +63,7 @@ class RetrievalModel(Learner):
     def __init__(
         self,
         config: RetrievalTrainerConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         table: CatalogueTable,
         counts: np.ndarray,
         seen_types: tuple[int, ...] | None = (),
@@ -184,7 +184,7 @@ class RetrievalModel(Learner):
         """Looks up every distinct item of a training batch once.
 
         A step then costs what the batch holds, whatever the size of the catalogue, and
-        an item whose id is hidden is hidden for the whole batch.
+        an item whose id is dropped is dropped for the whole batch.
 
         Args:
             targets: [P] int64.
@@ -216,7 +216,7 @@ class RetrievalModel(Learner):
             queries: [P, d] float32.
             items: Of `batch_items`.
             excluded: [P, (columns)] int, candidates that are no negatives of a query.
-            training: Whether ids are hidden.
+            training: Whether ids are dropped.
 
         Returns:
             Scalar float32, this replica's share of the mean loss.

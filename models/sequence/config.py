@@ -21,13 +21,13 @@ class EncoderConfig(Config):
         positions and cannot read masked sequences.
       blocks: How many blocks follow one another.
       heads: Attention heads of a block; they divide the dimension.
-      hidden: Width of a transformer block's hidden layer, in dimensions.
+      feed_forward_multiplier: Width of a transformer block's feed-forward layer, in dimensions.
       dropout: Share of values that are zeroed in training, of the events and in
         each block.
       event_dropout: Share of whole events that are zeroed in training, so that no
         single event decides; helps where histories are short and items rare.
-      positions: How places are told apart: `absolute` adds a vector for the
-        place in the window, `rotary` turns queries and keys by it, `relative`
+      positions: How positions are told apart: `absolute` adds a vector for the
+        position in the window, `rotary` turns queries and keys by it, `relative`
         adds a bias for the distance to the attention; `none` leaves it to the
         direction of attention.
       use_event_types: Whether the type of an event is read.
@@ -40,7 +40,7 @@ class EncoderConfig(Config):
     block: Literal["attention", "hstu", "gru"] = "attention"
     blocks: int = Field(default=2, ge=1)
     heads: int = Field(default=2, ge=1)
-    hidden: float = Field(default=4.0, gt=0.0)
+    feed_forward_multiplier: float = Field(default=4.0, gt=0.0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     event_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     positions: Literal["absolute", "rotary", "relative", "none"] = "relative"
@@ -92,8 +92,8 @@ class SequenceConfig(RetrievalModelConfig):
         histories their own where targets are few among the events.
       encoder: How a sequence is read.
       input: How timelines become sequences.
-      objective: `next` learns to find the next event at every place; `masked`
-        to find hidden events from both sides.
+      objective: `next` learns to find the next event at every position; `masked`
+        to find masked events from both sides.
       mask_share: Share of the events that `masked` hides; the newest one always is.
       xla: Whether training compiles the encoder by XLA, which has its own random numbers:
         dropout then does not follow `seed`.

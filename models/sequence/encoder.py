@@ -8,14 +8,14 @@ from typing import Any
 import tensorflow as tf
 
 from models.input import batch as b
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
 from models.layers.attention_block import AttentionBlock
-from models.layers.embedding_bag import Bag
+from models.layers.embedding_bag import EmbeddingBag
 from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock
-from models.layers.positions import DistanceBias
+from models.layers.positions import RelativePositionBias
 from models.layers.positions import TimeBias
 from models.layers.rms_norm import RMSNorm
 from models.sequence.config import EncoderConfig
@@ -24,13 +24,13 @@ _FORBIDDEN = -1e9  # added to a score; the exponential of it is 0
 
 
 class Encoder(tf.keras.layers.Layer):
-    """Reads a sequence, each place from what came before it or from all of it.
+    """Reads a sequence, each position from what came before it or from all of it.
 
         x[t] = drop(item[t] + type[t] + interval[t] + position[t] + user)
         out  = norm(block_n(.. block_1(x)))
 
-    where `drop` zeroes values and whole events. A learned vector stands for the start at place
-    0, another for a hidden item. The start looks at nothing but itself, so its output is the
+    where `drop` zeroes values and whole events. A learned vector stands for the start at position
+    0, another for a masked item. The start looks at nothing but itself, so its output is the
     query of a user without history. Padding comes last: in a causal encoder nothing
     looks at it, and otherwise it is masked.
 
@@ -39,7 +39,7 @@ class Encoder(tf.keras.layers.Layer):
         length: The longest sequence, the start among it.
         config: How it is read.
         sizes: Sizes of the vocabularies.
-        causal: Whether a place looks at earlier ones only.
+        causal: Whether a position looks at earlier ones only.
         precision: Dtype policy of the blocks, e.g. `mixed_bfloat16`.
     """
 
@@ -48,7 +48,7 @@ class Encoder(tf.keras.layers.Layer):
         dim: int,
         length: int,
         config: EncoderConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         causal: bool = True,
         precision: str = "float32",
     ) -> None:
@@ -66,21 +66,25 @@ class Encoder(tf.keras.layers.Layer):
             elif config.block == "hstu":
                 self.blocks.append(HSTUBlock(config.heads, length, rotary=rotary, **common))
             else:
-                block = AttentionBlock(config.heads, config.hidden, rotary=rotary, **common)
+                block = AttentionBlock(
+                    config.heads, config.feed_forward_multiplier, rotary=rotary, **common
+                )
                 self.blocks.append(block)
         self.drop = tf.keras.layers.Dropout(config.dropout)
         self.norm = RMSNorm(name="norm")
         if config.positions == "absolute":
-            self.places = self.add_weight(
-                name="places", shape=[length, dim], initializer=_normal(1)
+            self.positions = self.add_weight(
+                name="positions", shape=[length, dim], initializer=_normal(1)
             )
         self.start = self.add_weight(name="start", shape=[dim], initializer=_normal(2))
         if not causal:
-            self.hidden = self.add_weight(name="hidden", shape=[dim], initializer=_normal(3))
-        self.distance_biases: list[DistanceBias | None] = [None] * config.blocks
+            self.mask_token = self.add_weight(
+                name="mask_token", shape=[dim], initializer=_normal(3)
+            )
+        self.distance_biases: list[RelativePositionBias | None] = [None] * config.blocks
         if config.positions == "relative" and config.block != "gru":
             self.distance_biases = [
-                DistanceBias(config.heads, length, name=f"distance_{number}")
+                RelativePositionBias(config.heads, length, name=f"distance_{number}")
                 for number in range(config.blocks)
             ]
         self.use_types = config.use_event_types and sizes.event_type > 2
@@ -91,7 +95,7 @@ class Encoder(tf.keras.layers.Layer):
         has_time_bias = config.use_time and config.block != "gru"
         self.time_bias = TimeBias(config.heads, name="time") if has_time_bias else None
         if config.use_user_attributes:
-            self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
+            self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
 
     def call(
         self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool = False
@@ -110,7 +114,7 @@ class Encoder(tf.keras.layers.Layer):
         events = tf.concat([start, items[:, 1:]], axis=1)
         if not self.causal:
             masked = sequence[b.SEQUENCE_MASKED][:, :, None]
-            events = tf.where(masked, self.hidden, events)
+            events = tf.where(masked, self.mask_token, events)
         if self.use_types:
             events += self.types(sequence[b.SEQUENCE_TYPE])
         if self.config.use_time:
@@ -118,7 +122,7 @@ class Encoder(tf.keras.layers.Layer):
             before = tf.concat([ages[:, :1], ages[:, :-1]], axis=1)  # of the event before
             events += self.intervals(age_bucket(before - ages))
         if self.config.positions == "absolute":
-            events += self.places[: tf.shape(events)[1]]
+            events += self.positions[: tf.shape(events)[1]]
         if self.config.use_user_attributes:
             events += self.attributes(sequence[b.USER_ATTRIBUTES])[:, None, :]
         events = self.drop(events, training=training)
@@ -135,17 +139,19 @@ class Encoder(tf.keras.layers.Layer):
         return self.norm(tf.cast(events, tf.float32))
 
     def _allowed(self, lengths: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Returns [B, 1, T, T] float32: 0 where a place may look, else forbidden.
+        """Returns [B, 1, T, T] float32: 0 where a position may look, else forbidden.
 
         It is not left to be broadcast: TensorFlow fuses product and sum, and oneDNN has
-        only its reference loop, far slower, for a summand with less than all places.
+        only its reference loop, far slower, for a summand with less than all positions.
         """
-        place = tf.range(length)
+        position = tf.range(length)
         if self.causal:
-            beyond = place[None, None, :] > place[None, :, None]  # [1, T, T]
+            beyond = position[None, None, :] > position[None, :, None]  # [1, T, T]
         else:
-            beyond = place[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]  # [B, 1, T]
-            beyond |= (place[:, None] == 0) & (place > 0)  # the start sees itself alone
+            beyond = (
+                position[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]
+            )  # [B, 1, T]
+            beyond |= (position[:, None] == 0) & (position > 0)  # the start sees itself alone
         shape = [tf.shape(lengths)[0], length, length]
         return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
 

@@ -16,7 +16,7 @@ from models.input.sequence_batches import plan_buckets
 from models.input.sequence_batches import sequence_batches
 from models.input.target_rule import TargetRule
 from models.input.timelines import is_one_of
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import ALL
 from models.input.windows import WindowSpec
 from models.retrieval.model import BatchItems
@@ -44,7 +44,7 @@ class SequenceModel(RetrievalModel):
 
     The vector at a position of the sequence is the query that follows the event
     there: training finds the next event at every position at once (Kang & McAuley 2018), or
-    hidden events from both sides (Sun et al. 2019). A sequence begins with a start token, whose
+    masked events from both sides (Sun et al. 2019). A sequence begins with a start token, whose
     vector finds a user's first event and answers users without history.
     See `models.retrieval.model.RetrievalModel` for the arguments.
     """
@@ -55,7 +55,7 @@ class SequenceModel(RetrievalModel):
     def __init__(
         self,
         config: RetrievalTrainerConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         table: CatalogueTable,
         counts: np.ndarray,
         seen_types: tuple[int, ...] | None = (),
@@ -71,7 +71,7 @@ class SequenceModel(RetrievalModel):
     @tf.autograph.experimental.do_not_convert
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
-        sequence = sequences_of_windows(batch, hide_next=not self._causal)
+        sequence = sequences_of_windows(batch, mask_next=not self._causal)
         vectors, position = self.history_vectors(sequence[b.SEQUENCE_ENTITY])
         encoded = self._encode(sequence, tf.gather(vectors, position), training)  # [B, T, d]
         return self.as_query(tf.boolean_mask(encoded, sequence[b.SEQUENCE_QUERY]))
@@ -81,7 +81,7 @@ class SequenceModel(RetrievalModel):
 
         Args:
             inputs: What `training_batches` gives.
-            training: Whether dropout works and ids are hidden.
+            training: Whether dropout works and ids are dropped.
 
         Returns:
             Scalar float32.
@@ -170,24 +170,24 @@ class SequenceModel(RetrievalModel):
 
 
 def sequences_of_windows(
-    batch: Mapping[str, tf.Tensor], hide_next: bool = False
+    batch: Mapping[str, tf.Tensor], mask_next: bool = False
 ) -> dict[str, tf.Tensor]:
     """Turns windows, newest first, into sequences, oldest first, with one query each.
 
     Sequences are as long as the longest of the batch: attention over the rest of a
-    window would cost most of a short request's time. The query is at the last place, of an
+    window would cost most of a short request's time. The query is at the last position, of an
     empty window at the start token.
 
     Args:
         batch: Windows by name (`models.input.batch`), B rows of T events.
-        hide_next: Whether a hidden event follows, whose place the query has.
+        mask_next: Whether a masked event follows, whose position the query has.
 
     Returns:
-        Sequences by name, B rows of the start, at most T events, and the hidden one.
+        Sequences by name, B rows of the start, at most T events, and the masked one.
     """
     lengths = batch[b.HISTORY_LENGTH]
     longest = tf.maximum(tf.reduce_max(lengths), 1)
-    around = [[0, 0], [1, int(hide_next)]]
+    around = [[0, 0], [1, int(mask_next)]]
 
     def turn(values: tf.Tensor) -> tf.Tensor:
         newest = tf.where(tf.sequence_mask(lengths, longest), values[:, :longest], 0)
@@ -196,13 +196,13 @@ def sequences_of_windows(
     sequence = {
         b.SEQUENCE_ENTITY: tf.pad(turn(batch[b.HISTORY_ENTITY]), around),
         b.SEQUENCE_TYPE: tf.pad(turn(batch[b.HISTORY_TYPE]), around),
-        b.SEQUENCE_LENGTH: lengths + 1 + int(hide_next),
+        b.SEQUENCE_LENGTH: lengths + 1 + int(mask_next),
     }
     last = tf.where(lengths > 0, sequence[b.SEQUENCE_LENGTH] - 1, 0)[:, None]
     rank = tf.range(tf.shape(sequence[b.SEQUENCE_ENTITY], tf.int64)[1])[None, :]
     sequence[b.SEQUENCE_QUERY] = tf.equal(rank, last)
-    hidden = tf.equal(rank, lengths[:, None] + 1)
-    sequence[b.SEQUENCE_MASKED] = hidden if hide_next else tf.zeros_like(hidden)
+    masked = tf.equal(rank, lengths[:, None] + 1)
+    sequence[b.SEQUENCE_MASKED] = masked if mask_next else tf.zeros_like(masked)
     if b.USER_ATTRIBUTES in batch:
         sequence[b.USER_ATTRIBUTES] = batch[b.USER_ATTRIBUTES]
     if b.HISTORY_AGE in batch:
@@ -211,5 +211,5 @@ def sequences_of_windows(
         ages = tf.concat([following[:, :1], following], axis=1)[:, : tf.size(rank)]
         sequence[b.SEQUENCE_AGE] = ages
         # The request that follows an event is the next event; the last one is now.
-        sequence[b.SEQUENCE_REQUEST_AGE] = ages if hide_next else following
+        sequence[b.SEQUENCE_REQUEST_AGE] = ages if mask_next else following
     return sequence

@@ -15,11 +15,11 @@ class SequenceRankerConfig(RankingModelConfig):
 
     Attributes:
       encoder: The encoder, as the sequence model's.
-      hidden: Widths of the MLP's layers.
+      hidden_units: Widths of the MLP's hidden layers.
       dropout: Share of the MLP's values that are zeroed in training.
     """
 
     family: Literal["sequence_ranker"] = "sequence_ranker"
     encoder: EncoderConfig = EncoderConfig(blocks=1)
-    hidden: tuple[int, ...] = (128, 64)
+    hidden_units: tuple[int, ...] = (128, 64)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.input import batch as b
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 from models.ranking.features import PageView
 from models.ranking.model import RankingModel
 from models.sequence.encoder import Encoder
@@ -35,7 +35,7 @@ class SequenceRanker(RankingModel):
         self.encoder = Encoder(
             self.model.dim, self.model.window + 1, plain, sizes, precision=self.config.precision
         )
-        self.mlp = Perceptron(self.model.hidden, len(self.heads), self.model.dropout, name="mlp")
+        self.mlp = MLP(self.model.hidden_units, len(self.heads), self.model.dropout, name="mlp")
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""

@@ -20,7 +20,7 @@ def seen_columns(seen: tf.Tensor, items: tf.Tensor, targets: tf.Tensor) -> tf.Ra
         targets: [B] int64 ids, each row's target, which never counts as seen.
 
     Returns:
-        [B, (columns)] int32, places in `items`.
+        [B, (columns)] int32, positions in `items`.
     """
     order = tf.argsort(items)
     ascending = tf.gather(items, order)  # [N]
@@ -32,15 +32,15 @@ def seen_columns(seen: tf.Tensor, items: tf.Tensor, targets: tf.Tensor) -> tf.Ra
 
 
 def earlier_columns(
-    columns: tf.Tensor, counts: tf.Tensor, rows: tf.Tensor, places: tf.Tensor, targets: tf.Tensor
+    columns: tf.Tensor, counts: tf.Tensor, rows: tf.Tensor, positions: tf.Tensor, targets: tf.Tensor
 ) -> tf.RaggedTensor:
-    """Says which candidates came up to given places of sequences.
+    """Says which candidates came up to given positions of sequences.
 
     Args:
         columns: [B, T] int32, the candidate that each event is.
         counts: [B, T] bool, whether the event is a candidate at all.
         rows: [P] int64, the sequence of each query.
-        places: [P] int64, the query's place there; events up to it have been seen.
+        positions: [P] int64, the query's position there; events up to it have been seen.
         targets: [P] int32, the candidate that is each query's target, which never
             counts as seen.
 
@@ -48,7 +48,7 @@ def earlier_columns(
         [P, (columns)] int32.
     """
     length = tf.shape(columns, tf.int64)[1]
-    earlier = tf.range(length)[None, :] <= places[:, None]  # [P, T]
+    earlier = tf.range(length)[None, :] <= positions[:, None]  # [P, T]
     found = tf.gather(columns, rows)  # [P, T]
     earlier &= tf.gather(counts, rows) & tf.not_equal(found, targets[:, None])
     return tf.ragged.boolean_mask(found, earlier)

@@ -65,8 +65,8 @@ class NegativeSampler(tf.Module):
             [N] int64 item indices.
         """
         uniform = tf.random.stateless_uniform([number], seed, dtype=tf.float64)
-        place = tf.searchsorted(self._cumulative, uniform, side="right")
-        return tf.gather(self.trained_ids, tf.minimum(place, tf.size(self.trained_ids) - 1))
+        index = tf.searchsorted(self._cumulative, uniform, side="right")
+        return tf.gather(self.trained_ids, tf.minimum(index, tf.size(self.trained_ids) - 1))
 
     def probability(self, items: tf.Tensor) -> tf.Tensor:
         """Returns r, with which one draw is each of the items.
@@ -116,7 +116,7 @@ def trained_items(counts: np.ndarray) -> np.ndarray:
     return trained
 
 
-def _spread(values: np.ndarray, places: np.ndarray, size: int) -> tf.Tensor:
+def _spread(values: np.ndarray, indices: np.ndarray, size: int) -> tf.Tensor:
     table = np.zeros([size], np.float32)
-    table[places] = values
+    table[indices] = values
     return tf.constant(table)

@@ -32,7 +32,7 @@ class Checkpoints(tf.keras.callbacks.Callback):
     """Writes weights, the optimiser and the epochs so far, and reads them back.
 
     A training that goes on does so with the batches that it would have had. What chance decides
-    within a step (dropout, hidden ids) it draws anew, so it equals the uninterrupted one
+    within a step (dropout, id dropout) it draws anew, so it equals the uninterrupted one
     up to these, and up to rounding where there are none.
 
     Only the checkpoints of one training are kept in a directory: those of another

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from models.input.timeline_files import Spec
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from transforms import names
 from transforms.vocabulary import target_counts
 
@@ -42,9 +42,9 @@ class TrainingData:
         return spec
 
     @cached_property
-    def sizes(self) -> Sizes:
+    def sizes(self) -> VocabularySizes:
         """Sizes of the vocabularies."""
-        return Sizes.of(self.transform)
+        return VocabularySizes.of(self.transform)
 
     @cached_property
     def target_counts(self) -> np.ndarray:

@@ -106,8 +106,8 @@ def merge_rows(gradients: Sequence[Gradient]) -> list[Gradient]:
     def merged(gradient: Gradient) -> Gradient:
         if not isinstance(gradient, tf.IndexedSlices):
             return gradient
-        rows, place = tf.unique(gradient.indices)
-        values = tf.math.unsorted_segment_sum(gradient.values, place, tf.size(rows))
+        rows, index = tf.unique(gradient.indices)
+        values = tf.math.unsorted_segment_sum(gradient.values, index, tf.size(rows))
         return tf.IndexedSlices(values, rows, gradient.dense_shape)
 
     return [merged(gradient) for gradient in gradients]

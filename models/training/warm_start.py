@@ -115,7 +115,7 @@ def _kept(rows: np.ndarray, number: int, known: np.ndarray | None) -> np.ndarray
 def _follow(
     fresh: np.ndarray, old: np.ndarray, rows: np.ndarray, kept: np.ndarray, unknown_first: bool
 ) -> np.ndarray:
-    """Makes a table of old rows at their new places.
+    """Makes a table of old rows at their new indices.
 
     Args:
         fresh: [V + 1, d], the new table as it was initialised.
@@ -137,10 +137,10 @@ def _old_rows(transform: tft.TFTransformOutput, old_file: str, vocabulary: str) 
     if not tf.io.gfile.exists(old_file):
         logging.warning("warm start: there is no %s, so that all its rows are new", old_file)
         return np.array([0] + [-1] * len(new))
-    places: Mapping[bytes, int] = {
-        token: place for place, token in enumerate(read_vocabulary(old_file), 1)
+    indices: Mapping[bytes, int] = {
+        token: index for index, token in enumerate(read_vocabulary(old_file), 1)
     }
-    return np.array([0] + [places.get(token, -1) for token in new])
+    return np.array([0] + [indices.get(token, -1) for token in new])
 
 
 def _read_weights(saved_model: str) -> dict[str, np.ndarray]:

@@ -21,7 +21,7 @@ class QueryTowerConfig(Config):
       last_items: The most recent events that the tower also reads one by one.
       content_dim: Width of the dot product with which the last items weight the
         window's events by what they are; 0 leaves recency alone.
-      hidden: Widths of the perceptron's layers.
+      hidden_units: Widths of the MLP's hidden layers.
       dropout: Share of the perceptron's inputs that are zeroed in training.
       item_dropout: Share of the history vectors' values that are zeroed in training.
       use_event_types: Whether the type of an event is read.
@@ -36,7 +36,7 @@ class QueryTowerConfig(Config):
     heads: int = Field(default=8, ge=1)
     last_items: int = Field(default=3, ge=1)
     content_dim: int = Field(default=32, ge=0)
-    hidden: tuple[int, ...] = (256,)
+    hidden_units: tuple[int, ...] = (256,)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     item_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
     use_event_types: bool = True

@@ -15,7 +15,7 @@ from models.input.catalogue import CatalogueTable
 from models.input.target_batches import target_frequencies
 from models.input.target_batches import training_batches
 from models.input.target_rule import TargetRule
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import ALL
 from models.input.windows import WindowSpec
 from models.retrieval.model import RetrievalModel
@@ -39,7 +39,7 @@ class TwoTower(RetrievalModel):
     def __init__(
         self,
         config: RetrievalTrainerConfig,
-        sizes: Sizes,
+        sizes: VocabularySizes,
         table: CatalogueTable,
         counts: np.ndarray,
         seen_types: tuple[int, ...] | None = (),
@@ -68,7 +68,7 @@ class TwoTower(RetrievalModel):
 
         Args:
             inputs: What `training_batches` gives.
-            training: Whether dropout works and ids are hidden.
+            training: Whether dropout works and ids are dropped.
 
         Returns:
             Scalar float32.

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from models.input import batch as b
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
-from models.layers.embedding_bag import Bag
+from models.layers.embedding_bag import EmbeddingBag
 from models.layers.history_pooling import HistoryPooling
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 from models.two_tower.config import QueryTowerConfig
 
 
@@ -32,13 +32,13 @@ class QueryTower(tf.keras.layers.Layer):
         sizes: Sizes of the vocabularies.
     """
 
-    def __init__(self, dim: int, config: QueryTowerConfig, sizes: Sizes) -> None:
+    def __init__(self, dim: int, config: QueryTowerConfig, sizes: VocabularySizes) -> None:
         super().__init__(name="query_tower")
         self.config = config
         self.dim = dim
         self.pool = HistoryPooling(config.heads, config.window, config.content_dim, name="pool")
         self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
-        self.out = Perceptron(config.hidden, dim, config.dropout, name="out")
+        self.out = MLP(config.hidden_units, dim, config.dropout, name="out")
         self.use_types = config.use_event_types and sizes.event_type > 2
         if self.use_types:
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
@@ -47,15 +47,15 @@ class QueryTower(tf.keras.layers.Layer):
             self.ages = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="ages")
             self.age_bias = _bias(AGE_BUCKETS, config.heads, "age_bias")
         if config.use_user_attributes:
-            self.attributes = Bag(sizes.user_attribute, dim, name="attributes")
+            self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
         if config.use_query:
-            self.words = Bag(sizes.query_token, dim, name="words")
+            self.words = EmbeddingBag(sizes.query_token, dim, name="words")
 
     def call(
         self,
         batch: Mapping[str, tf.Tensor],
         vectors: tf.Tensor,
-        place: tf.Tensor,
+        index: tf.Tensor,
         training: bool = False,
     ) -> tf.Tensor:
         """Embeds requests.
@@ -63,7 +63,7 @@ class QueryTower(tf.keras.layers.Layer):
         Args:
             batch: Windows by name (`models.input.batch`), B rows.
             vectors: [U, d] float32, vectors of the distinct items of all windows.
-            place: [B, T] int32, which of the vectors each event's item has.
+            index: [B, T] int32, which of the vectors each event's item has.
             training: Whether dropout works.
 
         Returns:
@@ -73,10 +73,10 @@ class QueryTower(tf.keras.layers.Layer):
         known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)  # [B, T]
         vectors = self.item_dropout(vectors, training=training)
         # The newest events are gathered again rather than sliced off, whose gradient is dear.
-        last = self._events(batch, vectors, place, newest)  # [B, k, d]
+        last = self._events(batch, vectors, index, newest)  # [B, k, d]
         last *= tf.cast(known[:, :newest, None], tf.float32)
         last = tf.reshape(last, [-1, newest * self.dim])
-        events = self._events(batch, vectors, place, config.window)  # [B, T, d]
+        events = self._events(batch, vectors, index, config.window)  # [B, T, d]
         pooled = self.pool(events, known, last if config.content_dim else None, self._bias(batch))
         parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim])]
         if config.use_user_attributes:
@@ -86,10 +86,10 @@ class QueryTower(tf.keras.layers.Layer):
         return self.out(tf.concat(parts, axis=1), training=training)
 
     def _events(
-        self, batch: Mapping[str, tf.Tensor], vectors: tf.Tensor, place: tf.Tensor, number: int
+        self, batch: Mapping[str, tf.Tensor], vectors: tf.Tensor, index: tf.Tensor, number: int
     ) -> tf.Tensor:
         """Returns the vectors of the newest events, [B, number, d]."""
-        events = tf.gather(vectors, place[:, :number])
+        events = tf.gather(vectors, index[:, :number])
         if self.use_types:
             events += self.types(batch[b.HISTORY_TYPE][:, :number])
         if self.config.use_time:

@@ -12,7 +12,7 @@ from pydantic import model_validator
 from transforms.base_config import Config
 
 EVERY = "*"  # in a list of names: all of them
-VectorType = Literal["float32", "bfloat16", "int8"]  # as `serving.index.searching.held` names them
+VectorType = Literal["float32", "bfloat16", "int8"]  # as in `quantised_vectors`
 SectionT = TypeVar("SectionT", bound=Config)
 
 
@@ -94,7 +94,7 @@ class CheckConfig(Config):
         max_latency_ms: Highest 99th percentile, in milliseconds, of one query
             at a time on the validating machine that is blessed.
         validation_queries: Timelines of the validation split that are asked.
-        exact_below: See `ServeConfig`: the form that will answer is checked too.
+        exact_below: See `ServeConfig`: the search backend that will answer is checked too.
         vectors: See `ServeConfig`.
     """
 

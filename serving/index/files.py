@@ -31,12 +31,12 @@ from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import read_table
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 ALWAYS = np.iinfo(np.int64).min  # an `available_from` that hides nothing
 CANDIDATES = "candidates.parquet"
 VECTORS = "vectors.npy"
 SCANN = "scann"
-TREE_AH = "tree_ah"  # the form of an index with leaves, codes and vectors
+TREE_AH = "tree_ah"  # the type of an index with leaves, codes and vectors
 INDEX = "index.json"
 SERVABLE = "servable.json"  # beside the SavedModel that an index rides in
 INDEX_DIR = "index"  # where it rides

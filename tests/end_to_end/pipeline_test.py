@@ -94,7 +94,7 @@ def test_the_version_is_whole(run: Run) -> None:
         "assets.extra/tf_serving_warmup_requests",
     ):
         assert (run.version / name).exists(), name
-    assert json.loads((run.version / "servable.json").read_text())["form"] == "exact"
+    assert json.loads((run.version / "servable.json").read_text())["backend"] == "exact"
     assert not [path for path in run.version.rglob("*") if path.suffix in (".pkl", ".pickle")]
 
 

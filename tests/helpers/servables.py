@@ -52,7 +52,7 @@ def seal_without_scann(path: Path, towers_dir: Path | None = None):
     files.write_info(
         path,
         {
-            "form": "brute_force",
+            "index_type": "brute_force",
             "build": {},
             "search": {"leaves_to_search": None, "reorder": None},
             "candidates": vectors.shape[0],

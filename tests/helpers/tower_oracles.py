@@ -50,7 +50,7 @@ def perceptron(layer: Any, x: Array) -> Array:
         inner = hidden @ values(dense.kernel) + values(dense.bias)
         hidden = inner * (1 + erf(inner / 2**0.5)) / 2  # gelu
     out = hidden @ values(layer._out.kernel) + values(layer._out.bias)
-    return out + x @ values(layer._past.kernel)
+    return out + x @ values(layer._skip.kernel)
 
 
 def described(tower: Any, item: dict[str, Any]) -> Array:
@@ -146,13 +146,13 @@ def encoded(
     x = np.zeros([size, model.towers.dim])
     x[0] = values(encoder.start)
     for place, item in enumerate(items, 1):
-        x[place] = values(encoder.hidden) if place in hidden else item
+        x[place] = values(encoder.mask_token) if place in hidden else item
     x += values(encoder.types.embeddings)[types]
     before = [ages[0], *ages[:-1]]
     intervals = [bucket(a - b) for a, b in zip(before, ages, strict=True)]
     x += values(encoder.intervals.embeddings)[intervals]
     if encoder.config.positions == "absolute":
-        x += values(encoder.places)[:size]
+        x += values(encoder.positions)[:size]
     x += bag(encoder.attributes, attributes)
     for number, block in enumerate(encoder.blocks):
         if encoder.config.block == "gru":
@@ -182,7 +182,7 @@ def attention(block: Any, x: Array, bias: Array) -> Array:
     shares = softmax(q @ k.transpose(0, 2, 1) / q.shape[2] ** 0.5 + bias)
     joined = (shares @ v).transpose(1, 0, 2).reshape(x.shape)
     x = x + joined @ values(block.outputs.kernel)
-    hidden = np.maximum(rms(x, block.hidden_norm) @ values(block.widen.kernel), 0)
+    hidden = np.maximum(rms(x, block.feed_forward_norm) @ values(block.widen.kernel), 0)
     return x + hidden @ values(block.narrow.kernel)
 
 

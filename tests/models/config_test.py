@@ -15,7 +15,7 @@ from models.two_tower.config import TwoTowerConfig
 
 def test_round_trip_through_json():
     config = RetrievalTrainerConfig.model_validate(
-        {"epochs": 3, "model": {"query": {"hidden": [8, 4]}}}
+        {"epochs": 3, "model": {"query": {"hidden_units": [8, 4]}}}
     )
 
     assert RetrievalTrainerConfig.model_validate_json(config.to_json()) == config

@@ -25,7 +25,7 @@ SMALL = RetrievalTrainerConfig.model_validate(
     {
         "model": {
             "dim": 16,
-            "query": {"window": 8, "hidden": [32]},
+            "query": {"window": 8, "hidden_units": [32]},
             "loss": {"negatives": 16},
         },
         "input": {"batch_size": 64, "pool": 32},

@@ -8,7 +8,7 @@ from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.sequence.model import SequenceModel
 from models.two_tower.model import TwoTower
 from tests.helpers import tower_oracles as oracle
@@ -16,7 +16,7 @@ from tests.helpers import tower_oracles as oracle
 SECOND = 1_000_000
 DAY = 86_400 * SECOND
 COUNTS = np.array([0, 5, 3, 2, 1, 4, 0, 0])  # entities 6 and 7 are no training targets
-SIZES = Sizes(
+SIZES = VocabularySizes(
     entity=8, event_type=4, category=5, attribute=5, title_token=9, user_attribute=6, query_token=7
 )
 RNG = np.random.default_rng(3)
@@ -48,7 +48,7 @@ MODELS = {
     "two-tower": {"two_tower": TWO_TOWER},
     "two-tower tied": {
         "two_tower": TWO_TOWER
-        | {"tie_item_tables": True, "normalize": True, "candidate": {"hidden": [4]}}
+        | {"tie_item_tables": True, "normalize": True, "candidate": {"hidden_units": [4]}}
     },
     "attention": {"sequence": {"encoder": ALL, "tie_item_tables": False}},
     "absolute": {"sequence": {"encoder": ALL | {"positions": "absolute"}, "normalize": True}},
@@ -68,7 +68,7 @@ def make(name):
     values = {"family": kind, "dim": 8, "temperature": 0.5} | given
     if kind == "two_tower":
         family = TwoTower
-        query = {"window": 6, "heads": 2, "last_items": 2, "content_dim": 4, "hidden": [8]}
+        query = {"window": 6, "heads": 2, "last_items": 2, "content_dim": 4, "hidden_units": [8]}
         query |= {"max_user_attributes": 3, "dropout": 0.5, "item_dropout": 0.5}
         values["query"] = query | given.get("query", {})
     else:

@@ -80,7 +80,7 @@ def test_equal_seeds_train_equal_models(log):
                 "learn_temperature": True,
                 "tie_item_tables": True,
                 "query": {"window": 4, "content_dim": 0, "use_time": True, "use_query": True},
-                "candidate": {"hidden": [8], "features": ["title"]},
+                "candidate": {"hidden_units": [8], "features": ["title"]},
             },
             "optimizer": {"name": "adagrad", "clip_norm": 1.0},
         },

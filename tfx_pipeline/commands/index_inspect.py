@@ -52,7 +52,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     lines = [
         f"index       {report['path']}",
         f"candidates  {report['candidates']:,} x {report['dimension']} ({types})",
-        f"form        {report['form']}{answers}",
+        f"index type  {report['index_type']}{answers}",
     ]
     if report["because"]:
         lines.append(f"            {report['because']}")
@@ -95,7 +95,7 @@ def _recall(found: dict[str, Any] | None, when: str) -> str:
 
 def _measured(measured: dict[str, Any]) -> list[str]:
     lines = [f"measured    on {measured['queries']:,} {measured['asked']}, against exact search"]
-    for name, key in (("ScaNN", "scann"), (measured["answer"]["form"], "answer")):
+    for name, key in (("ScaNN", "scann"), (measured["answer"]["backend"], "answer")):
         one = measured[key]
         lines.append(
             f"            recall@{one['recall_at']} {one['recall']:.4f} of {name}, "

@@ -80,7 +80,7 @@ def update_index(
         )
         measured = (
             f"recall@{report['scann']['recall_at']} {report['scann']['recall']:.4f} of ScaNN, "
-            f"{report['answer']['recall']:.4f} of {report['form']} search, on "
+            f"{report['answer']['recall']:.4f} of {report['backend']} search, on "
             f"{report['queries']:,} {report['asked']}"
         )
         lines += [

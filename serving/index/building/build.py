@@ -49,7 +49,7 @@ def build(
 
     Args:
         path: The index directory.
-        config: Sizes; what is unset is chosen or tuned.
+        config: VocabularySizes; what is unset is chosen or tuned.
         queries: [Q, d] or [Q, K, d] float32 query embeddings to tune with.
         towers: Fingerprint of the towers that made the vectors.
         encoded: Whether the parts are there already; see `part_jobs`.
@@ -77,7 +77,7 @@ def build(
         shutil.rmtree(path / files.SCANN, ignore_errors=True)  # of an earlier build, in parts
         searcher, info = train(np.ascontiguousarray(vectors), config)
         serialise(searcher, path / files.SCANN)
-    if info["form"] == files.TREE_AH:
+    if info["index_type"] == files.TREE_AH:
         partition = read_partition(path / files.SCANN)
         info["build"]["leaf_sizes"] = leaf_sizes(partition)
         info["search"] = tune(searcher, vectors, queries, config, partition)
@@ -93,7 +93,7 @@ def train(
 
     Args:
         vectors: [N, d] float32.
-        config: Sizes.
+        config: VocabularySizes.
         total: Candidates that there will be, when the vectors are a sample of them.
 
     Returns:
@@ -107,7 +107,7 @@ def train(
     builder = builder.set_n_training_threads(os.cpu_count() or 1)
     if size < config.tree_from:
         return builder.score_brute_force().build(), {
-            "form": BRUTE_FORCE,
+            "index_type": BRUTE_FORCE,
             "build": {},
             "search": {"leaves_to_search": None, "reorder": None},
         }
@@ -131,7 +131,7 @@ def train(
         .build()
     )
     return searcher, {
-        "form": files.TREE_AH,
+        "index_type": files.TREE_AH,
         "build": {
             "leaves": leaves,
             "dimensions_per_block": block,
@@ -174,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         info = build(args.index, config, queries, args.towers, args.encoded)
     chosen = {name: value for name, value in info["search"].items() if name != "curve"}
     print(
-        f"{info['form']} over {info['candidates']:,} x {info['dimension']} in "
+        f"{info['index_type']} over {info['candidates']:,} x {info['dimension']} in "
         f"{time.monotonic() - started:.1f} s, search {json.dumps(chosen)}"
     )
 

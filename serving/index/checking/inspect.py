@@ -43,7 +43,7 @@ def inspect(index: files.IndexFiles, version: Path | None = None) -> dict[str, A
         version: The servable's directory, if there is one.
 
     Returns:
-        `candidates`, `dimension`, `candidate_types`; `form` (of the index) and
+        `candidates`, `dimension`, `candidate_types`; `index_type` and
         `answers` (of the servable, None without one); `build` and `search`
         parameters; `leaves` (`count` and `leaf_sizes`, None without a tree);
         `recall` as measured when it was built or updated, None if it was not;
@@ -54,7 +54,7 @@ def inspect(index: files.IndexFiles, version: Path | None = None) -> dict[str, A
     build = {name: value for name, value in info["build"].items() if name != "leaf_sizes"}
     search = {name: value for name, value in info["search"].items() if name != "curve"}
     leaves = None
-    if info["form"] == files.TREE_AH:
+    if info["index_type"] == files.TREE_AH:
         partition = read_partition(index.scann_dir)
         leaves = {"count": len(partition.centres), **leaf_sizes(partition)}
     return {
@@ -62,8 +62,8 @@ def inspect(index: files.IndexFiles, version: Path | None = None) -> dict[str, A
         "candidates": index.size,
         "dimension": info["dimension"],
         "candidate_types": dict(info["candidate_types"]),
-        "form": info["form"],
-        "answers": described.get("form"),
+        "index_type": info["index_type"],
+        "answers": described.get("backend"),
         "because": described.get("reason"),
         "build": build,
         "search": search,
@@ -100,7 +100,7 @@ def measure(
     timelines: Sequence[str],
     check: CheckConfig,
 ) -> dict[str, Any]:
-    """Measures recall and latency again, of ScaNN and of the form that answers.
+    """Measures recall and latency again, of ScaNN and of the search backend that answers.
 
     Args:
         index: An opened index.

@@ -16,12 +16,12 @@ from serving.index import processes
 from serving.index import search_quality
 from serving.index.config import CheckConfig
 from serving.index.embedding.embed import embed_queries
-from serving.index.searching.form import choose_form
-from serving.index.searching.form import make_searcher
+from serving.index.searching.backend import choose_backend
+from serving.index.searching.backend import make_searcher
 from serving.index.towers import check_towers
 from serving.index.towers import load_towers
 
-_TIMED = 200  # queries asked one by one of the form that answers
+_TIMED = 200  # queries asked one by one of the search backend that answers
 
 
 def validate(
@@ -67,7 +67,7 @@ def validate(
         "queries": len(queries),
         "candidates": index.size,
         "dimension": index.info["dimension"],
-        "form": index.info["form"],
+        "index_type": index.info["index_type"],
         "search": index.info["search"],
         **measured,
     }
@@ -107,9 +107,9 @@ def measure_answer(
     index: files.IndexFiles, queries: np.ndarray, config: CheckConfig
 ) -> dict[str, Any]:
     """Measures the searcher that a servable would answer with."""
-    form = choose_form(index, config.exact_below)
+    backend = choose_backend(index, config.exact_below)
     k = min(config.recall_at, index.size)
-    searcher = make_searcher(index, form, k, held=config.vectors)
+    searcher = make_searcher(index, backend, k, vector_type=config.vectors)
     signature = [tf.TensorSpec([None, *queries.shape[1:]], tf.float32)]
 
     @tf.function(input_signature=signature, autograph=False)
@@ -122,8 +122,8 @@ def measure_answer(
     found = search_quality.recall(np.asarray(index.vectors), queries, rows, k)
     single = [tf.constant(query[None]) for query in queries[:_TIMED]]
     return {
-        "form": form.name,
-        "reason": form.reason,
+        "backend": backend.name,
+        "reason": backend.reason,
         "recall": float(found.mean()),
         "recall_at": k,
         "latency_ms": search_quality.latency_ms(lambda query: ask(query).numpy(), single),
@@ -135,7 +135,7 @@ def objections(
 ) -> list[str]:
     """Says what keeps an index from being blessed; nothing when it is good."""
     reasons = []
-    for name, measured in (("ScaNN", scann), (f"the {answer['form']} form", answer)):
+    for name, measured in (("ScaNN", scann), (f"the {answer['backend']} backend", answer)):
         if not measured["recall"] >= config.min_recall:
             reasons.append(
                 f"recall@{measured['recall_at']} of {name} is {measured['recall']:.4f}, below "

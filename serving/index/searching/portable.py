@@ -21,8 +21,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.index.files import ALWAYS
-from serving.index.searching.held import FLOAT32
-from serving.index.searching.held import HeldVectors
+from serving.index.searching.quantised_vectors import FLOAT32
+from serving.index.searching.quantised_vectors import QuantisedVectors
 from serving.index.searching.searcher import Searcher
 from serving.index.searching.searcher import combine
 from serving.index.searching.searcher import hide_later
@@ -107,7 +107,7 @@ class PortableIndex(Searcher):
         available_from: [N] int64, microseconds, or None.
         chunk_mb: MiB that the search of one part of a batch takes. Parts of 8
             stay in a CPU's cache; a GPU wants large ones.
-        held: Type in which vectors are held; see `serving.index.searching.held`.
+        vector_type: Type of the stored vectors; see `QuantisedVectors`.
 
     Raises:
         ValueError: Vectors and tree do not fit.
@@ -121,7 +121,7 @@ class PortableIndex(Searcher):
         k: int,
         available_from: np.ndarray | None = None,
         chunk_mb: int = 8,
-        held: str = FLOAT32,
+        vector_type: str = FLOAT32,
     ) -> None:
         leaves, dim = partition.centres.shape
         if partition.leaf.shape != vectors.shape[:1] or dim != vectors.shape[1]:
@@ -146,7 +146,9 @@ class PortableIndex(Searcher):
 
         self.centres = constant(partition.centres, "centres")  # [L, d]
         self.block_leaf = constant(layout.leaf, "block_leaf")  # [C]
-        self.blocks = HeldVectors(blocks.reshape(total, layout.slots, dim), held, "blocks")
+        self.blocks = QuantisedVectors(
+            blocks.reshape(total, layout.slots, dim), vector_type, "blocks"
+        )
         self.slot_row = constant(layout.row.reshape(-1), "slot_row")  # [C * slots]
         self.row_slot = constant(layout.slot, "row_slot")  # [N]
         padding = np.where(layout.row < 0, -np.inf, 0.0).astype(np.float32)

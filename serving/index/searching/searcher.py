@@ -1,4 +1,4 @@
-"""What the two forms of search share: batches in bounded memory, masks, the merge."""
+"""What the two backends of search share: batches in bounded memory, masks, the merge."""
 
 from __future__ import annotations
 

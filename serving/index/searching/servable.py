@@ -15,10 +15,10 @@ from serving.index.config import EVERY
 from serving.index.config import ServeConfig
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
-from serving.index.searching.form import PORTABLE
-from serving.index.searching.form import choose_form
-from serving.index.searching.form import make_searcher
-from serving.index.searching.held import FLOAT32
+from serving.index.searching.backend import PORTABLE
+from serving.index.searching.backend import choose_backend
+from serving.index.searching.backend import make_searcher
+from serving.index.searching.quantised_vectors import FLOAT32
 from serving.index.searching.searcher import Searcher
 from serving.index.towers import NEEDED
 from serving.index.towers import check_towers
@@ -113,8 +113,8 @@ class RetrievalServable(tf.Module):
 
     def _seen(self, ids: tf.Tensor, events: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         """Finds the rows that the history excludes: [B, T] names and events -> [B, T] int32."""
-        place = tf.range(tf.shape(ids, tf.int64)[1])  # oldest first
-        newest = place >= length[:, None] - self._seen_events  # [B, T]
+        position = tf.range(tf.shape(ids, tf.int64)[1])  # oldest first
+        newest = position >= length[:, None] - self._seen_events  # [B, T]
         rows = tf.where(newest, self._listed(ids, length), -1)
         if EVERY in self._exclude_seen:
             return rows
@@ -154,7 +154,7 @@ def write_servable(
         index_dir: Index directory, built from the same towers.
         target: Directory to write: a SavedModel, `servable.json`, and the
             index in `index/`.
-        config: Results, form of search and what is excluded.
+        config: Results, search backend and what is excluded.
 
     Returns:
         The content of `servable.json`.
@@ -174,10 +174,10 @@ def assemble(
     towers: Any, index: files.IndexFiles, target: Path, config: ServeConfig
 ) -> dict[str, Any]:
     """Does what `write_servable` does with loaded towers, which the index was built with."""
-    form = choose_form(index, config.exact_below)
+    backend = choose_backend(index, config.exact_below)
     servable = RetrievalServable(
         towers,
-        make_searcher(index, form, config.k, config.chunk_mb, config.vectors),
+        make_searcher(index, backend, config.k, config.chunk_mb, config.vectors),
         CandidateIds(index.candidates["id"].to_pylist()),
         config.exclude_seen,
         config.seen_events,
@@ -185,9 +185,9 @@ def assemble(
     tf.saved_model.save(servable, str(target), signatures=servable.signatures())
     shutil.copytree(index.path, target / INDEX_DIR, dirs_exist_ok=True)
     description = {
-        "form": form.name,
-        "reason": form.reason,
-        "vectors": config.vectors if form.name == PORTABLE else FLOAT32,
+        "backend": backend.name,
+        "reason": backend.reason,
+        "vectors": config.vectors if backend.name == PORTABLE else FLOAT32,
         "k": config.k,
         "exclude_seen": list(config.exclude_seen),
         "seen_events": config.seen_events,

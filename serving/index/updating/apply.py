@@ -78,7 +78,7 @@ def apply(
     pq.write_table(candidates.combine_chunks(), target / files.CANDIDATES)
     np.save(target / files.VECTORS, vectors)
     files.check_rows(target, candidates, vectors)
-    again = rebalance and index.info["form"] == files.TREE_AH
+    again = rebalance and index.info["index_type"] == files.TREE_AH
     start = 0
     for (folder, _), change in zip(parts, routed, strict=True):
         held = vectors[start : start + len(change.source)]
@@ -130,7 +130,7 @@ def _change_part(
 def _info(
     index: files.IndexFiles, changes: Changes, target: Path, rebalance: bool
 ) -> dict[str, Any]:
-    kept = {name: index.info[name] for name in ("form", "build", "search", "towers")}
+    kept = {name: index.info[name] for name in ("index_type", "build", "search", "towers")}
     before = index.info.get("updated", {})
     # What leaves and codes were trained on; after training again, everything.
     upserted, deleted = len(changes.upserts), len(changes.deletes)
@@ -139,7 +139,7 @@ def _info(
         "upserted": 0 if rebalance else before.get("upserted", 0) + upserted,
         "deleted": 0 if rebalance else before.get("deleted", 0) + deleted,
     }
-    if kept["form"] != files.TREE_AH:
+    if kept["index_type"] != files.TREE_AH:
         return kept
     kept["build"] = {
         **kept["build"],

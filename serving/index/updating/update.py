@@ -31,7 +31,7 @@ from serving.index.config import ServeConfig
 from serving.index.embedding.sample import sample_queries
 from serving.index.files import INDEX_DIR
 from serving.index.files import SERVABLE
-from serving.index.searching.held import FLOAT32
+from serving.index.searching.quantised_vectors import FLOAT32
 from serving.index.searching.servable import assemble
 from serving.index.updating.changes import Changes
 
@@ -118,7 +118,7 @@ def update(
 
     Returns:
         `blessed`, `reasons` when it is not, `queries` and `asked` (how many and
-        what), `scann` and `answer` with recall and latency each, `form`,
+        what), `scann` and `answer` with recall and latency each, `backend`,
         `candidates`, `upserted` and `deleted`.
 
     Raises:
@@ -141,7 +141,7 @@ def update(
         "queries": len(queries),
         "asked": asked,
         **measured,
-        "form": measured["answer"]["form"],
+        "backend": measured["answer"]["backend"],
         "candidates": index.size,
         "upserted": len(changes.upserts),
         "deleted": len(changes.deletes),

@@ -15,8 +15,10 @@ EVENTS = RNG.normal(size=[2, 5, 8]).astype(np.float32)
 AHEAD = np.triu(np.ones([5, 5], np.float32), 1)[None, None] * -1e9
 BIAS = AHEAD + RNG.normal(size=[1, 2, 5, 5]).astype(np.float32)
 BLOCKS = {
-    "attention": lambda **more: AttentionBlock(heads=2, hidden=2.0, **more),
-    "rotary": lambda **more: AttentionBlock(heads=2, hidden=2.0, rotary=True, **more),
+    "attention": lambda **more: AttentionBlock(heads=2, feed_forward_multiplier=2.0, **more),
+    "rotary": lambda **more: AttentionBlock(
+        heads=2, feed_forward_multiplier=2.0, rotary=True, **more
+    ),
     "hstu": lambda **more: HSTUBlock(heads=2, length=7, **more),
     "hstu rotary": lambda **more: HSTUBlock(heads=2, length=7, rotary=True, **more),
     "gru": lambda **more: GRUBlock(**more),

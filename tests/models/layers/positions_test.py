@@ -3,13 +3,13 @@
 import numpy as np
 
 import models  # noqa: F401
-from models.layers.positions import DistanceBias
+from models.layers.positions import RelativePositionBias
 from models.layers.positions import TimeBias
 from models.layers.positions import rotate
 
 
 def test_each_distance_has_its_bias():
-    layer = DistanceBias(heads=1, length=3)
+    layer = RelativePositionBias(heads=1, length=3)
     layer(np.zeros([1, 3, 4], np.float32))
     layer.table.assign(np.arange(5.0, dtype=np.float32)[:, None])  # distances -2 .. 2
     bias = layer(np.zeros([1, 4, 4], np.float32)).numpy()

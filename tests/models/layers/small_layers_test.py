@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
-from models.layers.embedding_bag import Bag
+from models.layers.embedding_bag import EmbeddingBag
 from models.layers.item_embedding import ItemEmbedding
-from models.layers.mlp import Perceptron
+from models.layers.mlp import MLP
 
 
 def copy_of(layer, *inputs):
@@ -20,7 +20,7 @@ def copy_of(layer, *inputs):
 
 
 def test_bag_is_the_sum_over_the_root_of_the_size():
-    bag = Bag(10, 3)
+    bag = EmbeddingBag(10, 3)
     tokens = tf.constant([[4, 7, 0, 0], [0, 0, 0, 0], [2, 2, 0, 5]])
     out = bag(tokens).numpy()
 
@@ -32,12 +32,12 @@ def test_bag_is_the_sum_over_the_root_of_the_size():
 
 
 def test_bag_of_no_tokens_at_all():
-    np.testing.assert_array_equal(Bag(5, 2)(tf.zeros([3, 4], tf.int32)), np.zeros([3, 2]))
-    assert Bag(5, 2)(tf.zeros([3, 0], tf.int32)).shape == (3, 2)
+    np.testing.assert_array_equal(EmbeddingBag(5, 2)(tf.zeros([3, 4], tf.int32)), np.zeros([3, 2]))
+    assert EmbeddingBag(5, 2)(tf.zeros([3, 0], tf.int32)).shape == (3, 2)
 
 
 def test_bag_gradient_touches_the_tokens_that_are_there():
-    bag = Bag(10, 2)
+    bag = EmbeddingBag(10, 2)
     with tf.GradientTape() as tape:
         out = tf.reduce_sum(bag(tf.constant([[4, 0], [4, 6]])))
     gradient = tf.convert_to_tensor(tape.gradient(out, bag.table)).numpy()
@@ -49,7 +49,7 @@ def test_bag_gradient_touches_the_tokens_that_are_there():
 
 
 def test_perceptron_adds_a_linear_way_past_the_hidden_layer():
-    layer = Perceptron([3], 2)
+    layer = MLP([3], 2)
     x = tf.random.stateless_normal([4, 5], [0, 1])
     out = layer(x)
 
@@ -60,14 +60,14 @@ def test_perceptron_adds_a_linear_way_past_the_hidden_layer():
 
 
 def test_perceptron_without_hidden_layers_is_linear():
-    layer = Perceptron([], 2)
+    layer = MLP([], 2)
     layer(tf.zeros([1, 5]))
 
     assert [weight.shape for weight in layer.weights] == [(5, 2), (2,)]
 
 
 def test_dropout_works_in_training_only():
-    layer = Perceptron([8], 2, dropout=0.5)
+    layer = MLP([8], 2, dropout=0.5)
     x = tf.ones([64, 5])
 
     assert np.ptp(layer(x).numpy(), axis=0).max() < 1e-6

@@ -11,7 +11,7 @@ from models.families import find_family
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.page_batches import PageSpec
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.target_attention import TargetAttention
 from models.popularity.model import log_odds
 from models.ranking.model import windows_of
@@ -19,7 +19,9 @@ from models.ranking.model import windows_of
 ITEMS = 9
 TITLES = np.arange(ITEMS + 1, dtype=np.int32)[:, None] % 5
 TABLE = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), {"title": TITLES})
-SIZES = Sizes(entity=ITEMS + 1, event_type=4, title_token=5, user_attribute=4, query_token=6)
+SIZES = VocabularySizes(
+    entity=ITEMS + 1, event_type=4, title_token=5, user_attribute=4, query_token=6
+)
 RANKERS = [family.name for family in FAMILIES if family.stage == "ranking"]
 READ = {
     "use_event_values": True,

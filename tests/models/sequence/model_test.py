@@ -9,7 +9,7 @@ from models.input.sequence_batches import SequenceSpec
 from models.input.sequence_batches import cut_windows
 from models.input.sequence_batches import sequence_batch
 from models.input.target_rule import TargetRule
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.input.windows import cut_last_windows
 from models.sequence.model import SequenceModel
@@ -49,7 +49,7 @@ def make(task=None, seen_types=(), encoder=None, **sequence):
         }
     )
     tf.keras.utils.set_random_seed(0)
-    sizes = Sizes(entity=7, event_type=4, title_token=9, user_attribute=4)
+    sizes = VocabularySizes(entity=7, event_type=4, title_token=9, user_attribute=4)
     model = SequenceModel(config, sizes, TABLE, COUNTS, seen_types)
     model.embed_queries(windows(np.array([[1, 2]]), [2]))
     model.embed_items(tf.constant([1], tf.int64))
@@ -310,7 +310,7 @@ def test_a_request_is_the_sequence_that_training_saw(hidden):
     trained = sequence_batch(trained, spec, tf.constant([1, 2], tf.int64))
     past = {name: rows[:, :4] if "event" in name else rows for name, rows in timelines.items()}
     asked = cut_last_windows(past, WindowSpec(window=4, use_time=True))
-    asked = sequences_of_windows(asked, hide_next=hidden > 0)
+    asked = sequences_of_windows(asked, mask_next=hidden > 0)
 
     for name in set(trained) - {b.SEQUENCE_TARGET}:
         np.testing.assert_array_equal(trained[name], asked[name], err_msg=name)
@@ -327,11 +327,13 @@ def test_intervals_are_the_same_however_long_ago():
     np.testing.assert_array_equal(one, other)
 
 
-def test_a_hidden_item_and_a_place_start_apart():
+def test_a_masked_item_and_a_position_start_apart():
     model = make({}, objective="masked", encoder={"positions": "absolute"})
-    fresh = model.encoder.__class__(8, 5, model.config.model.encoder, Sizes(7), causal=False)
+    fresh = model.encoder.__class__(
+        8, 5, model.config.model.encoder, VocabularySizes(7), causal=False
+    )
 
-    assert not np.array_equal(fresh.hidden, fresh.places[0])
+    assert not np.array_equal(fresh.mask_token, fresh.positions[0])
 
 
 def test_event_dropout_hides_whole_events_but_not_the_start():

@@ -14,7 +14,7 @@ import models  # noqa: F401  (before TensorFlow)
 from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.sequence.model import SequenceModel
 from models.training.optimizers import make_optimizer
 from models.training.replicas import is_chief
@@ -37,7 +37,7 @@ def make(name: str, loss: str, optimizer: str):
             "candidate": {"id_dropout": 0.0},
             "query": {
                 "window": LENGTH,
-                "hidden": [8],
+                "hidden_units": [8],
                 "dropout": 0.0,
                 "item_dropout": 0.0,
                 "use_user_attributes": False,
@@ -62,7 +62,7 @@ def make(name: str, loss: str, optimizer: str):
     titles = np.arange(ITEMS + 1, dtype=np.int32)[:, None] % 7
     table = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), {"title": titles})
     counts = np.arange(ITEMS + 1, dtype=float)
-    sizes = Sizes(entity=ITEMS + 1, title_token=7)
+    sizes = VocabularySizes(entity=ITEMS + 1, title_token=7)
     model = {"sequence": SequenceModel, "two_tower": TwoTower}[name](config, sizes, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer, 100))
     return model

@@ -5,7 +5,7 @@ import tensorflow as tf
 from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
-from models.input.vocabulary_sizes import Sizes
+from models.input.vocabulary_sizes import VocabularySizes
 from models.two_tower.model import TwoTower
 from tests.models.conftest import loss_section
 
@@ -19,14 +19,14 @@ def make(loss="sampled", in_batch=True, seen_types=(), **towers):
         {
             "model": {
                 "dim": 8,
-                "query": {"window": 4, "hidden": [8]},
+                "query": {"window": 4, "hidden_units": [8]},
                 "loss": loss_section(loss, negatives=6, in_batch=in_batch),
             }
             | towers
         }
     )
     tf.keras.utils.set_random_seed(0)
-    return TwoTower(config, Sizes(entity=7, title_token=9), TABLE, COUNTS, seen_types)
+    return TwoTower(config, VocabularySizes(entity=7, title_token=9), TABLE, COUNTS, seen_types)
 
 
 def batch(**more):
@@ -143,7 +143,7 @@ def test_temperature_and_normalisation_are_folded_into_the_embeddings():
 def test_event_types_are_read_where_there_are_several():
     config = RetrievalTrainerConfig.model_validate({"model": {"dim": 8, "query": {"window": 4}}})
     tf.keras.utils.set_random_seed(0)
-    model = TwoTower(config, Sizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS)
+    model = TwoTower(config, VocabularySizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS)
     other = batch(**{b.HISTORY_TYPE: tf.constant([[2, 1, 0, 0], [3, 0, 0, 0], [1, 1, 1, 1]])})
 
     assert np.abs(model.embed_queries(batch()) - model.embed_queries(other)).max() > 1e-4

@@ -53,7 +53,7 @@ cli(sys.argv[1:])
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A run with one pushed version over a tree, in the portable form, and test timelines."""
+    """A run with one pushed version over a tree, in the portable backend, and test timelines."""
     path = tmp_path_factory.mktemp("run")
     towers = save_unit_towers(path / "towers")
     write_vectors(path / "index", IDS, towers.vectors(tf.constant(IDS)).numpy())

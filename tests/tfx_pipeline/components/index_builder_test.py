@@ -39,12 +39,12 @@ def test_the_index_is_over_the_candidate_types_of_the_catalogue(index_run):
 
 def test_it_was_tuned_on_training_timelines_and_says_so(index_run):
     index = files.open_index(index_run.index.uri)
-    assert index.info["form"] == "tree_ah"
+    assert index.info["index_type"] == "tree_ah"
     assert index.info["search"]["tuned_on"] == 300
     towers = Path(index_run.model.uri, "Format-Serving")
     assert index.info["towers"] == files.directory_fingerprint(towers)
     assert index_run.index.get_int_custom_property("candidates") == 1_500
-    assert index_run.index.get_string_custom_property("form") == "tree_ah"
+    assert index_run.index.get_string_custom_property("index_type") == "tree_ah"
 
 
 def test_nothing_is_left_behind(index_run):
@@ -73,7 +73,7 @@ def test_an_index_in_parts_is_encoded_on_beam_and_is_the_same(index_run, tmp_pat
     assert sorted(path.name for path in index.path.iterdir()) == [
         "candidates.parquet", "curve.csv", "curve.svg", "index.json", "scann", "vectors.npy"
     ]  # fmt: skip
-    assert artifact_in_parts.get_string_custom_property("form") == "tree_ah"
+    assert artifact_in_parts.get_string_custom_property("index_type") == "tree_ah"
 
 
 def test_a_missing_split_is_named(index_run, tmp_path):

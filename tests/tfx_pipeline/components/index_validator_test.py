@@ -32,7 +32,7 @@ def test_the_report_says_what_was_measured(index_run):
     report = json.loads(Path(index_run.blessing.uri, "report.json").read_text())
     assert report["blessed"] is True and report["reasons"] == []
     assert report["recall@50"] == report["scann"]["recall"] >= 0.98
-    assert report["answer"]["form"] == "portable" and report["answer"]["recall"] >= 0.98
+    assert report["answer"]["backend"] == "portable" and report["answer"]["recall"] >= 0.98
     assert report["queries"] == 200 and report["candidates"] == 1_500
     for searcher in ("scann", "answer"):
         latency = report[searcher]["latency_ms"]

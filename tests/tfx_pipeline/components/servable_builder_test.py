@@ -22,8 +22,8 @@ def test_the_servable_is_where_tfx_looks_for_it_with_its_index_beside(index_run)
     index = files.open_index(path / "index")
     assert index.fingerprint == files.open_index(index_run.index.uri).fingerprint
     description = json.loads((path / "servable.json").read_text())
-    assert description["form"] == "portable" and description["k"] == 20
-    assert index_run.servable.get_string_custom_property("form") == "portable"
+    assert description["backend"] == "portable" and description["k"] == 20
+    assert index_run.servable.get_string_custom_property("backend") == "portable"
 
 
 def test_it_answers_with_the_portable_index_and_excludes_what_was_watched(index_run):

@@ -119,7 +119,7 @@ def save_list_model(
     """Saves a `ListModel` with the files that make it a servable."""
     model = ListModel(lists, k)
     tf.saved_model.save(model, str(path), signatures={"serving_default": model.serving_default})
-    servable = {"candidates": candidates or 1, "exclude_seen": [], "form": "exact", "k": k}
+    servable = {"candidates": candidates or 1, "exclude_seen": [], "backend": "exact", "k": k}
     (path / "servable.json").write_text(json.dumps(servable))
     write_candidates(path / "index" / "candidates.parquet", {"movie:1": 0})
     for name in ("vectors.npy", "index.json"):

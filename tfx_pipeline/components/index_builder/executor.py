@@ -71,7 +71,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         info = files.open_index(target, check_hashes=False).info
         [index] = output_dict["index"]
         index.set_int_custom_property("candidates", info["candidates"])
-        index.set_string_custom_property("form", info["form"])
+        index.set_string_custom_property("index_type", info["index_type"])
 
     def _embed(self, towers: Path, catalogue: list[str], target: Path, config: BuildConfig) -> int:
         # On the file system of the artifact, which workers elsewhere can write.

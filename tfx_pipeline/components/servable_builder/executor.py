@@ -41,5 +41,5 @@ class Executor(base_executor.BaseExecutor):
             ServeConfig.model_validate_json(exec_properties["config"]),
         )
         [servable] = output_dict["servable"]
-        servable.set_string_custom_property("form", written["form"])
-        logging.info("The servable answers in the %s form: %s.", written["form"], written["reason"])
+        servable.set_string_custom_property("backend", written["backend"])
+        logging.info("The servable searches with %s: %s.", written["backend"], written["reason"])

@@ -21,7 +21,7 @@ from serving.client.calls import parse_recommendations
 from serving.client.calls import recommend_inputs
 from serving.client.errors import Target
 from serving.index import files
-from serving.index.searching.held import HeldVectors
+from serving.index.searching.quantised_vectors import QuantisedVectors
 from serving.index.searching.searcher import combine
 from serving.index.towers import load_towers
 from tfx_pipeline.components.serving_validator.ask import ALL
@@ -132,7 +132,7 @@ class ExactSearch:
         for i, answer in enumerate(answers):
             known = np.array([name in self._rows for name in answer.ids], bool)
             chosen = np.array([self._rows.get(name, 0) for name in answer.ids], np.int64)
-            held = HeldVectors(np.asarray(self._index.vectors[chosen])[None], self._kind)
+            held = QuantisedVectors(np.asarray(self._index.vectors[chosen])[None], self._kind)
             scores.append(np.where(known, self._scores(held, i), np.nan).astype(np.float32))
         return scores
 
@@ -150,7 +150,7 @@ class ExactSearch:
             The share of the best candidates, as many as each answer has, that are in it.
         """
         always = np.asarray(self._index.candidates["available_from"].is_null())  # [N]
-        held = HeldVectors(np.asarray(self._index.vectors)[None], self._kind)
+        held = QuantisedVectors(np.asarray(self._index.vectors)[None], self._kind)
         found = best = 0
         for i, (names, answer) in enumerate(zip(hidden, answers, strict=True)):
             allowed = always.copy()
@@ -162,7 +162,7 @@ class ExactSearch:
                 best += exact.size
         return found / best if best else 1.0
 
-    def _scores(self, held: HeldVectors, i: int) -> npt.NDArray[np.float32]:
+    def _scores(self, held: QuantisedVectors, i: int) -> npt.NDArray[np.float32]:
         """Scores vectors with query i, by the best of its interests or their mixture: [n]."""
         query = np.atleast_2d(self._queries["embedding"][i])  # [K, d]
         products = held.all_products(tf.constant(query))[None]  # [1, K, n]

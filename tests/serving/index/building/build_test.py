@@ -28,7 +28,7 @@ def built(workshop):
 
 
 def test_the_tree_is_over_all_candidates(built, workshop):
-    assert built.info["form"] == "tree_ah"
+    assert built.info["index_type"] == "tree_ah"
     assert built.info["towers"] == "abc"
     partition = read_partition(built.scann_dir)
     assert partition.centres.shape == (built.info["build"]["leaves"], 16)
@@ -90,7 +90,7 @@ def test_the_same_vectors_give_the_same_files(built, workshop):
 
 def test_few_candidates_are_searched_by_brute_force(workshop):
     index = workshop.index("few")
-    assert index.info["form"] == "brute_force"
+    assert index.info["index_type"] == "brute_force"
     assert index.info["candidate_types"] == {"a": 2, "b": 1}
     with pytest.raises(FileNotFoundError, match="has no tree"):
         read_partition(index.scann_dir)

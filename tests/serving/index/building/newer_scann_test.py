@@ -106,7 +106,7 @@ def test_it_reaches_the_same_recall(built, workshop):
     queries = np.load(workshop.folder / "movies.npy")
     check = CheckConfig(recall_at=50, exact_below=0)
     answer = validate.measure_answer(built, queries, check)
-    assert answer["form"] == "portable" and answer["recall"] >= 0.98
+    assert answer["backend"] == "portable" and answer["recall"] >= 0.98
 
 
 def test_its_check_runs_without_tensorflow_too(newer, built, workshop):

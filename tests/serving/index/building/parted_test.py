@@ -21,8 +21,8 @@ from serving.index.config import BuildConfig
 from serving.index.parts import part_dir
 from serving.index.parts import part_dirs
 from serving.index.parts import part_rows
-from serving.index.searching.form import choose_form
-from serving.index.searching.form import make_searcher
+from serving.index.searching.backend import choose_backend
+from serving.index.searching.backend import make_searcher
 from serving.index.searching.portable import PortableIndex
 from serving.index.tree.scann_files import CODES
 from serving.index.tree.scann_files import DATASET
@@ -175,9 +175,9 @@ def test_where_all_is_scored_again_the_merged_answer_is_the_single_one(parted):
 
 def test_the_portable_form_gives_the_same_rows(parted):
     index = parted.index
-    form = choose_form(index, 0)
-    assert form.name == "portable"
-    of_four = make_searcher(index, form, 50)
+    backend = choose_backend(index, 0)
+    assert backend.name == "portable"
+    of_four = make_searcher(index, backend, 50)
     leaves = index.info["search"]["leaves_to_search"]
     of_one = PortableIndex(parted.vectors, read_partition(parted.folder / "one/scann"), leaves, 50)
     nothing, now = np.full((200, 1), -1, np.int32), np.zeros(200, np.int64)
@@ -206,7 +206,7 @@ def test_training_holds_the_sample_and_encoding_the_part(parted):
 def test_the_search_is_tuned_and_checked_on_the_merged_answer(parted):
     info = parted.index.info
     search = info["search"]
-    assert info["form"] == "tree_ah" and info["build"]["parts"] == 4
+    assert info["index_type"] == "tree_ah" and info["build"]["parts"] == 4
     assert info["build"]["leaves"] == BuildConfig().leaves_for(SIZE) == 166
     assert info["build"]["training_sample"] == 2_000
     assert search["tuned_on"] == 200

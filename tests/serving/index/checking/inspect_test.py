@@ -18,7 +18,7 @@ def test_a_tuned_tree(workshop):
     report = inspect(index)
     sizes = np.bincount(read_partition(index.scann_dir).leaf)
     assert report["candidates"] == len(MOVIES) and report["dimension"] == 16
-    assert report["form"] == "tree_ah" and report["answers"] is None
+    assert report["index_type"] == "tree_ah" and report["answers"] is None
     assert report["leaves"]["count"] == len(sizes) == report["build"]["leaves"]
     assert report["leaves"]["max"] == sizes.max() and report["leaves"]["min"] == sizes.min()
     assert report["recall"]["recall_at"] == 50 and report["recall"]["queries"] == 200
@@ -47,6 +47,6 @@ def test_measured_again_on_its_own_vectors(workshop):
     check = CheckConfig(recall_at=50, validation_queries=100, exact_below=0)
     found = measure(workshop.index("movies"), None, (), check)
     assert (found["queries"], found["asked"]) == (100, "vectors of the index")
-    assert found["answer"]["form"] == "portable"
+    assert found["answer"]["backend"] == "portable"
     assert found["scann"]["recall"] > 0.97 and found["answer"]["recall"] > 0.97
     assert found["scann"]["recall_at"] == found["answer"]["recall_at"] == 50

@@ -1,4 +1,4 @@
-"""The index over 25,000 candidates: ScaNN's search, the portable form, the verdict."""
+"""The index over 25,000 candidates: ScaNN's search, the portable backend, the verdict."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from serving.index.checking import validate
 from serving.index.config import CheckConfig
 from serving.index.search_quality import recall
-from serving.index.searching.form import choose_form
-from serving.index.searching.form import make_searcher
+from serving.index.searching.backend import choose_backend
+from serving.index.searching.backend import make_searcher
 from serving.index.searching.portable import PortableIndex
 from serving.index.tree.scann_files import read_partition
 from tests.helpers.servables import seal_without_scann
@@ -46,11 +46,11 @@ def search(searcher, queries, excluded=None, request_time=0):
 
 
 def test_above_exact_below_the_portable_form_answers(large, answer):
-    assert answer["form"] == "portable"
+    assert answer["backend"] == "portable"
     assert answer["recall_at"] == 100
-    assert choose_form(large, 20_000).name == "portable"
-    assert choose_form(large, 25_000).name == "portable"
-    assert choose_form(large, 25_001).name == "exact"
+    assert choose_backend(large, 20_000).name == "portable"
+    assert choose_backend(large, 25_000).name == "portable"
+    assert choose_backend(large, 25_001).name == "exact"
 
 
 def test_the_form_that_costs_less_is_chosen(large):
@@ -58,12 +58,12 @@ def test_the_form_that_costs_less_is_chosen(large):
 
     def form_of(size: int, leaves: int, searched: int) -> str:
         info = {
-            "form": "tree_ah",
+            "index_type": "tree_ah",
             "build": {"leaves": leaves},
             "search": {"leaves_to_search": searched},
         }
         vectors = np.broadcast_to(np.float32(0), (size, 1))
-        return choose_form(dataclasses.replace(large, info=info, vectors=vectors)).name
+        return choose_backend(dataclasses.replace(large, info=info, vectors=vectors)).name
 
     assert form_of(20_000, 100, 1) == "exact"
     assert form_of(30_000, 100, 5) == "portable"  # 29,000
@@ -85,7 +85,7 @@ def test_a_moved_index_is_the_same(workshop, large):
 
 def test_the_portable_form_is_exact_over_the_leaves_that_it_searches(large, queries):
     partition = read_partition(large.scann_dir)
-    searcher = make_searcher(large, choose_form(large, 0), 100)
+    searcher = make_searcher(large, choose_backend(large, 0), 100)
     assert isinstance(searcher, PortableIndex)
     layout, queries = searcher.layout, queries[:50]
     assert layout.probes * layout.slots < large.size / 2
@@ -114,7 +114,7 @@ def test_all_leaves_are_exact_search(large, queries):
 
 
 def test_masks_at_scale(large, queries):
-    searcher = make_searcher(large, choose_form(large, 0), 100)
+    searcher = make_searcher(large, choose_backend(large, 0), 100)
     queries = queries[:20]
     plain, _ = search(searcher, queries)
     rows, scores = search(searcher, queries, plain[:, :50], request_time=999)
@@ -130,7 +130,7 @@ def test_masks_at_scale(large, queries):
 
 def measured(value, latency):
     return {
-        "form": "portable",
+        "backend": "portable",
         "recall": value,
         "recall_at": 100,
         "latency_ms": {"p50": 1.0, "p99": latency, "queries": 9},
@@ -142,7 +142,7 @@ def measured(value, latency):
     [
         (measured(0.98, 5.0), measured(1.0, 50.0), []),
         (measured(0.9799, 5.0), measured(1.0, 5.0), ["recall@100 of ScaNN is 0.9799"]),
-        (measured(0.99, 5.0), measured(0.5, 5.0), ["recall@100 of the portable form is 0.5"]),
+        (measured(0.99, 5.0), measured(0.5, 5.0), ["recall@100 of the portable backend is 0.5"]),
         (measured(0.99, 50.1), measured(1.0, 60.0), ["latency of ScaNN", "latency of the port"]),
         (measured(float("nan"), 1.0), measured(1.0, 1.0), ["recall@100 of ScaNN is nan"]),
     ],
@@ -158,4 +158,4 @@ def test_fewer_candidates_than_k(tmp_path):
     write_vectors(tmp_path, ["a:1", "a:2", "b:1"], np.eye(3))
     index = seal_without_scann(tmp_path)
     found = validate.measure_answer(index, np.eye(3, dtype=np.float32), CheckConfig())
-    assert found["recall_at"] == 3 and found["recall"] == 1.0 and found["form"] == "exact"
+    assert found["recall_at"] == 3 and found["recall"] == 1.0 and found["backend"] == "exact"

@@ -197,7 +197,7 @@ def test_a_session_answers_as_tensorflow_serving_does(served):
 
 def test_servable_json_says_what_answers_and_why(served):
     description = json.loads((served[0] / "servable.json").read_text())
-    assert description["form"] == "exact"
+    assert description["backend"] == "exact"
     assert description["reason"] == "the index over 41 candidates has no tree (tree_from)"
     assert description["k"] == 10 and description["candidates"] == 41
     assert description["candidate_types"] == {"movie": 40, "video": 1}

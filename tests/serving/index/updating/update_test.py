@@ -75,7 +75,7 @@ def save_unit_towers(path: Path) -> UnitTowers:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory) -> Path:
-    """A servable in the portable form, as version 4, with something else beside it."""
+    """A servable in the portable backend, as version 4, with something else beside it."""
     path = tmp_path_factory.mktemp("update")
     towers = save_unit_towers(path / "towers")
     write_vectors(path / "index", IDS, towers.vectors(tf.constant(IDS)).numpy())
@@ -120,7 +120,7 @@ def test_the_report_counts_and_measures(updated):
     assert report["blessed"] and report["reasons"] == []
     assert (report["upserted"], report["deleted"], report["candidates"]) == (41, 40, 2_000)
     assert report["scann"]["recall"] > 0.9 and report["scann"]["recall_at"] == 100
-    assert report["form"] == "portable"
+    assert report["backend"] == "portable"
     assert (report["queries"], report["asked"]) == (200, "vectors of the index")
 
 
@@ -267,7 +267,7 @@ def test_an_index_without_a_tree_is_updated_too(workplace, tmp_path):
     vector = np.asarray(vectors[3] + vectors[4])
     changes = changes_of([("movie:new", vector.tolist())], ["movie:3", "movie:299", "movie:0"])
     report = update(open_version(tmp_path / "1"), changes, tmp_path / "out", tmp_path / "work")
-    assert report["blessed"] and report["form"] == "exact" and report["scann"]["recall"] == 1.0
+    assert report["blessed"] and report["backend"] == "exact" and report["scann"]["recall"] == 1.0
     index = files.open_index(tmp_path / "out/index")
     left = [name for name in names if name not in ("movie:3", "movie:299", "movie:0")]
     assert sorted(index.candidates["id"].to_pylist()) == sorted([*left, "movie:new"])

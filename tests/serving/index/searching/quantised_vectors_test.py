@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.index.searching.held import BFLOAT16
-from serving.index.searching.held import FLOAT32
-from serving.index.searching.held import INT8
-from serving.index.searching.held import HeldVectors
 from serving.index.searching.portable import PortableIndex
+from serving.index.searching.quantised_vectors import BFLOAT16
+from serving.index.searching.quantised_vectors import FLOAT32
+from serving.index.searching.quantised_vectors import INT8
+from serving.index.searching.quantised_vectors import QuantisedVectors
 from serving.index.tree.scann_files import Partition
 
 RNG = np.random.default_rng(3)
@@ -28,7 +28,7 @@ def bound(kind: str) -> np.ndarray:
 
 @KINDS
 def test_products_are_those_of_the_vectors_up_to_rounding(kind):
-    held = HeldVectors(BLOCKS, kind)
+    held = QuantisedVectors(BLOCKS, kind)
     chosen = np.array([[0, 5], [2, 2], [3, 1]], np.int32)
     wanted = np.einsum("bpsd,bd->bps", BLOCKS[chosen], QUERY)
     found = held.products(tf.constant(chosen), tf.constant(QUERY)).numpy()
@@ -40,14 +40,14 @@ def test_products_are_those_of_the_vectors_up_to_rounding(kind):
 
 @KINDS
 def test_single_vectors_are_looked_up(kind):
-    held = HeldVectors(BLOCKS, kind)
+    held = QuantisedVectors(BLOCKS, kind)
     found = held.at(tf.constant([[[0, 1], [5, 3]]])).numpy()
     assert np.abs(found[0] - BLOCKS[[0, 5], [1, 3]]).max() <= ERROR[kind] * np.abs(BLOCKS).max()
 
 
 def test_narrower_types_take_less():
     sizes = {
-        kind: sum(variable.numpy().nbytes for variable in HeldVectors(BLOCKS, kind).variables)
+        kind: sum(variable.numpy().nbytes for variable in QuantisedVectors(BLOCKS, kind).variables)
         for kind in ERROR
     }
     assert sizes == {FLOAT32: 6 * 4 * 8 * 4, BFLOAT16: 6 * 4 * 8 * 2, INT8: 6 * 4 * (8 + 4)}
@@ -55,7 +55,7 @@ def test_narrower_types_take_less():
 
 def test_another_type_is_refused():
     with pytest.raises(ValueError, match="float32, bfloat16 or int8. Received: 'float64'"):
-        HeldVectors(BLOCKS, "float64")
+        QuantisedVectors(BLOCKS, "float64")
 
 
 @pytest.mark.parametrize("kind", [BFLOAT16, INT8])
@@ -66,7 +66,7 @@ def test_a_narrower_index_finds_nearly_the_same(kind):
     queries = tf.constant(RNG.normal(size=(50, 32)), tf.float32)
     nothing, now = tf.fill([50, 1], -1), tf.zeros([50], tf.int64)
     wide = PortableIndex(vectors, partition, 10, 100)
-    narrow = PortableIndex(vectors, partition, 10, 100, held=kind)
+    narrow = PortableIndex(vectors, partition, 10, 100, vector_type=kind)
     found = narrow.search(queries, nothing, now)[0].numpy()
     wanted = wide.search(queries, nothing, now)[0].numpy()
     common = [len(set(a) & set(b)) for a, b in zip(found, wanted, strict=True)]

@@ -1,4 +1,4 @@
-"""Vectors in blocks, held as float32 or narrower, multiplied in float32."""
+"""Quantised vectors in blocks, stored as float32, bfloat16 or int8, multiplied in float32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BFLOAT16 = "bfloat16"
 INT8 = "int8"
 
 
-class HeldVectors(tf.Module):
+class QuantisedVectors(tf.Module):
     """Blocks of vectors in a type that takes 4, 2 or 1 bytes a value.
 
     `bfloat16` keeps 8 bits of each value. `int8` divides a vector by a scale of its
@@ -38,7 +38,7 @@ class HeldVectors(tf.Module):
             blocks = blocks.astype(tf.bfloat16.as_numpy_dtype)
         elif kind != FLOAT32:
             raise ValueError(
-                f"Expected vectors held as {FLOAT32}, {BFLOAT16} or {INT8}. Received: {kind!r}."
+                f"Expected vectors stored as {FLOAT32}, {BFLOAT16} or {INT8}. Received: {kind!r}."
             )
         self.values = tf.Variable(blocks, trainable=False, name="values")  # [C, S, d]
 
@@ -56,10 +56,12 @@ class HeldVectors(tf.Module):
         products = tf.matmul(query, values, transpose_b=True)
         return products if self.scale is None else products * tf.reshape(self.scale, [1, -1])
 
-    def at(self, place: tf.Tensor) -> tf.Tensor:
+    def at(self, position: tf.Tensor) -> tf.Tensor:
         """Returns single vectors: [..., 2] int32, block and slot -> [..., d] float32."""
-        values = _float32(tf.gather_nd(self.values, place))
-        return values if self.scale is None else values * tf.gather_nd(self.scale, place)[..., None]
+        values = _float32(tf.gather_nd(self.values, position))
+        return (
+            values if self.scale is None else values * tf.gather_nd(self.scale, position)[..., None]
+        )
 
 
 def _float32(values: tf.Tensor) -> tf.Tensor:
