@@ -77,7 +77,7 @@ def test_a_plain_install_is_the_client_and_needs_no_tensorflow(
     requirements: dict[str, set[str]],
 ) -> None:
     assert requirements[""] == {"click", "grpcio", "numpy", "protobuf"}
-    assert imports_of("serving/client") <= requirements[""]
+    assert imports_of("serving/client", "serving/cascade") <= requirements[""]
 
 
 def test_the_extras_hold_what_is_imported(requirements: dict[str, set[str]]) -> None:

@@ -246,7 +246,7 @@ class AsyncRecommenderClient(ClientBase):
         await self.close()
 
     async def _run(self, plan: Plan[T], timeout: float | None) -> T:
-        seconds = self._seconds(timeout)
+        seconds = self.seconds(timeout)
         try:
             step = next(plan)
             while True:

@@ -132,6 +132,23 @@ class ClientBase:
         """The server and model that calls go to."""
         return self._target
 
+    @property
+    def max_rows(self) -> int:
+        """Rows that go into one request: what was set, or what the server takes."""
+        return self._max_rows
+
+    def seconds(self, timeout: float | None) -> float:
+        """Returns the seconds that a call may take.
+
+        Args:
+            timeout: what the call says; `None` for the client's own.
+
+        Raises:
+            ArgumentError: gRPC cannot wait so long.
+        """
+        with arguments(self._target):
+            return self._timeout if timeout is None else check_timeout(timeout)
+
     def _open_channel(self) -> Any:
         raise NotImplementedError
 
@@ -160,10 +177,6 @@ class ClientBase:
     def _parse(self, step: Step, message: bytes) -> Any:
         with answers(step.target):
             return _RESPONSES[step.method].FromString(message)
-
-    def _seconds(self, timeout: float | None) -> float:
-        with arguments(self._target):
-            return self._timeout if timeout is None else check_timeout(timeout)
 
     def _closed_error(self, target: Target, details: object) -> ClosedError:
         return ClosedError(target, "CANCELLED", str(details))

@@ -245,7 +245,7 @@ class RecommenderClient(ClientBase):
         self.close()
 
     def _run(self, plan: Plan[T], timeout: float | None) -> T:
-        seconds = self._seconds(timeout)
+        seconds = self.seconds(timeout)
         try:
             step = next(plan)
             while True:

@@ -43,6 +43,7 @@ class Scripted:
         self.script = list(script)
         self.reply = reply
         self.calls = 0
+        self.seconds: list[float] = []  # that each call had left
         self.server = grpc.server(ThreadPoolExecutor(4))
         for service in SERVICES:
             methods = {
@@ -57,6 +58,7 @@ class Scripted:
     def _handler(self, name: str, request: Any) -> Callable[[bytes, Any], bytes]:
         def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
             self.calls += 1
+            self.seconds.append(context.time_remaining())
             given = self.script.pop(0) if self.script else None
             given = given or self.reply(name, request.FromString(message))
             if isinstance(given, tuple):

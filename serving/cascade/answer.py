@@ -1,0 +1,88 @@
+"""What a cascade answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from serving.client.errors import ServingError
+from serving.client.types import Ranking
+from serving.client.types import Recommendation
+
+
+class RankedItem(NamedTuple):
+    """One recommendation.
+
+    Attributes:
+        id: the item, `type:id`.
+        retrieval_score: the retrieval model's score.
+        ranking_score: the score of the ranker's first head; `None` without a ranking.
+    """
+
+    id: str
+    retrieval_score: float
+    ranking_score: float | None
+
+
+@dataclass(frozen=True)
+class CascadeAnswer:
+    """What one user should see.
+
+    Attributes:
+        items: best first by the ranker; by the retrieval where that did not answer.
+        retrieval: all that was fetched, with the version that answered.
+        ranking: the ranker's order of all of it, with every head; `None` where it did not
+            answer, or nothing was fetched.
+        error: why the ranker did not answer; `None` if it did.
+    """
+
+    items: tuple[RankedItem, ...]
+    retrieval: Recommendation
+    ranking: Ranking | None
+    error: ServingError | None = None
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The items' ids, best first."""
+        return tuple(item.id for item in self.items)
+
+    @property
+    def is_fallback(self) -> bool:
+        """Whether this is the retrieval's order because the ranker did not answer."""
+        return self.error is not None
+
+    @property
+    def reason(self) -> str:
+        """Why the ranker did not answer; empty if it did."""
+        return "" if self.error is None else str(self.error)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def join(
+    fetched: Sequence[Recommendation],
+    rankings: Sequence[Ranking],
+    error: ServingError | None,
+    k: int,
+) -> list[CascadeAnswer]:
+    """Returns the best k of each row with both scores.
+
+    Args:
+        fetched: what was fetched, B rows.
+        rankings: their order by the ranker, B rows; none if it did not answer.
+        error: why it did not.
+        k: how many items of each row to keep.
+    """
+    found = []
+    for row, retrieval in enumerate(fetched):
+        ranking = rankings[row] if rankings else None
+        scores = dict(zip(retrieval.ids, retrieval.scores.tolist(), strict=True))
+        if ranking is None:
+            items = [RankedItem(name, score, None) for name, score in scores.items()]
+        else:
+            ranked = zip(ranking.ids, ranking.scores.tolist(), strict=True)
+            items = [RankedItem(name, scores[name], score) for name, score in ranked]
+        found.append(CascadeAnswer(tuple(items[:k]), retrieval, ranking, error))
+    return found

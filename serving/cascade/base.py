@@ -1,0 +1,105 @@
+"""What the synchronous and the asynchronous cascade share."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Generic
+from typing import TypeVar
+
+from serving.client.base import ClientBase
+from serving.client.base import check_count
+from serving.client.errors import arguments
+from serving.client.retry import Attempts
+from serving.client.retry import RetryPolicy
+from serving.client.types import Candidate
+from serving.client.types import CatalogueRow
+from serving.client.types import RankRequest
+from serving.client.types import Recommendation
+from serving.client.types import Request
+
+ClientT = TypeVar("ClientT", bound=ClientBase)
+
+
+class CascadeBase(Generic[ClientT]):
+    """Settings of a cascade.
+
+    Each client says server, model, version or label, TLS and retries of its stage. The
+    cascade does not close them.
+
+    Args:
+        retriever: client of the retrieval model.
+        ranker: client of the ranker.
+        fetch: how many items to fetch and rank.
+        timeout: seconds for both calls together, retries included; by default the
+            retriever's.
+        rows: catalogue rows of items that are newer than the ranker's export, by id.
+
+    Raises:
+        ArgumentError: `fetch` is no whole number above 0, or `timeout` cannot be waited for.
+    """
+
+    def __init__(
+        self,
+        retriever: ClientT,
+        ranker: ClientT,
+        *,
+        fetch: int = 100,
+        timeout: float | None = None,
+        rows: Mapping[str, CatalogueRow | bytes] | None = None,
+    ) -> None:
+        self._retriever = retriever
+        self._ranker = ranker
+        self._timeout = timeout
+        self._rows = rows or {}
+        with arguments(retriever.target):
+            self._fetch = check_count(fetch, "fetch")
+        if timeout is not None:
+            retriever.seconds(timeout)
+
+    def _parts(self, requests: Sequence[Request], k: int) -> Iterator[tuple[list[Request], int]]:
+        """Cuts requests into what one message of each stage may hold, and sets their time.
+
+        Yields:
+            Requests, and how many items to fetch for each.
+        """
+        with arguments(self._retriever.target):
+            fetch = max(check_count(k, "k"), self._fetch)
+            now = time.time_ns() // 1000  # of both stages
+            waiting = [
+                dataclasses.replace(request, request_time=now)
+                if isinstance(request, Request) and request.request_time is None
+                else request
+                for request in requests
+            ]
+        while waiting:
+            size = min(self._retriever.max_rows, self._ranker.max_rows)
+            part, waiting = waiting[:size], waiting[size:]
+            yield part, fetch
+
+    def _seconds(self, timeout: float | None) -> float:
+        return self._retriever.seconds(self._timeout if timeout is None else timeout)
+
+    def _deadline(self, seconds: float) -> Attempts:
+        """Starts the clock of both calls; says what is left to the ranker's."""
+        return Attempts(RetryPolicy(attempts=1), seconds, self._ranker.target.of("rank"))
+
+    def _rank_requests(
+        self, requests: Sequence[Request], fetched: Sequence[Recommendation]
+    ) -> list[RankRequest]:
+        """Returns what to ask the ranker; nothing where nothing was fetched."""
+        if not any(fetched):
+            return []
+        return [
+            RankRequest(
+                request.history,
+                [Candidate(name, self._rows.get(name)) for name in found.ids],
+                request.query,
+                request.user_attributes,
+                request.request_time,
+            )
+            for request, found in zip(requests, fetched, strict=True)
+        ]
