@@ -76,8 +76,7 @@ def training_batches(
         @tf.autograph.experimental.do_not_convert
         def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
             chosen = slice(start, start + size)
-            cut = _examples(timelines, rows[chosen], ends[chosen], windows)
-            return shortened(cut, windows.short_share, pool_seed + start)
+            return _examples(timelines, rows[chosen], ends[chosen], windows)
 
         return starts.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -115,28 +114,6 @@ def evaluation_batches(
 
     parsed = parsed_timelines(timeline_records(files), spec, batch_size, wanted)
     return parsed.map(cut, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
-
-
-def shortened(batch: dict[str, tf.Tensor], share: float, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Cuts some histories to their newest 0 to 3 events, so that short ones are learned, too.
-
-    Where users have long histories, hardly a target has one event before it, and yet
-    every new user comes with one.
-
-    Args:
-        batch: Windows by name (`models.input.batch`), B rows.
-        share: Share of the rows that are cut.
-        seed: [2] int64.
-
-    Returns:
-        The batch with another `history/length`; what lies beyond it is not read.
-    """
-    if not share:
-        return batch
-    lengths = batch[b.HISTORY_LENGTH]
-    drawn = tf.random.stateless_uniform([tf.size(lengths), 2], seed)
-    short = tf.minimum(lengths, tf.cast(drawn[:, 1] * 4.0, lengths.dtype))
-    return batch | {b.HISTORY_LENGTH: tf.where(drawn[:, 0] < share, short, lengths)}
 
 
 def target_frequencies(

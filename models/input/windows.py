@@ -29,7 +29,6 @@ class WindowSpec:
         query_tokens: Q, the query's words; 0 leaves them out.
         seen_types: Indices of the event types that count as seen; None is all.
         use_value: Whether the values of events are cut.
-        short_share: Share of training's windows that are cut to their newest 0 to 3 events.
     """
 
     window: int
@@ -39,7 +38,6 @@ class WindowSpec:
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
     use_value: bool = False
-    short_share: float = 0.0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:

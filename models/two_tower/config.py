@@ -61,14 +61,11 @@ class TargetInputConfig(Config):
     Attributes:
       targets_per_timeline: At most so many targets of a timeline in an epoch,
         drawn anew each time; 0 takes all.
-      short_histories: Share of the targets before which all but the newest 0 to 3 events
-        are left out, so that users with few events are learned.
       seen_window: The most recent events whose items are no negatives
         (`loss.exclude_history`) where that applies.
     """
 
     targets_per_timeline: int = Field(default=0, ge=0)
-    short_histories: float = Field(default=0.05, ge=0.0, lt=1.0)
     seen_window: int = Field(default=200, ge=1)
 
 

@@ -95,7 +95,6 @@ class TwoTower(RetrievalModel):
             attributes=query.max_user_attributes if query.use_user_attributes else 0,
             query_tokens=query.max_query_tokens if query.use_query else 0,
             seen_types=self._seen_types or None,
-            short_share=self.towers.input.short_histories if training else 0.0,
         )
 
     def training_batches(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -15,16 +16,20 @@ from models.layers.history_pooling import HistoryPooling
 from models.layers.mlp import MLP
 from models.two_tower.config import QueryTowerConfig
 
+LENGTH_BUCKETS = 16  # of a history
+
 
 class QueryTower(tf.keras.layers.Layer):
     """Embeds a request: the history's poolings, its newest items, the user and the query.
 
         x[t] = dropout(item[t]) + type[t] + age[t]
-        out  = perceptron([x[0..k), pool_1(x), .., pool_H(x), user attributes, query words])
+        out  = MLP([x[0..k), pool_1(x), .., pool_H(x), length, user attributes, query words])
 
     with the poolings of `HistoryPooling`, whose content term compares events
-    with the k newest ones. Padding counts as absent, so an empty history is answered from the
-    biases, the attributes and the query. Types are left out where the log has only one.
+    with the k newest ones, and an embedding of the history's length: a user of few events is
+    answered more by what such users do. Padding counts as absent, so an empty history is
+    answered from its length, the attributes and the query. Types are left out where the log
+    has only one.
 
     Args:
         dim: d, length of an embedding.
@@ -39,6 +44,7 @@ class QueryTower(tf.keras.layers.Layer):
         self.pool = HistoryPooling(config.heads, config.window, config.content_dim, name="pool")
         self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
         self.out = MLP(config.hidden_units, dim, config.dropout, name="out")
+        self.lengths = tf.keras.layers.Embedding(LENGTH_BUCKETS, dim, name="lengths")
         self.use_types = config.use_event_types and sizes.event_type > 2
         if self.use_types:
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
@@ -78,7 +84,8 @@ class QueryTower(tf.keras.layers.Layer):
         last = tf.reshape(last, [-1, newest * self.dim])
         events = self._events(batch, vectors, index, config.window)  # [B, T, d]
         pooled = self.pool(events, known, last if config.content_dim else None, self._bias(batch))
-        parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim])]
+        length = self.lengths(length_bucket(batch[b.HISTORY_LENGTH]))
+        parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim]), length]
         if config.use_user_attributes:
             parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
         if config.use_query:
@@ -102,6 +109,19 @@ class QueryTower(tf.keras.layers.Layer):
         if self.config.use_time:
             biases.append(self.age_bias(age_bucket(batch[b.HISTORY_AGE])))
         return tf.add_n(biases) if biases else None
+
+
+def length_bucket(length: tf.Tensor) -> tf.Tensor:
+    """Buckets lengths on a logarithmic scale: bucket = round(log2(1 + length)), at most 15.
+
+    Args:
+        length: [...] int, events of a history.
+
+    Returns:
+        [...] int32 from 0 to `LENGTH_BUCKETS` - 1.
+    """
+    logs = tf.math.log1p(tf.cast(length, tf.float32)) / math.log(2.0)
+    return tf.minimum(tf.cast(tf.round(logs), tf.int32), LENGTH_BUCKETS - 1)
 
 
 def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:

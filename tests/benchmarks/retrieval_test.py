@@ -105,9 +105,7 @@ def test_a_kept_run_is_compared_by_what_its_model_depends_on():
 def test_the_kept_runs_of_movielens_are_valid():
     """Runs of a quarter of an hour each are not lost to a new option."""
     benchmark = movielens_1m_retrieval.BENCHMARK
-    # They were trained before some histories were cut short.
-    settings = ("trainer.model.input.short_histories=0",)
-    wanted = retrieval.compared(load_config("movielens_1m", settings))
+    wanted = retrieval.compared(load_config("movielens_1m"))
     kept = Results(benchmark.name, "").runs
     trained = [run for run in kept if run.key["model"] == "two_tower"]
     assert len(trained) == 3 and all(retrieval.is_same(r.configuration, wanted) for r in trained)

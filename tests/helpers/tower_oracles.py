@@ -114,7 +114,8 @@ def two_tower_query(
         logits += values(tower.type_bias.embeddings)[types].T
         logits += values(tower.age_bias.embeddings)[old].T
         pooled = softmax(logits) @ x
-    parts = [last.reshape(-1), pooled.reshape(-1)]
+    length = values(tower.lengths.embeddings)[round(np.log2(1 + len(items)))]
+    parts = [last.reshape(-1), pooled.reshape(-1), length]
     parts += [bag(tower.attributes, attributes), bag(tower.words, words)]
     return query(model, perceptron(tower.out, np.concatenate(parts)))
 

@@ -7,7 +7,6 @@ import tensorflow as tf
 from models.config import InputConfig
 from models.input import batch as b
 from models.input.target_batches import evaluation_batches
-from models.input.target_batches import shortened
 from models.input.target_batches import target_frequencies
 from models.input.target_batches import training_batches
 from models.input.target_rule import TargetRule
@@ -224,14 +223,3 @@ def test_a_limit_on_the_targets_of_a_timeline_keeps_the_shuffle():
 def test_no_files_is_an_error():
     with pytest.raises(ValueError, match="found none"):
         training_batches([], SPEC, WindowSpec(window=1), ANY, InputConfig(), 0, 0)
-
-
-def test_some_histories_are_cut_to_their_newest_events_and_the_others_kept():
-    lengths = tf.tile(tf.constant([0, 2, 50], tf.int64), [4000])
-    cut = shortened({b.HISTORY_LENGTH: lengths}, 0.2, tf.constant([1, 2], tf.int64))
-    found = cut[b.HISTORY_LENGTH].numpy().reshape(-1, 3)
-
-    assert (found[:, 0] == 0).all() and (found[:, 1] <= 2).all()
-    shares = [(found[:, 2] == length).mean() for length in (0, 1, 2, 3, 50)]
-    np.testing.assert_allclose(shares, [0.05, 0.05, 0.05, 0.05, 0.8], atol=0.02)
-    assert shortened({b.HISTORY_LENGTH: lengths}, 0.0, None)[b.HISTORY_LENGTH] is lengths
