@@ -38,7 +38,7 @@ Scorer = Callable[[sparse.csr_matrix], np.ndarray]
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """What the baselines of a log depend on; numbers are chosen on its validation items.
+    """Settings of a log's baselines; numbers are chosen on its validation items.
 
     Attributes:
         decay: Weight of an item over that of the next newer one (`*_recent`).

@@ -1,4 +1,4 @@
-"""What users get who have done next to nothing: no history, one event, only unknown items.
+"""Quality for users with no history, one event, or unknown items alone.
 
     python -m benchmarks.cold_users                # does what is missing
     python -m benchmarks.cold_users --only movielens_1m --seeds 1

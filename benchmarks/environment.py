@@ -1,4 +1,4 @@
-"""What a result was measured on: the commit and the machine."""
+"""Environment of a result: the commit and the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much faster an update of an index is than a build of it.
+"""Speed of an index update, relative to a build.
 
     python -m benchmarks.index_update
 

@@ -1,4 +1,4 @@
-"""Who did what in which order, as arrays, divided as `leave-last-out` divides."""
+"""Interactions as arrays, divided as `leave-last-out` divides."""
 
 from __future__ import annotations
 

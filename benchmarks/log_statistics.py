@@ -155,7 +155,7 @@ def _categories(behaviours: pd.DataFrame) -> dict[str, float]:
 
 
 def _returns(behaviours: pd.DataFrame) -> dict[str, float]:
-    """How often sessions share a category with the user's next session, and with another one.
+    """Share of sessions with a category of the user's next session, and of another one.
 
     The nearer the two are, the less interests come and go.
     """
@@ -181,7 +181,7 @@ def _returns(behaviours: pd.DataFrame) -> dict[str, float]:
 
 
 def _pages(events: pd.DataFrame) -> dict[str, float]:
-    """How long pages of items are, and how often each of their places is clicked."""
+    """Lengths of pages of items, and the click rate of each position."""
     shown = events[(events.event == IMPRESSION) & (events.entity_type == "item")]
     clicked = events[(events.event == "click") & events.page_id.isin(shown.page_id.unique())]
     pages = shown.page_id.nunique()

@@ -68,7 +68,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is measured on one event log.
+    """Measurements on one event log.
 
     Attributes:
         name: Name of the module and of the result file.

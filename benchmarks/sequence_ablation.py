@@ -1,4 +1,4 @@
-"""What each part of the sequence model brings, on MovieLens-1M.
+"""Ablation of the sequence model on MovieLens-1M.
 
     python -m benchmarks.sequence_ablation             # does what is missing
     python -m benchmarks.sequence_ablation --only hstu

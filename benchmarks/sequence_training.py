@@ -1,4 +1,4 @@
-"""How fast the sequence model trains, beside SASRec in plain PyTorch.
+"""Training speed of the sequence model, beside SASRec in plain PyTorch.
 
     python -m benchmarks.sequence_training                     # does what is missing
     python -m benchmarks.sequence_training --only speed

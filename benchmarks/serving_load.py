@@ -41,7 +41,7 @@ _WARM_UP = 200  # requests that are not counted
 
 @dataclass
 class Outcome:
-    """What the clients saw.
+    """Latencies and errors that the clients saw.
 
     Attributes:
         latencies: seconds of every answered request.

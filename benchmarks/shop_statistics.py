@@ -1,4 +1,4 @@
-"""What the simulated shop is like, beside the public logs at hand and beside its own truth.
+"""Statistics of the simulated shop, beside public logs and beside its own truth.
 
     python -m benchmarks.shop_statistics
     python -m benchmarks.shop_statistics --only shop

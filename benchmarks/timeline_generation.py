@@ -1,4 +1,4 @@
-"""How many events a second become timelines.
+"""Throughput of timeline generation, in events a second.
 
     python -m benchmarks.timeline_generation                 # 1,000,000 and 10,000,000 events
     python -m benchmarks.timeline_generation --events 1000000 --mode multi_processing

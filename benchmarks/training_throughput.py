@@ -1,4 +1,4 @@
-"""How fast the two-tower trains, and whether anything but the model holds it up.
+"""Training throughput of the two-tower, and what holds it up.
 
     python -m benchmarks.training_throughput
 

@@ -1,4 +1,4 @@
-"""How many events a second validation and Transform take, on a synthetic log.
+"""Throughput of validation and Transform on a synthetic log, in events a second.
 
     python -m benchmarks.transform_throughput
 

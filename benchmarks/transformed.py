@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transformed:
-    """What Transform wrote.
+    """Output of Transform.
 
     Attributes:
         graph: Directory of the transform graph.

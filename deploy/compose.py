@@ -22,7 +22,7 @@ LOCAL_SERVER = "local-server"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How an image is built: a Dockerfile, and the versions that it is given."""
+    """Build of an image: a Dockerfile and the versions that it is given."""
 
     dockerfile: str
     arguments: dict[str, str]

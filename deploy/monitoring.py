@@ -1,4 +1,4 @@
-"""What Prometheus, its adapter for autoscaling, and Grafana are told."""
+"""Configuration of Prometheus, its adapter for autoscaling, and Grafana."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How `tensorflow_model_server` is started, the same in Kubernetes and in compose."""
+"""Command line of `tensorflow_model_server`, the same in Kubernetes and in compose."""
 
 from __future__ import annotations
 

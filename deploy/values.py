@@ -38,7 +38,7 @@ class Bases(Config):
 
 
 class Model(Config):
-    """What is served, where it lies, and how much memory a version takes.
+    """The served model: its name, its directory and the memory of a version.
 
     Attributes:
         name: What requests call it; `name` of the pipeline's configuration.
@@ -62,7 +62,7 @@ class Model(Config):
 
 
 class Server(Config):
-    """How TF Serving runs; times in seconds, memory in MiB.
+    """Settings of TF Serving; times in seconds, memory in MiB.
 
     Attributes:
         device: What it runs on; `push.batching.device` of the pipeline's configuration.
@@ -90,7 +90,7 @@ class Server(Config):
 
 
 class Network(Config):
-    """Who may ask the servers; the cluster's network refuses everybody else.
+    """Pods that may ask the servers; the cluster's network refuses all others.
 
     Attributes:
         client_namespace: Namespace of the pods that ask over gRPC.
@@ -123,7 +123,7 @@ class Gpu(Config):
 
 
 class Scale(Config):
-    """How many replicas run, and the queue latency that calls for more."""
+    """Numbers of replicas, and the queue latency that calls for more."""
 
     min_replicas: int = Field(ge=1)
     max_replicas: int = Field(ge=1)
@@ -146,7 +146,7 @@ class Scale(Config):
 
 
 class Monitoring(Config):
-    """How Prometheus and Grafana find the server."""
+    """Labels and names by which Prometheus and Grafana find the server."""
 
     interval_seconds: int = Field(ge=1)
     service_monitor_labels: dict[str, str]
@@ -169,7 +169,7 @@ class Values(Config):
 
     @property
     def memory_mib(self) -> int:
-        """What a server may need: every version, one more while a push comes, and itself."""
+        """Memory that a server may need: all versions, one more during a push, and itself."""
         return (self.model.versions + 1) * self.model.size_mib + self.server.overhead_mib
 
 

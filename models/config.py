@@ -20,7 +20,7 @@ from transforms.label_config import LabelConfig
 
 
 class OptimizerConfig(Config):
-    """How weights are adjusted; a step never costs more than the rows it touches.
+    """Configuration of the optimizer; a step never costs more than the rows it touches.
 
     Attributes:
       name: `lazy_adam` is Adam that touches a batch's rows only.
@@ -40,7 +40,7 @@ class OptimizerConfig(Config):
 
 
 class InputConfig(Config):
-    """How batches are made of timelines.
+    """Configuration of batches.
 
     Attributes:
       batch_size: Targets in a batch; for the sequence model at most so many events,
@@ -55,7 +55,7 @@ class InputConfig(Config):
 
 
 class ValidationConfig(Config):
-    """How training watches the validation split, and when it stops.
+    """Configuration of validation during training, and of early stopping.
 
     Attributes:
       monitor: The metric that chooses the epoch to keep.
@@ -67,7 +67,7 @@ class ValidationConfig(Config):
 
 
 class TrainerConfig(Config):
-    """How a model is trained, whatever its stage.
+    """Configuration of a training, whatever the stage.
 
     Attributes:
       model: The model; `family` chooses its kind among those of the stage.
@@ -105,7 +105,7 @@ class TrainerConfig(Config):
 
 
 class RetrievalValidationConfig(ValidationConfig):
-    """How training watches the ranking of the whole catalogue.
+    """Configuration of validation by ranking the whole catalogue.
 
     Attributes:
       k: Cut-offs of the metrics.
@@ -152,7 +152,7 @@ class RetrievalTrainerConfig(TrainerConfig):
 
 
 class RankingValidationConfig(ValidationConfig):
-    """How training watches the prediction of clicks.
+    """Configuration of validation by predicting clicks.
 
     Attributes:
       batches: At most so many batches of 256 held-out pages are scored; -1 scores all.

@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Answer:
-    """What pip-audit found: each vulnerability with all its ids, and what it left out."""
+    """Findings of pip-audit: each vulnerability with all its ids, and the packages it left out."""
 
     findings: list[tuple[Finding, frozenset[str], str]]
     audited: set[str]

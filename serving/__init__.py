@@ -1,4 +1,4 @@
-"""What runs beside or in front of TF Serving."""
+"""Serving: client, local server, index, publishing."""
 
 import os
 

@@ -8,7 +8,7 @@ from transforms.base_config import Config
 
 
 class TransformConfig(Config):
-    """How raw features become model features.
+    """Configuration of Transform: which vocabularies there are and how large they grow.
 
     Attributes:
         target_events: The event types that may be training targets; `*` is all.

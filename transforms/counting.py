@@ -29,7 +29,7 @@ _SHARDS = 16
 
 @dataclasses.dataclass(frozen=True)
 class VocabularySpec:
-    """How one vocabulary is written.
+    """Settings of one vocabulary file.
 
     Attributes:
         name: Name of its file.

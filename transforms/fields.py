@@ -1,4 +1,4 @@
-"""What every raw feature holds: the table from which the schema and the parsers are made."""
+"""Table of the raw features, from which the schema and the parsers are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which events count: training events, and those of them that may be targets."""
+"""Selection of training events, and of those that may be targets."""
 
 from __future__ import annotations
 

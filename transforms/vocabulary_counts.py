@@ -23,7 +23,7 @@ Inputs = Mapping[str, tf.RaggedTensor]
 
 @dataclasses.dataclass(frozen=True)
 class Counted:
-    """What one vocabulary counts.
+    """Counts of one vocabulary.
 
     Attributes:
         spec: How the vocabulary is written.

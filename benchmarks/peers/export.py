@@ -1,4 +1,4 @@
-"""What a peer reads: interactions as an npz file."""
+"""Input of a peer: interactions as an npz file."""
 
 from __future__ import annotations
 

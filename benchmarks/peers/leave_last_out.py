@@ -19,7 +19,7 @@ TRAIN, VALIDATION, TEST = 2, 2, 1
 
 @dataclass(frozen=True)
 class Sequences:
-    """What users did, one user after the other.
+    """Interactions, one user after the other.
 
     Attributes:
         items: [n] int64 from 1 to `item_count`, oldest first within a user.

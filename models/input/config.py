@@ -12,7 +12,7 @@ ItemFeature = Literal["categories", "attributes", "title", "price", "image_vecto
 
 
 class CandidateTowerConfig(Config):
-    """How an item becomes a vector.
+    """Configuration of the candidate tower.
 
     Attributes:
       features: The catalogue features that are read beside the id.

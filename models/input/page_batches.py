@@ -42,7 +42,7 @@ _PAGE_FEATURES = (
 
 @dataclasses.dataclass(frozen=True)
 class PageSpec:
-    """What pages hold.
+    """Contents of pages.
 
     Attributes:
         windows: What the windows before them hold.

@@ -29,7 +29,7 @@ Flat = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class SequenceSpec:
-    """What sequences hold.
+    """Contents of training sequences.
 
     Every sequence begins with the start token, whose target is a user's first event.
 

@@ -1,4 +1,4 @@
-"""Which events are training targets, and their draw."""
+"""Selection and draw of training targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TargetRule:
-    """Which events may be training targets, by index.
+    """Rule of the events that may be training targets, by index.
 
     Attributes:
         entities: [V + 1] bool, which entities may be targets.

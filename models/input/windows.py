@@ -18,7 +18,7 @@ ALL = -1  # every event, however many
 
 @dataclasses.dataclass(frozen=True)
 class WindowSpec:
-    """What a window holds.
+    """Contents of a window.
 
     Attributes:
         window: T, the most recent events.

@@ -1,4 +1,4 @@
-"""What an item is like, as one vector."""
+"""Item features as one vector."""
 
 from __future__ import annotations
 

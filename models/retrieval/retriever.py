@@ -1,4 +1,4 @@
-"""What the trainer, the signatures and the ranking expect of a retrieval model."""
+"""Protocol of a retrieval model, as signatures and ranking use it."""
 
 from __future__ import annotations
 

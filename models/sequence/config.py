@@ -13,7 +13,7 @@ from transforms.base_config import Config
 
 
 class EncoderConfig(Config):
-    """How a sequence of events becomes a sequence of query vectors.
+    """Configuration of the encoder, from a sequence of events to a sequence of query vectors.
 
     Attributes:
       block: `attention` is a transformer's block with softmax attention, `hstu` the
@@ -51,12 +51,12 @@ class EncoderConfig(Config):
 
     @property
     def attributes(self) -> int:
-        """How many of a user's attributes are read; 0 is none."""
+        """Number of a user's attributes that are read; 0 is none."""
         return self.max_user_attributes if self.use_user_attributes else 0
 
 
 class SequenceInputConfig(Config):
-    """How timelines become sequences to learn from.
+    """Configuration of training sequences, which are cut from timelines.
 
     Attributes:
       length: Events that the model reads; longer timelines are cut into windows.

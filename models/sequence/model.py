@@ -119,7 +119,7 @@ class SequenceModel(RetrievalModel):
 
     @property
     def sequence_spec(self) -> SequenceSpec:
-        """What the sequences hold that the model learns from."""
+        """Returns the contents of training sequences."""
         config, encoder = self.towers.input, self.towers.encoder
         return SequenceSpec(
             length=config.length,

@@ -1,4 +1,4 @@
-"""What happens around training: ranking the validation split, stopping, progress."""
+"""Callbacks of training: ranking of the validation split, early stopping, progress."""
 
 from __future__ import annotations
 

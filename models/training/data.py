@@ -1,4 +1,4 @@
-"""What a model learns from: transformed splits, vocabularies and counts."""
+"""Training data: transformed splits, vocabularies and counts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrainingData:
 
     @cached_property
     def target_counts(self) -> np.ndarray:
-        """How often each entity is a training target, [V + 1]; 0 for the unknown one."""
+        """Number of training targets of each entity, [V + 1]; 0 for the unknown one."""
         counts = target_counts(self.transform)
         counts[0] = 0
         return counts

@@ -13,7 +13,7 @@ from transforms.base_config import Config
 
 
 class QueryTowerConfig(Config):
-    """How a history becomes a query vector.
+    """Configuration of the query tower.
 
     Attributes:
       window: The most recent events that the tower reads.
@@ -56,7 +56,7 @@ class QueryTowerConfig(Config):
 
 
 class TargetInputConfig(Config):
-    """How targets are drawn from timelines.
+    """Configuration of the draw of targets from timelines.
 
     Attributes:
       targets_per_timeline: At most so many targets of a timeline in an epoch,

@@ -1,4 +1,4 @@
-"""What a cascade answers."""
+"""Answers of a cascade."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RankedItem(NamedTuple):
 
 @dataclass(frozen=True)
 class CascadeAnswer:
-    """What one user should see.
+    """Ranked recommendations for one user.
 
     Attributes:
         items: best first by the ranker; by the retrieval where that did not answer.

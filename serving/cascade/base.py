@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous cascade share."""
+"""Base of the synchronous and the asynchronous cascade."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client share: settings, and calls as plans.
+"""Base of the synchronous and the asynchronous client: settings, and calls as plans.
 
 A plan is a generator. It yields the steps of a call, is sent the answer to each (or
 has what went wrong thrown in) and returns what the call returns. Either client runs

@@ -12,7 +12,7 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class TlsOptions:
-    """How to prove each other's identity; all files are PEM.
+    """TLS certificates and keys; all files are PEM.
 
     Attributes:
         root_certificates: authority that signed the server's certificate;

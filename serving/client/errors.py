@@ -1,4 +1,4 @@
-"""What can go wrong between a client and a model server, in the caller's words."""
+"""Errors of calls to a model server, in the caller's words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 @dataclass(frozen=True)
 class Target:
-    """What a call was addressed to.
+    """Address of a call.
 
     Attributes:
         address: `host:port` of the server.

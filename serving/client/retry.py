@@ -1,4 +1,4 @@
-"""Which failed calls are tried again, and when."""
+"""Retries of failed calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into the client and what comes out of it."""
+"""Requests and answers of the client."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class RankRequest:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What one user should see, best first.
+    """Recommendations for one user, best first.
 
     Attributes:
         ids: entities `type:id`, at most `k`; fewer where fewer may be shown.

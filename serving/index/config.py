@@ -17,7 +17,7 @@ SectionT = TypeVar("SectionT", bound=Config)
 
 
 class BuildConfig(Config):
-    """What `IndexBuilder` reads.
+    """Configuration of `IndexBuilder`.
 
     Attributes:
         candidate_types: Entity types that are candidates, or ["*"] for all.
@@ -86,7 +86,7 @@ class BuildConfig(Config):
 
 
 class CheckConfig(Config):
-    """What `IndexValidator` reads.
+    """Configuration of `IndexValidator`.
 
     Attributes:
         recall_at: The K of recall@K; all candidates when there are fewer.
@@ -107,7 +107,7 @@ class CheckConfig(Config):
 
 
 class ServeConfig(Config):
-    """What `ServableBuilder` reads.
+    """Configuration of `ServableBuilder`.
 
     Attributes:
         k: Results of one request, fixed at export.

@@ -1,4 +1,4 @@
-"""What a server tells the person who started it."""
+"""Messages of a server to the person who started it."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class ModelConfig(Config):
 
 
 class BatchingConfig(Config):
-    """How concurrent requests for one signature are merged.
+    """Configuration of the merging of concurrent requests for one signature.
 
     A request never waits while a runner is free and nothing else runs. Requests
     that come while all runners are busy are merged into the next batch.
@@ -172,7 +172,7 @@ class ServerConfig(Config):
 
     @property
     def runners(self) -> int:
-        """How many batches run at the same time."""
+        """Number of batches that run at the same time."""
         return self.batching.runners or os.cpu_count() or 1
 
 

@@ -26,7 +26,7 @@ _IDLE_SECONDS = 10  # until a connection that says nothing is closed
 
 
 class Page(NamedTuple):
-    """What is answered."""
+    """An HTTP response."""
 
     status: int
     body: bytes

@@ -1,4 +1,4 @@
-"""What both gRPC services share: parsing, statuses, handlers."""
+"""Shared parts of both gRPC services: parsing, statuses, handlers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a signature takes and gives, and the check of a request against it."""
+"""Inputs and outputs of a signature, and the check of a request against them."""
 
 from __future__ import annotations
 

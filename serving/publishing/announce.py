@@ -1,4 +1,4 @@
-"""What happens between a new version's arrival and the departure of old ones."""
+"""Announcement of a new version, before old ones go."""
 
 from __future__ import annotations
 

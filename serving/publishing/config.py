@@ -1,4 +1,4 @@
-"""How versions are pushed. Free of TensorFlow, for the command line reads it."""
+"""Configuration of the push. Free of TensorFlow, for the command line reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transforms.base_config import Config
 
 
 class BatchingConfig(Config):
-    """How TF Serving merges concurrent requests: `batching_params.pbtxt`.
+    """Configuration of TF Serving's batching: `batching_params.pbtxt`.
 
     Attributes:
         max_batch_size: Rows of one request; TF Serving refuses a larger one, and

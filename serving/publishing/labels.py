@@ -36,7 +36,7 @@ _HISTORY = 20  # versions that were stable, and that were withdrawn
 
 @dataclass(frozen=True)
 class Labels:
-    """Which versions of a model have a label.
+    """Labels of a model's versions.
 
     Attributes:
         model: What requests call it.

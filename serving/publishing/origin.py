@@ -1,4 +1,4 @@
-"""What a pushed version was made of, and what was served when it was made.
+"""Origin of a pushed version: its inputs, and the version served when it was made.
 
 TFX's cache answers a component whose inputs and properties it has seen. The
 push directory is neither, and yet it decides which version a candidate is

@@ -1,4 +1,4 @@
-"""What TF Serving is told besides the models: its flags, batching and monitoring.
+"""Files for TF Serving besides the models: flags, batching and monitoring.
 
 The messages are `BatchingParameters` and `MonitoringConfig` of TF Serving, whose
 Python package has neither, so the text is written out.

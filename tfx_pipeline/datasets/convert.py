@@ -1,4 +1,4 @@
-"""Which column types stand for those of the event log's schema, and their conversion."""
+"""Conversion of column types to those of the event log's schema."""
 
 from __future__ import annotations
 

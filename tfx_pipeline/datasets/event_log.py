@@ -83,7 +83,7 @@ class EventLog:
 
     @functools.cached_property
     def manifest(self) -> Manifest:
-        """What the log says about itself."""
+        """The log's manifest."""
         return Manifest.read(self.path)
 
     def files(self, table: str) -> list[Path]:

@@ -79,7 +79,7 @@ class Finding(NamedTuple):
 
 
 class Judgement:
-    """What is found in a batch; of each row that is rejected the first reason counts.
+    """Findings in a batch; of each rejected row the first reason counts.
 
     Attributes:
         findings: What applies, in the order of the checks.

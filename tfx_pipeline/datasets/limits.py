@@ -1,4 +1,4 @@
-"""What the rows of an event log have to keep to."""
+"""Limits on the rows of an event log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST, _MOST = -(2**63), 2**63 - 1
 
 
 class Limits(Config):
-    """What the rows of an event log have to keep to; by default nothing in particular.
+    """Limits on the rows of an event log; none by default.
 
     Attributes:
         ordinal: Whether the times are an order only.

@@ -1,4 +1,4 @@
-"""What an event log says about itself: `manifest.json`."""
+"""Manifest of an event log: `manifest.json`."""
 
 from __future__ import annotations
 

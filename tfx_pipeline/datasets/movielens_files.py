@@ -65,7 +65,7 @@ _OCCUPATIONS = (
 
 @dataclass(frozen=True)
 class Tables:
-    """What the three files hold.
+    """Contents of the three files.
 
     Attributes:
         ratings: Columns `user`, `movie` (int64), `rating` (float32) and `seconds` (int64).

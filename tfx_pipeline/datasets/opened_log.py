@@ -19,7 +19,7 @@ from transforms.arrow import pq
 
 
 class OpenedLog(NamedTuple):
-    """What is known of a log before any row is read.
+    """Schemas and row counts of a log, before any row is read.
 
     Attributes:
         root: Its directory.

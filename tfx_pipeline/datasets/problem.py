@@ -1,4 +1,4 @@
-"""What a check of an event log finds."""
+"""Problems that a check of an event log finds."""
 
 from __future__ import annotations
 

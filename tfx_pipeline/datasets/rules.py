@@ -29,7 +29,7 @@ _ROW_OF = {CATALOGUE_TABLE: "entity", USERS_TABLE: "user"}
 
 
 class Rule(NamedTuple):
-    """What follows when something is found, and what is said then.
+    """Consequence and message of a finding.
 
     Attributes:
         effect: `refuse`: no run uses the log. `reject`: the row is a dead letter,
@@ -48,7 +48,7 @@ class Rule(NamedTuple):
 
     @property
     def severity(self) -> Severity:
-        """How bad it is."""
+        """Severity."""
         return _SEVERITY[self.effect]
 
 

@@ -1,4 +1,4 @@
-"""What an event log holds, counted while its rows are checked."""
+"""Summary of an event log, counted while its rows are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the files of an event log's tables are."""
+"""Files of an event log's tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an event log holds about one user, and what its entities are called."""
+"""Events of one user in an event log, and the titles of their entities."""
 
 from __future__ import annotations
 

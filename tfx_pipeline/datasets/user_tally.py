@@ -17,7 +17,7 @@ _COUNTS, _TARGET = np.uint64(1), np.uint64(2)
 
 
 class Held(NamedTuple):
-    """Which users a split holds events out of; see `TimelineConfig`.
+    """Rule of the users that a split holds events out of; see `TimelineConfig`.
 
     Attributes:
         min_targets: Users with fewer events that may be targets are in training

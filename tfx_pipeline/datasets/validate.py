@@ -41,7 +41,7 @@ _GUESSES = (
 
 @dataclass(frozen=True)
 class SplitUsers:
-    """How many users a split would test.
+    """Number of users that a split would test.
 
     Attributes:
         config: The split.
@@ -68,7 +68,7 @@ class SplitUsers:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a check of an event log found.
+    """Findings of a check of an event log.
 
     Attributes:
         problems: What is wrong with it, errors first.

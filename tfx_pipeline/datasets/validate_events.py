@@ -37,7 +37,7 @@ _EVENT = ("user_id", "entity_type", "entity_id", "event", "timestamp")
 
 
 class Match(NamedTuple):
-    """How many events that may be targets there are, and how many the catalogue knows."""
+    """Counts of events that may be targets, and of those that the catalogue knows."""
 
     total: int
     known: int

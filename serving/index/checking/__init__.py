@@ -1,1 +1,1 @@
-"""What an index is worth: recall, latency, and what an operator asks about it."""
+"""Checks of an index: recall, latency, and reports for operators."""

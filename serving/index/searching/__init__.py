@@ -1,1 +1,1 @@
-"""How a servable answers: exactly, or through the tree as stock TensorFlow operations."""
+"""Search backends of a servable: exact, or through the tree as stock TensorFlow operations."""

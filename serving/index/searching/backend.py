@@ -23,7 +23,7 @@ _FIXED_COST, _ROW_COST = 20_000, 6
 
 @dataclass(frozen=True)
 class Backend:
-    """How a servable searches.
+    """Search backend of a servable.
 
     Attributes:
         name: "exact" or "portable".

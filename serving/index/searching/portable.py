@@ -36,7 +36,7 @@ _SAMPLE = 4_096  # candidates asked as queries
 
 @dataclass(frozen=True)
 class Layout:
-    """Where candidates lie.
+    """Layout of the candidates in blocks.
 
     Attributes:
         slots: Slots of a block.

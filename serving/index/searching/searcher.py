@@ -1,4 +1,4 @@
-"""What the two backends of search share: batches in bounded memory, masks, the merge."""
+"""Base of the search backends: batches in bounded memory, masks, the merge."""
 
 from __future__ import annotations
 

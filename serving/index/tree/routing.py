@@ -1,4 +1,4 @@
-"""Where each change of an update goes: to which part of the index, and to which row there."""
+"""Routing of an update's changes to parts of the index and rows there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PartChange:
-    """What an update changes in one part.
+    """Changes of one part.
 
     Attributes:
         numbers: Which of the update's upserts go to it.

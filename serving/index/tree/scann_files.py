@@ -33,7 +33,7 @@ _ASSET_PATH = re.compile(r'asset_path:\s*"([^"\n]*)"')
 
 @dataclass(frozen=True)
 class Partition:
-    """How ScaNN's tree divides the candidates.
+    """Partition of the candidates by ScaNN's tree.
 
     Attributes:
         centres: [L, d] float32, the centre of each leaf.

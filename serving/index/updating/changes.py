@@ -1,4 +1,4 @@
-"""What an update changes: candidates to put into an index, and ids to take out of it.
+"""Changes of an update: candidates to put into an index, and ids to take out of it.
 
     upserts  id, entity_type, title, available_from as in `candidates.parquet`,
              vector (list of float32), and file and row, where it was read

@@ -139,7 +139,7 @@ def _draw_items(
 
 
 def _topic(rng: np.random.Generator, fields: dict[str, Any], leaf: Ints, use: Ints) -> Floats:
-    """What an item is and is for, a little beside its leaf's and its use's places."""
+    """Latent vector of an item, a little beside those of its leaf and its use."""
     what = fields["leaf_vector"][leaf] + 0.14 * rng.standard_normal((len(leaf), LEAF_DIM))
     purpose = fields["use_vector"][use] + 0.14 * rng.standard_normal((len(use), USE_DIM))
     return settle(np.concatenate([unit(what), unit(purpose)], axis=1))

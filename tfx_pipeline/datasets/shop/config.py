@@ -1,4 +1,4 @@
-"""How large the simulated shop is and what its log covers."""
+"""Configuration of the simulated shop: its size and the period of its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is likely to be chosen next among everything, for one who knows the truth."""
+"""True probability of each entity to be chosen next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How likely the logging policy is to show each item, which an oracle has to know.
+"""Probability that the logging policy shows an item, which an oracle has to know.
 
 What is clicked next depends on what is shown as much as on what is liked: a
 ranking by utility alone would lose to popularity.

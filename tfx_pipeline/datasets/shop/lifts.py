@@ -14,7 +14,7 @@ from tfx_pipeline.datasets.shop.utility import MEMORY_DAYS
 
 @dataclass(frozen=True)
 class Lift:
-    """What was chosen of some impressions.
+    """Choices among some impressions.
 
     Attributes:
         impressions: How many they are.

@@ -1,4 +1,4 @@
-"""What the best possible model would reach on a simulated shop, and why.
+"""Metrics of the best possible model on a simulated shop, and where they come from.
 
     python -m tfx_pipeline.datasets.shop.oracle DIR [--json]
 

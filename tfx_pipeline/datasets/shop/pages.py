@@ -1,4 +1,4 @@
-"""What the shop logged of each page, and what was behind it."""
+"""Logged pages, and the truth behind them."""
 
 from __future__ import annotations
 

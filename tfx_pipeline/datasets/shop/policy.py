@@ -51,7 +51,7 @@ SCORE_NOISE = 1.0  # scale of the Gumbel noise
 
 @dataclass(frozen=True)
 class Request:
-    """What a policy knows of n page requests.
+    """Inputs of a policy for n page requests.
 
     Attributes:
         entry: [n] FEED, NAVIGATE, SEARCH or VIDEO.

@@ -1,4 +1,4 @@
-"""What users carry from page to page: things on their mind, things just seen."""
+"""State of users between pages: things on their mind, things just seen."""
 
 from __future__ import annotations
 

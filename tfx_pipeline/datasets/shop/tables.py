@@ -44,7 +44,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class BlockLog:
-    """What one block of users has to write.
+    """Rows of one block of users.
 
     Attributes:
         world: The shop.

@@ -34,7 +34,7 @@ _MILLISECOND = 1_000  # microseconds
 
 @dataclass(frozen=True)
 class Impressions:
-    """What was shown on n pages of one kind.
+    """Impressions of n pages of one kind.
 
     Attributes:
         page: [n] rows of `Truth.pages`.

@@ -1,4 +1,4 @@
-"""What users truly like: one definition for the simulator and for the oracle.
+"""True utility of users: one definition for the simulator and for the oracle.
 
 The utility of a thing on a page is a sum of parts,
 
@@ -43,7 +43,7 @@ _COMPARISONS = 1 << 22  # bounds the memory of one block
 
 @dataclass(frozen=True)
 class Intent:
-    """What each of n page requests wants; rows of arrays.
+    """Wants of n page requests; rows of arrays.
 
     Attributes:
         user: [n] row of the user.
