@@ -8,7 +8,8 @@ In a Markdown file, everything between these two comments is made again:
     <!-- results: movielens_1m_retrieval columns=model,hr@10,hr@50 digits=3 -->
     <!-- /results -->
 
-`only=fastest` leaves out rows where that column is 0 or missing.
+`only=fastest` leaves out rows where that column is 0 or missing, `only=model:two_tower,sequence` those
+where it has another value.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
         path: The result file.
         columns: Names of columns; all without deviations when empty.
         digits: Decimals of numbers that are no integers.
-        only: A column; rows where it is 0 or missing are left out.
+        only: A column; rows where it is 0 or missing are left out. With values behind a colon,
+            rows where it is none of these.
 
     Returns:
         The table; a value measured several times is followed by ± its deviation.
@@ -54,10 +56,13 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = content["rows"]
     known = list(dict.fromkeys(n for row in rows for n in row if not n.endswith(DEVIATION)))
-    wrong = [name for name in (*columns, only) if name and name not in known]
+    filtered, _, values = only.partition(":")
+    wrong = [name for name in (*columns, filtered) if name and name not in known]
     if wrong:
         raise ValueError(f"{path.name} has no column {wrong}; it has {known}.")
-    rows = [row for row in rows if row.get(only)] if only else rows
+    if filtered:
+        wanted = values.split(",")
+        rows = [r for r in rows if (str(r.get(filtered)) in wanted if values else r.get(filtered))]
     shown = list(columns) or known
     numbers = [all(not isinstance(row.get(name), str) for row in rows) for name in shown]
     lines = [

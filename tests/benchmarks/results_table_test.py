@@ -83,3 +83,15 @@ def test_files_without_tables_are_left_alone(tmp_path):
     with pytest.raises(SystemExit) as exit_:
         main(["--check", str(file)])
     assert exit_.value.code == 0 and file.read_text() == "# Nothing to render\n"
+
+
+def test_only_some_rows(directory):
+    def models(only: str) -> list[str]:
+        mark = f"<!-- results: speed columns=model only={only} -->\n<!-- /results -->"
+        return [line.strip("| ") for line in update(mark, directory).splitlines()[3:-3]]
+
+    assert models("events/s") == ["ease"]  # the other one has none
+    assert models("model:two_tower,absent") == ["two_tower"]
+    assert models("model:two_tower,ease") == ["ease", "two_tower"]
+    with pytest.raises(ValueError, match="no column"):
+        models("nothing:ease")
