@@ -19,7 +19,7 @@ from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from transforms.base_config import Config
 from transforms.base_config import explain
 from transforms.config import TransformConfig
@@ -68,7 +68,7 @@ class PipelineConfig(Config):
     transform: TransformConfig = TransformConfig()
     trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
     index: IndexConfig = IndexConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     serving_validation: ServingValidationConfig = ServingValidationConfig()
     push: PusherConfig = PusherConfig()
 

@@ -4,21 +4,64 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar
+from typing import Literal
 
 from pydantic import Field
 from pydantic import model_validator
 
 from transforms import features
 from transforms.base_config import Config
+from transforms.label_config import LabelConfig
 
 RANKED = ("hr", "recall", "ndcg", "mrr")  # metrics of where the targets stand
 MOST_POPULAR = "most_popular/"  # before the name of a metric: what the popular items reach
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
 
+HEAD_METRICS = ("auc", "gauc", "page_ndcg", "log_loss", "calibration", "positives")
+PAGE_COUNTS = ("users", "pages", "candidates")
+SLICE_POSITION = "slice/position"  # the evaluation makes it of `candidate/position`
+
 
 class EvaluationConfig(Config):
-    """The section `evaluation` of a pipeline's configuration.
+    """What the evaluations of all stages have in common.
+
+    Attributes:
+        min_users: Fewest test users over whom a model is blessed; a mean over a handful
+            of users says little about it.
+        min_slice_users: Slices with fewer users are not reported.
+        confidence_intervals: Whether each metric gets a 95 % confidence interval by
+            Poisson bootstrap over users (the evaluation then takes about ten times as
+            long).
+        popularity_timelines: Training timelines of which popularity is counted, at most.
+    """
+
+    STAGE: ClassVar[Literal["retrieval", "ranking"]]
+    SPLIT: ClassVar[str]  # what is evaluated
+
+    min_users: int = Field(default=100, ge=1)
+    min_slice_users: int = Field(default=1, ge=1)
+    confidence_intervals: bool = False
+    popularity_timelines: int = Field(default=200_000, gt=0)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all metrics, in the order of reports."""
+        raise NotImplementedError
+
+    def _known(self, where: str, names: Iterable[str], hint: str = "") -> None:
+        """Raises when a name is not that of a metric, and says which is near."""
+        for name in names:
+            if name not in self.metric_names:
+                near = difflib.get_close_matches(name, self.metric_names, n=1, cutoff=0.0)[0]
+                raise ValueError(
+                    f"`{name}` in `{where}` is not a metric; the nearest is `{near}`. {hint}"
+                )
+
+
+class RetrievalEvaluationConfig(EvaluationConfig):
+    """How a retrieval model is evaluated.
 
     Attributes:
         ks: Lengths of the recommended list for hr@k, recall@k, ndcg@k and mrr@k.
@@ -26,8 +69,6 @@ class EvaluationConfig(Config):
             may fall as k grows.
         list_k: Length for coverage@k, popularity@k and seen@k, which look at
             what is recommended and not at the targets.
-        min_users: Fewest test users with a target over whom a model is blessed;
-            a mean over a handful of users says little about it.
         thresholds: Lowest value of a metric that is blessed, e.g.
             `{"hr@10": 0.18}`.
         change_thresholds: Lowest change against the served model that is blessed,
@@ -39,17 +80,15 @@ class EvaluationConfig(Config):
             history.
         slice_thresholds: Thresholds of single slices, e.g.
             `{"slice/activity=1-9": {"hr@10": 0.1}, "slice/activity=0": {"hr@10": 0.02}}`.
-        min_slice_users: Slices with fewer users are not reported.
-        confidence_intervals: Whether each metric gets a 95 % confidence
-            interval by Poisson bootstrap (the evaluation then takes about ten
-            times as long).
-        popularity_timelines: Training timelines of which events are counted
-            for popularity@k, at most.
+
+    The others are as `EvaluationConfig` says; a test user is one with a target.
     """
+
+    STAGE = "retrieval"
+    SPLIT = "test"
 
     ks: tuple[int, ...] = (10, 50, 100)
     list_k: int = Field(default=10, gt=0)
-    min_users: int = Field(default=100, ge=1)
     thresholds: dict[str, float] = {}
     change_thresholds: dict[str, float] = {}
     slices: tuple[tuple[str, ...], ...] = (
@@ -58,9 +97,6 @@ class EvaluationConfig(Config):
         (features.SLICE_TARGET_AGE,),
     )
     slice_thresholds: dict[str, dict[str, float]] = {}
-    min_slice_users: int = Field(default=1, ge=1)
-    confidence_intervals: bool = False
-    popularity_timelines: int = Field(default=200_000, gt=0)
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -70,25 +106,139 @@ class EvaluationConfig(Config):
         return (*ranked, *listed, "repeat_share", "users", "users_without_target")
 
     @model_validator(mode="after")
-    def _check(self) -> EvaluationConfig:
+    def _check(self) -> RetrievalEvaluationConfig:
         if not self.ks or min(self.ks) < 1 or len(set(self.ks)) != len(self.ks):
             raise ValueError(f"`ks` should hold different positive numbers; received {self.ks}.")
-        self._known("thresholds", self.thresholds)
-        self._known("change_thresholds", self.change_thresholds)
+        hint = f"{', '.join(RANKED)} come at each of `ks`."
+        self._known("thresholds", self.thresholds, hint)
+        self._known("change_thresholds", self.change_thresholds, hint)
         for name, thresholds in self.slice_thresholds.items():
             parse_slice(name)
-            self._known(f"slice_thresholds[{name}]", thresholds)
+            self._known(f"slice_thresholds[{name}]", thresholds, hint)
         return self
 
-    def _known(self, where: str, names: Iterable[str]) -> None:
-        """Raises when a name is not that of a metric, and says which is near."""
-        for name in names:
-            if name not in self.metric_names:
-                near = difflib.get_close_matches(name, self.metric_names, n=1, cutoff=0.0)[0]
+
+class Bounds(Config):
+    """Values of a metric that are blessed.
+
+    Attributes:
+        lower: The least; None is any.
+        upper: The greatest; None is any.
+    """
+
+    lower: float | None = None
+    upper: float | None = None
+
+    @model_validator(mode="after")
+    def _hold_something(self) -> Bounds:
+        if self.lower is None and self.upper is None:
+            raise ValueError("Give `lower`, `upper` or both.")
+        if self.lower is not None and self.upper is not None and self.lower > self.upper:
+            raise ValueError(f"No value is above {self.lower} and below {self.upper}.")
+        return self
+
+
+Threshold = float | Bounds
+
+
+class RankingEvaluationConfig(EvaluationConfig):
+    """How a ranking model is evaluated.
+
+    Metrics of the first head have their plain names, those of further heads end on the
+    head's: `auc`, `auc/buy`. log_loss is better when lower and calibration is best at 1;
+    everything else is better when higher. So a plain number in a threshold is the lowest
+    blessed value of every metric but log_loss, where it is the highest, and calibration
+    asks for both bounds.
+
+    Attributes:
+        label: What was labelled: the heads and their bits. As the examples have it.
+        thresholds: Blessed values, e.g.
+            `{"auc": 0.7, "log_loss": 0.3, "calibration": {"lower": 0.9, "upper": 1.1}}`.
+            Whatever they are, a model whose auc is not above one half is not blessed.
+        change_thresholds: The change against the served model that is blessed still, e.g.
+            `{"auc": -0.002, "log_loss": 0.001}`: the lowest where higher is better, the
+            highest for log_loss. Not checked on the first run, nor where the served
+            model has seen the test (`held_out.py`).
+        slices: Features by whose values candidates are grouped; several features in one
+            entry are crossed. Those of a page (`slice/history`, `slice/query`) hold its
+            candidates together, those of candidates (`slice/candidate_*`,
+            `slice/position`) hold these alone.
+        slice_thresholds: Thresholds of single slices, e.g.
+            `{"slice/history=0": {"auc": 0.6}}`.
+
+    The others are as `EvaluationConfig` says; a test user is one with a page.
+    """
+
+    STAGE = "ranking"
+    SPLIT = "test_pages"
+
+    label: LabelConfig = LabelConfig()
+    thresholds: dict[str, Threshold] = {}
+    change_thresholds: dict[str, float] = {}
+    slices: tuple[tuple[str, ...], ...] = (
+        (features.SLICE_HISTORY,),
+        (features.SLICE_QUERY,),
+        (SLICE_POSITION,),
+        (features.SLICE_CANDIDATE_POPULARITY,),
+        (features.SLICE_CANDIDATE_AGE,),
+    )
+    slice_thresholds: dict[str, dict[str, Threshold]] = {}
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Names of all metrics, in the order of reports."""
+        heads = range(len(self.label.heads))
+        of_heads = tuple(self.name_of(value, head) for head in heads for value in HEAD_METRICS)
+        return (*of_heads, *PAGE_COUNTS)
+
+    def name_of(self, value: str, head: int) -> str:
+        """Returns the name of a metric of a head, e.g. `auc` or `auc/buy`."""
+        return value if head == 0 else f"{value}/{self.label.heads[head]}"
+
+    @model_validator(mode="after")
+    def _check(self) -> RankingEvaluationConfig:
+        hint = f"{', '.join(HEAD_METRICS)} come for each head: {', '.join(self.label.heads)}."
+        self._known("thresholds", self.thresholds, hint)
+        self._known("change_thresholds", self.change_thresholds, hint)
+        for name in self.change_thresholds:
+            if best_at_1(name):
                 raise ValueError(
-                    f"`{name}` in `{where}` is not a metric; the nearest is `{near}`. "
-                    f"{', '.join(RANKED)} come at each of `ks`."
+                    f"`{name}` is best at 1, so that no change of it is good or bad: "
+                    "use `thresholds`."
                 )
+        for name, thresholds in self.slice_thresholds.items():
+            parse_slice(name)
+            self._known(f"slice_thresholds[{name}]", thresholds, hint)
+        for thresholds in (self.thresholds, *self.slice_thresholds.values()):
+            for name, threshold in thresholds.items():
+                bounds_of(name, threshold)
+        return self
+
+
+def lower_is_better(name: str) -> bool:
+    """Returns whether a metric of ranking is better when lower."""
+    return name.partition("/")[0] == "log_loss"
+
+
+def best_at_1(name: str) -> bool:
+    """Returns whether a metric of ranking is best at 1, and worse on both sides."""
+    return name.partition("/")[0] == "calibration"
+
+
+def bounds_of(name: str, threshold: Threshold) -> Bounds:
+    """Returns the bounds of a metric of ranking that a threshold stands for.
+
+    Raises:
+        ValueError: The threshold is a number, and the metric is best at 1.
+    """
+    if isinstance(threshold, Bounds):
+        return threshold
+    if best_at_1(name):
+        raise ValueError(
+            f"`{name}` is best at 1: give both bounds, e.g. "
+            f"{{lower: 0.9, upper: 1.1}}; received {threshold}."
+        )
+    return Bounds(upper=threshold) if lower_is_better(name) else Bounds(lower=threshold)
 
 
 def parse_slice(name: str) -> dict[str, str]:

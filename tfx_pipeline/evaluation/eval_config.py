@@ -1,8 +1,10 @@
-"""TFMA's configuration, made from ours."""
+"""TFMA's configuration of an evaluation, and of one of retrieval models."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from google.protobuf.wrappers_pb2 import Int32Value
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import RANKED
 from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from tfx_pipeline.evaluation.config import parse_slice
 from transforms import features
 
@@ -23,7 +26,7 @@ HITS_SOMETHING = 1e-9  # a bound that no model without a hit reaches
 _CLASSES = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
 
 
-def make_eval_config(config: EvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
+def make_eval_config(config: RetrievalEvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
     """Translates the section `evaluation` for TFX's Evaluator.
 
     Args:
@@ -35,6 +38,24 @@ def make_eval_config(config: EvaluationConfig, monitor: str = "hr@10") -> tfma.E
         TFMA's configuration: one model specification (TFX adds a baseline when
         there is one), every metric with its thresholds, every slice.
     """
+    metrics = _metrics(config, _watched(config, monitor))
+    return tfma_config(config, features.TARGET_ENTITY, config.slices, metrics)
+
+
+def tfma_config(
+    config: EvaluationConfig,
+    label_key: str,
+    slices: Iterable[Sequence[str]],
+    metrics: Iterable[tfma.MetricConfig],
+) -> tfma.EvalConfig:
+    """Makes TFMA's configuration of an evaluation of any stage.
+
+    Args:
+        config: What all stages have in common.
+        label_key: The feature that holds the labels.
+        slices: Features by whose values examples are grouped, the whole besides.
+        metrics: Metrics with their thresholds.
+    """
     options = tfma.Options(
         compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
         min_slice_size=Int32Value(value=config.min_slice_users),
@@ -44,14 +65,40 @@ def make_eval_config(config: EvaluationConfig, monitor: str = "hr@10") -> tfma.E
         tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP  # used when they are computed
     )
     return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=features.TARGET_ENTITY)],
-        metrics_specs=[tfma.MetricsSpec(metrics=_metrics(config, _watched(config, monitor)))],
+        model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=label_key)],
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
         slicing_specs=[
             tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=keys) for keys in config.slices),
+            *(tfma.SlicingSpec(feature_keys=keys) for keys in slices),
         ],
         options=options,
     )
+
+
+def per_slice(
+    overall: tfma.MetricThreshold, slices: Mapping[str, tfma.GenericValueThreshold]
+) -> list[tfma.PerSliceMetricThreshold]:
+    """Returns the thresholds of one metric, each with its slice.
+
+    That of all users is given with a slice too (the empty one), for TFMA
+    checks a threshold without any slice in every slice.
+
+    Args:
+        overall: The threshold over all users; an empty one is left out.
+        slices: Thresholds by the name of a slice, e.g. `slice/activity=0`.
+    """
+    found = [(tfma.SlicingSpec(), overall)] if overall.ByteSize() else []
+    found += [
+        (
+            tfma.SlicingSpec(feature_values=parse_slice(name)),
+            tfma.MetricThreshold(value_threshold=bounds),
+        )
+        for name, bounds in slices.items()
+    ]
+    return [
+        tfma.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
+        for spec, threshold in found
+    ]
 
 
 def with_data(
@@ -92,13 +139,13 @@ def with_data(
     return filled
 
 
-def _watched(config: EvaluationConfig, monitor: str) -> str:
+def _watched(config: RetrievalEvaluationConfig, monitor: str) -> str:
     """Returns the hit rate of which a model has to have one: at the K that chose the epoch."""
     k = int(monitor.rpartition("@")[2])
     return f"hr@{k if k in config.ks else max(config.ks)}"
 
 
-def _metrics(config: EvaluationConfig, watched: str) -> list[tfma.MetricConfig]:
+def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.MetricConfig]:
     """Returns every metric with its thresholds."""
     listed = {"coverage": "CoverageAtK", "popularity": "PopularityAtK", "seen": "SeenAtK"}
     single = {
@@ -123,13 +170,12 @@ def _metrics(config: EvaluationConfig, watched: str) -> list[tfma.MetricConfig]:
 
 
 def _thresholds(
-    name: str, config: EvaluationConfig, watched: str
+    name: str, config: RetrievalEvaluationConfig, watched: str
 ) -> list[tfma.PerSliceMetricThreshold]:
-    """Returns the thresholds of one metric, each with its slice.
+    """Returns the thresholds of one metric.
 
-    That of all users is given with a slice too (the empty one), for TFMA
-    checks a threshold without any slice in every slice. The number of users
-    always has one, for without any threshold TFX's Evaluator gives no verdict.
+    The number of users always has one, for without any threshold TFX's Evaluator gives
+    no verdict.
     """
     overall = tfma.MetricThreshold()
     lowest = config.thresholds.get(name)
@@ -143,15 +189,9 @@ def _thresholds(
     if change is not None:
         overall.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
         overall.change_threshold.absolute.CopyFrom(DoubleValue(value=change))
-    found = [(tfma.SlicingSpec(), overall)] if overall.ByteSize() else []
-    for slice_name, thresholds in config.slice_thresholds.items():
-        if name in thresholds:
-            bound = DoubleValue(value=thresholds[name])
-            single = tfma.MetricThreshold(
-                value_threshold=tfma.GenericValueThreshold(lower_bound=bound)
-            )
-            found.append((tfma.SlicingSpec(feature_values=parse_slice(slice_name)), single))
-    return [
-        tfma.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
-        for spec, threshold in found
-    ]
+    slices = {
+        slice_name: tfma.GenericValueThreshold(lower_bound=DoubleValue(value=thresholds[name]))
+        for slice_name, thresholds in config.slice_thresholds.items()
+        if name in thresholds
+    }
+    return per_slice(overall, slices)

@@ -1,4 +1,4 @@
-"""TFX's Evaluator for retrieval: its own executor, with three things handed to it."""
+"""TFX's Evaluator for every stage: its own executor, with three things handed to it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,25 @@ from tfx.types import standard_component_specs
 from tfx.utils import path_utils
 from tfx.utils import proto_utils
 
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.click_rates import write_click_rates
+from tfx_pipeline.evaluation.config import RankingEvaluationConfig
+from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.held_out import write_held_out
+from tfx_pipeline.evaluation.page_eval_config import make_page_eval_config
+from tfx_pipeline.evaluation.page_eval_config import with_click_rates
 from tfx_pipeline.evaluation.popularity import write_most_popular
 from tfx_pipeline.evaluation.popularity import write_popularity
+from transforms.label_config import LabelConfig
 
-EXTRACTION = "tfx_pipeline.evaluation.extraction"
+EXTRACTION = {
+    "retrieval": "tfx_pipeline.evaluation.extraction",
+    "ranking": "tfx_pipeline.evaluation.page_extraction",
+}
 ITEM_POPULARITY = "item_popularity.parquet"
 MOST_POPULAR_ITEMS = "most_popular.parquet"
+CLICK_RATES = "click_rates.parquet"
 SERVABLE = "servable.json"
 CANDIDATES = "index/candidates.parquet"
 
@@ -40,7 +49,7 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
     """Runs TFX's Evaluator.
 
     Before it does, it leaves an empty baseline out (the first run has none,
-    and TFX would try to load it), counts the training events by entity and
+    and TFX would try to load it), counts popularity in the training split and
     tells the metrics where, and names the module with our extractors.
     """
 
@@ -61,38 +70,56 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         if inputs.get(_BASELINE) and not _saved_model(inputs[_BASELINE]).exists():
             logging.info("There is no baseline: no change is measured in this run.")
             del inputs[_BASELINE]
-        properties[_EVAL_CONFIG] = proto_utils.proto_to_json(
-            self._fill(inputs, output_dict, properties)
-        )
-        properties[standard_component_specs.MODULE_PATH_KEY] = EXTRACTION
-        super().Do(inputs, output_dict, properties)
-
-    def _fill(
-        self,
-        inputs: dict[str, list[Any]],
-        outputs: dict[str, list[Any]],
-        properties: dict[str, Any],
-    ) -> tfma.EvalConfig:
-        """Returns TFMA's configuration with what only this run knows."""
         eval_config = tfma.EvalConfig()
         proto_utils.json_to_proto(properties[_EVAL_CONFIG], eval_config)
-        evaluation = artifact_utils.get_single_uri(outputs[standard_component_specs.EVALUATION_KEY])
-        popularity = Path(evaluation) / ITEM_POPULARITY
-        popularity.parent.mkdir(parents=True, exist_ok=True)
-        (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
-        write_popularity(train, popularity, properties["popularity_timelines"])
-        write_held_out(artifact_utils.get_single_uri(inputs[_EXAMPLES]), evaluation)
-        servable = _servable(inputs[_MODEL])
-        most_popular = popularity.with_name(MOST_POPULAR_ITEMS)
-        write_most_popular(popularity, servable / CANDIDATES, most_popular)
-        description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
-        return with_data(
-            eval_config,
-            int(description["candidates"]),
-            str(popularity),
-            str(most_popular),
-            description["exclude_seen"],
+        evaluation = artifact_utils.get_single_uri(
+            output_dict[standard_component_specs.EVALUATION_KEY]
         )
+        Path(evaluation).mkdir(parents=True, exist_ok=True)
+        write_held_out(artifact_utils.get_single_uri(inputs[_EXAMPLES]), evaluation)
+        stage = properties["stage"]
+        fill = {"retrieval": _with_popularity, "ranking": _with_click_rates}[stage]
+        filled = fill(eval_config, inputs, Path(evaluation), properties)
+        properties[_EVAL_CONFIG] = proto_utils.proto_to_json(filled)
+        properties[standard_component_specs.MODULE_PATH_KEY] = EXTRACTION[stage]
+        super().Do(inputs, output_dict, properties)
+
+
+def _with_popularity(
+    eval_config: tfma.EvalConfig,
+    inputs: dict[str, list[Any]],
+    evaluation: Path,
+    properties: dict[str, Any],
+) -> tfma.EvalConfig:
+    """Returns the configuration of a retrieval evaluation with what only this run knows."""
+    popularity = evaluation / ITEM_POPULARITY
+    (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
+    write_popularity(train, popularity, properties["popularity_timelines"])
+    servable = _servable(inputs[_MODEL])
+    most_popular = popularity.with_name(MOST_POPULAR_ITEMS)
+    write_most_popular(popularity, servable / CANDIDATES, most_popular)
+    description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
+    return with_data(
+        eval_config,
+        int(description["candidates"]),
+        str(popularity),
+        str(most_popular),
+        description["exclude_seen"],
+    )
+
+
+def _with_click_rates(
+    eval_config: tfma.EvalConfig,
+    inputs: dict[str, list[Any]],
+    evaluation: Path,
+    properties: dict[str, Any],
+) -> tfma.EvalConfig:
+    """Returns the configuration of a ranking evaluation with what only this run knows."""
+    label = LabelConfig.model_validate_json(properties["label"])
+    (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
+    rates = evaluation / CLICK_RATES
+    write_click_rates(train, rates, label, properties["popularity_timelines"])
+    return with_click_rates(eval_config, str(rates))
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):
@@ -100,6 +127,8 @@ class EvaluatorSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,
+        "stage": component_spec.ExecutionParameter(type=str),
+        "label": component_spec.ExecutionParameter(type=str, optional=True),
         "popularity_timelines": component_spec.ExecutionParameter(type=int),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
@@ -109,18 +138,23 @@ class EvaluatorSpec(component_spec.ComponentSpec):
 
 
 class Evaluator(tfx.types.BaseBeamComponent):
-    """Evaluates a servable with TFMA and blesses it at its thresholds.
+    """Evaluates a model with TFMA and blesses it at its thresholds.
+
+    The configuration says the stage: a `RetrievalEvaluationConfig` evaluates a servable
+    (towers and index) on timelines, a `RankingEvaluationConfig` a ranker on page views.
 
     Args:
-        examples: Raw timelines with the splits `train` and `split`.
-        model: The servable; its `serving_default` is evaluated.
-        baseline_model: The servable that is served; an artifact without a
+        examples: Raw examples with the splits `train` and `split`.
+        model: What is evaluated: the signature `serving_default` of its SavedModel.
+        baseline_model: The model that is served; an artifact without a
             SavedModel means that there is none, and change thresholds are
             then not checked.
         config: Metrics, slices and gates.
         code_version: Hash of the code that evaluates, for TFX's cache.
-        split: The split that is evaluated.
-        monitor: The metric that chose the epoch; see `make_eval_config`.
+        split: The split that is evaluated; that of the stage when empty (`test`,
+            `test_pages`).
+        monitor: The metric that chose the epoch of a retrieval model; see
+            `make_eval_config`.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -131,18 +165,26 @@ class Evaluator(tfx.types.BaseBeamComponent):
         examples: tfx.types.BaseChannel,
         model: tfx.types.BaseChannel,
         baseline_model: tfx.types.BaseChannel,
-        config: EvaluationConfig,
+        config: RetrievalEvaluationConfig | RankingEvaluationConfig,
         code_version: str,
-        split: str = "test",
+        split: str = "",
         monitor: str = "hr@10",
     ) -> None:
+        label = None
+        if isinstance(config, RankingEvaluationConfig):
+            eval_config = make_page_eval_config(config)
+            label = config.label.to_json()
+        else:
+            eval_config = make_eval_config(config, monitor)
         super().__init__(
             EvaluatorSpec(
                 examples=examples,
                 model=model,
                 baseline_model=baseline_model,
-                eval_config=make_eval_config(config, monitor),
-                example_splits=json.dumps([split]),
+                eval_config=eval_config,
+                example_splits=json.dumps([split or config.SPLIT]),
+                stage=config.STAGE,
+                label=label,
                 popularity_timelines=config.popularity_timelines,
                 code_version=code_version,
                 evaluation=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelEvaluation),
@@ -162,7 +204,7 @@ def _servable(models: list[Any]) -> Path:
     directory = _saved_model(models).parent
     if not (directory / SERVABLE).exists():
         raise FileNotFoundError(
-            f"{directory / SERVABLE} is missing: the Evaluator judges servables, which "
-            "ServableBuilder writes, and not the towers of the Trainer."
+            f"{directory / SERVABLE} is missing: the Evaluator judges servables of retrieval, "
+            "which ServableBuilder writes, and not the towers of the Trainer."
         )
     return directory

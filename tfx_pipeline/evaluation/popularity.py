@@ -18,6 +18,18 @@ _BATCH = 256
 _LONGEST = 20_000  # places of the most popular; beyond them lies no place that a metric asks for
 
 
+def training_files(train_dir: str | Path) -> list[Path]:
+    """Returns the files of the training split.
+
+    Raises:
+        FileNotFoundError: There are none.
+    """
+    files = sorted(path for path in Path(train_dir).glob("*") if path.is_file())
+    if not files:
+        raise FileNotFoundError(f"No training timelines in {train_dir}; run the generator again.")
+    return files
+
+
 def write_popularity(train_dir: str | Path, target: str | Path, most_timelines: int) -> int:
     """Counts events by entity, those that a user's chunks repeat as context once.
 
@@ -34,9 +46,7 @@ def write_popularity(train_dir: str | Path, target: str | Path, most_timelines: 
     Raises:
         FileNotFoundError: There are no files.
     """
-    files = sorted(path for path in Path(train_dir).glob("*") if path.is_file())
-    if not files:
-        raise FileNotFoundError(f"No training timelines in {train_dir}; run the generator again.")
+    files = training_files(train_dir)
     parts: list[pa.Table] = []
     timelines = read = 0
     for file in files:

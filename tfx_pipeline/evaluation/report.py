@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
+from tfx_pipeline.evaluation.page_eval_config import BETTER_THAN_CHANCE
+from transforms import features
 
 _CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
 
@@ -54,37 +57,63 @@ def read_failures(evaluation: str | Path) -> list[str]:
     """
     (serialised,) = _records(evaluation, "validations")
     result = validation_result_pb2.ValidationResult.FromString(serialised)
+    has = "page" if _label_key(evaluation) == features.LABEL_EVENTS else "target"
     failures = []
     for metrics in result.metric_validations_per_slice:
         keys = [(key.column, _slice_value(key)) for key in metrics.slice_key.single_slice_keys]
         where = f" in {format_slice(keys)}" if keys else ""
-        for failure in metrics.failures:
-            change = failure.metric_threshold.change_threshold
-            lowest = failure.metric_threshold.value_threshold.lower_bound.value
-            kind = f"{failure.metric_key.name}{where}"
-            value = _value(failure.metric_value)
-            if change.HasField("absolute"):
-                failures.append(
-                    f"{kind} changed by {value:+.4g} against the served model; "
-                    f"at least {change.absolute.value:+.4g} is required"
-                )
-            elif lowest == HITS_SOMETHING:
-                failures.append(
-                    f"{kind} is 0: a model that hits nothing is not pushed, whatever the "
-                    "thresholds; see that events and catalogue write ids alike"
-                )
-            elif kind == "users":
-                failures.append(
-                    f"only {value:.0f} test users have a target, and `evaluation.min_users` asks "
-                    f"for {lowest:.0f}: over so few, the metrics are mostly chance"
-                )
-            else:
-                failures.append(f"{kind} is {value:.4g}; at least {lowest:.4g} is required")
+        failures += [_explain(failure, where, has) for failure in metrics.failures]
     missing = result.missing_slices
     failures += [f"no user is in the slice {dict(spec.feature_values)}" for spec in missing]
     if not result.validation_ok and not failures:
         failures.append("TFMA refused the model without naming a threshold")
     return failures
+
+
+def _explain(failure: validation_result_pb2.ValidationFailure, where: str, has: str) -> str:
+    """Says which threshold of which metric was missed.
+
+    Args:
+        failure: The metric, its value and the threshold.
+        where: In which slice, e.g. ` in slice/activity=0`.
+        has: What the users have who are counted, e.g. `target`.
+    """
+    name, value = failure.metric_key.name, _value(failure.metric_value)
+    change = failure.metric_threshold.change_threshold
+    bounds = failure.metric_threshold.value_threshold
+    lowest, highest = bounds.lower_bound.value, bounds.upper_bound.value
+    if change.HasField("absolute"):
+        lower = change.direction == tfma.MetricDirection.LOWER_IS_BETTER
+        return (
+            f"{name}{where} changed by {value:+.4g} against the served model; "
+            f"at {'most' if lower else 'least'} {change.absolute.value:+.4g} is required"
+        )
+    if lowest == HITS_SOMETHING:
+        return (
+            f"{name}{where} is 0: a model that hits nothing is not pushed, whatever the "
+            "thresholds; see that events and catalogue write ids alike"
+        )
+    if lowest == BETTER_THAN_CHANCE:
+        return (
+            f"{name}{where} is {value:.4g}: a model that orders candidates no better than chance "
+            "is not pushed, whatever the thresholds; see that the test has pages with and without "
+            "clicks, and what the model reads"
+        )
+    if name == "users" and not where:
+        return (
+            f"only {value:.0f} test users have a {has}, and `evaluation.min_users` asks for "
+            f"{lowest:.0f}: over so few, the metrics are mostly chance"
+        )
+    if bounds.HasField("upper_bound") and not value <= highest:
+        return f"{name}{where} is {value:.4g}; at most {highest:.4g} is required"
+    return f"{name}{where} is {value:.4g}; at least {lowest:.4g} is required"
+
+
+def _label_key(evaluation: str | Path) -> str:
+    """Returns the feature that held the labels, which TFMA notes beside the metrics."""
+    text = Path(evaluation, "eval_config.json").read_text(encoding="utf-8")
+    label_key: str = json.loads(text)["evalConfig"]["modelSpecs"][0]["labelKey"]
+    return label_key
 
 
 def _records(evaluation: str | Path, name: str) -> Iterator[bytes]:

@@ -18,12 +18,12 @@ from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_split
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
 from tfx_pipeline.evaluation.run_metrics import write_run_metrics
 from transforms import features as f
 
-CONFIG = EvaluationConfig(
+CONFIG = RetrievalEvaluationConfig(
     ks=(1, 5),
     list_k=2,
     min_users=10,
@@ -53,7 +53,7 @@ def importer(name: str, uri: Path, kind: type, **more):
 
 
 def run_pipeline(
-    work: Path, model: Path, config: EvaluationConfig = CONFIG
+    work: Path, model: Path, config: RetrievalEvaluationConfig = CONFIG
 ) -> dict[str, dict[str, str]]:
     """Runs the three components on a model and returns node -> key -> directory."""
     examples = importer(
@@ -176,7 +176,9 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     assert gate["failures"][0] in worse["pusher"]["not_pushed_because"]
     assert [p.name for p in (work / "pushed").iterdir() if p.name.isdigit()] == ["1"]
 
-    nothing = run_pipeline(work, make_model(work / "nothing", hits=0), EvaluationConfig(ks=(1, 5)))
+    nothing = run_pipeline(
+        work, make_model(work / "nothing", hits=0), RetrievalEvaluationConfig(ks=(1, 5))
+    )
     gate = write_run_metrics(work / "metrics.json", nothing)["gate"]
     assert gate["blessed"] == 0 and len(gate["failures"]) == 2
     assert any(failure.startswith("hr@5 is 0: a model that hits") for failure in gate["failures"])

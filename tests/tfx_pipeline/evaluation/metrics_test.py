@@ -21,7 +21,7 @@ from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_candidates
 from tests.tfx_pipeline.evaluation.lists import write_split
 from tests.tfx_pipeline.evaluation.oracle import expected
-from tfx_pipeline.evaluation.config import EvaluationConfig
+from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.extraction import custom_extractors
@@ -37,7 +37,7 @@ from transforms import features as f
 ITEMS, K = 40, 12
 # Microseconds from which a candidate is available, of every other item.
 LAUNCH = {f"movie:{i}": (i * 7) % 60 if i % 3 else 0 for i in range(0, ITEMS, 2)}
-CONFIG = EvaluationConfig(
+CONFIG = RetrievalEvaluationConfig(
     ks=(1, 3, 10, 20),
     list_k=3,
     min_users=1_000,

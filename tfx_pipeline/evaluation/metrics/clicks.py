@@ -8,15 +8,15 @@ A row is a candidate of a page. With y its label, p its probability and u its us
     calibration = sum p / sum y
     page NDCG   = mean over pages with a positive of NDCG over the page's candidates
 
-Users and pages whose labels are all equal have no GAUC and no NDCG.
+Users whose labels are all equal have no AUC and are left out of GAUC; pages without a
+positive have no NDCG. (GAUC: Zhu et al. 2017, https://arxiv.org/abs/1703.02091, eq. 11.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -26,21 +26,28 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics.metric_types import register_metric
 
 from models.ranking import page_metrics
-from transforms import features
 
-LEFT_OUT = -1  # the label of a candidate that a slice does not hold
-SCORES = "scores"
-_PENDING = 4096  # pages that are put together in one go
+CANDIDATES = "candidates"  # the key in TFMA's extracts: columns of one user's candidates
+PAGE = "page"  # [n] int64, ascending, which page of the user's
+LABEL = "label"  # [n] int64, bit h is head h
+CLICK_RATES = "click_rates"  # [n, H] float32, what popularity predicts
+SCORES = "scores"  # the output of the first head
+_PENDING = 4096  # users that are put together in one go
+
+
+def scores_of(model_name: str) -> str:
+    """Returns the column of a model's scores, [n, H] float32; NaN for heads that it lacks."""
+    return f"{SCORES}:{model_name}"
 
 
 class Rows(NamedTuple):
-    """Candidates of pages, as columns.
+    """Candidates of pages, as columns; users and pages are numbered from 0, ascending.
 
     Attributes:
-        user: [n] int64, a hash of the user's id.
-        page: [n] int64, which page of the rows each candidate is of.
+        user: [n] int64.
+        page: [n] int64.
         score: [n] float32, probabilities.
-        label: [n] int64, bit h is head h.
+        label: [n] int8, 0 or 1.
     """
 
     user: np.ndarray
@@ -49,99 +56,129 @@ class Rows(NamedTuple):
     label: np.ndarray
 
     @classmethod
-    def join(cls, parts: Iterable[Rows]) -> Rows:
-        """Puts rows together; pages of different parts stay different."""
-        moved, first = [cls(*(np.zeros(0, kind) for kind in _KINDS))], 0
-        for part in parts:
-            moved.append(part._replace(page=part.page + first))
-            first += int(part.page.max()) + 1 if part.page.size else 0
-        return cls(*(np.concatenate(column) for column in zip(*moved, strict=True)))
+    def join(cls, parts: Sequence[Rows]) -> Rows:
+        """Puts rows together; users and pages of different parts stay different."""
+        parts = [part for part in parts if part.page.size]
+        if not parts:
+            return cls(*(np.zeros(0, kind) for kind in (np.int64, np.int64, np.float32, np.int8)))
+        user, page, score, label = (np.concatenate(column) for column in zip(*parts, strict=True))
+        sizes = [part.page.size for part in parts]
+        user += np.repeat(_firsts([part.user for part in parts]), sizes)
+        page += np.repeat(_firsts([part.page for part in parts]), sizes)
+        return cls(user, page, score, label)
 
 
-_KINDS = (np.int64, np.int64, np.float32, np.int64)
+def _firsts(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the first number of each part when parts that count from 0 are counted through."""
+    return np.cumsum([0, *(int(part[-1]) + 1 for part in parts[:-1])])
 
 
-class PagePreprocessor(tfma.metrics.Preprocessor):
-    """Reads the candidates of a page out of TFMA's extracts.
+def values_of(rows: Rows) -> dict[str, float]:
+    """Computes every metric of one head.
+
+    Returns:
+        `auc`, `gauc`, `page_ndcg`, `log_loss`, `calibration`, `positives`, `users`, `pages`
+        and `candidates`. NaN where a metric has no value, and of scores that are NaN.
+    """
+    label, score = rows.label, rows.score
+    counts = {
+        "positives": float(label.sum(dtype=np.int64)),
+        "users": float(rows.user[-1] + 1 if label.size else 0),
+        "pages": float(rows.page[-1] + 1 if label.size else 0),
+        "candidates": float(label.size),
+    }
+    if not label.size or np.isnan(score).any():
+        measured = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")
+        return counts | dict.fromkeys(measured, float("nan"))
+    return counts | {
+        "auc": page_metrics.auc(label, score),
+        "gauc": page_metrics.grouped_auc(label, score, rows.user),
+        "page_ndcg": mean_ndcg(label, score, rows.page),
+        "log_loss": page_metrics.log_loss(label, score),
+        "calibration": page_metrics.calibration(label, score),
+    }
+
+
+def mean_ndcg(labels: np.ndarray, scores: np.ndarray, pages: np.ndarray) -> float:
+    """Computes the mean over pages with a positive of their NDCG; ties share their gain.
+
+        NDCG = sum_i y_i / log2(i + 2) / sum_{i < P} 1 / log2(i + 2)
+
+    with y_i the label at rank i from 0, the mean label of those with the same score, and
+    P the positives of the page.
 
     Args:
-        head: Output whose scores are read; `scores` is the first head.
-        bit: Its bit of the label.
-        model_name: The model, where several are evaluated.
+        labels: [n] 0 or 1.
+        scores: [n].
+        pages: [n] int, ascending from 0.
+
+    Returns:
+        NaN when no page has a positive.
+    """
+    order = np.lexsort((-scores, pages))
+    labels, scores = labels[order].astype(np.float64), scores[order]
+    starts = np.flatnonzero(np.diff(pages, prepend=-1))  # of pages, [P]
+    discount = 1.0 / np.log2(np.arange(pages.size) - starts[pages] + 2.0)
+    new = (np.diff(pages, prepend=-1) > 0) | (np.diff(scores, prepend=0.0) != 0)
+    tie = np.cumsum(new) - 1
+    shared = (np.bincount(tie, labels) / np.bincount(tie))[tie]
+    positives = np.bincount(pages, labels).astype(np.int64)  # [P]
+    ideal = np.cumsum(1.0 / np.log2(np.arange(positives.max(initial=1)) + 2.0))
+    some = positives > 0
+    gain = np.bincount(pages, shared * discount)[some]
+    return float(np.mean(gain / ideal[positives[some] - 1])) if some.any() else float("nan")
+
+
+class RowsPreprocessor(tfma.metrics.Preprocessor):
+    """Reads the rows of one user and one head out of TFMA's extracts.
+
+    Args:
+        column: The column of scores.
+        bit: The head.
     """
 
-    def __init__(self, head: str = SCORES, bit: int = 0, model_name: str = "") -> None:
-        super().__init__(name=f"page:{model_name}:{head}:{bit}")
-        self._head, self._bit, self._model = head, bit, model_name
+    def __init__(self, column: str, bit: int) -> None:
+        super().__init__(name=f"rows:{column}:{bit}")
+        self._column, self._bit = column, bit
 
     def process(self, extracts: dict[str, Any]) -> Iterator[Rows]:
-        """Yields the rows of one page."""
-        label = np.ravel(_of_model(extracts[tfma.LABELS_KEY], self._model)).astype(np.int64)
-        output = _of_model(extracts[tfma.PREDICTIONS_KEY], self._model)
-        if not isinstance(output, Mapping) or self._head not in output:
-            found = sorted(output) if isinstance(output, Mapping) else type(output).__name__
-            raise ValueError(
-                f"A ranking model answers with `{self._head}` [B, C]; this one answered with "
-                f"{found}. Evaluate its signature `serving_default`."
-            )
-        score = np.ravel(output[self._head])[: label.size].astype(np.float32)
-        kept = label != LEFT_OUT
-        (user,) = np.ravel(extracts[tfma.FEATURES_KEY][features.USER_ID])[:1]
-        number = int(kept.sum())
+        """Yields the rows of the user."""
+        columns = extracts[CANDIDATES]
+        page = columns[PAGE]
         yield Rows(
-            np.full(number, _hash(user), np.int64),
-            np.zeros(number, np.int64),
-            score[kept],
-            label[kept] >> self._bit & 1,
+            user=np.zeros(page.size, np.int64),
+            page=np.cumsum(np.diff(page, prepend=page[:1]) > 0),
+            score=columns[self._column][:, self._bit],
+            label=(columns[LABEL] >> self._bit & 1).astype(np.int8),
         )
 
 
-def _mean_ndcg(rows: Rows) -> float:
-    """Returns the mean over pages with a positive of their NDCG; ties share their gain."""
-    order = np.lexsort((-rows.score, rows.page))
-    page, label = rows.page[order], rows.label[order].astype(np.float64)
-    score = rows.score[order]
-    changes = np.flatnonzero(page[1:] != page[:-1]) + 1
-    bounds = np.concatenate([[0], changes, [page.size]])
-    values = []
-    for start, end in zip(bounds[:-1], bounds[1:], strict=True):
-        own = label[start:end]
-        if not own.any():
-            continue
-        discount = 1.0 / np.log2(np.arange(own.size) + 2.0)
-        _, tie = np.unique(-score[start:end], return_inverse=True)
-        shared = np.bincount(tie, own) / np.bincount(tie)
-        values.append(float(shared[tie] @ discount) / discount[: int(own.sum())].sum())
-    return float(np.mean(values)) if values else float("nan")
-
-
-VALUES: dict[str, Callable[[Rows], float]] = {
-    "auc": lambda rows: page_metrics.auc(rows.label, rows.score),
-    "gauc": lambda rows: page_metrics.grouped_auc(rows.label, rows.score, rows.user),
-    "log_loss": lambda rows: page_metrics.log_loss(rows.label, rows.score),
-    "calibration": lambda rows: page_metrics.calibration(rows.label, rows.score),
-    "page_ndcg": _mean_ndcg,
-    "candidates": lambda rows: float(rows.label.size),
-    "positives": lambda rows: float(rows.label.sum()),
-    "pages": lambda rows: float(np.unique(rows.page).size),
-}
-
-
 class ClickMetric(tfma.metrics.Metric):
-    """One of `VALUES`, of one head.
+    """One of the metrics of `values_of`, of one head.
 
-    All metrics of a head share one combiner, which holds the rows: some 24 bytes for each
-    candidate of a slice.
+    All metrics of a head share one combiner. AUC and its like need every row at once, so
+    the combiner holds them: 21 bytes for each candidate of a slice, for each head, model
+    and, with confidence intervals, sample. The worker that joins a slice holds it whole,
+    a hundred million candidates in about 2 GB and twice that while they are sorted.
+
+    Args:
+        value: Which, a key of `values_of`.
+        head: The output that holds the head's scores, `scores` for the first.
+        bit: The head's bit of the label.
+        name: What it is called.
+        click_rates: Measures not the model but popularity: a Parquet file of click rates.
     """
 
-    def __init__(self, value: str, head: str = SCORES, bit: int = 0, name: str = "") -> None:
-        """Measures `value` of the scores of `head`, whose label is the bit `bit`."""
+    def __init__(
+        self, value: str, head: str = SCORES, bit: int = 0, name: str = "", click_rates: str = ""
+    ) -> None:
         super().__init__(
             tfma.metrics.merge_per_key_computations(_computations),
             name=name or value,
             value=value,
             head=head,
             bit=bit,
+            click_rates=click_rates,
         )
 
 
@@ -149,7 +186,7 @@ register_metric(ClickMetric)
 
 
 class _Combiner(beam.CombineFn):
-    """Puts the rows of pages together."""
+    """Puts the rows of users together."""
 
     def __init__(self, key: tfma.metrics.MetricKey) -> None:
         self._key = key
@@ -167,39 +204,34 @@ class _Combiner(beam.CombineFn):
     def compact(self, accumulator: list[Rows]) -> list[Rows]:
         return [Rows.join(accumulator)]
 
-    def extract_output(self, accumulator: list[Rows]) -> dict[tfma.metrics.MetricKey, Rows]:
-        return {self._key: Rows.join(accumulator)}
+    def extract_output(
+        self, accumulator: list[Rows]
+    ) -> dict[tfma.metrics.MetricKey, dict[str, float]]:
+        return {self._key: values_of(Rows.join(accumulator))}
 
 
 def _computations(
-    name: str, value: str, head: str, bit: int, model_name: str = "", output_name: str = ""
+    name: str,
+    value: str,
+    head: str,
+    bit: int,
+    click_rates: str = "",
+    model_name: str = "",
+    output_name: str = "",
 ) -> list[Any]:
-    del output_name
+    """Returns what computes a metric: TFMA drops the combiners with equal keys but one."""
+    del head, output_name
+    column = CLICK_RATES if click_rates else scores_of(model_name)
     # TFMA reports no key with a leading _
-    source = tfma.metrics.MetricKey(f"_clicks:{head}", model_name=model_name)
+    source = tfma.metrics.MetricKey(f"_{column}:{bit}", model_name=model_name)
     key = tfma.metrics.MetricKey(name, model_name=model_name)
     return [
         tfma.metrics.MetricComputation(
             keys=[source],
-            preprocessors=[PagePreprocessor(head, bit, model_name)],
+            preprocessors=[RowsPreprocessor(column, bit)],
             combiner=_Combiner(source),
         ),
         tfma.metrics.DerivedMetricComputation(
-            keys=[key], result=lambda metrics: {key: VALUES[value](metrics[source])}
+            keys=[key], result=lambda metrics: {key: metrics[source][value]}
         ),
     ]
-
-
-def _of_model(value: Any, model_name: str) -> Any:
-    """Returns what belongs to one model; TFMA nests by names only if there are many."""
-    if model_name and isinstance(value, Mapping) and model_name in value:
-        return value[model_name]
-    return value
-
-
-def _hash(user: bytes | str) -> int:
-    """Returns 63 bits of a hash that is the same in every process."""
-    import hashlib
-
-    data = user if isinstance(user, bytes) else str(user).encode()
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") >> 1
