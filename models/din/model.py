@@ -32,7 +32,9 @@ class DIN(RankingModel):
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""
-        interest = self.attention(view.candidate, view.history, view.mask, view.row)  # [I, d]
+        interest = self.attention(  # [I, d]
+            view.candidate, view.history, view.mask, view.row, training=training
+        )
         parts = [view.candidate, interest, view.candidate * interest]
         inputs = tf.concat([*parts, tf.gather(view.user, view.row)], axis=1)
         return self.mlp(inputs, training=training)

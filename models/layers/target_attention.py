@@ -15,16 +15,23 @@ class TargetAttention(tf.keras.layers.Layer):
 
     with n the events that are there. (DIN, Zhou et al. 2018, section 4.3: weights are not
     normalised to sum to 1, so that the sum keeps how strong an interest is; the square root,
-    not in the paper, keeps long histories in the range of short ones.) The parts of the first layer
-    that see the history or the candidate alone are multiplied once for each, and not for each pair.
+    not in the paper, keeps long histories in the range of short ones. The MLP's activation is
+    ReLU; Keras's PReLU takes half as long again as the rest of the layer.) The parts of the first
+    layer that see the history or the candidate alone are multiplied once for each, and not
+    for each pair.
+
+    Time goes into memory traffic, so training takes the pages in parts, short histories first:
+    a part has as many events as its longest history, and more of it stays in the cache.
 
     Args:
         hidden_units: Widths of the MLP's hidden layers.
+        parts: How many parts the pages of a training batch are taken in.
     """
 
-    def __init__(self, hidden_units: Sequence[int], **kwargs: Any) -> None:
+    def __init__(self, hidden_units: Sequence[int], parts: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
+        self.parts = parts
 
     def build(self, input_shape: Any) -> None:
         """Creates the layers; d is the width of the candidate."""
@@ -33,13 +40,17 @@ class TargetAttention(tf.keras.layers.Layer):
         self.of_history = dense(first, use_bias=False, name="of_history")
         self.of_candidate = dense(first, name="of_candidate")
         self.of_product = dense(first, use_bias=False, name="of_product")
-        self.activation = tf.keras.layers.PReLU(shared_axes=[1], name="activation")
         self.others = [dense(w, "relu", name=f"hidden_{i}") for i, w in enumerate(others, 1)]
         self.weigh = dense(1, name="weigh")
         super().build(input_shape)
 
     def call(
-        self, candidate: tf.Tensor, history: tf.Tensor, mask: tf.Tensor, row: tf.Tensor
+        self,
+        candidate: tf.Tensor,
+        history: tf.Tensor,
+        mask: tf.Tensor,
+        row: tf.Tensor,
+        training: bool = False,
     ) -> tf.Tensor:
         """Attends to the history of each candidate's page.
 
@@ -48,21 +59,53 @@ class TargetAttention(tf.keras.layers.Layer):
             history: [B, T, d] float32.
             mask: [B, T] float32, 1 where there is an event.
             row: [I] int64, the page of each candidate.
+            training: Whether the pages are taken in parts.
 
         Returns:
             [I, d] float32; zeros for an empty history.
         """
+        if not training:
+            return self._attend(candidate, history, mask, row)
+        place = tf.range(1.0, tf.cast(tf.shape(mask)[1], tf.float32) + 1.0)
+        length = tf.cast(tf.reduce_max(mask * place, axis=1), tf.int32)  # [B], up to the last event
+        pages = tf.argsort(length)
+        rank = tf.gather(tf.math.invert_permutation(pages), row)  # [I], of a candidate's page
+        order = tf.argsort(rank)
+        starts = tf.size(pages) * tf.range(self.parts + 1) // self.parts
+        ends = tf.searchsorted(tf.gather(rank, order), starts)  # the same in candidates
+        split = {"num_or_size_splits": starts[1:] - starts[:-1], "num": self.parts}
+        given = zip(
+            tf.split(tf.gather(candidate, order), ends[1:] - ends[:-1], num=self.parts),
+            tf.split(tf.gather(history, pages), **split),
+            tf.split(tf.gather(mask, pages), **split),
+            tf.split(tf.gather(rank, order), ends[1:] - ends[:-1], num=self.parts),
+            tf.split(tf.gather(length, pages), **split),
+            tf.unstack(starts[:-1], self.parts),
+            strict=True,
+        )
+        found = []
+        for candidates, events, there, ranks, lengths, start in given:
+            longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
+            found.append(
+                self._attend(candidates, events[:, :longest], there[:, :longest], ranks - start)
+            )
+        return tf.gather(tf.concat(found, axis=0), tf.math.invert_permutation(order))
+
+    def _attend(
+        self, candidate: tf.Tensor, history: tf.Tensor, mask: tf.Tensor, row: tf.Tensor
+    ) -> tf.Tensor:
+        """Attends; see `call`."""
         events = tf.gather(history, row)  # [I, T, d]
         there = tf.gather(mask, row)  # [I, T]
         # W [h ; c ; h - c ; h c] is (U h) + (V c) + W (h c), with h - c folded into U and V.
         first = tf.gather(self.of_history(history), row) + self.of_candidate(candidate)[:, None]
-        hidden = self.activation(first + self.of_product(events * candidate[:, None]))
+        hidden = tf.nn.relu(first + self.of_product(events * candidate[:, None]))
         for layer in self.others:
             hidden = layer(hidden)
-        weight = self.weigh(hidden)[:, :, 0] * there  # [I, T]
         number = tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0)
-        return tf.einsum("it,itd->id", weight, events) * tf.math.rsqrt(number)
+        weight = self.weigh(hidden)[:, :, 0] * there * tf.math.rsqrt(number)  # [I, T]
+        return tf.matmul(weight[:, None], events)[:, 0]
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"hidden_units": self.hidden_units}
+        return super().get_config() | {"hidden_units": self.hidden_units, "parts": self.parts}

@@ -189,12 +189,32 @@ def test_target_attention_equals_numpy():
             h, c = history[page, t], candidate[i]
             x = h @ kernel["of_history/kernel"] + c @ kernel["of_candidate/kernel"]
             x = x + kernel["of_candidate/bias"] + (h * c) @ kernel["of_product/kernel"]
-            x = np.where(x > 0, x, x * kernel["activation/alpha"][0])
+            x = np.maximum(x, 0)
             x = np.maximum(x @ kernel["hidden_1/kernel"] + kernel["hidden_1/bias"], 0)
             weight = x @ kernel["weigh/kernel"] + kernel["weigh/bias"]
             expected[i] += weight * h * mask[page, t]
         expected[i] /= np.sqrt(max(mask[page].sum(), 1))
     np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("parts", [1, 3, 8])
+def test_target_attention_in_parts_is_the_same_and_has_the_same_gradients(parts):
+    layer = TargetAttention((5, 3), parts)
+    generator = np.random.default_rng(0)
+    row = tf.constant([3, 0, 0, 4, 1, 3, 0], tf.int64)  # page 2 has no candidate, 1 no event
+    candidate = tf.Variable(generator.normal(size=[7, 4]).astype(np.float32))
+    history = tf.Variable(generator.normal(size=[5, 6, 4]).astype(np.float32))
+    mask = tf.constant([[1, 1, 1, 1, 1, 1], [0] * 6, [1] * 6, [0, 1, 0, 0, 0, 0], [1] + [0] * 5])
+
+    def run(training):
+        with tf.GradientTape() as tape:
+            out = layer(candidate, history, tf.cast(mask, tf.float32), row, training=training)
+            loss = tf.reduce_sum(out**2)
+        weights = [candidate, history, *layer.trainable_variables]
+        return [out, *(tf.convert_to_tensor(g) for g in tape.gradient(loss, weights))]
+
+    for whole, in_parts in zip(run(False), run(True), strict=True):
+        np.testing.assert_allclose(in_parts, whole, atol=1e-5)
 
 
 def test_click_rates_are_smoothed_towards_the_mean():
