@@ -205,6 +205,23 @@ def test_lanes_whose_parts_cannot_be_put_together_run_whole():
     assert in_loop(test, max_batch_size=2) == [[0, 1], [2], [0, 1, 2], [3, 4, 5]]
 
 
+def test_a_part_that_another_request_widened_is_put_together_with_the_others():
+    async def test(scheduler, model, lane):
+        scheduler._runners = 2
+        model.gate.clear()
+        busy = [submit(scheduler, lane, 0), submit(scheduler, lane, 9)]
+        large = submit(scheduler, lane, 1, 2, 3)
+        wide = asyncio.ensure_future(scheduler.submit(lane, {"x": np.array([[4, 5]])}, 1, None))
+        await asyncio.sleep(0)
+        model.gate.set()
+        answer, *_ = await asyncio.gather(large, wide, *busy)
+        assert answer["y"].tolist() == [[2, 0], [4, 0], [6, 6]]  # the own ones come first
+        assert lane.mergeable
+        return model.batches
+
+    assert in_loop(test, max_batch_size=2)[2:] == [[1, 2], [3, 4]]
+
+
 def test_one_bad_request_fails_alone():
     async def test(scheduler, model, lane):
         model.gate.clear()

@@ -19,10 +19,15 @@ from serving.client.calls import recommend_inputs
 FLOAT, STRING = 1, 7
 
 
-def repeated(signature: str, tensors: dict[str, tuple[int, list[int]]], last: bytes = b"") -> bytes:
+def repeated(
+    signature: str,
+    tensors: dict[str, tuple[int, list[int]]],
+    last: bytes = b"",
+    model: str = "tiny",
+) -> bytes:
     """Returns a request of few bytes whose tensors repeat one value, or none."""
     request = protos.PredictRequest()
-    request.model_spec.name, request.model_spec.signature_name = "tiny", signature
+    request.model_spec.name, request.model_spec.signature_name = model, signature
     for name, (dtype, shape) in tensors.items():
         tensor = request.inputs[name]
         tensor.dtype = dtype
