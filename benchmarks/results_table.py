@@ -8,8 +8,8 @@ In a Markdown file, everything between these two comments is made again:
     <!-- results: movielens_1m_retrieval columns=model,hr@10,hr@50 digits=3 -->
     <!-- /results -->
 
-`only=fastest` leaves out rows where that column is 0 or missing, `only=model:two_tower,sequence` those
-where it has another value.
+`only=fastest` leaves out rows where that column is 0 or missing, `only=model:two_tower,sequence`
+those where it has another value.
 """
 
 from __future__ import annotations

@@ -26,6 +26,20 @@ def counted_events(entities: tf.RaggedTensor, context_length: tf.Tensor) -> tf.T
     return positions(entities) >= per_value(context_length, entities)
 
 
+def first_target(context_length: tf.Tensor, chunk: tf.Tensor) -> tf.Tensor:
+    """Returns the index of the first event of a chunk that may be a target, [B] int64.
+
+    The context that is repeated from an earlier chunk is none. Where a later chunk repeats
+    nothing, its first event is none either, for its past is not there. A user's first
+    event is one: it teaches what to recommend without a history.
+
+    Args:
+        context_length: [B] int64, leading events repeated from the chunk before.
+        chunk: [B] int64, 0 for the first chunk of a user.
+    """
+    return tf.maximum(context_length, tf.cast(chunk > 0, tf.int64))
+
+
 def target_events(
     entities: tf.RaggedTensor,
     types: tf.RaggedTensor,
@@ -36,10 +50,8 @@ def target_events(
 ) -> tf.Tensor:
     """Returns which events may be training targets.
 
-    An event may be a target when it is no context repeated from an earlier chunk,
-    when its event type counts and when its entity is of a type that is retrieved. A
-    user's first event is what to recommend without a history; the first one of a later
-    chunk that repeats no context has a past that is not there, and is no target.
+    An event may be a target from `first_target` on, when its event type counts and when
+    its entity is of a type that is retrieved.
 
     Args:
         entities: [B, (events)] string, `type:id`.
@@ -52,8 +64,7 @@ def target_events(
     Returns:
         [V] bool for the V events of the batch.
     """
-    first = tf.maximum(context_length, tf.cast(chunk > 0, tf.int64))
-    eligible = positions(entities) >= per_value(first, entities)
+    eligible = positions(entities) >= per_value(first_target(context_length, chunk), entities)
     if ANY not in target_types:
         eligible &= _among(types.flat_values, target_types)
     if ANY not in candidate_types:

@@ -150,7 +150,7 @@ def sequence_batches(
     pools = parsed_timelines(records, spec, config.pool, sequences.timeline_features)
     nothing = _no_windows(sequences)
     cut = pools.map(
-        lambda timelines: (cut_windows(timelines, sequences, rule), False),
+        lambda timelines: (cut_sequences(timelines, sequences, rule), False),
         num_parallel_calls=tf.data.AUTOTUNE,
     ).concatenate(tf.data.Dataset.from_tensors((nothing, True)))
     seeds = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True).batch(2)
@@ -188,7 +188,7 @@ def plan_buckets(
     counts = np.zeros([sequences.longest + 1], np.int64)
     records = timeline_records(files)
     for timelines in parsed_timelines(records, spec, 4096, sequences.timeline_features):
-        lengths = window_lengths(cut_windows(timelines, sequences, rule), sequences)
+        lengths = window_lengths(cut_sequences(timelines, sequences, rule), sequences)
         counts += np.bincount(lengths, minlength=counts.size)
     return Buckets.plan(counts, batch_size)
 
@@ -198,7 +198,7 @@ def window_lengths(windows: Windows, sequences: SequenceSpec) -> tf.Tensor:
     return sequences.padded(windows.events.row_lengths() + int(sequences.hides))
 
 
-def cut_windows(timelines: Timelines, sequences: SequenceSpec, rule: TargetRule) -> Windows:
+def cut_sequences(timelines: Timelines, sequences: SequenceSpec, rule: TargetRule) -> Windows:
     """Cuts windows of known events, from the newest one of each timeline backwards.
 
     The newest window ends with the newest event as its last target; the next one

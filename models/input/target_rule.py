@@ -14,6 +14,7 @@ from models.input.timelines import is_one_of
 from transforms import features as f
 from transforms.ragged import per_value
 from transforms.ragged import positions
+from transforms.targets import first_target
 
 if TYPE_CHECKING:
     from models.config import RetrievalTrainerConfig
@@ -51,8 +52,7 @@ class TargetRule:
     def eligible(self, timelines: Timelines) -> tf.Tensor:
         """Says which events may be targets.
 
-        An event may when it is no context repeated from an earlier chunk, and its type
-        and its entity count. A user's first event teaches what to recommend without a history.
+        An event may from `first_targets` on, when its type and its entity count.
 
         Args:
             timelines: Transformed features of U timelines with E events in all.
@@ -69,16 +69,12 @@ class TargetRule:
 
 
 def first_targets(timelines: Timelines) -> tf.Tensor:
-    """Returns the index of the first event that may be a target, [U] int64.
-
-    Not one of the context that is repeated from an earlier chunk, nor, where nothing is
-    repeated, the first of a later chunk, whose past is not there.
-    """
+    """Returns `transforms.targets.first_target` of each timeline, [U] int64."""
     first = context_lengths(timelines)
     if f.CHUNK not in timelines:
         return first
     chunk = timelines[f.CHUNK].to_tensor(0, shape=[None, 1])[:, 0]
-    return tf.maximum(first, tf.cast(chunk > 0, tf.int64))
+    return first_target(first, chunk)
 
 
 def draw_targets(

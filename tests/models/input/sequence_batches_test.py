@@ -8,7 +8,7 @@ from models.config import InputConfig
 from models.input import batch as b
 from models.input.bucketing import Buckets
 from models.input.sequence_batches import SequenceSpec
-from models.input.sequence_batches import cut_windows
+from models.input.sequence_batches import cut_sequences
 from models.input.sequence_batches import plan_buckets
 from models.input.sequence_batches import sequence_batch
 from models.input.sequence_batches import sequence_batches
@@ -35,7 +35,7 @@ def timelines(*events, context=None, types=None):
 
 def cut(given, spec, rule=EVERY, seed=(1, 2)):
     """All windows of the timelines as one batch, as NumPy."""
-    made = sequence_batch(cut_windows(given, spec, rule), spec, tf.constant(seed, tf.int64))
+    made = sequence_batch(cut_sequences(given, spec, rule), spec, tf.constant(seed, tf.int64))
     return {name: value.numpy().tolist() for name, value in made.items()}
 
 
@@ -78,7 +78,7 @@ def test_every_event_is_a_target_once(overlap, hidden):
     for events in range(1, 30):
         given = timelines(list(range(1, events + 1)))
         spec = SequenceSpec(length=5, overlap=overlap, mask_share=hidden)
-        windows = cut_windows(given, spec, EVERY)
+        windows = cut_sequences(given, spec, EVERY)
         is_target = windows.events.flat_values[:, 3] > 0
         targets = tf.boolean_mask(windows.events.flat_values[:, 0], is_target)
         assert sorted(targets.numpy().tolist()) == list(range(1, events + 1))

@@ -6,7 +6,7 @@ from models.config import RetrievalTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.sequence_batches import SequenceSpec
-from models.input.sequence_batches import cut_windows
+from models.input.sequence_batches import cut_sequences
 from models.input.sequence_batches import sequence_batch
 from models.input.target_rule import TargetRule
 from models.input.vocabulary_sizes import VocabularySizes
@@ -306,7 +306,7 @@ def test_a_request_is_the_sequence_that_training_saw(hidden):
     }
     timelines = {name: tf.ragged.constant(rows, tf.int64) for name, rows in ragged.items()}
     spec = SequenceSpec(length=4, length_multiple=1, use_time=True, mask_share=hidden)
-    trained = cut_windows(timelines, spec, TargetRule(np.arange(7) == 5))
+    trained = cut_sequences(timelines, spec, TargetRule(np.arange(7) == 5))
     trained = sequence_batch(trained, spec, tf.constant([1, 2], tf.int64))
     past = {name: rows[:, :4] if "event" in name else rows for name, rows in timelines.items()}
     asked = cut_last_windows(past, WindowSpec(window=4, use_time=True))
