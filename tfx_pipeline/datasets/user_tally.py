@@ -21,16 +21,18 @@ class Held(NamedTuple):
 
     Attributes:
         min_targets: Users with fewer events that may be targets are in training
-            alone, for `leave-last-out`; 0 for `time-cut`.
-        min_history: Users need so many events before a cut, for `time-cut`.
-        validation_start: Microseconds.
-        test_start: Microseconds.
+            alone, for `leave-last-out`; 0 for other splits.
+        min_history: Users need so many events before a cut, for other splits.
+        validation_start: Microseconds, for `time-cut`.
+        test_start: Microseconds, likewise.
+        shares: Shares of each user's rows for validation and test, for `leave-share-out`.
     """
 
     min_targets: int
     min_history: int = 0
     validation_start: int = 0
     test_start: int = 0
+    shares: tuple[float, float] | None = None
 
 
 class UserTally:
@@ -194,11 +196,18 @@ def _held(
     if split.min_targets:
         held = int((np.bincount(user[targets], minlength=users) >= split.min_targets).sum())
         return held, held
+    if split.shares:
+        order = np.lexsort((times, user))
+        rows = np.bincount(user, minlength=users)
+        number = np.empty(len(user), np.int64)  # from the end, among the user's rows
+        number[order] = np.cumsum(rows)[user[order]] - 1 - np.arange(len(user))
+        validation, test = (np.rint(rows * share).astype(np.int64) for share in split.shares)
+        period = (number < (test + validation)[user]).astype(np.int64) + (number < test[user])
+    else:
+        period = (times >= split.validation_start).astype(np.int64) + (times >= split.test_start)
     found = []
-    starts = (split.validation_start, split.test_start, np.iinfo(np.int64).max)
-    for start, end in zip(starts[:-1], starts[1:], strict=True):
-        history = np.bincount(user[counts & (times < start)], minlength=users)
-        inside = targets & (times >= start) & (times < end)
-        aimed = np.bincount(user[inside], minlength=users)
+    for one in (1, 2):
+        history = np.bincount(user[counts & (period < one)], minlength=users)
+        aimed = np.bincount(user[targets & (period == one)], minlength=users)
         found.append(int(((history >= split.min_history) & (aimed > 0)).sum()))
     return found[0], found[1]

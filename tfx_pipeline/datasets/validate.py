@@ -57,6 +57,8 @@ class SplitUsers:
         """Returns a line of text."""
         if self.config.split == "leave-last-out":
             how = f"leave-last-out, min_target_events {self.config.min_target_events}"
+        elif self.config.split == "leave-share-out":
+            how = f"leave-share-out, test_share {self.config.test_share:g}"
         else:
             days = ((key, getattr(self.config, key)) for key in ("validation_days", "test_days"))
             starts = ((k, getattr(self.config, k)) for k in ("validation_start", "test_start"))
@@ -202,7 +204,9 @@ def _cuts(
                 findings.add(Problem("bad-periods", EVENTS_TABLE, "timestamp", 1, str(error)))
             continue
         targets = one.min_target_events if one.split == "leave-last-out" else 0
-        cuts.append((one, Held(targets, one.min_history, *starts)))
+        by_share = one.split == "leave-share-out"
+        shares = (one.validation_share, one.test_share) if by_share else None
+        cuts.append((one, Held(targets, one.min_history, *starts, shares)))
     return cuts
 
 
@@ -215,8 +219,8 @@ def _require_users(splits: Sequence[SplitUsers], findings: Findings) -> None:
         "No user can be tested: "
         + "; ".join(f"test users {split}" for split in splits)
         + f". Users need {least} events that may be targets (`leave-last-out`), or events before "
-        "a cut and targets after it (`time-cut`); see `target_events`, `candidate_types`, "
-        "`min_target_events` and the periods."
+        "a cut and targets after it (other splits); see `target_events`, `candidate_types`, "
+        "`min_target_events`, and the periods or shares."
     )
     findings.add(Problem("no-test-users", EVENTS_TABLE, "user_id", 1, message))
 

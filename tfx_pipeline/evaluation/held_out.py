@@ -12,7 +12,10 @@ import numpy as np
 HELD_OUT = "held_out.json"  # beside the metrics, so that it is pushed along
 _REPORT = "generation_report.json"  # of the example generator
 _TIME_CUT = "time-cut"
-_RULES = ("target_events", "candidate_types", "min_target_events")  # of leave-last-out
+_RULES = {  # what decides which events are the last ones of a user
+    "leave-last-out": ("target_events", "candidate_types", "min_target_events"),
+    "leave-share-out": ("target_events", "candidate_types", "validation_share", "test_share"),
+}
 
 HeldOut = Mapping[str, Any]
 
@@ -25,7 +28,7 @@ def generated_split(examples: str | Path) -> HeldOut:
 
     Returns:
         `split` and, for `time-cut`, `validation_start` and `test_start` in microseconds, for
-        `leave-last-out` what decides which events are the last; nothing without a report.
+        other splits what decides which events are the last; nothing without a report.
     """
     report = _read(Path(examples, _REPORT))
     config = report.get("config", {})
@@ -35,7 +38,7 @@ def generated_split(examples: str | Path) -> HeldOut:
             "validation_start": report["validation_start"],
             "test_start": report["test_start"],
         }
-    return {name: config[name] for name in ("split", *_RULES)} if config else {}
+    return {name: config[name] for name in ("split", *_RULES[config["split"]])} if config else {}
 
 
 def write_held_out(examples: str | Path, evaluation: str | Path) -> None:
@@ -77,7 +80,7 @@ def seen_before(earlier: HeldOut, now: HeldOut) -> str:
             f"it has seen the events before {_date(earlier['test_start'])}, and the test starts at "
             f"{_date(now['test_start'])} now"
         )
-    changed = [name for name in _RULES if earlier[name] != now[name]]
+    changed = [name for name in _RULES[now["split"]] if earlier[name] != now[name]]
     if not changed:
         return ""
     return f"it was trained with other {' and '.join(changed)}, which decide what is held out"

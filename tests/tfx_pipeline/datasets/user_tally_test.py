@@ -24,7 +24,7 @@ def test_tally_agrees_with_counting(monkeypatch: pytest.MonkeyPatch, in_memory: 
     events = combine(places, rng.integers(0, 2, n))
     counts = rng.random(n) < 0.7
     targets = counts & (rng.random(n) < 0.5)
-    splits = [Held(3), Held(0, 2, 600, 800)]
+    splits = [Held(3), Held(0, 2, 600, 800), Held(0, 2, shares=(0.2, 0.1))]
     with UserTally(heavy_events=100) as tally:
         for start in range(0, n, 999):
             part = slice(start, start + 999)
@@ -59,7 +59,27 @@ def test_tally_agrees_with_counting(monkeypatch: pytest.MonkeyPatch, in_memory: 
         before = Counter(users[counts & (times < start)].tolist())
         inside = set(users[targets & (times >= start) & (times < end)].tolist())
         held.append(sum(before[user] >= 2 for user in inside))
-    assert tally.held == [(last_out, last_out), tuple(held)]
+    assert tally.held == [
+        (last_out, last_out),
+        tuple(held),
+        _shared_out(users, times, counts, targets),
+    ]
+
+
+def _shared_out(
+    users: np.ndarray, times: np.ndarray, counts: np.ndarray, targets: np.ndarray
+) -> tuple[int, int]:
+    """Users with two events before a fifth of their rows, or before the tenth after it."""
+    rows: dict[int, list[int]] = {}
+    for row in np.argsort(times, kind="stable").tolist():
+        rows.setdefault(int(users[row]), []).append(row)
+    found = [0, 0]
+    for mine in rows.values():
+        test = len(mine) - round(len(mine) * 0.1)
+        validation = test - round(len(mine) * 0.2)
+        for split, (begin, end) in enumerate([(validation, test), (test, len(mine))]):
+            found[split] += counts[mine[:begin]].sum() >= 2 and targets[mine[begin:end]].any()
+    return found[0], found[1]
 
 
 def _not_first(values: np.ndarray) -> np.ndarray:
