@@ -22,7 +22,6 @@ from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
-from transforms.features import SPLITS
 
 COMPONENTS = "tfx_pipeline.components"
 
@@ -67,7 +66,9 @@ def data_components(config: PipelineConfig) -> DataComponents:
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
-        splits_config=tfx.proto.SplitsConfig(analyze=["train", "catalogue"], transform=SPLITS),
+        splits_config=tfx.proto.SplitsConfig(
+            analyze=["train", "catalogue"], transform=config.timeline.splits
+        ),
         custom_config=_custom_config(config.transform, "transforms.preprocessing", "tfx"),
         disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
         disable_statistics=True,

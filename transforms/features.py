@@ -39,7 +39,7 @@ IMPRESSION_EVENTS = "impression/events"  # bit h: the event of head h followed o
 
 # --- A page example: one page view (`validation_pages`, `test_pages`) -------
 CANDIDATE_ENTITY = "candidate/entity"
-CANDIDATE_POSITION = "candidate/position"
+CANDIDATE_POSITION = "candidate/position"  # -1 where there is none
 LABEL_EVENTS = "label/events"  # bit h is head h; held out, read by no signature
 
 # --- Held-out events: read by the evaluator, by no signature ----------------

@@ -14,8 +14,8 @@ from tfx_pipeline.components.timeline_example_gen.examples import Bucket
 from tfx_pipeline.components.timeline_example_gen.examples import Examples
 from tfx_pipeline.components.timeline_example_gen.splits import Events
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
+from tfx_pipeline.datasets.columns import list_offsets
 from transforms import features as f
-from transforms.arrow import pa
 
 
 def shared_streams(timelines: Timelines, events: Events) -> dict[str, Stream]:
@@ -34,7 +34,11 @@ def shared_streams(timelines: Timelines, events: Events) -> dict[str, Stream]:
 
 
 def timeline_features(
-    bucket: Bucket, examples: Examples, request_time: np.ndarray, request_query: np.ndarray
+    bucket: Bucket,
+    examples: Examples,
+    request_time: np.ndarray,
+    request_query: np.ndarray,
+    with_labels: bool = False,
 ) -> list[Feature]:
     """Returns what every timeline has, held out or not.
 
@@ -43,9 +47,10 @@ def timeline_features(
         examples: The examples of a split.
         request_time: [B] int64, microseconds.
         request_query: [B] int32, codes of queries, -1 for none.
+        with_labels: Whether impressions have their labels, where the bucket has any.
     """
     one = np.arange(len(examples.user))
-    attributes = _list_offsets(bucket.timelines.attributes)
+    attributes = list_offsets(bucket.timelines.attributes)
     queries = dictionary_stream(request_query, bucket.timelines.dictionaries["query"])
     shared = bucket.streams
     user = examples.user
@@ -68,16 +73,16 @@ def timeline_features(
                 f.EVENT_VALUE,
             )
         ),
-        *_page_features(bucket, examples),
+        *_page_features(bucket, examples, with_labels),
     ]
 
 
-def _page_features(bucket: Bucket, examples: Examples) -> list[Feature]:
+def _page_features(bucket: Bucket, examples: Examples, with_labels: bool) -> list[Feature]:
     timelines, pages, chosen = bucket.timelines, bucket.pages, examples.pages
     rows = pages.row[chosen]
     edges = np.searchsorted(examples.page_example, np.arange(len(examples.user) + 1))
     sizes = np.diff(pages.offsets)[chosen]
-    impressions = _ranges(pages.offsets[:-1][chosen], sizes)
+    impressions = ranges(pages.offsets[:-1][chosen], sizes)
     shown = pages.impression_row[impressions]
     first_page = edges[:-1][examples.page_example]
     page = np.repeat(np.arange(len(chosen)) - first_page, sizes)  # within the example
@@ -91,10 +96,12 @@ def _page_features(bucket: Bucket, examples: Examples) -> list[Feature]:
     }
     by_impression = {
         f.IMPRESSION_PAGE: int_stream(page),
-        f.IMPRESSION_POSITION: int_stream(pages.place[impressions]),
+        f.IMPRESSION_POSITION: int_stream(pages.position[impressions]),
         f.IMPRESSION_ENTITY: dictionary_stream(codes["entity"][shown], words["entity"]),
         f.IMPRESSION_CLICKED: int_stream(pages.clicked[impressions]),
     }
+    if with_labels and pages.label is not None:
+        by_impression[f.IMPRESSION_EVENTS] = int_stream(pages.label[impressions])
     return [
         Feature(name, stream, offsets[:-1], offsets[1:])
         for streams, offsets in ((by_page, edges), (by_impression, shown_edges))
@@ -102,13 +109,7 @@ def _page_features(bucket: Bucket, examples: Examples) -> list[Feature]:
     ]
 
 
-def _list_offsets(lists: pa.ListArray) -> np.ndarray:
-    """Returns [n + 1] int64, where each list starts in the flattened values."""
-    lengths = np.asarray(lists.value_lengths().fill_null(0)).astype(np.int64)
-    return np.concatenate([[0], np.cumsum(lengths)])
-
-
-def _ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+def ranges(starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Returns the concatenation of `arange(start, start + size)`."""
     before = np.cumsum(sizes) - sizes
     return np.arange(int(sizes.sum())) + np.repeat(starts - before, sizes)

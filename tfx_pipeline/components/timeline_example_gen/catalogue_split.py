@@ -70,9 +70,9 @@ class WriteCatalogue(beam.DoFn):
             bad.append(first + found.rejected)
             why += found.reasons()
         examples = pa.concat_arrays(records)
-        data = tfrecord.compress_records(examples, self._config.compression_level)
+        parts = tfrecord.compress_records([examples], self._config.compression_level)
         name = tfrecord.shard_name("catalogue", piece.number, self._shards)
-        tfrecord.write_file(self._uri, name, data)
+        tfrecord.write_file(self._uri, name, parts)
         counts = {"catalogue/examples": len(examples)}
         if why:
             letters = dead_letter.dead_letters(piece, np.concatenate(bad), why)

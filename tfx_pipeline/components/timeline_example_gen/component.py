@@ -35,7 +35,8 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
     """Turns an event log into examples: one `tf.Example` a user.
 
     The output `examples` has the splits `train`, `validation`, `test` and
-    `catalogue`, with the features of `transforms.features`.
+    `catalogue`, with the features of `transforms.features`; with `config.label` also
+    `validation_pages` and `test_pages`, one `tf.Example` a page view.
 
     TFX's own example generators find out in a driver whether their files have
     changed. Kubeflow Pipelines runs no drivers, so this component looks at the

@@ -12,6 +12,9 @@ from pydantic import Field
 from pydantic import model_validator
 
 from transforms.base_config import Config
+from transforms.features import PAGE_SPLITS
+from transforms.features import SPLITS
+from transforms.label_config import LabelConfig
 
 ANY = "*"
 MICROSECONDS_A_DAY = 86_400_000_000
@@ -52,19 +55,26 @@ class TimelineConfig(Config):
         split: `leave-last-out` holds out each user's last two targets, for
             comparison with papers; it trains on events later than other users'
             targets. `time-cut` freezes every history at two points in time and
-            needs true timestamps.
+            needs true timestamps. `leave-share-out` holds out the last share of
+            each user's rows, impressions among them, in their order.
         validation_start: First moment of the validation period, for `time-cut`:
             an ISO date, or microseconds since the epoch.
         test_start: First moment of the test period, likewise.
         validation_days: Length of the validation period instead of its start.
         test_days: Length of the test period, which ends with the log, instead
             of its start.
+        validation_share: Share of each user's rows, rounded to whole rows, before those
+            of the test, for `leave-share-out`.
+        test_share: Share of each user's rows, the last ones, likewise.
+        label: Rows of a ranking model: with it the job writes the splits `validation_pages`
+            and `test_pages`, and training timelines carry `impression/events`. Without it
+            there is neither.
         target_events: Event types that may be targets; `*` is all.
         candidate_types: Entity types that may be targets; `*` is all.
         min_target_events: Users with fewer events that may be targets are in
             `train` alone (`leave-last-out`).
         min_history: Users with fewer events before a cut have no example in
-            the split behind it (`time-cut`).
+            the split behind it (`time-cut` and `leave-share-out`).
         request_query: Whether `request/query` of a held-out example is empty or
             the query of its first target.
         event_types: Event types that are allowed, rows of others being dead
@@ -94,11 +104,14 @@ class TimelineConfig(Config):
             than all other work together.
     """
 
-    split: Literal["leave-last-out", "time-cut"] = "leave-last-out"
+    split: Literal["leave-last-out", "leave-share-out", "time-cut"] = "leave-last-out"
     validation_start: Microseconds | None = None
     test_start: Microseconds | None = None
     validation_days: float = Field(default=0.0, ge=0.0)
     test_days: float = Field(default=0.0, ge=0.0)
+    validation_share: float = Field(default=0.1, gt=0.0, lt=1.0)
+    test_share: float = Field(default=0.1, gt=0.0, lt=1.0)
+    label: LabelConfig | None = None
     target_events: tuple[str, ...] = (ANY,)
     candidate_types: tuple[str, ...] = (ANY,)
     min_target_events: int = Field(default=3, ge=2)
@@ -117,6 +130,11 @@ class TimelineConfig(Config):
     allow_empty_splits: bool = False
     buckets: int = Field(default=0, ge=0)
     compression_level: int = Field(default=1, ge=0, le=9)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that the job writes."""
+        return SPLITS + PAGE_SPLITS if self.label else SPLITS
 
     @model_validator(mode="after")
     def _check_chunks(self) -> TimelineConfig:
@@ -144,11 +162,11 @@ class TimelineConfig(Config):
             ("test_start", self.test_start, "test_days", self.test_days),
         )
         for start_key, start, days_key, days in pairs:
-            if self.split == "leave-last-out":
+            if self.split != "time-cut":
                 if start is not None or days:
                     raise ValueError(
                         f"{start_key} and {days_key} belong to split `time-cut`; the split is "
-                        "`leave-last-out`. Remove them or change the split."
+                        f"`{self.split}`. Remove them or change the split."
                     )
             elif (start is None) == (not days):
                 raise ValueError(
@@ -160,4 +178,21 @@ class TimelineConfig(Config):
             raise ValueError(
                 f"validation_start ({starts[0]}) must be before test_start ({starts[1]})."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> TimelineConfig:
+        if self.split == "leave-share-out":
+            if self.validation_share + self.test_share >= 1.0:
+                raise ValueError(
+                    f"validation_share ({self.validation_share}) and test_share "
+                    f"({self.test_share}) leave nothing to train on; their sum should be below 1."
+                )
+            return self
+        for key in ("validation_share", "test_share"):
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(
+                    f"{key} belongs to split `leave-share-out`; the split is `{self.split}`. "
+                    "Remove it or change the split."
+                )
         return self

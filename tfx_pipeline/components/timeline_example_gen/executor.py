@@ -17,7 +17,6 @@ from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import TooManyDeadLetters
 from tfx_pipeline.components.timeline_example_gen.job import generate
-from transforms.features import SPLITS
 
 LOG_DIR_KEY = "log_dir"
 CONFIG_KEY = "config"
@@ -56,7 +55,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         except TooManyDeadLetters as error:
             kept = _keep_dead_letters(examples.uri)
             raise ValueError(str(error).replace(error.directory, kept)) from error
-        examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+        examples.split_names = artifact_utils.encode_split_names(list(config.splits))
         examples.set_int_custom_property("span", 0)
         examples.set_int_custom_property("version", 0)
         fingerprint = exec_properties.get(FINGERPRINT_KEY, "")

@@ -21,6 +21,7 @@ from apache_beam.runners.direct.direct_runner import DirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tfx_pipeline.components.timeline_example_gen import dead_letter
+from tfx_pipeline.components.timeline_example_gen import page_ids
 from tfx_pipeline.components.timeline_example_gen import popularity
 from tfx_pipeline.components.timeline_example_gen import report
 from tfx_pipeline.components.timeline_example_gen import tfrecord
@@ -29,6 +30,8 @@ from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKey
 from tfx_pipeline.components.timeline_example_gen.catalogue_split import WriteCatalogue
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
+from tfx_pipeline.components.timeline_example_gen.negatives import MergeNames
+from tfx_pipeline.components.timeline_example_gen.negatives import ReadNames
 from tfx_pipeline.components.timeline_example_gen.partition import Partition
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.components.timeline_example_gen.plan import Plan
@@ -38,13 +41,14 @@ from tfx_pipeline.components.timeline_example_gen.sort_bucket import REPORT
 from tfx_pipeline.components.timeline_example_gen.sort_bucket import SEED
 from tfx_pipeline.components.timeline_example_gen.sort_bucket import SortBucket
 from tfx_pipeline.components.timeline_example_gen.store import Store
+from tfx_pipeline.components.timeline_example_gen.write_bucket import PAGE_IDS
 from tfx_pipeline.components.timeline_example_gen.write_bucket import WriteBucket
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.matching import mismatch
 from tfx_pipeline.datasets.rules import reason
-from transforms.features import SPLITS
+from transforms.features import PAGE_SPLITS
 
 _PIECE = tuple[str, str, int, int, int, int, int, str]
 _MESSAGE = tuple[int, tuple[int, str, bytes]]
@@ -72,7 +76,7 @@ def generate(
     """
     started = time.monotonic()
     plan = make_plan(log_dir, config)
-    for split in SPLITS:
+    for split in config.splits:
         _make_directory(posixpath.join(uri, f"Split-{split}"))
     for name in (dead_letter.DIRECTORY, tfrecord.STAGING):
         _make_directory(posixpath.join(uri, name))
@@ -85,6 +89,7 @@ def generate(
     dead_letter.check_threshold(counts, config, posixpath.join(uri, dead_letter.DIRECTORY))
     _require_match(log_dir, counts, config)
     _require_splits(counts, config)
+    _require_labels(counts, config)
     for table, by_reason in counts.get("repaired", {}).items():
         for why, count in by_reason.items():
             logging.warning("%s of `%s`: %s values were taken for null", why, table, f"{count:,}")
@@ -132,13 +137,29 @@ def build(
     classes = beam.pvalue.AsSingleton(
         ordered[COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
     )
-    write = beam.ParDo(WriteBucket(*stage), index, classes)
-    written = ordered["sorted"] | "Write" >> write.with_output_types(bytes)
+    sides, reports = [index, classes], [ordered[REPORT]]
+    if config.label and config.label.source == "events":
+        sides.append(
+            beam.pvalue.AsSingleton(
+                catalogue
+                | "ReadNames"
+                >> beam.ParDo(ReadNames(config.candidate_types)).with_output_types(bytes)
+                | "MergeNames" >> beam.CombineGlobally(MergeNames())
+            )
+        )
+    write = beam.ParDo(WriteBucket(*stage), *sides)
+    if config.label and config.label.source == "impressions":
+        written = ordered["sorted"] | "Write" >> write.with_outputs(PAGE_IDS, main="counts")
+        count = beam.Map(page_ids.count_shared).with_output_types(bytes)
+        ids = written[PAGE_IDS] | "ByPageId" >> beam.GroupByKey() | "CountPageIds" >> count
+        reports += [written["counts"], ids]
+    else:
+        reports.append(ordered["sorted"] | "Write" >> write.with_output_types(bytes))
     shards = len(plan.pieces[CATALOGUE_TABLE])
     write_catalogue = beam.ParDo(WriteCatalogue(as_json, plan.limits.to_json(), shards, uri), index)
     catalogue_written = catalogue | "WriteCatalogue" >> write_catalogue.with_output_types(bytes)
     (
-        (ordered[REPORT], written, catalogue_written)
+        (*reports, catalogue_written)
         | "Reports" >> beam.Flatten()
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
@@ -208,20 +229,41 @@ def _require_match(log_dir: str, counts: dict[str, Any], config: TimelineConfig)
 
 
 def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:
-    empty = [split for split in SPLITS if not counts.get(split, {}).get("examples")]
+    empty = [split for split in config.splits if not counts.get(split, {}).get("examples")]
     if not empty or config.allow_empty_splits:
         return
     hint = (
         f"Users need at least min_target_events = {config.min_target_events} events of the types "
         f"{list(config.target_events)} on entities of the types {list(config.candidate_types)}."
         if config.split == "leave-last-out"
-        else "Users need events before a cut and targets after it; see `validation_start`, "
-        "`test_start`, `target_events` and `candidate_types`."
+        else "Users need events before a cut and targets after it; see the periods or shares of "
+        "the split, `target_events` and `candidate_types`."
     )
+    if config.label and set(empty) <= set(PAGE_SPLITS):
+        held = {
+            "impressions": "result pages",
+            "values": f"events of the types {list(config.label.events)} with a value other than 0",
+            "events": f"events of the types {list(config.label.events)}",
+        }
+        hint = f"Behind each cut there have to be {held[config.label.source]}."
     raise ValueError(
         f"No example in {', '.join(empty)} out of {counts['rows'][EVENTS_TABLE]:,} events of "
         f"{counts.get('users', {}).get('all', 0):,} users. {hint}"
     )
+
+
+def _require_labels(counts: dict[str, Any], config: TimelineConfig) -> None:
+    """Fails when a head of a ranking model would have nothing positive to learn from."""
+    if not config.label or config.label.source != "impressions" or config.allow_empty_splits:
+        return
+    found = counts.get("train", {}).get("labels", {})
+    absent = [head for head in config.label.heads if not found.get(head)]
+    if absent:
+        raise ValueError(
+            f"`label.events` asks for {absent}, but no impression of a training page is followed "
+            "by such an event on its page. Events need the `page_id` and the entity of the "
+            "impression, and a later time or ordinal; or name other types."
+        )
 
 
 def _make_directory(path: str) -> None:

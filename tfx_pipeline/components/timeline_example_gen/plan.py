@@ -43,8 +43,8 @@ class Plan(NamedTuple):
         rows: Rows of each table.
         limits: What rows have to keep to.
         buckets: Groups of users.
-        validation_start: Microseconds; 0 for `leave-last-out`.
-        test_start: Microseconds; 0 for `leave-last-out`.
+        validation_start: Microseconds; 0 but for `time-cut`.
+        test_start: Microseconds; 0 but for `time-cut`.
     """
 
     pieces: dict[str, list[Piece]]
@@ -97,7 +97,8 @@ def find_cuts(opened: OpenedLog, config: TimelineConfig, limits: Limits) -> tupl
     if opened.ordinal:
         raise ValueError(
             f"`{opened.root}` says that its times are ordinal (they order a user's events and "
-            "mean nothing else), so no moment divides it. Use split `leave-last-out`."
+            "mean nothing else), so no moment divides it. Use split `leave-last-out` "
+            "or `leave-share-out`."
         )
     return _cuts(opened.files[EVENTS_TABLE], config, limits)
 

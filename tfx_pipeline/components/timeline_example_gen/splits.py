@@ -72,7 +72,7 @@ def select_events(timelines: Timelines, shown: np.ndarray, config: TimelineConfi
     row = np.flatnonzero(~shown)
     user = timelines.user[row]
     offsets = np.searchsorted(user, np.arange(len(timelines.users) + 1))
-    eligible = _listed(timelines, "event", config.target_events)[timelines.codes["event"][row]]
+    eligible = is_of_type(timelines, row, config.target_events)
     if ANY not in config.candidate_types:
         types = pc.list_element(pc.split_pattern(timelines.dictionaries["entity"], ":"), 0)
         wanted = pc.is_in(types, pa.array([t.encode() for t in config.candidate_types]))
@@ -93,7 +93,18 @@ def cut(
     """
     if config.split == "leave-last-out":
         return _leave_last_out(timelines, events, config)
-    return _time_cut(timelines, events, config, starts)
+    by_share = config.split == "leave-share-out"
+    rows = _leave_share_out(timelines, config) if by_share else _time_cut(timelines, starts)
+    return _freeze(timelines, events, rows, config)
+
+
+def is_of_type(timelines: Timelines, rows: np.ndarray, types: Sequence[str]) -> np.ndarray:
+    """Returns [n] bool, which of [n] rows are events of some types; `*` is all."""
+    if ANY in types:
+        return np.ones(len(rows), bool)
+    wanted = pa.array([name.encode() for name in types], pa.binary())
+    listed = np.asarray(pc.is_in(timelines.dictionaries["event"], wanted))
+    return listed[timelines.codes["event"][rows]]
 
 
 def training_targets(events: Events, train_end: np.ndarray) -> np.ndarray:
@@ -123,30 +134,47 @@ def _leave_last_out(timelines: Timelines, events: Events, config: TimelineConfig
     )
 
 
-def _time_cut(
-    timelines: Timelines, events: Events, config: TimelineConfig, starts: tuple[int, int]
+def _time_cut(timelines: Timelines, starts: Sequence[int]) -> list[np.ndarray]:
+    """Returns [U] int64, each user's first row from a moment on, for each moment."""
+    users = len(timelines.users)
+    first = np.searchsorted(timelines.user, np.arange(users))
+    time = timelines.timestamp
+    return [first + np.bincount(timelines.user[time < start], minlength=users) for start in starts]
+
+
+def _leave_share_out(timelines: Timelines, config: TimelineConfig) -> list[np.ndarray]:
+    """Returns [U] int64, the first row of each user's validation share, and of the test share."""
+    offsets = np.searchsorted(timelines.user, np.arange(len(timelines.users) + 1))
+    validation, test = (
+        np.rint(np.diff(offsets) * share).astype(np.int64)
+        for share in (config.validation_share, config.test_share)
+    )
+    return [offsets[1:] - test - validation, offsets[1:] - test]
+
+
+def _freeze(
+    timelines: Timelines, events: Events, rows: Sequence[np.ndarray], config: TimelineConfig
 ) -> Cuts:
-    time = timelines.timestamp[events.row]
-    ends = [_before(events.user, time, start, events.offsets) for start in starts]
-    ends.append(events.offsets[1:])
-    rows_of_users = np.searchsorted(timelines.user, np.arange(len(timelines.users) + 1))
-    rows = [_before(timelines.user, timelines.timestamp, start, rows_of_users) for start in starts]
+    """Freezes each user's history at two rows; all that follows is held out.
+
+    Args:
+        timelines: The bucket.
+        events: Its events.
+        rows: [U] int64 each, the first row of each user's validation and of the test.
+        config: Says which users are held out.
+    """
+    ends = [np.searchsorted(events.row, row) for row in rows] + [events.offsets[1:]]
     entity = timelines.codes["entity"][events.row]
     held = [_first_of_each(events, entity, ends[i], ends[i + 1], config) for i in (0, 1)]
     return Cuts(ends[0], held[0], held[1], rows[0], rows[1])
-
-
-def _before(user: np.ndarray, time: np.ndarray, start: int, offsets: np.ndarray) -> np.ndarray:
-    """Returns [U] int64, one behind each user's last row before a moment."""
-    return offsets[:-1] + np.bincount(user[time < start], minlength=len(offsets) - 1)
 
 
 def _first_of_each(
     events: Events, entity: np.ndarray, begin: np.ndarray, end: np.ndarray, config: TimelineConfig
 ) -> HeldOut:
     """Takes the distinct entities of a period as targets, in the order of their first events."""
-    place = np.arange(len(events.row))
-    inside = events.eligible & (place >= begin[events.user]) & (place < end[events.user])
+    number = np.arange(len(events.row))
+    inside = events.eligible & (number >= begin[events.user]) & (number < end[events.user])
     inside &= (begin - events.offsets[:-1] >= config.min_history)[events.user]
     rows = np.flatnonzero(inside)
     key = events.user[rows].astype(np.int64) << 32 | entity[rows]
@@ -156,12 +184,3 @@ def _first_of_each(
     user = user.astype(np.int64)
     offsets = np.append(offsets, len(targets)).astype(np.int64)
     return HeldOut(user, events.offsets[:-1][user], begin[user], targets, offsets)
-
-
-def _listed(timelines: Timelines, name: str, values: Sequence[str]) -> np.ndarray:
-    """Returns [V] bool, which values of a dictionary are listed; one more for code -1."""
-    dictionary = timelines.dictionaries[name]
-    if ANY in values:
-        return np.ones(len(dictionary) + 1, bool)
-    listed = pc.is_in(dictionary, pa.array([value.encode() for value in values]))
-    return np.append(np.asarray(listed), False)

@@ -37,8 +37,7 @@ def target_features(
     known, available = (values[inverse] for values in index.find(hashes))
     popular = popularity.classify(classes, hashes)[inverse]
     time = timelines.timestamp[rows]
-    age = np.searchsorted(AGE_EDGES, time - np.maximum(available, 0), side="right")
-    age[available == ALWAYS] = len(AGE_NAMES) - 1
+    age = age_class(time, available)
     activity = np.searchsorted(ACTIVITY_EDGES, held.end - held.start, side="right")
     streams = {
         f.TARGET_ENTITY: dictionary_stream(codes, words["entity"]),
@@ -61,6 +60,17 @@ def target_features(
         "not_yet_available_at_request": int((available > first_time).sum()),
         "seen_before": _seen_before(bucket, held),
     }
+
+
+def age_class(time: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Returns [n] int64, which of `AGE_NAMES` entities have at a time.
+
+    Args:
+        time: [n] int64, microseconds.
+        available: [n] int64, since when they are available; `ALWAYS` is unknown.
+    """
+    age = np.searchsorted(AGE_EDGES, time - np.maximum(available, 0), side="right")
+    return np.where(available == ALWAYS, len(AGE_NAMES) - 1, age)
 
 
 def _seen_before(bucket: Bucket, held: HeldOut) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import posixpath
 import uuid
 import zlib
+from collections.abc import Iterable
+from collections.abc import Iterator
 
 import google_crc32c
 import numpy as np
@@ -26,22 +28,25 @@ def shard_name(split: str, shard: int, shards: int) -> str:
     return f"Split-{split}/{FILE_PREFIX}-{shard:05d}-of-{shards:05d}.gz"
 
 
-def compress_records(records: pa.LargeBinaryArray, level: int) -> bytes:
-    """Returns records as a gzipped TFRecord file.
+def compress_records(batches: Iterable[pa.LargeBinaryArray], level: int) -> Iterator[bytes]:
+    """Yields records as parts of a gzipped TFRecord file.
 
     Args:
-        records: [n] serialised examples.
+        batches: Serialised examples, [n] each.
         level: Gzip's level.
     """
     compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
-    return compressor.compress(_frame(records)) + compressor.flush()
+    for records in batches:
+        yield compressor.compress(_frame(records))
+    yield compressor.flush()
 
 
-def write_file(uri: str, name: str, data: bytes) -> None:
+def write_file(uri: str, name: str, data: bytes | Iterable[bytes]) -> None:
     """Writes a file below `uri`, under another name first, so that no reader sees half of it."""
     temporary = posixpath.join(uri, STAGING, uuid.uuid4().hex)
     with FileSystems.create(temporary, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        file.write(data)
+        for part in [data] if isinstance(data, bytes) else data:
+            file.write(part)
     FileSystems.rename([temporary], [posixpath.join(uri, name)])
 
 

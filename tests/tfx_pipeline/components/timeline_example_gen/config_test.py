@@ -48,6 +48,13 @@ def test_dates_are_microseconds(value: Any) -> None:
             "must be before test_start",
         ),
         ({"split": "time-cut", "validation_start": "soon", "test_days": 1}, "received `soon`"),
+        ({"test_share": 0.2}, "test_share belongs to split `leave-share-out`"),
+        (
+            {"split": "leave-share-out", "test_share": 0.5, "validation_share": 0.5},
+            "leave nothing to train on",
+        ),
+        ({"split": "leave-share-out", "test_days": 1}, "the split is `leave-share-out`"),
+        ({"label": {"sorce": "values"}}, "nearest is `source`"),
         ({"target_events": []}, "target_events is empty"),
         ({"earliest": "2030-01-01", "latest": "2020-01-01"}, "must be before latest"),
         ({"max_dead_letter_fraction": 2}, "max_dead_letter_fraction"),

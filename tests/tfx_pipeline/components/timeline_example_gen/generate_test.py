@@ -175,6 +175,31 @@ def test_time_cut_freezes_histories_and_holds_out_distinct_targets(
     assert report["test_start"] == T + 9 * DAY
 
 
+def test_leave_share_out_holds_out_the_last_rows_of_each_user(tmp_path: Path) -> None:
+    events = [event("ann", item, T + i) for i, item in enumerate("abcdefghij")]
+    events += [event("bob", item, T, ordinal=i) for i, item in enumerate("abcd")]
+    events += [event("eve", "a", T, "impression", page_id="p", ordinal=i) for i in range(8)]
+    events += [event("eve", item, T + 1, ordinal=i) for i, item in enumerate("ab")]
+    shares = {"split": "leave-share-out", "validation_share": 0.2, "test_share": 0.1}
+    splits, report = timelines(tmp_path, events, log={"time": "ordinal"}, **shares, earliest=0)
+    cut = {
+        (split, e["user_id"][0]): ("".join(_names(e)), "".join(_names(e, "target")))
+        for split in ("validation", "test")
+        for e in splits[split]
+    }
+    # A share of ten rows is two and one; of bob's four it rounds to one and none; eve's rows are
+    # impressions but for the last two, and a user without an event before is left out.
+    assert cut == {
+        ("validation", "ann"): ("abcdefg", "hi"),
+        ("test", "ann"): ("abcdefghi", "j"),
+        ("validation", "bob"): ("abc", "d"),
+        ("test", "eve"): ("a", "b"),
+    }
+    train = {e["user_id"][0]: "".join(_names(e)) for e in splits["train"]}
+    assert train == {"ann": "abcdefg", "bob": "abc"}
+    assert report["users"]["without_held_out_targets"] == 0
+
+
 def test_periods_may_be_given_in_days_from_the_end(
     tmp_path: Path, two_weeks: list[dict[str, Any]]
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -23,10 +24,21 @@ from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.job import generate
 
 DAY = 86_400_000_000
+HOUR = DAY // 24
+START = 1_700_000_000_000_000  # of random logs
 ONE_WORKER = ("--direct_running_mode=in_memory", "--sdk_container_image=none")
 
 Row = dict[str, Any]
 Example = dict[str, list[Any]]
+
+# Of random logs, which have two more entities of each type.
+CATALOGUE = [
+    {"entity_type": kind, "entity_id": str(i), "available_from": at}
+    for kind in ("item", "video")
+    for i, at in enumerate(
+        [START - 40 * DAY, START - 3 * DAY, START + DAY, None, START, START - DAY]
+    )
+]
 
 
 def event(user: str, entity: str, time: Any, kind: str = "watch", **more: Any) -> Row:
@@ -41,6 +53,35 @@ def event(user: str, entity: str, time: Any, kind: str = "watch", **more: Any) -
         "ordinal": 0,
         **more,
     }
+
+
+def random_log(seed: int, users: int = 9, rows: int = 500) -> list[Row]:
+    """Rows with ties, repeats, page ids that return and are shared, and unknown entities."""
+    random = np.random.default_rng(seed)
+    log: list[Row] = []
+    shown: list[Row] = []
+    for _ in range(rows):
+        kind = str(random.choice(["impression", "click", "cart", "buy"], p=[0.5, 0.3, 0.1, 0.1]))
+        page = f"p{random.integers(10)}"
+        row = event(
+            f"u{random.geometric(0.3) % users}",
+            f"{random.choice(['item', 'video'])}:{random.integers(8)}",
+            START + int(random.integers(0, 40)) * 3 * HOUR,
+            kind,
+            ordinal=int(random.integers(0, 3)),
+            page_id=page if kind == "impression" or random.random() < 0.7 else None,
+            position=int(random.integers(0, 6)) if random.random() < 0.7 else None,
+            query=str(random.choice(["red shoes", "hat"])) if random.random() < 0.5 else None,
+            value=float(random.integers(0, 6)) if random.random() < 0.8 else None,
+        )
+        if kind == "impression":
+            shown.append(row)
+        elif shown and random.random() < 0.6:  # of something that was shown, mostly afterwards
+            on = shown[random.integers(len(shown))]
+            row |= {name: on[name] for name in ("user_id", "page_id", "entity_type", "entity_id")}
+            row["timestamp"] = on["timestamp"] + int(random.integers(-1, 5)) * HOUR
+        log += [row] * (2 if random.random() < 0.02 else 1)
+    return log
 
 
 def write_log(
@@ -122,7 +163,7 @@ def timelines(
 def read_splits(uri: Path) -> dict[str, list[Example]]:
     """Reads all examples of all splits, each split sorted by user and chunk or by entity."""
     splits = {}
-    for split in ("train", "validation", "test", "catalogue"):
+    for split in (path.name.removeprefix("Split-") for path in sorted(uri.glob("Split-*"))):
         examples = []
         for path in sorted(uri.glob(f"Split-{split}/data_tfrecord-*.gz")):
             examples += decode(read_records(path))

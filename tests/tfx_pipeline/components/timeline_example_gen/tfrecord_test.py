@@ -17,7 +17,8 @@ def test_beam_reads_the_records_and_accepts_the_checksums(tmp_path: Path) -> Non
     records = [b"", b"one", b"\x00" * 1_000, bytes(range(256)) * 300]
     (tmp_path / tfrecord.STAGING).mkdir()
     (tmp_path / "Split-train").mkdir()
-    data = tfrecord.compress_records(pa.array(records, pa.large_binary()), level=1)
+    batches = [pa.array(part, pa.large_binary()) for part in (records[:3], records[3:])]
+    data = tfrecord.compress_records(batches, level=1)
     name = tfrecord.shard_name("train", 3, 12)
     assert name == "Split-train/data_tfrecord-00003-of-00012.gz"
     tfrecord.write_file(str(tmp_path), name, data)
@@ -28,6 +29,6 @@ def test_beam_reads_the_records_and_accepts_the_checksums(tmp_path: Path) -> Non
 
 
 def test_no_record_is_an_empty_file_and_no_time_is_in_the_header() -> None:
-    data = tfrecord.compress_records(pa.array([], pa.large_binary()), level=1)
+    data = b"".join(tfrecord.compress_records([pa.array([], pa.large_binary())], level=1))
     assert gzip.decompress(data) == b""
     assert data[:8] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00"
