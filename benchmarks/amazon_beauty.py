@@ -20,7 +20,7 @@ BENCHMARK = Benchmark(
     tie_order="Beauty.txt",
     models=(
         Model("two_tower", "amazon_beauty_two_tower"),
-        Model("gru", "amazon_beauty", ("trainer.model.encoder.block=gru",)),
+        Model("gru", "amazon_beauty", ("retrieval.trainer.model.encoder.block=gru",)),
         Model("sequence", "amazon_beauty"),
     ),
     settings=BaselineSettings(decay=0.6, ease_lambda=50.0, ease_recent_lambda=200.0),

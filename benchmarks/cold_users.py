@@ -163,10 +163,11 @@ def measure_log(results: Results, name: str, log_dir: Path, seeds: int, model: s
             continue
         settings = (f"log_dir={home / 'train'}", f"run_dir={home / 'run'}", f"name=cold-{name}")
         config = load_config(config_name, settings)
+        assert config.retrieval
         data = transformed_log(config)
         write_requests(cold, data, home / "requests")
         for seed in range(seeds):
-            values = config.trainer.model_dump(mode="json")
+            values = config.retrieval.trainer.model_dump(mode="json")
             for change in changes:
                 set_key(values, change)
             trainer = RetrievalTrainerConfig.model_validate(values | {"seed": seed})

@@ -25,7 +25,7 @@ BENCHMARK = Benchmark(
     tie_order="the sessions' files",
     models=(
         Model("two_tower", "retailrocket_two_tower"),
-        Model("gru", "retailrocket", ("trainer.model.encoder.block=gru",)),
+        Model("gru", "retailrocket", ("retrieval.trainer.model.encoder.block=gru",)),
         Model("sequence", "retailrocket"),
     ),
     settings=BaselineSettings(

@@ -45,10 +45,11 @@ from tfx_pipeline.datasets.event_log import EventLog
 MEASURED = ("hr@10", "hr@50", "hr@100", "ndcg@10", "mrr", "coverage@10")
 COLUMNS = ("model", "hr@10", "hr@50", "ndcg@10", "mrr", "coverage@10", "runs", "seconds")
 # What the figures of a trained model depend on, besides the code.
-SECTIONS = ("target_events", "candidate_types", "exclude_seen", "timeline", "transform", "trainer")
+SHARED = ("target_events", "candidate_types", "exclude_seen", "timeline", "transform")
+SECTIONS: dict[str, Any] = {**dict.fromkeys(SHARED, True), "retrieval": {"trainer"}}
 BASELINES = "baselines"
 # A benchmark measures what there is; the gates are for what is pushed.
-_NO_GATES = ("evaluation.thresholds={}", "evaluation.change_thresholds={}")
+_NO_GATES = ("retrieval.evaluation.thresholds={}", "retrieval.evaluation.change_thresholds={}")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def run_model(
     """Trains and evaluates a model with one seed, unless that is done already."""
     run_dir = runs_dir / model.name / f"seed-{seed}"
     settings = (*model.overrides, *_NO_GATES, *overrides)
-    settings += (f"trainer.seed={seed}", f"run_dir={run_dir}", f"log_dir={log_dir}")
+    settings += (f"retrieval.trainer.seed={seed}", f"run_dir={run_dir}", f"log_dir={log_dir}")
     wanted = compared(load_config(model.config, settings))
 
     def run() -> dict[str, float]:
@@ -142,8 +143,8 @@ def run_model(
 
 def compared(config: PipelineConfig) -> dict[str, Any]:
     """Returns what the figures of a configuration depend on, but for the seed."""
-    plain = config.model_dump(mode="json", include=set(SECTIONS))
-    del plain["trainer"]["seed"]
+    plain = config.model_dump(mode="json", include=SECTIONS)
+    del plain["retrieval"]["trainer"]["seed"]
     return plain
 
 

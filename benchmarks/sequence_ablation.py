@@ -78,11 +78,12 @@ def main() -> None:
     results = Results(NAME, command, options.fresh, is_same=is_same_training)
     run_dir = ROOT / "runs" / "benchmarks" / NAME
     config = load_config(CONFIG, (f"log_dir={options.log_dir}", f"run_dir={run_dir}"))
+    assert config.retrieval
     data = transformed_log(config)
     for seed in range(options.seeds):  # a whole table of one seed first
         for name, changes in ROWS.items():
             if options.only in name:
-                _measure(results, config.trainer, data, name, changes, seed)
+                _measure(results, config.retrieval.trainer, data, name, changes, seed)
     print(render(results.path, ("row", *MEASURED, "seconds", "runs"), 4))
 
 

@@ -117,7 +117,8 @@ def main() -> None:
                 for repetition in range(options.repetitions):
                     _speed(results, data, lengths, exported, repetition, options.cores)
             if "quality" in wanted:
-                _quality(results, config.trainer, data, exported, options)
+                assert config.retrieval
+                _quality(results, config.retrieval.trainer, data, exported, options)
     print(render(results.path, ("name", "value", "load", "runs"), 3))
 
 

@@ -39,8 +39,9 @@ def transformed_log(config: PipelineConfig) -> Transformed:
     """Runs the pipeline as far as Transform, below `run_dir`; a second time from its cache."""
     from tfx import v1 as tfx
 
-    from tfx_pipeline.pipeline import data_components
     from tfx_pipeline.runners.local import with_workers_here
+    from tfx_pipeline.stages.data import data
+    from tfx_pipeline.stages.state import read_state
 
     root = Path(config.run_dir)
     root.mkdir(parents=True, exist_ok=True)
@@ -50,7 +51,7 @@ def transformed_log(config: PipelineConfig) -> Transformed:
     part = tfx.dsl.Pipeline(
         config.name,
         str(root / "artifacts"),
-        components=list(data_components(config)),
+        components=list(data(config, read_state(config))),
         enable_cache=True,
         metadata_connection_config=database,
         # Beam's options are in the keys of TFX's cache, so they have to be a run's.

@@ -137,8 +137,8 @@ def _pipeline(values: Values, out: Path) -> dict[str, Any]:
     """Returns a run of the pipeline; data and runs are the working copy's."""
     root = Path(os.path.relpath(ROOT, out)).as_posix()
     told = {
-        "push.serving_path": values.model.mount_path,
-        "push.batching.device": values.server.device,
+        "retrieval.push.serving_path": values.model.mount_path,
+        "retrieval.push.batching.device": values.server.device,
     }
     options = [word for key, value in told.items() for word in ("--set", f"{key}={value}")]
     return {

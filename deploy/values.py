@@ -43,10 +43,10 @@ class Model(Config):
     Attributes:
         name: What requests call it; `name` of the pipeline's configuration.
         pipeline: That configuration, a name or a file.
-        mount_path: Where servers see the push directory: `push.serving_path`.
+        mount_path: Where servers see the push directory: `retrieval.push.serving_path`.
         claim: PersistentVolumeClaim that holds it.
-        sub_path: The push directory in the claim; empty for its root.
-        host_directory: The push directory on a machine that runs compose.
+        sub_path: The push directory of the stage in the claim; empty for its root.
+        host_directory: The push directory of the stage on a machine that runs compose.
         size_mib: Of one version in memory.
         versions: In the push directory at most; servers load all of them.
     """
@@ -65,7 +65,7 @@ class Server(Config):
     """Settings of TF Serving; times in seconds, memory in MiB.
 
     Attributes:
-        device: What it runs on; `push.batching.device` of the pipeline's configuration.
+        device: What it runs on; `retrieval.push.batching.device` of the pipeline's configuration.
         cpus: That a pod asks for.
         overhead_mib: Of a server without a model.
         grpc_max_threads: A server answers one call less at the same time, and refuses

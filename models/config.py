@@ -9,14 +9,18 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
-from models.din.config import DINConfig
 from models.families import configs_of
+from models.families import find_family
 from models.ranking.config import RankingModelConfig
 from models.retrieval.config import RetrievalModelConfig
-from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
 from transforms.base_config import chosen_by
 from transforms.label_config import LabelConfig
+
+
+def _default(family: str) -> Any:
+    """Makes the default of a family; importing it would make every trainer depend on it."""
+    return find_family(family).config()
 
 
 class OptimizerConfig(Config):
@@ -144,7 +148,7 @@ class RetrievalTrainerConfig(TrainerConfig):
         user again; `*` is all. The same as the index's.
     """
 
-    model: RetrievalModelChoice = TwoTowerConfig()
+    model: RetrievalModelChoice = _default("two_tower")
     validation: RetrievalValidationConfig = RetrievalValidationConfig()
     target_events: tuple[str, ...] = ("*",)
     candidate_types: tuple[str, ...] = ("*",)
@@ -176,7 +180,7 @@ class RankingTrainerConfig(TrainerConfig):
       candidate_types: Entity types of random negatives (`label.source: events`).
     """
 
-    model: RankingModelChoice = DINConfig()
+    model: RankingModelChoice = _default("din")
     validation: RankingValidationConfig = RankingValidationConfig()
     label: LabelConfig = LabelConfig()
     candidate_types: tuple[str, ...] = ("*",)

@@ -67,7 +67,9 @@ def validate(log_dir: Path, config: str | None, overrides: tuple[str, ...]) -> N
 
 @cli.command()
 @click.argument("config")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. trainer.seed=2")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. retrieval.trainer.seed=2"
+)
 def run(config: str, overrides: tuple[str, ...]) -> None:
     """Run the pipeline that CONFIG (a YAML file or a shipped name) describes.
 

@@ -31,7 +31,7 @@ LIBRARIES = {
 
 
 @cache
-def code_version(*modules: str) -> str:
+def code_version(*modules: str, without: tuple[str, ...] = ()) -> str:
     """Hashes what modules run: their sources, what they import of ours, and versions of libraries.
 
     TFX keys its cache by a component's inputs and execution properties; the
@@ -45,6 +45,8 @@ def code_version(*modules: str) -> str:
         *modules: Importable names of ours, e.g. `"models.trainer"`, where a package
             stands for all the modules in it; and libraries that run besides,
             e.g. `"tfx"` for one of its own components.
+        without: Modules of ours that are neither hashed nor followed, e.g. a registry of
+            which one entry is chosen.
 
     Returns:
         Sixteen hexadecimal digits, the same wherever the sources are the same.
@@ -53,7 +55,7 @@ def code_version(*modules: str) -> str:
         ModuleNotFoundError: A name that nothing can import.
     """
     digest = hashlib.sha256()
-    files, libraries = reached(*modules)
+    files, libraries = reached(*modules, without=without)
     for name, path in sorted(files.items()):
         digest.update(f"{name}\0".encode())
         digest.update(path.read_bytes())
@@ -62,14 +64,14 @@ def code_version(*modules: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def reached(*modules: str) -> tuple[dict[str, Path], set[str]]:
+def reached(*modules: str, without: tuple[str, ...] = ()) -> tuple[dict[str, Path], set[str]]:
     """Returns every source and data file that the modules reach, by name, and the libraries."""
     files: dict[str, Path] = {}
     libraries = {module for module in modules if module in LIBRARIES}
     waiting = [name for module in modules if module not in libraries for name in _expand(module)]
     while waiting:
         name = waiting.pop()
-        if name in files:
+        if name in files or name in without:
             continue
         path = _source(name)
         if path is None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any
 from typing import TypeVar
+from typing import get_args
 
 import yaml
 from pydantic import ValidationError
@@ -15,6 +18,7 @@ from pydantic import field_validator
 from pydantic import model_validator
 
 from models.config import RetrievalTrainerConfig
+from models.families import Stage
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
@@ -25,20 +29,51 @@ from transforms.base_config import explain
 from transforms.config import TransformConfig
 
 SHARED = ("target_events", "candidate_types", "exclude_seen")
+STAGES: tuple[Stage, ...] = ("retrieval",)
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
 CONFIGS = Path(__file__).parent / "configs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 Kind = TypeVar("Kind", bound=Config)
 
 
+class RetrievalConfig(Config):
+    """The section `retrieval`: candidates for a user, out of the whole catalogue.
+
+    Attributes:
+        trainer: The model and how it is trained.
+        index: How candidates are searched.
+        evaluation: Metrics, slices and gates.
+        serving_validation: How the release candidate is asked through a server before the push.
+        push: How versions are pushed.
+    """
+
+    trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
+    index: IndexConfig = IndexConfig()
+    evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
+    serving_validation: ServingValidationConfig = ServingValidationConfig()
+    push: PusherConfig = PusherConfig()
+
+    @model_validator(mode="after")
+    def _enough_results(self) -> RetrievalConfig:
+        longest = max(self.evaluation.ks)
+        if self.index.k < longest:
+            raise ValueError(
+                f"`index.k` ({self.index.k}) is how many results the servable returns, and "
+                f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
+            )
+        return self
+
+
 class PipelineConfig(Config):
     """Everything that one run of the pipeline depends on.
 
     Attributes:
-        name: Name of the pipeline and of the model that it pushes.
+        name: Name of the pipeline and of the retrieval model that it pushes; models of other
+            stages have the stage behind it, `<name>-ranking`.
         log_dir: The event log to read.
         run_dir: Where artifacts, metadata and `metrics.json` go.
-        push_dir: Where versions of the servable go; `<run_dir>/pushed` when empty.
+        push_dir: Where versions of the servables go, a directory a stage; `<run_dir>/pushed`
+            when empty.
         enable_cache: Whether TFX may answer a component from an earlier run.
         beam_pipeline_args: Options of every Beam job, e.g. the runner's.
         target_events: Event types that a model learns and is asked to predict;
@@ -48,11 +83,7 @@ class PipelineConfig(Config):
             same user again; likewise.
         timeline: How timelines are cut from the log.
         transform: How raw features become model features.
-        trainer: The model and how it is trained.
-        index: How candidates are searched.
-        evaluation: Metrics, slices and gates.
-        serving_validation: How the candidate is asked through a server before the push.
-        push: How versions are pushed.
+        retrieval: The retrieval stage; there is none if it is null.
     """
 
     name: str
@@ -66,11 +97,7 @@ class PipelineConfig(Config):
     exclude_seen: tuple[str, ...] = ()
     timeline: TimelineConfig = TimelineConfig()
     transform: TransformConfig = TransformConfig()
-    trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
-    index: IndexConfig = IndexConfig()
-    evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
-    serving_validation: ServingValidationConfig = ServingValidationConfig()
-    push: PusherConfig = PusherConfig()
+    retrieval: RetrievalConfig | None = RetrievalConfig()
 
     @field_validator("name")
     @classmethod
@@ -89,92 +116,132 @@ class PipelineConfig(Config):
         """Hands what several sections must agree on to each of them."""
         if not isinstance(values, dict):
             return values
-        values = dict(values)
-        for key in SHARED:
-            shared = values.get(key, cls.model_fields[key].default)
-            for name, field in cls.model_fields.items():
-                section = field.annotation
-                if not (isinstance(section, type) and issubclass(section, Config)):
-                    continue
-                if key not in section.model_fields:
-                    continue
-                given = values.get(name) or {}
-                if not isinstance(given, dict) or not isinstance(shared, list | tuple):
-                    continue  # of a wrong type, which its own field says better
-                given = dict(given)
-                if list(given.setdefault(key, shared)) != list(shared):
-                    raise ValueError(f"Set `{key}` at the top of the file, not in `{name}`.")
-                values[name] = given
-        return values
+        shared = {key: values.get(key, cls.model_fields[key].default) for key in SHARED}
+        # Of a wrong type: its own field says better what it should be.
+        shared = {key: value for key, value in shared.items() if isinstance(value, list | tuple)}
+        return {**values, **_with_shared(cls, values, shared)}
 
     @model_validator(mode="before")
     @classmethod
     def _serve_what_is_evaluated(cls, values: Any) -> Any:
         """Hands the length of timelines to what answers: `exclude_seen` looks equally far back."""
         sections = values if isinstance(values, dict) else {}
-        timeline, index = (sections.get(name) or {} for name in ("timeline", "index"))
+        timeline, retrieval = (sections.get(name, {}) for name in ("timeline", "retrieval"))
+        index = retrieval.get("index", {}) if isinstance(retrieval, dict) else None
         if not isinstance(timeline, dict) or not isinstance(index, dict):
-            return values  # of a wrong type, which its own field says better
+            return values  # off, or of a wrong type, which its own field says better
         key = "max_events_per_example"
         longest = timeline.get(key, TimelineConfig.model_fields[key].default)
         if index.get("seen_events", longest) != longest:
             raise ValueError(
-                f"`index.seen_events` ({index['seen_events']}) is `timeline.{key}` ({longest}), as "
-                "far as the evaluation sees; set that one alone."
+                f"`retrieval.index.seen_events` ({index['seen_events']}) is `timeline.{key}` "
+                f"({longest}), as far as the evaluation sees; set that one alone."
             )
-        return {**values, "index": {**index, "seen_events": longest}}
+        return {**values, "retrieval": {**retrieval, "index": {**index, "seen_events": longest}}}
 
-    @model_validator(mode="after")
-    def _enough_results(self) -> PipelineConfig:
-        longest = max(self.evaluation.ks)
-        if self.index.k < longest:
-            raise ValueError(
-                f"`index.k` ({self.index.k}) is how many results the servable returns, and "
-                f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_of_a_stage(cls, values: Any) -> Any:
+        """Names the new position of sections that were at the top once."""
+        for key in RetrievalConfig.model_fields:
+            if isinstance(values, dict) and key in values:
+                raise ValueError(
+                    f"`{key}` is a section of the retrieval stage: write `retrieval.{key}`, and in "
+                    f"a file `{key}:` indented below `retrieval:`."
+                )
+        return values
 
     @model_validator(mode="after")
     def _validated_before_the_push(self) -> PipelineConfig:
-        if self.serving_validation.puts_into(self.serving_base_path):
-            raise ValueError(
-                f"`serving_validation.base_path` ({self.serving_validation.base_path}) is the push "
-                "directory: users would be answered by what is still to be validated. Name the "
-                "directory that a staging server watches."
-            )
+        for stage in self.stages:
+            section: RetrievalConfig = getattr(self, stage)
+            if section.serving_validation.puts_into(self.push_dir_of(stage)):
+                raise ValueError(
+                    f"`{stage}.serving_validation.base_path` "
+                    f"({section.serving_validation.base_path}) is the push directory: users would "
+                    "be answered by what is still to be validated. Name the directory that a "
+                    "staging server watches."
+                )
         return self
 
     @model_validator(mode="after")
     def _trained_as_it_is_asked(self) -> PipelineConfig:
-        model, timeline = self.trainer.model, self.timeline
+        if self.retrieval is None:
+            return self
+        model, timeline = self.retrieval.trainer.model, self.timeline
         if model.reads_queries and timeline.request_query == "empty":
             raise ValueError(
-                "`trainer.model.query.use_query` trains on the queries of events, but held-out "
-                "requests have none with `timeline.request_query: empty`: the model would be "
-                "measured without what it learned from. Set `timeline.request_query: target`, or "
-                "leave `use_query` off."
+                "`retrieval.trainer.model.query.use_query` trains on the queries of events, but "
+                "held-out requests have none with `timeline.request_query: empty`: the model would "
+                "be measured without what it learned from. Set `timeline.request_query: target`, "
+                "or leave `use_query` off."
             )
         if model.longest_window > timeline.context_events:
             raise ValueError(
-                f"`trainer.model.{model.WINDOW_KEY}` ({model.longest_window}) is more events than "
-                "a chunk of a long timeline repeats, `timeline.context_events` "
+                f"`retrieval.trainer.model.{model.WINDOW_KEY}` ({model.longest_window}) is more "
+                "events than a chunk of a long timeline repeats, `timeline.context_events` "
                 f"({timeline.context_events}): the targets behind them would be learned from "
                 "shorter histories than are served. Raise the second, or lower the first."
             )
         return self
 
     @property
-    def serving_base_path(self) -> str:
-        """The directory that holds the pushed versions, one integer name each."""
-        return self.push_dir or str(Path(self.run_dir) / "pushed")
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that are trained and pushed."""
+        return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
 
-    def pushed_json(self) -> str:
-        """Returns what a pushed version depends on; how it was run is left out."""
-        return json.dumps(self.model_dump(mode="json", exclude=RUN_ONLY), sort_keys=True)
+    def push_dir_of(self, stage: Stage) -> str:
+        """Returns the directory that holds the versions of a stage, one integer name each."""
+        return posixpath.join(self.push_dir or posixpath.join(self.run_dir, "pushed"), stage)
+
+    def model_name(self, stage: Stage) -> str:
+        """Returns what requests call the model of a stage."""
+        return self.name if stage == "retrieval" else f"{self.name}-{stage}"
+
+    def pushed_json(self, stage: Stage) -> str:
+        """Returns what a pushed version depends on: neither how it was run nor other stages."""
+        exclude = RUN_ONLY | (set(STAGES) - {stage})
+        return json.dumps(self.model_dump(mode="json", exclude=exclude), sort_keys=True)
 
     def to_yaml(self) -> str:
         """Returns the resolved configuration, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _with_shared(
+    kind: type[Config], values: dict[str, Any], shared: dict[str, Any], where: str = ""
+) -> dict[str, Any]:
+    """Returns the sections of a configuration, each with the shared keys that it has.
+
+    Args:
+        kind: The configuration.
+        values: What was given of it.
+        shared: Values by key.
+        where: Dotted key of the configuration, with a dot at its end.
+
+    Raises:
+        ValueError: A section says otherwise.
+    """
+    sections = {}
+    for name, field in kind.model_fields.items():
+        section = _section(field.annotation)
+        given = values.get(name, {} if field.default is not None else None)
+        if section is None or not isinstance(given, dict):
+            continue  # no section, one that is off, or of a wrong type, which its own field says
+        mine = {key: value for key, value in shared.items() if key in section.model_fields}
+        for key, value in mine.items():
+            if list(given.get(key, value)) != list(value):
+                raise ValueError(f"Set `{key}` at the top of the file, not in `{where}{name}`.")
+        if made := mine | _with_shared(section, given, shared, f"{where}{name}."):
+            sections[name] = given | made
+    return sections
+
+
+def _section(annotation: Any) -> type[Config] | None:
+    """Returns the configuration that a field holds, optional or not; None for any other field."""
+    kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not NoneType]
+    kind = kinds[0]
+    return kind if len(kinds) == 1 and isinstance(kind, type) and issubclass(kind, Config) else None
 
 
 def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineConfig:
@@ -182,7 +249,7 @@ def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineC
 
     Args:
         name_or_path: A YAML file, or the name of one in `tfx_pipeline/configs`.
-        overrides: Dotted keys with YAML values, e.g. `trainer.seed=2`.
+        overrides: Dotted keys with YAML values, e.g. `retrieval.trainer.seed=2`.
 
     Returns:
         The typed configuration.
@@ -259,7 +326,8 @@ def set_key(values: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator:
         raise ValueError(
-            f"An override is written key=value, for example trainer.seed=2; received `{override}`."
+            "An override is written key=value, for example retrieval.trainer.seed=2; received "
+            f"`{override}`."
         )
     *sections, leaf = key.strip().split(".")
     for section in sections:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,8 @@ from transforms.parsing import page_spec
 if TYPE_CHECKING:
     from models.ranking.model import RankingModel
 
+# As `serving.publishing.servable_file` describes it, which this side does not import.
+SERVABLE = "servable.json"
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 RANK_INPUTS = (
     *QUERY_INPUTS,
@@ -37,7 +41,7 @@ RANK_INPUTS = (
 
 
 def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str) -> None:
-    """Writes a ranking model as a SavedModel.
+    """Writes a ranking model as a servable: a SavedModel, and what it says of itself.
 
     - `serving_default`: `examples` [B] string, raw serialised page examples -> `scores` [B, C].
     - `rank`: the dense `RANK_INPUTS`, histories oldest first -> `scores` [B, C].
@@ -57,6 +61,14 @@ def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str
         "rank": _rank(model, tft_layer),
     }
     save_signatures(signatures, model.saved_weights(), tft_layer, path)
+    description = {
+        "stage": "ranking",
+        "signatures": sorted(signatures),
+        "required": ["saved_model.pb", "variables/variables.index", SERVABLE],
+        "heads": list(model.heads),
+    }
+    with tf.io.gfile.GFile(os.path.join(path, SERVABLE), "w") as file:
+        file.write(json.dumps(description, indent=1, sort_keys=True) + "\n")
 
 
 def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:

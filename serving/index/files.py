@@ -38,7 +38,6 @@ VECTORS = "vectors.npy"
 SCANN = "scann"
 TREE_AH = "tree_ah"  # the type of an index with leaves, codes and vectors
 INDEX = "index.json"
-SERVABLE = "servable.json"  # beside the SavedModel that an index rides in
 INDEX_DIR = "index"  # where it rides
 
 CANDIDATES_SCHEMA = pa.schema(

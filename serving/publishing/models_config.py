@@ -12,7 +12,8 @@ from serving.client import protos
 
 # Below the push directory, whose own time of change says when versions came or went.
 SERVING = "serving"
-MODELS_CONFIG = Path(SERVING, "models.config")
+# In two parts: the code version takes "models.config" for the module of that name.
+MODELS_CONFIG = Path(SERVING, "models").with_suffix(".config")
 
 
 def parse_models_config(path: str | Path) -> Any:
@@ -38,7 +39,7 @@ def named_versions(models_config: str | Path, push_dir: str | Path, seen_as: str
     Args:
         models_config: A text file with a `ModelServerConfig`.
         push_dir: The base path of the model.
-        seen_as: The same directory as servers see it (`push.serving_path`).
+        seen_as: The same directory as servers see it (`serving_path` of the push).
 
     Returns:
         Versions with a label and versions of a `specific` policy, of the

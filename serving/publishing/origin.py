@@ -1,7 +1,7 @@
 """Origin of a pushed version: its inputs, and the version served when it was made.
 
 TFX's cache answers a component whose inputs and properties it has seen. The
-push directory is neither, and yet it decides which version a candidate is
+push directory is neither, and yet it decides which version a release candidate is
 compared with and whether there is anything to push. So its state, labels
 included, is a property of the components that look into it. A pushed version
 keeps the state that it was made in: running the same pipeline again, with its
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,36 @@ NOT_PUSHED = "NOT_PUSHED"  # a note in place of a version
 NO_BASELINE = "NO_BASELINE"  # a note in place of a model; object stores drop empty directories
 
 
-def candidate_id(components: Iterable[Any], *more: str) -> str:
-    """Hashes what a candidate is made of.
+@dataclass(frozen=True)
+class PushState:
+    """State of a push directory, which may be read far from where a pipeline is assembled.
+
+    Attributes:
+        newest: What the newest version was made of, withdrawn or not: `release_candidate_id`.
+        made_in: The state that it was made in.
+        now: The newest version, the time at which a version last came or went, and the labels.
+    """
+
+    newest: str = ""
+    made_in: str = ""
+    now: str = "0@0"
+
+    def seen_by(self, release_candidate: str) -> str:
+        """Names the state as a release candidate has to see it.
+
+        The newest version may be this very release candidate: it sees the state that it was
+        made in, and finds itself in TFX's cache.
+        """
+        return self.made_in if self.newest == release_candidate else self.now
+
+
+def release_candidate_id(components: Iterable[Any], *more: str) -> str:
+    """Hashes what a release candidate is made of.
 
     Args:
         components: The TFX components that prepare the data. Their properties hold
             configurations, code versions and the fingerprint of the event log.
-        *more: Configurations and code versions of what makes the candidate of it.
+        *more: Configurations and code versions of what makes the release candidate of it.
 
     Returns:
         Sixteen hexadecimal digits.
@@ -52,35 +76,26 @@ def candidate_id(components: Iterable[Any], *more: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def serving_state(push_dir: str | Path, candidate: str) -> str:
-    """Names the state of a push directory, as a candidate has to see it.
-
-    Args:
-        push_dir: Directory of the versions.
-        candidate: What `candidate_id` gave.
-
-    Returns:
-        The state that the newest version was made in, withdrawn or not, if it was
-        made of this very candidate. Otherwise the newest version, the time at which
-        a version last came or went, and the labels.
+def read_push_state(push_dir: str | Path) -> PushState:
+    """Reads the state of a push directory; that of an empty one where there is none.
 
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     newest, origin = _newest(push_dir)
-    if origin.get("candidate") == candidate:
-        return str(origin["state"])
     changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0
     labels = read_labels(push_dir)
     moved = f" {labels}, before {list(labels.earlier)}" if labels else ""
-    return f"{newest}@{changed}{moved}"
+    return PushState(
+        origin.get("release_candidate", ""), origin.get("state", ""), f"{newest}@{changed}{moved}"
+    )
 
 
-def baseline_version(push_dir: str | Path, candidate: str) -> int:
-    """Returns the version to compare a candidate with, and to start from.
+def baseline_version(push_dir: str | Path, release_candidate: str) -> int:
+    """Returns the version to compare a release candidate with, and to start from.
 
     It is the newest that the labels say is served and that was not made of this
-    candidate, else the one that was stable last; never one that was rolled back.
+    very one, else the one that was stable last; never one that was rolled back.
 
     Returns:
         Its number; 0 if there is none.
@@ -89,18 +104,18 @@ def baseline_version(push_dir: str | Path, candidate: str) -> int:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     for version in served_versions(push_dir):
-        if read_origin(Path(push_dir) / str(version)).get("candidate") != candidate:
+        if read_origin(Path(push_dir) / str(version)).get("release_candidate") != release_candidate:
             return version
     return 0
 
 
 def content_id(servable: Path, config: PusherConfig) -> str:
-    """Hashes what makes one pushed version of a candidate unlike another to those who ask it."""
+    """Hashes what those who ask see of a servable: its files and its warm-up requests."""
     warmup = f"{config.warmup_requests} in batches of {config.largest_warmup}"
     return hashlib.sha256(f"{directory_fingerprint(servable)}\0{warmup}".encode()).hexdigest()[:16]
 
 
-def pushed_already(push_dir: Path, candidate: str, content: str) -> int | None:
+def pushed_already(push_dir: Path, release_candidate: str, content: str) -> int | None:
     """Returns the version that is this very servable, if it is the newest or served.
 
     The newest one may have been withdrawn. An updated index carries the origin of
@@ -111,7 +126,8 @@ def pushed_already(push_dir: Path, candidate: str, content: str) -> int | None:
         _newest(push_dir),
         (current, read_origin(push_dir / str(current))),
     ):
-        if (origin.get("candidate"), origin.get("content")) == (candidate, content):
+        made_of = origin.get("release_candidate"), origin.get("content")
+        if made_of == (release_candidate, content):
             return version
     return None
 
@@ -124,14 +140,15 @@ def _newest(push_dir: str | Path) -> tuple[int, dict[str, str]]:
     return newest, read_origin(places[newest]) if places else {}
 
 
-def write_origin(version_dir: Path, candidate: str, state: str, content: str = "") -> None:
+def write_origin(version_dir: Path, release_candidate: str, state: str, content: str = "") -> None:
     """Writes what `read_origin` reads; `content` is what `content_id` gave."""
-    text = json.dumps({"candidate": candidate, "content": content, "state": state}, indent=1)
+    origin = {"release_candidate": release_candidate, "content": content, "state": state}
+    text = json.dumps(origin, indent=1)
     (version_dir / ORIGIN).write_text(text + "\n", encoding="utf-8")
 
 
 def read_origin(version_dir: Path) -> dict[str, str]:
-    """Returns `candidate`, `content` and `state` of a version; nothing when it has no such note."""
+    """Returns what a version was made of; nothing when it has no such note."""
     try:
         found = json.loads((version_dir / ORIGIN).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -16,20 +16,14 @@ from pathlib import Path
 from absl import logging
 
 from serving.pickles import refuse_pickles
+from serving.publishing.servable_file import SERVABLE
+from serving.publishing.servable_file import read_servable
 from serving.publishing.versions import INCOMING
 from serving.publishing.versions import next_version
 from serving.publishing.versions import pushed_versions
 from serving.publishing.versions import remove_leftovers
 from serving.publishing.versions import remove_old
 
-REQUIRED = (
-    "saved_model.pb",
-    "variables/variables.index",
-    "servable.json",
-    "index/index.json",
-    "index/candidates.parquet",
-    "index/vectors.npy",
-)
 _LOCK = ".lock"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -38,7 +32,6 @@ def publish(
     push_dir: str | Path,
     source: Path,
     complete: Callable[[Path], None],
-    required: Sequence[str] = REQUIRED,
     keep: int = 0,
     protected: Collection[int] = (),
     announce: Callable[[int], Collection[int]] = lambda _: (),
@@ -53,7 +46,6 @@ def publish(
         source: The servable.
         complete: Called with the copy before it is checked; adds what else
             belongs to a version.
-        required: Files without which a version is not complete.
         keep: How many of the newest versions stay; 0 keeps all.
         protected: Versions that stay in any case.
         announce: Called with the new version once it is in its place and
@@ -63,14 +55,15 @@ def publish(
         The number of the new version, above every other (but see `next_version`).
 
     Raises:
-        FileNotFoundError: The servable lacks a required file.
+        FileNotFoundError: The servable lacks a file that its `servable.json` requires.
+        ValueError: Its `servable.json` cannot be read.
         PickledFileError: One of its files is a pickle.
         OSError: The disk is full or the copy is damaged. What was served
             before is untouched and nothing is left behind.
         RuntimeError: Another push into the same directory is running.
     """
     served = pushed_versions(push_dir)
-    _require(source, required)
+    _require(source)
     refuse_pickles(source)
     target = Path(push_dir)
     target.mkdir(parents=True, exist_ok=True)
@@ -100,18 +93,26 @@ def publish(
     return version
 
 
-def missing_files(directory: Path, required: Sequence[str] = REQUIRED) -> list[str]:
-    """Returns the files that a complete version has and this one has not."""
+def missing_files(directory: Path) -> list[str]:
+    """Returns the files that a whole version has, by its `servable.json`, and this one has not.
+
+    Raises:
+        ValueError: `servable.json` cannot be read.
+    """
+    try:
+        required = read_servable(directory).required
+    except FileNotFoundError:
+        return [SERVABLE]
     return [name for name in required if not (directory / name).is_file()]
 
 
-def _require(source: Path, required: Sequence[str]) -> None:
+def _require(source: Path) -> None:
     """Raises when a file is missing, before anything is written."""
-    missing = missing_files(source, required)
+    missing = missing_files(source)
     if missing:
         raise FileNotFoundError(
-            f"The servable {source} lacks {', '.join(missing)}, so it is not pushed. "
-            "ServableBuilder writes complete ones; run it again."
+            f"The servable {source} lacks {', '.join(missing)}, so it is not pushed. The component "
+            "that made it writes complete ones; run it again."
         )
 
 

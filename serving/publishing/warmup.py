@@ -25,8 +25,8 @@ _LONGEST = 256  # events of a warm-up history
 def write_warmup(saved_model: Path, timelines: Iterable[bytes], max_rows: int) -> int:
     """Writes warm-up requests beside a SavedModel.
 
-    Each timeline becomes one request to `serving_default` and, if the model
-    has it, one to `recommend`; as many as a request may have rows are one more
+    Each timeline becomes one request to each signature of `servable.json` that users
+    ask (`serving_default`, `recommend`); as many as a request may have rows are one more
     request each, so that a batch is traced too. User ids and held-out events
     are left out.
 

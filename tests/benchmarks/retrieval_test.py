@@ -66,7 +66,7 @@ def fake_training(monkeypatch, commands):
         settings = dict(s.split("=", 1) for s in command if "=" in s)
         commands.append(settings)
         names = {*retrieval.MEASURED, "mrr@100"} - {"mrr"}  # of the first 100, as in baselines
-        values = {name: float(settings["trainer.seed"]) for name in names}
+        values = {name: float(settings["retrieval.trainer.seed"]) for name in names}
         file = Path(settings["run_dir"], "metrics.json")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"test": values}))
@@ -77,14 +77,15 @@ def fake_training(monkeypatch, commands):
 def test_models_resume_and_another_configuration_runs_again(tmp_path, monkeypatch):
     commands = []
     fake_training(monkeypatch, commands)
-    model = retrieval.Model("two_tower", "movielens_1m", ("trainer.epochs=2",))
+    model = retrieval.Model("two_tower", "movielens_1m", ("retrieval.trainer.epochs=2",))
     results = make(tmp_path)
     for seed in (3, 4, 3):
         retrieval.run_model(results, model, tmp_path / "log", tmp_path / "runs", seed)
-    assert [c["trainer.seed"] for c in commands] == ["3", "4"]
-    assert commands[0]["trainer.epochs"] == "2" and commands[0]["evaluation.thresholds"] == "{}"
+    assert [c["retrieval.trainer.seed"] for c in commands] == ["3", "4"]
+    assert commands[0]["retrieval.trainer.epochs"] == "2"
+    assert commands[0]["retrieval.evaluation.thresholds"] == "{}"
     assert results.rows()[0]["hr@10"] == 3.5
-    other = retrieval.Model("two_tower", "movielens_1m", ("trainer.epochs=3",))
+    other = retrieval.Model("two_tower", "movielens_1m", ("retrieval.trainer.epochs=3",))
     retrieval.run_model(results, other, tmp_path / "log", tmp_path / "runs", 3)
     assert len(commands) == 3 and len(results.runs) == 2
 
@@ -93,12 +94,12 @@ def test_a_kept_run_is_compared_by_what_its_model_depends_on():
     def wanted(*overrides):
         return retrieval.compared(load_config("movielens_1m", overrides))
 
-    kept = wanted("trainer.seed=7", "run_dir=there", "evaluation.thresholds={}")
+    kept = wanted("retrieval.trainer.seed=7", "run_dir=there", "retrieval.evaluation.thresholds={}")
     assert retrieval.is_same(kept, wanted())
-    assert not retrieval.is_same(kept, wanted("trainer.model.dim=32"))
-    del kept["trainer"]["precision"]  # as of a time before the option
+    assert not retrieval.is_same(kept, wanted("retrieval.trainer.model.dim=32"))
+    del kept["retrieval"]["trainer"]["precision"]  # as of a time before the option
     assert retrieval.is_same(kept, wanted())
-    assert not retrieval.is_same(kept, wanted("trainer.precision=mixed_bfloat16"))
+    assert not retrieval.is_same(kept, wanted("retrieval.trainer.precision=mixed_bfloat16"))
     assert not retrieval.is_same(kept | {"gone": 1}, wanted())
 
 

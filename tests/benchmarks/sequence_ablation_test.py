@@ -12,7 +12,7 @@ from tfx_pipeline.config import set_key
 def test_every_row_is_another_configuration():
     seen = []
     for changes in ROWS.values():
-        values = load_config(CONFIG).trainer.model_dump(mode="json")
+        values = load_config(CONFIG).retrieval.trainer.model_dump(mode="json")
         for change in (*SMALLER, *changes):
             set_key(values, change)
         config = RetrievalTrainerConfig.model_validate(values)

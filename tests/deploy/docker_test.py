@@ -143,12 +143,13 @@ def test_compose_starts_what_was_pushed_read_only(tmp_path):
     for name in ("serving", "serving-gpu", "local-server"):
         one = services[name]
         assert one["read_only"] and one["user"] == f"{USER}:{USER}"
-        assert "../../runs/movielens-1m/pushed:/models/movielens-1m:ro" in one["volumes"]
+        assert "../../runs/movielens-1m/pushed/retrieval:/models/movielens-1m:ro" in one["volumes"]
         assert all(port.startswith("127.0.0.1:") for port in one["ports"])
     assert "TF_FORCE_GPU_ALLOW_GROWTH" not in services["serving"]["environment"]
     assert services["serving-gpu"]["environment"]["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert services["pipeline"]["command"][-4:] == [
-        "--set", "push.serving_path=/models/movielens-1m", "--set", "push.batching.device=gpu"
+        "--set", "retrieval.push.serving_path=/models/movielens-1m",
+        "--set", "retrieval.push.batching.device=gpu",
     ]  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def test_the_server_is_started_with_flags_that_it_has(values, device):
 def test_the_readme_starts_a_server_with_the_same_flags():
     text = (Path(__file__).parents[2] / "README.md").read_text()
     (command,) = re.findall(r"```\n(tensorflow_model_server .*?)```", text, re.DOTALL)
-    assert set(server_flags("<push_dir>")) <= set(command.replace("\\\n", " ").split())
+    assert set(server_flags("<push_dir>/retrieval")) <= set(command.replace("\\\n", " ").split())
 
 
 def test_the_server_reads_the_files_that_a_push_writes(values, tmp_path):

@@ -14,16 +14,16 @@ from tfx_pipeline.config import load_config
 
 USERS = 300
 SHRUNK = (
-    "trainer.epochs=1",
-    "trainer.steps_per_epoch=60",
-    "trainer.input.batch_size=128",
-    "trainer.tensorboard=false",
-    "index.k=50",
-    "index.max_latency_ms=1e9",  # a busy machine is no fault of the index
-    "evaluation.ks=[10, 50]",
-    "evaluation.min_users=1",
-    "evaluation.thresholds={}",
-    "evaluation.change_thresholds={}",
+    "retrieval.trainer.epochs=1",
+    "retrieval.trainer.steps_per_epoch=60",
+    "retrieval.trainer.input.batch_size=128",
+    "retrieval.trainer.tensorboard=false",
+    "retrieval.index.k=50",
+    "retrieval.index.max_latency_ms=1e9",  # a busy machine is no fault of the index
+    "retrieval.evaluation.ks=[10, 50]",
+    "retrieval.evaluation.min_users=1",
+    "retrieval.evaluation.thresholds={}",
+    "retrieval.evaluation.change_thresholds={}",
 )
 
 
@@ -114,7 +114,7 @@ def run(shop_log: Path, run_dir: Path, request: pytest.FixtureRequest) -> Run:
     config = load_config(request.param, (*overrides(shop_log, run_dir), f"push_dir={push_dir}"))
     _, _, cached = execute(config)
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
-    (version,) = push_dir.glob("[0-9]*")
+    (version,) = Path(config.push_dir_of("retrieval")).glob("[0-9]*")
     return Run(
         request.param,
         config,

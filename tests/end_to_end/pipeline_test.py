@@ -128,7 +128,7 @@ def test_the_client_is_answered_from_what_was_pushed(run: Run, shop_log: Path) -
     from tfx_pipeline.datasets.event_log import EventLog
 
     user = EventLog(shop_log).read("events", ["user_id"])["user_id"][0].as_py()
-    base_path = Path(run.config.serving_base_path)
+    base_path = Path(run.config.push_dir_of("retrieval"))
     model = ModelConfig(name="shop", base_path=base_path)
     with LocalServer(ServerConfig(models=(model,), port=0, rest_port=None)) as server:
         answer = recommend_for_user(

@@ -41,7 +41,7 @@ PATIENCE = 600  # seconds, against hanging for ever
 
 def keys_of(run: Run, shop_log: Path, push_dir: Path | None = None) -> tuple[str, ...]:
     """Returns the overrides of the run, with another push directory if one is given."""
-    where = push_dir or run.version.parent
+    where = push_dir or run.version.parents[1]
     return (*overrides(shop_log, Path(run.config.run_dir)), f"push_dir={where}")
 
 
@@ -109,12 +109,12 @@ def second(run: Run, shop_log: Path, tmp_path_factory: pytest.TempPathFactory) -
     execute(one)
     log = Path(run.config.run_dir, "run.log")
     seen = len(log.read_bytes())
-    keys = (*keys, "trainer.warm_start=true", "trainer.seed=5")
+    keys = (*keys, "retrieval.trainer.warm_start=true", "retrieval.trainer.seed=5")
     # The words come once the Trainer is through.
     cached_first = run_and_kill(ROOT, run, keys, b"Component index-builder is running.")
     metrics, _, cached = execute(load_config(run.name, keys))
     text = log.read_bytes()[seen:].decode()
-    return Second(one, text, cached_first, set(cached), metrics, pushed(push_dir))
+    return Second(one, text, cached_first, set(cached), metrics, pushed(push_dir / "retrieval"))
 
 
 def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
@@ -127,8 +127,8 @@ def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
 def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path) -> None:
     given = (
         *keys_of(run, shop_log),
-        'evaluation.thresholds={"hr@10": 0.99}',
-        "evaluation.min_users=1000",
+        'retrieval.evaluation.thresholds={"hr@10": 0.99}',
+        "retrieval.evaluation.min_users=1000",
     )
     config = load_config(run.name, given)
     metrics, _, cached = execute(config)
@@ -148,7 +148,7 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
     result = CliRunner().invoke(cli, ["run", run.name, *arguments_of(given)])
     assert result.exit_code == REFUSED, result.output
     assert "NOT BLESSED" in result.output
-    assert "evaluation.min_users: 1000 (was 100)" in result.output
+    assert "retrieval.evaluation.min_users: 1000 (was 100)" in result.output
     assert "vitrine serve" not in result.output
 
 
@@ -179,7 +179,7 @@ def test_the_next_run_starts_from_the_last_blessed_model(run: Run, second: Secon
 def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
     run: Run, second: Second
 ) -> None:
-    one, push_dir = second.one, second.one.serving_base_path
+    one, push_dir = second.one, second.one.push_dir_of("retrieval")
     _, _, cached = execute(one)  # back to the first: it is compared with the second and pushed
     assert pushed(push_dir) == ["1", "2", "3"]
     assert {"trainer", "servable-builder"} <= set(cached)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,24 @@ from serving.index import files
 from serving.index import processes
 from serving.index.config import BuildConfig
 from serving.index.config import ServeConfig
+
+# Files of a version, as the retrieval stage's `servable.json` lists them.
+FILES = (
+    "saved_model.pb",
+    "variables/variables.index",
+    "servable.json",
+    "index/index.json",
+    "index/candidates.parquet",
+    "index/vectors.npy",
+)
+
+
+def describe_servable(path: Path, stage: str = "retrieval", **more: object) -> Path:
+    """Writes a `servable.json` that requires `FILES`, with more keys, and returns its directory."""
+    description = {"stage": stage, "signatures": ["serving_default"], "required": list(FILES)}
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "servable.json").write_text(json.dumps(description | more))
+    return path
 
 
 def write_vectors(

@@ -58,6 +58,20 @@ def test_what_is_not_reached_does_not(package: Path) -> None:
     assert fresh("shelf.top") == before
 
 
+def test_a_registry_that_is_left_out_leads_nowhere(package: Path) -> None:
+    def version() -> str:
+        fresh()
+        return under_test.code_version("shelf.top", "shelf.apart", without=("shelf.inner",))
+
+    before = version()
+    for name in ("inner.py", "tool.py"):
+        with (package / name).open("a") as file:
+            file.write("# a line\n")
+    assert version() == before
+    (package / "apart.py").write_text("z = 2\n")
+    assert version() != before
+
+
 def test_a_package_stands_for_all_its_modules(package: Path) -> None:
     before = fresh("shelf")
     (package / "apart.py").write_text("z = 2\n")

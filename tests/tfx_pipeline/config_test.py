@@ -34,26 +34,26 @@ def test_overrides_are_typed_and_nested() -> None:
     config = load_config(
         "movielens_1m",
         (
-            "trainer.seed=7",
-            "evaluation.ks=[5]",
-            "evaluation.thresholds={}",
-            "evaluation.change_thresholds={}",
+            "retrieval.trainer.seed=7",
+            "retrieval.evaluation.ks=[5]",
+            "retrieval.evaluation.thresholds={}",
+            "retrieval.evaluation.change_thresholds={}",
         ),
     )
-    assert config.trainer.seed == 7
-    assert config.evaluation.ks == (5,)
+    assert config.retrieval.trainer.seed == 7
+    assert config.retrieval.evaluation.ks == (5,)
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
     with pytest.raises(
         ValueError, match="`sed` is not a key of RetrievalTrainerConfig; the nearest is"
     ):
-        load_config("movielens_1m", ("trainer.sed=7",))
+        load_config("movielens_1m", ("retrieval.trainer.sed=7",))
 
 
 def test_a_value_of_a_wrong_type_names_its_place() -> None:
     with pytest.raises(ValueError, match=r"trainer\.epochs: .*integer"):
-        load_config("movielens_1m", ("trainer.epochs=many",))
+        load_config("movielens_1m", ("retrieval.trainer.epochs=many",))
 
 
 @pytest.mark.parametrize(
@@ -69,15 +69,17 @@ def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_no_metric_asks_for_more_than_the_servable_returns() -> None:
     with pytest.raises(ValueError, match=r"`index\.k` \(20\)"):
-        load_config("movielens_1m", ("index.k=20",))
+        load_config("movielens_1m", ("retrieval.index.k=20",))
 
 
 def test_an_override_without_a_value_is_explained() -> None:
     with pytest.raises(ValueError, match="written key=value"):
-        load_config("movielens_1m", ("trainer.seed",))
+        load_config("movielens_1m", ("retrieval.trainer.seed",))
 
 
-@pytest.mark.parametrize("override", ["evaluation.ks=[1", "target_events=", "trainer=3"])
+@pytest.mark.parametrize(
+    "override", ["retrieval.evaluation.ks=[1", "target_events=", "retrieval.trainer=3"]
+)
 def test_any_malformed_value_is_a_value_error(override: str) -> None:
     with pytest.raises(ValueError, match="YAML|valid"):
         load_config("movielens_1m", (override,))
@@ -85,17 +87,20 @@ def test_any_malformed_value_is_a_value_error(override: str) -> None:
 
 def test_what_a_version_depends_on_leaves_out_how_it_was_run() -> None:
     one = load_config("movielens_1m", ("enable_cache=false", "run_dir=elsewhere"))
-    assert one.pushed_json() == load_config("movielens_1m").pushed_json()
-    assert one.pushed_json() != load_config("movielens_1m", ("trainer.seed=9",)).pushed_json()
+    assert one.pushed_json("retrieval") == load_config("movielens_1m").pushed_json("retrieval")
+    other = load_config("movielens_1m", ("retrieval.trainer.seed=9",))
+    assert one.pushed_json("retrieval") != other.pushed_json("retrieval")
 
 
 def test_only_what_differs_is_listed_and_shared_keys_once() -> None:
     base = load_config("shop_demo")
     assert differences(base, base) == []
-    other = load_config("shop_demo", ("candidate_types=[video]", "evaluation.thresholds={}"))
+    other = load_config(
+        "shop_demo", ("candidate_types=[video]", "retrieval.evaluation.thresholds={}")
+    )
     assert differences(other, base) == [
         "candidate_types: ['video'] (was ['item'])",
-        "evaluation.thresholds.hr@10: unset (was 0.35)",
+        "retrieval.evaluation.thresholds.hr@10: unset (was 0.35)",
     ]
 
 
@@ -108,6 +113,31 @@ def test_the_template_takes_an_order_without_times(tmp_path: Path) -> None:
     assert load_config(str(file)).timeline.split == "leave-last-out"
 
 
+@pytest.mark.parametrize("key", ["trainer.seed=2", "index.k=200", "evaluation={}", "push={}"])
+def test_a_section_at_its_old_position_names_the_new_one(key: str) -> None:
+    section = key.split("=")[0].split(".")[0]
+    with pytest.raises(
+        ValueError, match=rf"write `retrieval\.{section}`, and in a file `{section}:`"
+    ):
+        load_config("movielens_1m", (key,))
+
+
+def test_a_stage_is_off_when_it_is_null() -> None:
+    assert load_config("shop_demo").stages == ("retrieval",)
+    config = load_config("shop_demo", ("retrieval=null",))
+    assert config.stages == () and config.retrieval is None
+
+
+def test_each_stage_has_its_push_directory() -> None:
+    config = load_config("shop_demo", ("run_dir=s3://bucket/run",))
+    assert config.push_dir_of("retrieval") == "s3://bucket/run/pushed/retrieval"
+    config = load_config("shop_demo", ("push_dir=/models/shop",))
+    assert config.push_dir_of("ranking") == "/models/shop/ranking"
+    assert [config.model_name(stage) for stage in ("retrieval", "ranking")] == [
+        "shop-demo", "shop-demo-ranking"
+    ]  # fmt: skip
+
+
 def test_an_unknown_configuration_lists_the_known() -> None:
     with pytest.raises(ValueError, match="movielens_1m"):
         load_config("no_such_configuration")
@@ -116,20 +146,22 @@ def test_an_unknown_configuration_lists_the_known() -> None:
 def test_what_sections_share_is_said_once_and_reaches_all() -> None:
     config = load_config("shop_demo")
     assert config.candidate_types == ("item",)
-    sections = (config.timeline, config.transform, config.trainer, config.index)
+    sections = (config.timeline, config.transform, config.retrieval.trainer, config.retrieval.index)
     assert {section.candidate_types for section in sections} == {("item",)}
-    assert config.trainer.exclude_seen == config.index.exclude_seen == ()
+    assert config.retrieval.trainer.exclude_seen == config.retrieval.index.exclude_seen == ()
     with pytest.raises(ValueError, match="Set `candidate_types` at the top"):
-        load_config("shop_demo", ("trainer.candidate_types=[video]",))
+        load_config("shop_demo", ("retrieval.trainer.candidate_types=[video]",))
 
 
 def test_seen_is_looked_for_as_far_back_as_the_evaluation_sees() -> None:
-    assert load_config("shop_demo").index.seen_events == 4_096
+    assert load_config("shop_demo").retrieval.index.seen_events == 4_096
     longer = load_config("shop_demo", ("timeline.max_events_per_example=9000",))
-    assert longer.index.seen_events == 9_000
+    assert longer.retrieval.index.seen_events == 9_000
     assert PipelineConfig.model_validate(yaml.safe_load(longer.to_yaml())) == longer
-    with pytest.raises(ValueError, match=r"`index.seen_events` \(5\) is `timeline.max_events"):
-        load_config("shop_demo", ("index.seen_events=5",))
+    with pytest.raises(
+        ValueError, match=r"`retrieval.index.seen_events` \(5\) is `timeline.max_events"
+    ):
+        load_config("shop_demo", ("retrieval.index.seen_events=5",))
 
 
 def test_what_is_saved_is_plain_yaml() -> None:
@@ -161,11 +193,11 @@ def test_a_mistake_is_a_message_and_no_stack_trace(tmp_path: Path) -> None:
 
 
 def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
-    reads = "trainer.model.query.use_query=true"
+    reads = "retrieval.trainer.model.query.use_query=true"
     with pytest.raises(ValueError, match="Set `timeline.request_query: target`"):
         load_config("template", (reads,))
     assert load_config("template", (reads, "timeline.request_query=target"))
-    assert load_config("template", (reads, "trainer.model=sequence"))  # which reads none
+    assert load_config("template", (reads, "retrieval.trainer.model=sequence"))  # which reads none
 
 
 @pytest.mark.parametrize(
@@ -173,7 +205,9 @@ def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
     [("template", "model.query.window"), ("shop_sequence", "model.input.length")],
 )
 def test_the_window_of_a_model_is_within_the_context_of_a_chunk(config: str, key: str) -> None:
-    assert load_config(config, (f"trainer.{key}=256",))
-    with pytest.raises(ValueError, match=rf"`trainer\.{key}` \(257\).*context_events` \(256\)"):
-        load_config(config, (f"trainer.{key}=257",))
-    assert load_config(config, (f"trainer.{key}=257", "timeline.context_events=257"))
+    assert load_config(config, (f"retrieval.trainer.{key}=256",))
+    with pytest.raises(
+        ValueError, match=rf"`retrieval\.trainer\.{key}` \(257\).*context_events` \(256\)"
+    ):
+        load_config(config, (f"retrieval.trainer.{key}=257",))
+    assert load_config(config, (f"retrieval.trainer.{key}=257", "timeline.context_events=257"))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from models.families import FAMILIES
+from models.families import find_family
+from serving.publishing.origin import PushState
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
-from tfx_pipeline import pipeline as under_test
 from tfx_pipeline.code_version import PACKAGES
 from tfx_pipeline.code_version import reached
 from tfx_pipeline.config import load_config
+from tfx_pipeline.pipeline import create_pipeline
+from tfx_pipeline.stages import data
+from tfx_pipeline.stages import retrieval
+from tfx_pipeline.stages import training
+from tfx_pipeline.stages.state import RunState
+from tfx_pipeline.stages.state import read_state
 
 RAW = "timeline-example-gen.examples"
 SCHEMA = "curated-schema-gen.schema"
@@ -59,7 +68,7 @@ RUNS: dict[str, set[str]] = {
     "trainer": {
         "models.trainer",
         "models.two_tower.model",
-        "models.sequence.encoder",
+        "models.two_tower.config",
         "transforms.vocabulary",
         "tensorflow",
         "tensorflow_recommenders",
@@ -78,6 +87,9 @@ RUNS: dict[str, set[str]] = {
 }
 
 
+STAGES = (data, retrieval, training)
+
+
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("wiring") / "log", [event("u", "a", 1)])
@@ -85,16 +97,22 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def components(log: Path, *overrides: str) -> dict[str, Any]:
     places = (f"log_dir={log}", f"run_dir={log.parent / 'run'}")
-    made = under_test.create_pipeline(load_config("shop_demo", (*places, *overrides)), "root")
+    config = load_config("shop_demo", (*places, *overrides))
+    made = create_pipeline(config, read_state(config), "root")
     return {component.id: component for component in made.components}
+
+
+def patch_code_versions(patch: pytest.MonkeyPatch, version: Callable[..., str]) -> None:
+    for stage in STAGES:
+        patch.setattr(stage, "code_version", version)
 
 
 @pytest.fixture(scope="module")
 def pipeline(log: Path) -> dict[str, Any]:
     """The components of a pipeline whose code versions say what they are made of."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(under_test, "code_version", lambda *modules: "+".join(modules))
-        return components(log, "trainer.warm_start=true")
+        patch_code_versions(patch, lambda *modules, **_: "+".join(modules))
+        return components(log, "retrieval.trainer.warm_start=true")
 
 
 def custom_config(component: Any) -> dict[str, str]:
@@ -157,7 +175,6 @@ def test_code_versions_are_those_of_the_sources(log: Path) -> None:
 
     made = components(log)
     versions = {name: code_version_of(component) for name, component in made.items()}
-    assert versions["trainer"] == code_version("models.trainer", "tfx")
     assert versions["transform"] == code_version("transforms.preprocessing", "tfx")
     assert len(set(versions.values())) == len(versions)
 
@@ -165,12 +182,12 @@ def test_code_versions_are_those_of_the_sources(log: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "is_another"),
     [
-        ("trainer.seed=7", True),
+        ("retrieval.trainer.seed=7", True),
         ("timeline.test_days=4", True),
         ("transform.query_length=3", True),
-        ("index.k=200", True),
-        ("evaluation.min_users=7", False),
-        ("push.warmup_requests=7", False),
+        ("retrieval.index.k=200", True),
+        ("retrieval.evaluation.min_users=7", False),
+        ("retrieval.push.warmup_requests=7", False),
     ],
 )
 def test_a_candidate_is_what_data_towers_and_index_are_made_of(
@@ -178,7 +195,8 @@ def test_a_candidate_is_what_data_towers_and_index_are_made_of(
 ) -> None:
     def candidate(*overrides: str) -> str:
         made = components(log, *overrides)
-        found = {made[name].exec_properties["candidate"] for name in ("latest-blessed", "pusher")}
+        names = ("latest-blessed", "pusher")
+        found = {made[name].exec_properties["release_candidate"] for name in names}
         (one,) = found
         return one
 
@@ -191,20 +209,62 @@ def test_a_candidate_is_another_when_the_code_of_its_towers_or_its_index_is(
     found = set()
     changes = ("nothing", "models.trainer", "index_builder", "servable_builder", "preprocessing")
     for changed in changes:
-        monkeypatch.setattr(
-            under_test,
-            "code_version",
-            lambda *modules, changed=changed: str(any(changed in name for name in modules)),
+        patch_code_versions(
+            monkeypatch,
+            lambda *modules, changed=changed, **_: str(any(changed in name for name in modules)),
         )
-        found.add(components(log)["pusher"].exec_properties["candidate"])
+        found.add(components(log)["pusher"].exec_properties["release_candidate"])
     assert len(found) == len(changes)
 
 
 def test_the_parts_of_the_configuration_reach_their_components(pipeline: dict[str, Any]) -> None:
     config = load_config("shop_demo")
     assert custom_config(pipeline["transform"])["config"] == config.transform.to_json()
+    assert config.retrieval
     trainer = json.loads(custom_config(pipeline["trainer"])["config"])
-    assert trainer == config.trainer.model_dump(mode="json") | {"warm_start": True}
+    assert trainer == config.retrieval.trainer.model_dump(mode="json") | {"warm_start": True}
     properties = pipeline["timeline-example-gen"].exec_properties
     assert properties["config"] == config.timeline.to_json()
     assert json.loads(pipeline["pusher"].exec_properties["run_config"])["name"] == config.name
+
+
+def test_a_pipeline_on_a_bucket_is_assembled_without_looking_at_it() -> None:
+    keys = ("log_dir=s3://shop/log", "run_dir=s3://shop/run", "push_dir=s3://shop/models")
+    state = RunState(log="seen by the run")
+    made = create_pipeline(load_config("shop_demo", keys), state, "s3://shop/artifacts")
+    found = {component.id: component.exec_properties for component in made.components}
+    assert found["timeline-example-gen"]["input_fingerprint"] == "seen by the run"
+    assert found["pusher"]["push_dir"] == "s3://shop/models/retrieval"
+    assert found["pusher"]["serving_state"] == found["latest-blessed"]["serving_state"] == "0@0"
+
+
+def test_what_was_pushed_sees_the_state_that_it_was_made_in(log: Path) -> None:
+    config = load_config("shop_demo", (f"log_dir={log}", f"run_dir={log.parent / 'run'}"))
+
+    def state_in(pushed: PushState) -> str:
+        made = create_pipeline(config, RunState("log", {"retrieval": pushed}), "root")
+        (pusher,) = (one for one in made.components if one.id == "pusher")
+        mine.add(pusher.exec_properties["release_candidate"])
+        return pusher.exec_properties["serving_state"]
+
+    mine: set[str] = set()
+    assert state_in(PushState("another", "1@5", "2@7 stable 2")) == "2@7 stable 2"
+    assert state_in(PushState(next(iter(mine)), "1@5", "2@7 stable 2")) == "1@5"
+    assert len(mine) == 1  # what is pushed is no part of what a release candidate is
+
+
+@pytest.mark.parametrize("family", [family.name for family in FAMILIES])
+def test_a_trainer_depends_on_its_own_family_and_on_no_other(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(training, "code_version", lambda *a, **b: given.append((a, b)) or "1")
+    training.trainer_code_version(family)
+    ((modules, options),) = given
+    sources, libraries = reached(*modules, **options)
+    mine = find_family(family)
+    assert {mine.model.rpartition(".")[0], mine.config.__module__} <= sources.keys()
+    assert {"models.trainer", "models.config", "models.training.learner"} <= sources.keys()
+    assert {"tensorflow", "tfx"} <= libraries
+    others = {other.model.rpartition(".")[0] for other in FAMILIES if other != mine}
+    assert not others & sources.keys()

@@ -81,7 +81,7 @@ def _serve_and_ask(config: PipelineConfig, port: int) -> None:
     from tfx_pipeline.commands.recommend import format_recommendations
     from tfx_pipeline.commands.recommend import recommend_for_user
 
-    log, base_path = Path(config.log_dir), Path(config.serving_base_path)
+    log, base_path = Path(config.log_dir), Path(config.push_dir_of("retrieval"))
     model = ModelConfig(name=config.name, base_path=base_path)
     settings = ServerConfig(models=(model,), host=HOST, port=port, rest_port=None)
     with LocalServer(settings) as server:

@@ -42,7 +42,7 @@ def refusal(config: PipelineConfig) -> str:
     )
     if not gate or gate.get("blessed", 1):
         return ""
-    served = pushed_versions(config.serving_base_path)
+    served = pushed_versions(config.push_dir_of("retrieval"))
     then = (
         f"Version {served[-1]}, pushed before, is the newest."
         if served

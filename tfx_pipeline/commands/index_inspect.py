@@ -33,7 +33,7 @@ def inspect_index(
     index = files.open_index(place.index)
     report = inspect(index, place.version)
     if measured:
-        config = IndexConfig.model_validate(place.config.get("index", {}))
+        config = IndexConfig.model_validate(place.section("index"))
         check = config.section(CheckConfig)
         if queries is not None:
             check = check.model_copy(update={"validation_queries": queries})

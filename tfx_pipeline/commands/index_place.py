@@ -9,8 +9,8 @@ from typing import Any
 
 from serving.index.files import INDEX
 from serving.index.files import INDEX_DIR
-from serving.index.files import SERVABLE
 from serving.publishing.labels import current_version
+from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.commands.finished_run import find_run
 
 _RUN = "config.yaml"
@@ -38,6 +38,11 @@ class Place:
         if path is None or not path.is_file():
             return {}
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Returns a section of the retrieval stage; nothing where it is not known."""
+        found: dict[str, Any] = (self.config.get("retrieval") or {}).get(name, {})
         return found
 
     def timelines(self) -> list[str]:
@@ -90,11 +95,11 @@ def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
 
 def _of_run(run_dir: Path | None) -> Place:
     config = find_run(run_dir)
-    return newest_version(Path(config.serving_base_path), run_dir or Path(config.run_dir))
+    return newest_version(Path(config.push_dir_of("retrieval")), run_dir or Path(config.run_dir))
 
 
 def _of_version(version: Path, run_dir: Path | None = None) -> Place:
-    above = version.absolute().parent.parent  # <run>/pushed/<version>
+    above = version.absolute().parent.parent.parent  # <run>/pushed/retrieval/<version>
     if run_dir is None and (above / _RUN).is_file():
         run_dir = above
     return Place(version / INDEX_DIR, version, run_dir)

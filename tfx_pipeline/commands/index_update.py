@@ -64,7 +64,7 @@ def update_index(
         )
     taken_out = read_deletes(deletes)
     config = place.config
-    version = open_version(place.version, config.get("index"))
+    version = open_version(place.version, place.section("index") or None)
     images = bool(config.get("timeline", {}).get("include_images"))
     rows, unusable = read_upserts(upserts, partial(embed_rows, version), images)
     read = Changes(rows, taken_out)
@@ -90,14 +90,14 @@ def update_index(
         ]
         if not report["blessed"]:
             return "\n".join([*lines, f"REFUSED, nothing was pushed: {_all(report)}"]), False
-        number = _push(place.version, target, config)
+        number = _push(place.version, target, config.get("name"), place.section("push"))
     return "\n".join([*lines, f"pushed  {push_dir / str(number)}"]), True
 
 
-def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
+def _push(base: Path, servable: Path, name: str | None, section: dict[str, object]) -> int:
     push_dir = base.parent
     labels = read_labels(push_dir)
-    name = labels.model if labels else str(config.get("name", push_dir.name))
+    model = labels.model if labels else name or push_dir.name
 
     def check(_: Path) -> None:  # called with the push directory locked
         current = current_version(push_dir)
@@ -107,9 +107,7 @@ def _push(base: Path, servable: Path, config: dict[str, object]) -> int:
                 "nothing was pushed. Start the update again: it then changes that one."
             )
 
-    return push(
-        push_dir, servable, check, name, PusherConfig.model_validate(config.get("push", {}))
-    )
+    return push(push_dir, servable, check, model, PusherConfig.model_validate(section))
 
 
 def _keep(refused: pa.Table, path: Path) -> list[str]:

@@ -49,7 +49,8 @@ def check_log(config: PipelineConfig) -> str:
 
 def _require_times(config: PipelineConfig, ordinal: bool) -> None:
     """Raises when the model reads times and the log has an order only."""
-    told = list(_switches(config.trainer.model.model_dump(), "trainer.model"))
+    sections = config.model_dump()
+    told = list(_switches({stage: sections[stage] for stage in config.stages}))
     if ordinal and told:
         raise ValueError(
             f"`{told[0]}` is true: the model would read ages and hours. The log says that its "
@@ -57,13 +58,13 @@ def _require_times(config: PipelineConfig, ordinal: bool) -> None:
         )
 
 
-def _switches(values: dict[str, Any], prefix: str) -> Iterator[str]:
+def _switches(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
     """Yields the dotted keys of every `use_time` that is true."""
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _switches(value, f"{prefix}.{key}")
+            yield from _switches(value, f"{prefix}{key}.")
         elif key == "use_time" and value:
-            yield f"{prefix}.{key}"
+            yield f"{prefix}{key}"
 
 
 def _require(key: str, wanted: Iterable[str], names: Iterable[str]) -> None:

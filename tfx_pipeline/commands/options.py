@@ -18,6 +18,12 @@ def which_run(command: Command) -> Command:
     return click.option("--run", "run_dir", type=_PATH, help="A run; else the newest.")(command)
 
 
+def which_stage(command: Command) -> Command:
+    """Adds `--stage`: which of a run's push directories is meant."""
+    stages = click.Choice(["retrieval", "ranking"])  # models.families.STAGES, not imported here
+    return click.option("--stage", type=stages, default="retrieval", show_default=True)(command)
+
+
 def which_versions(command: Command) -> Command:
     """Adds `--run` and `--base-path`: whose pushed versions are meant."""
     base = click.option("--base-path", type=_PATH, help="Versions, instead of a run's.")

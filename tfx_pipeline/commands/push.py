@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
+from tfx_pipeline.commands.options import which_stage
 from tfx_pipeline.commands.options import which_versions
+
+if TYPE_CHECKING:
+    from models.families import Stage
 
 
 @click.group()
@@ -18,17 +23,21 @@ def push() -> None:
 
 @push.command("promote")
 @which_versions
+@which_stage
 @click.option("--version", type=click.IntRange(min=0), help="A version, instead of the canary.")
-def promote_command(run_dir: Path | None, base_path: Path | None, version: int | None) -> None:
+def promote_command(
+    run_dir: Path | None, base_path: Path | None, stage: Stage, version: int | None
+) -> None:
     """Make the canary the stable version; the one before stays for a rollback."""
     from serving.publishing.label_moves import promote
 
-    push_dir = _push_dir(run_dir, base_path)
+    push_dir = _push_dir(run_dir, base_path, stage)
     click.echo(_describe(push_dir, promote(push_dir, version)))
 
 
 @push.command("rollback")
 @which_versions
+@which_stage
 @click.option("--canary", is_flag=True, help="The canary alone, to the stable version.")
 @click.option(
     "--wait",
@@ -38,7 +47,7 @@ def promote_command(run_dir: Path | None, base_path: Path | None, version: int |
     help="Seconds that servers have to follow, before what was withdrawn is set aside.",
 )
 def rollback_command(
-    run_dir: Path | None, base_path: Path | None, canary: bool, wait: float
+    run_dir: Path | None, base_path: Path | None, stage: Stage, canary: bool, wait: float
 ) -> None:
     """Give the labels back to the version that was stable before.
 
@@ -47,7 +56,7 @@ def rollback_command(
     """
     from serving.publishing.label_moves import rollback
 
-    push_dir = _push_dir(run_dir, base_path)
+    push_dir = _push_dir(run_dir, base_path, stage)
     move = rollback(push_dir, canary)
     click.echo(_describe(push_dir, move))
     if move.withdrawn:
@@ -73,10 +82,10 @@ def _set_aside(push_dir: Path, versions: list[int], wait: float) -> str:
     return "\n".join([*lines, "        `vitrine push promote --version` brings one back"])
 
 
-def _push_dir(run_dir: Path | None, base_path: Path | None) -> Path:
+def _push_dir(run_dir: Path | None, base_path: Path | None, stage: Stage) -> Path:
     from tfx_pipeline.commands.finished_run import find_run
 
-    return base_path or Path(find_run(run_dir).serving_base_path)
+    return base_path or Path(find_run(run_dir).push_dir_of(stage))
 
 
 def _describe(push_dir: Path, move: Any) -> str:

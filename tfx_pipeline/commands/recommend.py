@@ -96,7 +96,7 @@ def recommend_to(
         user,
         k,
         Path(config.log_dir),
-        Path(config.serving_base_path),
+        Path(config.push_dir_of("retrieval")),
         address=address,
         model=name or config.name,
         wait=timeout,
@@ -217,12 +217,12 @@ def _why_fewer(asked: int, received: int, version: Path | None) -> str:
     if received and received == most:
         return (
             f"Asked for {asked:,}, received {received:,}: that is all that this servable returns. "
-            "Raise `index.k` and run again for more."
+            "Raise `retrieval.index.k` and run again for more."
         )
     if received:
         return (
             f"Asked for {asked:,}, received {received:,}: everything else is excluded or not yet "
-            "available, or the servable returns no more (`index.k`)."
+            "available, or the servable returns no more (`retrieval.index.k`)."
         )
     return "Nothing to recommend: everything is excluded or not yet available."
 

@@ -51,7 +51,8 @@ def require_writable(config: PipelineConfig) -> None:
     Raises:
         ValueError: One cannot be made or written to.
     """
-    for key, place in (("run_dir", config.run_dir), ("push_dir", config.serving_base_path)):
+    pushed = [("push_dir", config.push_dir_of(stage)) for stage in config.stages]
+    for key, place in (("run_dir", config.run_dir), *pushed):
         if "://" in place:
             continue
         try:

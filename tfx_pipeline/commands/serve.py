@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def serve_run(
     """Serves pushed versions until a signal comes.
 
     Args:
-        run_dir: The run whose versions are served; the newest one when None.
+        run_dir: The run of which the models of every stage are served; the newest one when None.
         base_path: Directory of integer version directories, instead of a run's.
-        name: What requests call the model; the run's name when None.
+        name: What requests call the model; the run's name, or `recommender`, when None. A
+            model of another stage than retrieval has the stage behind it.
         address: `host`, `port`, `rest_port` and `insecure` of `ServerConfig`.
         overrides: `key=value` pairs of `ServerConfig`, e.g. `batching.timeout_micros=500`.
         labels: `label=version` pairs; those that the push and `vitrine push` keep beside
@@ -43,10 +45,13 @@ def serve_run(
     """
     if base_path is None:
         run = find_run(run_dir)
-        base_path, name = Path(run.serving_base_path), name or run.name
+        named = run.model_copy(update={"name": name or run.name})
+        models = {named.model_name(stage): Path(run.push_dir_of(stage)) for stage in run.stages}
         if refused := refusal(run):
             click.echo(refused, err=True)
-    config = server_config(base_path, name, address, overrides, labels)
+    else:
+        models = {name or "recommender": base_path}
+    config = server_config(models, address, overrides, labels)
     if is_taken(config.host, config.port):
         raise ValueError(
             f"Port {config.port} of {config.host} is taken. Stop what listens there, or choose "
@@ -69,23 +74,34 @@ def serve_run(
 
 
 def server_config(
-    base_path: Path,
-    name: str | None,
+    base_paths: Mapping[str, Path],
     address: dict[str, Any],
     overrides: tuple[str, ...] = (),
     labels: tuple[str, ...] = (),
 ) -> ServerConfig:
-    """Returns what the server is told; the arguments are those of `serve_run`.
+    """Returns what the server is told.
+
+    Args:
+        base_paths: Directories of versions, by what requests call their models.
+        address: As of `serve_run`.
+        overrides: As of `serve_run`.
+        labels: As of `serve_run`, where there is one model.
 
     Raises:
         ValueError: An option is wrong.
     """
-    model: dict[str, Any] = {"name": name or "recommender", "base_path": str(base_path)}
-    if labels:
-        model["labels"] = dict(_label(label) for label in labels)
-    else:
-        model["labels_file"] = str(base_path / MODELS_CONFIG)
-    values = {"models": [model], "allow_version_labels_for_unavailable_models": True, **address}
+    if labels and len(base_paths) > 1:
+        raise ValueError(
+            f"`--label` is for one model, and there are {', '.join(base_paths)}: name the "
+            "versions of one with `--base-path`."
+        )
+    given = dict(_label(label) for label in labels)
+    models = [
+        {"name": name, "base_path": str(path)}
+        | ({"labels": given} if labels else {"labels_file": str(path / MODELS_CONFIG)})
+        for name, path in base_paths.items()
+    ]
+    values = {"models": models, "allow_version_labels_for_unavailable_models": True, **address}
     for override in overrides:
         set_key(values, override)
     try:

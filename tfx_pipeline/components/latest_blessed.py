@@ -8,7 +8,7 @@ run there is none: the output is then a `Model` artifact that holds no
 SavedModel but a note with the reason, and `tfx_pipeline.evaluation.evaluator`
 takes that for "no baseline".
 
-A version that was made of the very same candidate is passed over: nothing is
+A version that is the very same release candidate is passed over: nothing is
 compared with itself, and running an unchanged pipeline again finds the baseline
 it had before, in TFX's cache (see `serving/publishing/origin.py`). A version that has seen
 events of what is the test now, as when `test_days` was raised, is none either:
@@ -29,19 +29,21 @@ from tfx.types import component_spec
 
 from serving.publishing.origin import EVALUATION
 from serving.publishing.origin import NO_BASELINE
-from serving.publishing.origin import ORIGIN
 from serving.publishing.origin import baseline_version
+from serving.publishing.servable_file import SERVABLE
+from serving.publishing.servable_file import read_servable
 from tfx_pipeline.components import locations
 from tfx_pipeline.evaluation.held_out import generated_split
 from tfx_pipeline.evaluation.held_out import read_held_out
 from tfx_pipeline.evaluation.held_out import seen_before
 
-_NOT_EVALUATED = ("index", EVALUATION, "config.json", ORIGIN, "assets.extra")
+# Of a version: what is evaluated, and what training starts from.
+_EVALUATED = ("saved_model.pb", "fingerprint.pb", "variables", "assets", SERVABLE)
 _standard = tfx.types.standard_artifacts
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the version that a candidate is compared with, if there is one."""
+    """Copies the version that a release candidate is compared with, if there is one."""
 
     def Do(
         self,
@@ -54,17 +56,20 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `examples`, which say what is held out now.
             output_dict: `model`, laid out as the Trainer's.
-            exec_properties: `push_dir`, `candidate`, `serving_state` and `code_version`.
+            exec_properties: `stage`, `push_dir`, `release_candidate`, `serving_state`
+                and `code_version`.
 
         Raises:
-            ValueError: `push_dir` is no mounted directory, or its labels cannot be read.
+            ValueError: `push_dir` is no mounted directory, its labels cannot be read, or
+                it holds servables of another stage.
         """
         (model,) = output_dict["model"]
         push_dir = exec_properties["push_dir"]
-        version = baseline_version(push_dir, exec_properties["candidate"])
+        version = baseline_version(push_dir, exec_properties["release_candidate"])
         source = Path(push_dir) / str(version)
         reason = f"{push_dir} has no other version that is served"
         if version:
+            _require_stage(source, exec_properties["stage"])
             now = generated_split(locations.directory(input_dict, "examples"))
             leak = seen_before(read_held_out(source / EVALUATION), now)
             reason = f"version {version} cannot be compared with: {leak}" if leak else ""
@@ -78,10 +83,21 @@ class Executor(base_executor.BaseExecutor):
         shutil.copytree(
             source,
             locations.saved_model(output_dict, "model"),
-            ignore=lambda where, names: _NOT_EVALUATED if Path(where) == source else (),
+            ignore=lambda where, names: (
+                set(names) - {*_EVALUATED} if Path(where) == source else set()
+            ),
         )
         model.set_int_custom_property("version", version)
         logging.info("The baseline is version %d.", version)
+
+
+def _require_stage(version: Path, stage: str) -> None:
+    found = read_servable(version).stage
+    if found != stage:
+        raise ValueError(
+            f"{version} is a servable of the stage {found}; expected one of the stage {stage}. "
+            "Each stage has a directory of its own below `push_dir`."
+        )
 
 
 class LatestBlessedSpec(component_spec.ComponentSpec):
@@ -90,8 +106,9 @@ class LatestBlessedSpec(component_spec.ComponentSpec):
     INPUTS = {"examples": component_spec.ChannelParameter(type=_standard.Examples)}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=_standard.Model)}
     PARAMETERS = {
+        "stage": component_spec.ExecutionParameter(type=str),
         "push_dir": component_spec.ExecutionParameter(type=str),
-        "candidate": component_spec.ExecutionParameter(type=str),
+        "release_candidate": component_spec.ExecutionParameter(type=str),
         "serving_state": component_spec.ExecutionParameter(type=str),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
@@ -102,9 +119,12 @@ class LatestBlessed(tfx.types.BaseComponent):
 
     Args:
         examples: Raw timelines, whose report says what is held out.
-        push_dir: Where `Pusher` writes versions.
-        candidate: What the candidate is made of: `serving.publishing.origin.candidate_id`.
-        serving_state: State of the push directory: `serving.publishing.origin.serving_state`.
+        stage: The stage whose servables they are.
+        push_dir: Where the stage's `Pusher` writes versions.
+        release_candidate: What the release candidate is made of:
+            `serving.publishing.origin.release_candidate_id`.
+        serving_state: State of the push directory, as the release candidate sees it:
+            `serving.publishing.origin.PushState`.
         code_version: Hash of the sources that run here.
     """
 
@@ -114,8 +134,9 @@ class LatestBlessed(tfx.types.BaseComponent):
     def __init__(
         self,
         examples: tfx.types.BaseChannel,
+        stage: str,
         push_dir: str,
-        candidate: str,
+        release_candidate: str,
         serving_state: str,
         code_version: str,
     ) -> None:
@@ -124,8 +145,9 @@ class LatestBlessed(tfx.types.BaseComponent):
             spec=LatestBlessedSpec(
                 examples=examples,
                 model=model,
+                stage=stage,
                 push_dir=push_dir,
-                candidate=candidate,
+                release_candidate=release_candidate,
                 serving_state=serving_state,
                 code_version=code_version,
             )

@@ -14,6 +14,7 @@ from tfx import v1 as tfx
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.runners.console import Console
+from tfx_pipeline.stages.state import read_state
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     # Absolute: Arrow takes a relative path with a space or an accent for a malformed URI.
     run_dir = Path(config.run_dir).absolute()
     run_dir.mkdir(parents=True, exist_ok=True)
-    if "://" not in config.serving_base_path:
-        Path(config.serving_base_path).mkdir(parents=True, exist_ok=True)
+    for stage in config.stages:
+        if "://" not in config.push_dir_of(stage):
+            Path(config.push_dir_of(stage)).mkdir(parents=True, exist_ok=True)
     database = str(run_dir / "metadata.sqlite")
     pipeline = create_pipeline(
         with_workers_here(config),
+        read_state(config),
         pipeline_root=str(run_dir / "artifacts"),
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             database

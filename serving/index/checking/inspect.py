@@ -22,6 +22,7 @@ from serving.index.tree.scann_files import PARTITIONER
 from serving.index.tree.scann_files import TOKENS
 from serving.index.tree.scann_files import leaf_sizes
 from serving.index.tree.scann_files import read_partition
+from serving.publishing.servable_file import SERVABLE
 
 _PARTS = {  # by a file's name, wherever it lies: an index in parts has most of them in each
     CODES: "codes",
@@ -50,7 +51,7 @@ def inspect(index: files.IndexFiles, version: Path | None = None) -> dict[str, A
         `updated`; `curve`; `bytes` with `index` and `servable` by part.
     """
     info = index.info
-    described = _read(version / files.SERVABLE) if version else {}
+    described = _read(version / SERVABLE) if version else {}
     build = {name: value for name, value in info["build"].items() if name != "leaf_sizes"}
     search = {name: value for name, value in info["search"].items() if name != "curve"}
     leaves = None

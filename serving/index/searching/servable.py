@@ -14,7 +14,6 @@ from serving.index.candidates import CandidateIds
 from serving.index.config import EVERY
 from serving.index.config import ServeConfig
 from serving.index.files import INDEX_DIR
-from serving.index.files import SERVABLE
 from serving.index.searching.backend import PORTABLE
 from serving.index.searching.backend import choose_backend
 from serving.index.searching.backend import make_searcher
@@ -23,8 +22,17 @@ from serving.index.searching.searcher import Searcher
 from serving.index.towers import NEEDED
 from serving.index.towers import check_towers
 from serving.index.towers import load_towers
+from serving.publishing.servable_file import SERVABLE
 from transforms import features
 
+_REQUIRED = (
+    "saved_model.pb",
+    "variables/variables.index",
+    SERVABLE,
+    f"{INDEX_DIR}/{files.INDEX}",
+    f"{INDEX_DIR}/{files.CANDIDATES}",
+    f"{INDEX_DIR}/{files.VECTORS}",
+)
 _EXCLUDE = {
     "exclude_ids": tf.TensorSpec([None, None], tf.string, name="exclude_ids"),
     "exclude_length": tf.TensorSpec([None], tf.int64, name="exclude_length"),
@@ -182,9 +190,13 @@ def assemble(
         config.exclude_seen,
         config.seen_events,
     )
-    tf.saved_model.save(servable, str(target), signatures=servable.signatures())
+    signatures = servable.signatures()
+    tf.saved_model.save(servable, str(target), signatures=signatures)
     shutil.copytree(index.path, target / INDEX_DIR, dirs_exist_ok=True)
     description = {
+        "stage": "retrieval",
+        "signatures": sorted(signatures),
+        "required": list(_REQUIRED),
         "backend": backend.name,
         "reason": backend.reason,
         "vectors": config.vectors if backend.name == PORTABLE else FLOAT32,

@@ -30,10 +30,10 @@ from serving.index.config import IndexConfig
 from serving.index.config import ServeConfig
 from serving.index.embedding.sample import sample_queries
 from serving.index.files import INDEX_DIR
-from serving.index.files import SERVABLE
 from serving.index.searching.quantised_vectors import FLOAT32
 from serving.index.searching.servable import assemble
 from serving.index.updating.changes import Changes
+from serving.publishing.servable_file import SERVABLE
 
 NOTE = "update.json"
 # What `assemble` writes anew; the rest of a version goes with it as it is.

@@ -1,5 +1,7 @@
 """The exported ranker, read back: what it answers and what it does not read."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,8 @@ from models.config import RankingTrainerConfig
 from models.din.model import DIN
 from models.export.ranker import RANK_INPUTS
 from models.training.replicas import WHOLE
+from serving.publishing.publish import missing_files
+from serving.publishing.servable_file import read_servable
 from tests.helpers.examples import example
 from tests.helpers.timelines import row
 from transforms import features as f
@@ -32,7 +36,15 @@ def exported(log, tmp_path_factory):
         weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.3)
     path = str(tmp_path_factory.mktemp("ranker"))
     model.export(log.transform.transform_features_layer(), path)
-    return tf.saved_model.load(path)
+    loaded = tf.saved_model.load(path)
+    loaded.path = path
+    return loaded
+
+
+def test_servable_json_says_what_a_push_needs(exported):
+    said = read_servable(Path(exported.path))
+    assert (said.stage, said.signatures) == ("ranking", ("rank", "serving_default"))
+    assert missing_files(Path(exported.path)) == []
 
 
 def request(histories, candidates, rows=None, width=0):

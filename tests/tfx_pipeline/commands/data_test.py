@@ -29,7 +29,7 @@ def test_a_log_is_judged_as_a_run_of_a_configuration_would_judge_it(tmp_path: Pa
     assert usable and "a run would use it without the rows in error\n" in text
     assert "left out   1 of events (user_id is missing 1)" in text
     keys = ("candidate_types=[item]", "target_events=[buy]", "timeline.test_days=2")
-    keys += ("timeline.validation_days=1", "evaluation.thresholds={}")
+    keys += ("timeline.validation_days=1", "retrieval.evaluation.thresholds={}")
     text, usable = validate_log(log, "shop_demo", keys)
     assert usable and text.count("test users") == 1
     assert "test users 5 (time-cut, validation_days 1, test_days 2)" in text

@@ -20,14 +20,14 @@ def test_a_run_that_was_copied_is_where_it_is_now(tmp_path):
         folder.mkdir()
         config = load_config("shop_demo", (f"run_dir={made}",))
         (folder / "config.yaml").write_text(config.to_yaml())
-    assert find_run(copied).serving_base_path == str(copied / "pushed")
-    assert find_run(made).serving_base_path == str(made / "pushed")
+    assert find_run(copied).push_dir_of("retrieval") == str(copied / "pushed" / "retrieval")
+    assert find_run(made).push_dir_of("retrieval") == str(made / "pushed" / "retrieval")
 
 
 def test_a_push_directory_of_its_own_stays(tmp_path):
     config = load_config("shop_demo", (f"run_dir={tmp_path / 'x'}", f"push_dir={tmp_path / 'y'}"))
     (tmp_path / "config.yaml").write_text(config.to_yaml())
-    assert find_run(tmp_path).serving_base_path == str(tmp_path / "y")
+    assert find_run(tmp_path).push_dir_of("retrieval") == str(tmp_path / "y" / "retrieval")
 
 
 def test_what_is_no_run_says_so(tmp_path):
@@ -48,8 +48,9 @@ def test_a_refused_run_says_by_which_gates(tmp_path):
         f"The last run in {tmp_path} was refused, and pushed nothing: serving: seen: expected "
         "none. There is nothing to serve until a run passes its gates."
     )
-    (tmp_path / "pushed" / "4").mkdir(parents=True)
-    (tmp_path / "pushed" / "4" / "saved_model.pb").touch()
+    version = tmp_path / "pushed" / "retrieval" / "4"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
     assert refusal(config).endswith("expected none. Version 4, pushed before, is the newest.")
 
 

@@ -64,10 +64,12 @@ def made(tmp_path_factory) -> Path:
     section = {"exact_below": 0, "min_recall": 0.9, "max_latency_ms": 1e9}
 
     def complete(version: Path) -> None:
-        (version / "config.json").write_text(json.dumps({"name": "tiny", "index": section}))
+        (version / "config.json").write_text(
+            json.dumps({"name": "tiny", "retrieval": {"index": section}})
+        )
         write_origin(version, "candidate", "0@0")
 
-    publish(run / "pushed", path / "servable", complete)
+    publish(run / "pushed/retrieval", path / "servable", complete)
     (run / "config.yaml").write_text(f"name: tiny\nlog_dir: data\nrun_dir: {run}\n")
     examples = run / "artifacts/timeline-example-gen/examples/3"
     rows = [timeline(f"u{i}", [IDS[i], IDS[i + 1]]) for i in range(64)]
@@ -110,7 +112,7 @@ def ask(version: Path, *histories: list[str]) -> np.ndarray:
 
 def state(run: Path) -> dict[str, str]:
     """What a push directory holds, beside its lock."""
-    found = [path for path in (run / "pushed").iterdir() if path.name != ".lock"]
+    found = [path for path in (run / "pushed/retrieval").iterdir() if path.name != ".lock"]
     return {path.name: files.directory_fingerprint(path) for path in found}
 
 
@@ -129,7 +131,7 @@ def test_an_update_is_pushed_and_inspected(run, tmp_path):
     assert code == 0
     assert "3 candidates put in, 2 taken out, 1,201 now" in printed
     assert "on 64 test timelines" in printed
-    assert pushed_versions(run / "pushed") == [1, 2]
+    assert pushed_versions(run / "pushed/retrieval") == [1, 2]
     with letters.open() as stream:
         found = [(r["change"], r["row"], r["id"], r["reason"]) for r in csv.DictReader(stream)]
     assert found == [
@@ -140,7 +142,7 @@ def test_an_update_is_pushed_and_inspected(run, tmp_path):
         ("delete", "3", "movie:nobody", "is not in the index, whose ids are `type:id`"),
         ("delete", "4", "movie:7", "is to be put in and to be taken out"),
     ]
-    version = run / "pushed/2"
+    version = run / "pushed/retrieval/2"
     answers = ask(version, ["movie:n1"], ["movie:n2"], ["movie:3"], ["movie:4"])
     assert answers[0, 0] == "movie:n1" and answers[1, 0] == "movie:n2"
     assert not {"movie:3", "movie:4"} & set(answers.ravel())
@@ -152,9 +154,9 @@ def test_an_update_is_pushed_and_inspected(run, tmp_path):
     assert added["movie:n2"]["title"] is None
     towers = tf.saved_model.load(str(version)).towers
     assert "embed_query" in towers.signatures
-    assert (version / ORIGIN).read_bytes() == (run / "pushed/1" / ORIGIN).read_bytes()
+    assert (version / ORIGIN).read_bytes() == (run / "pushed/retrieval/1" / ORIGIN).read_bytes()
     assert json.loads((version / "update.json").read_text())["version"] == 1
-    assert read_labels(run / "pushed").versions["canary"] == 2
+    assert read_labels(run / "pushed/retrieval").versions["canary"] == 2
 
     code, printed = vitrine("inspect", "--run", run, "--json", "--measure", "--queries", 32)
     report = json.loads(printed)
@@ -172,19 +174,19 @@ def test_vectors_may_come_ready(run, tmp_path):
     wanted[1, 3] = np.nan
     given = rows(tmp_path / "v.parquet", ["a", "b", "c"], vector=wanted.tolist())
     code, printed = vitrine(
-        "update", "--base-path", run / "pushed", "--upsert", given, "--dead-letters",
+        "update", "--base-path", run / "pushed/retrieval", "--upsert", given, "--dead-letters",
         tmp_path / "l.csv",
     )  # fmt: skip
     assert code == 0 and "1 x has a vector that is not finite" in printed
-    index = files.open_index(run / "pushed/2/index")
+    index = files.open_index(run / "pushed/retrieval/2/index")
     assert index.candidates["id"].to_pylist()[1_200:] == ["movie:a", "movie:c"]
     np.testing.assert_array_equal(index.vectors[1_200:], wanted[[0, 2]])
 
 
 def test_below_the_floor_everything_stays_as_it_was(run, tmp_path):
-    config = run / "pushed/1/config.json"
+    config = run / "pushed/retrieval/1/config.json"
     content = json.loads(config.read_text())
-    content["index"]["max_latency_ms"] = 1e-6
+    content["retrieval"]["index"]["max_latency_ms"] = 1e-6
     config.write_text(json.dumps(content))
     before = state(run)
     upserts = rows(tmp_path / "new.parquet", ["n1"])
@@ -202,24 +204,24 @@ def test_an_interrupted_update_leaves_no_half_version(run, tmp_path):
         [sys.executable, "-c", KILLED, *arguments], cwd=ROOT, capture_output=True, check=False
     )
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
-    assert pushed_versions(run / "pushed") == [1]
+    assert pushed_versions(run / "pushed/retrieval") == [1]
     left = state(run)
     assert len(left) == 2 and left["1"] == before["1"]  # the other has a name that is no version
 
 
 def test_a_version_that_came_in_between_is_not_pushed_over(run):
-    shutil.copytree(run / "pushed/1", run / "pushed/2")
-    introduce(run / "pushed", 2, "shop", str(run / "pushed"))
+    shutil.copytree(run / "pushed/retrieval/1", run / "pushed/retrieval/2")
+    introduce(run / "pushed/retrieval", 2, "shop", str(run / "pushed/retrieval"))
     before = state(run)
     with pytest.raises(RuntimeError, match="Version 2 took its place while version 1 was being"):
-        index_update._push(run / "pushed/1", run / "pushed/2", {})
+        index_update._push(run / "pushed/retrieval/1", run / "pushed/retrieval/2", None, {})
     assert state(run) == before
     with pytest.raises(ValueError, match="not the newest version there .*, which is 2"):
-        vitrine("update", "--base-path", run / "pushed/1", "--delete", run / "none.txt")
+        vitrine("update", "--base-path", run / "pushed/retrieval/1", "--delete", run / "none.txt")
 
 
 def test_what_was_rolled_back_is_no_start(run):
-    push_dir = run / "pushed"
+    push_dir = run / "pushed/retrieval"
     introduce(push_dir, 1, "shop", str(push_dir))
     shutil.copytree(push_dir / "1", push_dir / "2")
     introduce(push_dir, 2, "shop", str(push_dir))
@@ -245,7 +247,7 @@ def test_upserts_that_cannot_be_read(made, tmp_path, columns, message):
     given = parquet(tmp_path / "bad.parquet", **columns)
     with pytest.raises(ValueError, match=f"(?s){message}"):
         vitrine("update", "--run", made, "--upsert", given, "--dead-letters", tmp_path / "l.csv")
-    assert pushed_versions(made / "pushed") == [1]
+    assert pushed_versions(made / "pushed/retrieval") == [1]
 
 
 def test_files_that_are_no_changes(made, tmp_path):
@@ -268,8 +270,10 @@ def test_files_that_are_no_changes(made, tmp_path):
 
 
 def test_inspect_finds_the_index_in_many_places(made):
-    version = made / "pushed/1"
-    places = [("--base-path", path) for path in (made / "pushed", version, version / "index")]
+    version = made / "pushed/retrieval/1"
+    places = [
+        ("--base-path", path) for path in (made / "pushed/retrieval", version, version / "index")
+    ]
     for place in [("--run", made), *places]:
         _, printed = vitrine("inspect", *place)
         assert f"index       {version}\n" in printed
@@ -280,7 +284,7 @@ def test_inspect_finds_the_index_in_many_places(made):
 
 
 def test_inspect_counts_every_byte_of_the_index_and_the_blocks(made):
-    version = made / "pushed/1"
+    version = made / "pushed/retrieval/1"
     _, printed = vitrine("inspect", "--base-path", version, "--json")
     report = json.loads(printed)
     held = sum(file.stat().st_size for file in (version / "index").rglob("*") if file.is_file())

@@ -80,11 +80,11 @@ def test_times_are_not_read_from_a_log_that_has_an_order_only(
     tmp_path: Path, trainer: dict[str, Any]
 ) -> None:
     log = make_log(tmp_path / "log")
-    check_log(configuration(log, trainer=trainer))
+    check_log(configuration(log, retrieval={"trainer": trainer}))
     (log / "manifest.json").write_text(json.dumps({"name": "toy", "time": "ordinal"}))
     check_log(configuration(log))
-    with pytest.raises(ValueError, match=r"`trainer\.model\.\w+\.use_time` is true"):
-        check_log(configuration(log, trainer=trainer))
+    with pytest.raises(ValueError, match=r"`retrieval\.trainer\.model\.\w+\.use_time` is true"):
+        check_log(configuration(log, retrieval={"trainer": trainer}))
 
 
 def test_ids_that_match_nothing_of_the_catalogue_are_refused_with_names_of_both(

@@ -16,8 +16,9 @@ from serving.client import protos
 from serving.local_server.config import ServerConfig
 from serving.publishing.label_moves import introduce
 from serving.publishing.models_config import MODELS_CONFIG
-from serving.publishing.publish import REQUIRED
 from serving.publishing.publish import publish
+from tests.helpers.servables import FILES
+from tests.helpers.servables import describe_servable
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands.serve import server_config
 
@@ -38,9 +39,10 @@ def push_dir(tmp_path: Path) -> Path:
     target = tmp_path / "pushed"
     for version in (1, 2, 3):
         source = save_tiny(tmp_path / "saved", version)
-        for name in REQUIRED:
+        for name in FILES:
             (source / name).parent.mkdir(exist_ok=True)
             (source / name).touch()
+        describe_servable(source)
 
         def announce(number: int) -> set[int]:
             return set(introduce(target, number, "tiny", str(target)).versions.values())
@@ -119,7 +121,7 @@ def test_vitrine_serve_follows_the_labels_of_the_push(push_dir, tmp_path):
 
     moved = push_dir.rename(tmp_path / "moved")  # the file names the place where it was pushed
     settings = ("rest_port=null", "poll_seconds=0.05")
-    config = server_config(moved, "movies", {"port": 0}, settings)
+    config = server_config({"movies": moved}, {"port": 0}, settings)
     with LocalServer(config) as server:
 
         def labelled(label: str) -> int:
@@ -135,11 +137,13 @@ def test_vitrine_serve_follows_the_labels_of_the_push(push_dir, tmp_path):
 
 def test_labels_of_the_command_line():
     labels = ("stable=2", "canary=13")
-    (model,) = server_config(Path("pushed"), None, {}, (), labels).models
+    (model,) = server_config({"shop": Path("pushed")}, {}, (), labels).models
     assert (model.labels, model.labels_file) == ({"stable": 2, "canary": 13}, None)
+    with pytest.raises(ValueError, match="`--label` is for one model, and there are shop, other"):
+        server_config({"shop": Path("pushed"), "other": Path("other")}, {}, (), labels)
     for text in ("stable", "=3", "stable=", "stable=-1", "stable=x"):
         with pytest.raises(ValueError, match=f"NAME=VERSION; received `{text}`"):
-            server_config(Path("pushed"), None, {}, (), (text,))
+            server_config({"shop": Path("pushed")}, {}, (), (text,))
 
 
 def test_a_promotion_beside_another_canary_says_what_servers_do(push_dir):
@@ -170,7 +174,11 @@ def test_what_is_refused_is_a_message_and_leaves_the_file(push_dir):
 def test_a_run_is_enough(push_dir, tmp_path):
     run_dir = tmp_path / "run"
     run_dir.mkdir()
-    lines = ["name: tiny", "log_dir: data", f"run_dir: {run_dir}", f"push_dir: {push_dir}"]
+    (tmp_path / "models").mkdir()
+    push_dir.rename(tmp_path / "models" / "retrieval")
+    lines = ["name: tiny", "log_dir: data", f"run_dir: {run_dir}", f"push_dir: {tmp_path}/models"]
     (run_dir / "config.yaml").write_text("\n".join(lines))
     printed = push("promote", "--run", run_dir)
     assert printed.splitlines()[1] == "after   stable 3 · canary 3"
+    with pytest.raises(ValueError, match="models/ranking has no version yet"):
+        push("promote", "--run", run_dir, "--stage", "ranking")

@@ -164,7 +164,7 @@ def test_fewer_recommendations_than_were_asked_for_are_explained(log_dir, pushed
 
     assert remark("u1", 8) == ""
     assert remark("u1", 500).startswith("Asked for 500, received 8: that is all that this servable")
-    assert "or the servable returns no more (`index.k`)" in remark("u1", 500, None)
+    assert "or the servable returns no more (`retrieval.index.k`)" in remark("u1", 500, None)
 
 
 def test_the_time_of_the_request_is_just_after_the_history(log_dir, pushed):

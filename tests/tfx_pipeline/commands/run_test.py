@@ -53,13 +53,17 @@ def test_why_no_change_was_measured_is_said() -> None:
 
 
 def test_only_what_overrides_changed_is_printed() -> None:
-    overrides = ("evaluation.thresholds.hr@10=0.9", "target_events=[buy]", "trainer.seed=1")
+    overrides = (
+        "retrieval.evaluation.thresholds.hr@10=0.9",
+        "target_events=[buy]",
+        "retrieval.trainer.seed=1",
+    )
     assert describe(load_config("shop_demo", overrides), "shop_demo", overrides).splitlines() == [
         "config runs/shop-demo/config.yaml holds every value; unlike shop_demo:",
         "  target_events: ['buy'] (was ['click', 'cart', 'buy'])",
-        "  evaluation.thresholds.hr@10: 0.9 (was 0.35)",
+        "  retrieval.evaluation.thresholds.hr@10: 0.9 (was 0.35)",
     ]
-    same = ("trainer.seed=1",)
+    same = ("retrieval.trainer.seed=1",)
     for given in ((), same):
         text = describe(load_config("shop_demo", given), "shop_demo", given)
         assert text == "config runs/shop-demo/config.yaml holds every value"
@@ -73,8 +77,8 @@ def test_a_directory_that_cannot_be_written_to_is_found_before_anything_runs(
     (tmp_path / "file").touch()
     for key, place in (("run_dir", "/proc/vitrine"), ("push_dir", f"{tmp_path}/file/x")):
         keys = (f"log_dir={log}", f"run_dir={tmp_path / 'run'}", "candidate_types=['*']")
-        keys += ("target_events=['*']", "evaluation.thresholds={}", f"{key}={place}")
-        with pytest.raises(ValueError, match=f"`{key}` .{place}. has to be a directory that can"):
+        keys += ("target_events=['*']", "retrieval.evaluation.thresholds={}", f"{key}={place}")
+        with pytest.raises(ValueError, match=f"`{key}` .{place}(/retrieval)?. has to be a direc"):
             run.run_pipeline("shop_demo", keys, 0.0)
         assert "holds every value" not in capsys.readouterr().out
 

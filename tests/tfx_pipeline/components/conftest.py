@@ -51,9 +51,9 @@ def index_run(tmp_path_factory: pytest.TempPathFactory) -> IndexRun:
     from tests.helpers.artifacts import towers_model
     from tests.helpers.examples import catalogue_row
     from tests.helpers.examples import timeline
-    from tfx_pipeline.components.index_builder import executor as index_builder
-    from tfx_pipeline.components.index_validator import executor as index_validator
-    from tfx_pipeline.components.servable_builder import executor as servable_builder
+    from tfx_pipeline.components import index_builder
+    from tfx_pipeline.components import index_validator
+    from tfx_pipeline.components import servable_builder
 
     folder: Path = tmp_path_factory.mktemp("index_run")
     config = IndexConfig(

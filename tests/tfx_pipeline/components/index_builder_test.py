@@ -21,8 +21,8 @@ from tests.helpers.examples import catalogue_row
 from tests.helpers.towers import TinyTowers
 from tests.tfx_pipeline.components.conftest import IDS
 from tests.tfx_pipeline.components.conftest import do
+from tfx_pipeline.components.index_builder import Executor
 from tfx_pipeline.components.index_builder import IndexBuilder
-from tfx_pipeline.components.index_builder.executor import Executor
 from tfx_pipeline.components.index_validator import IndexValidator
 from tfx_pipeline.components.servable_builder import ServableBuilder
 

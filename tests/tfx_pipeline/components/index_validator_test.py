@@ -13,7 +13,7 @@ from serving.index.config import CheckConfig
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import towers_model
 from tests.tfx_pipeline.components.conftest import do
-from tfx_pipeline.components.index_validator.executor import Executor
+from tfx_pipeline.components.index_validator import Executor
 from tfx_pipeline.components.verdict import write_verdict
 
 pytestmark = pytest.mark.slow

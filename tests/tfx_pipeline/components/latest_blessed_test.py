@@ -16,11 +16,12 @@ from serving.publishing.label_moves import rollback
 from serving.publishing.label_moves import set_withdrawn_aside
 from serving.publishing.origin import EVALUATION
 from serving.publishing.origin import NO_BASELINE
-from serving.publishing.origin import serving_state
+from serving.publishing.origin import read_push_state
 from serving.publishing.origin import write_origin
 from serving.publishing.publish import locked
 from serving.publishing.push import push
 from tests.helpers.artifacts import artifact
+from tests.helpers.servables import describe_servable
 from tests.tfx_pipeline.components.pusher_publish_test import servable
 from tfx_pipeline.components.latest_blessed import Executor
 from tfx_pipeline.evaluation.held_out import write_held_out
@@ -44,7 +45,8 @@ def look_up(work: Path, push_dir: str, report: dict[str, Any] | None = None):
     """Runs the executor on examples with this report of their generator."""
     properties = {
         "push_dir": push_dir,
-        "candidate": "mine",
+        "stage": "retrieval",
+        "release_candidate": "mine",
         "serving_state": "",
         "code_version": "1",
     }
@@ -67,12 +69,12 @@ def time_cut(test_day: int) -> dict[str, Any]:
 
 
 def push_version(push_dir: Path, candidate: str, report: dict[str, Any] | None = None) -> None:
-    """Pushes as the pipeline does; `servable.json` holds the candidate."""
+    """Pushes as the pipeline does; `servable.json` says what the version was made of."""
     scratch = push_dir.parent / f"scratch-{candidate}"
     source = servable(scratch / "servable", size=10)
-    (source / "servable.json").write_text(candidate)
+    describe_servable(source, made_of=candidate)
     write_report(scratch / "examples", report)
-    state = serving_state(push_dir, candidate)
+    state = read_push_state(push_dir).seen_by(candidate)
 
     def complete(version: Path) -> None:
         (version / EVALUATION).mkdir()
@@ -83,9 +85,9 @@ def push_version(push_dir: Path, candidate: str, report: dict[str, Any] | None =
 
 
 def baseline(model) -> str:
-    """The candidate that the baseline was made of; empty without one."""
+    """What the baseline was made of; empty without one."""
     file = Path(model.uri) / "Format-Serving" / "servable.json"
-    return file.read_text() if file.exists() else ""
+    return json.loads(file.read_text())["made_of"] if file.exists() else ""
 
 
 def found(model) -> set[str]:
@@ -106,6 +108,7 @@ def test_the_newest_version_counts_and_halves_do_not(tmp_path):
         for file in (*FILES, *MORE):
             (push_dir / name / file).parent.mkdir(parents=True, exist_ok=True)
             (push_dir / name / file).write_text(name)
+        describe_servable(push_dir / name)
     (push_dir / "11" / "variables").mkdir(parents=True)  # no SavedModel
     (push_dir / ".incoming-12").mkdir()
     (push_dir / ".incoming-12" / "saved_model.pb").touch()
@@ -116,15 +119,23 @@ def test_the_newest_version_counts_and_halves_do_not(tmp_path):
     assert (Path(model.uri) / "Format-Serving" / "saved_model.pb").read_text() == "10"
 
 
+def test_a_servable_of_another_stage_is_refused(tmp_path):
+    push_version(tmp_path / "pushed", "a")
+    describe_servable(tmp_path / "pushed" / "1", stage="ranking")
+    with pytest.raises(ValueError, match="is a servable of the stage ranking; expected one of the"):
+        look_up(tmp_path / "run", str(tmp_path / "pushed"))
+
+
 def test_a_version_of_the_same_candidate_is_passed_over(tmp_path):
     push_dir = tmp_path / "pushed"
     for version, candidate in (("1", "another"), ("2", "mine"), ("3", "mine")):
-        (push_dir / version).mkdir(parents=True)
+        describe_servable(push_dir / version)
         (push_dir / version / "saved_model.pb").write_text(version)
         write_origin(push_dir / version, candidate, "0@0")
     model = look_up(tmp_path / "run", str(push_dir))
     assert model.get_int_custom_property("version") == 1
-    assert found(model) == {"Format-Serving/saved_model.pb"}
+    names = ("saved_model.pb", "servable.json")
+    assert found(model) == {f"Format-Serving/{name}" for name in names}
 
 
 def test_what_was_rolled_back_is_no_baseline(tmp_path):
@@ -132,22 +143,23 @@ def test_what_was_rolled_back_is_no_baseline(tmp_path):
     push_version(push_dir, "a")
     push_version(push_dir, "b")
     assert baseline(look_up(tmp_path / "canary", str(push_dir))) == "b"
-    states = [serving_state(push_dir, "mine")]
+    states = [read_push_state(push_dir).seen_by("mine")]
     promote(push_dir)
-    states.append(serving_state(push_dir, "mine"))
+    states.append(read_push_state(push_dir).seen_by("mine"))
     assert baseline(look_up(tmp_path / "promoted", str(push_dir))) == "b"
     rollback(push_dir)
-    states.append(serving_state(push_dir, "mine"))
+    states.append(read_push_state(push_dir).seen_by("mine"))
 
     # It is compared with A and, since the Trainer reads the same artifact, starts from A.
     assert baseline(look_up(tmp_path / "rolled_back", str(push_dir))) == "a"
     assert len(set(states)) == 3  # the cache sees each move
 
-    made_in = serving_state(push_dir, "b")
+    made_in = read_push_state(push_dir).seen_by("b")
     with locked(push_dir):
         assert set_withdrawn_aside(push_dir) == [2]
     assert baseline(look_up(tmp_path / "set_aside", str(push_dir))) == "a"
-    assert serving_state(push_dir, "b") == made_in  # an unchanged run does not bring it back
+    # An unchanged run does not bring it back.
+    assert read_push_state(push_dir).seen_by("b") == made_in
 
     push_version(push_dir, "c")
     rollback(push_dir, canary_only=True)

@@ -191,7 +191,7 @@ def test_what_is_impossible_is_refused_and_changes_nothing(push_dir):
     with pytest.raises(ValueError, match="Version 2 is half-written.*variables.index"):
         promote(push_dir, 2)
     (push_dir / "7" / "index").mkdir(parents=True)
-    with pytest.raises(ValueError, match="Version 7 is half-written.*saved_model.pb"):
+    with pytest.raises(ValueError, match="Version 7 is half-written.*servable.json"):
         promote(push_dir, 7)
     with locked(push_dir), pytest.raises(RuntimeError, match="Another push"):
         promote(push_dir)

@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 from serving.publishing.models_config import named_versions
-from serving.publishing.publish import REQUIRED
 from serving.publishing.publish import publish
 from serving.publishing.versions import pushed_versions
+from tests.helpers.servables import FILES
+from tests.helpers.servables import describe_servable
 
 ROOT = Path(__file__).parents[3]
 
 
 def servable(path: Path, size: int = 1000) -> Path:
-    for name in REQUIRED:
+    for name in FILES:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         (path / name).write_bytes(os.urandom(size))
-    return path
+    return describe_servable(path)
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -128,6 +129,14 @@ def test_an_incomplete_servable_is_refused_before_anything_is_written(tmp_path):
     source = servable(tmp_path / "servable")
     (source / "index" / "vectors.npy").unlink()
     with pytest.raises(FileNotFoundError, match="index/vectors.npy"):
+        publish(tmp_path / "pushed", source, add_nothing)
+    describe_servable(source, required=["saved_model.pb"])  # another stage's may have no index
+    assert publish(tmp_path / "other", source, add_nothing) == 1
+    (source / "servable.json").write_text('{"stage": "retrieval"}')
+    with pytest.raises(ValueError, match="should say `stage`, `signatures` and `required`"):
+        publish(tmp_path / "pushed", source, add_nothing)
+    (source / "servable.json").unlink()
+    with pytest.raises(FileNotFoundError, match="lacks servable.json, so it is not pushed"):
         publish(tmp_path / "pushed", source, add_nothing)
     assert not (tmp_path / "pushed").exists()
 

@@ -39,8 +39,8 @@ from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
-from tfx_pipeline.components.pusher.executor import Executor
-from tfx_pipeline.components.pusher.executor import objections
+from tfx_pipeline.components.pusher import Executor
+from tfx_pipeline.components.pusher import objections
 
 STANDARD = tfx.types.standard_artifacts
 
@@ -65,8 +65,9 @@ def test_an_index_that_is_not_blessed_is_not_pushed(tmp_path):
     outputs = {"pushed_model": given(STANDARD.PushedModel, tmp_path / "pushed_model")}
     properties = {
         "config": PusherConfig().to_json(),
+        "name": "shop",
         "push_dir": str(tmp_path / "pushed"),
-        "candidate": "mine",
+        "release_candidate": "mine",
         "serving_state": "0@0",
         "run_config": "{}",
         "code_version": "1",
@@ -197,8 +198,9 @@ def push(saved_model, tmp_path):
         config = PusherConfig(warmup_requests=warmup_requests, **settings)
         properties = {
             "config": config.to_json(),
+            "name": "shop",
             "push_dir": str(tmp_path / "pushed"),
-            "candidate": candidate,
+            "release_candidate": candidate,
             "serving_state": "0@0",
             "run_config": '{"name": "shop"}',
             "code_version": "1",

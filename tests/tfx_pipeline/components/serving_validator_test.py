@@ -519,7 +519,10 @@ def test_the_configuration_does_not_import_tensorflow():
 
 
 def test_the_candidate_is_never_put_among_the_pushed_versions():
-    settings = ("serving_validation.server=a:1", "serving_validation.base_path=runs/x/pushed")
+    settings = (
+        "retrieval.serving_validation.server=a:1",
+        "retrieval.serving_validation.base_path=runs/x/pushed",
+    )
     with pytest.raises(ValueError, match="is the push directory"):
         load_config("shop_demo", ("run_dir=runs/x", *settings))
     assert load_config("shop_demo", ("run_dir=runs/y", *settings)).serving_validation.is_address

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
 from serving.publishing.config import PusherConfig
-from serving.publishing.origin import serving_state
+from serving.publishing.origin import read_push_state
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_split
@@ -67,10 +67,13 @@ def run_pipeline(
         "index", work / "index", STANDARD.ModelBlessing, custom_properties={"blessed": 1}
     )
     push_dir = str(work / "pushed")
-    state = {"candidate": str(model), "serving_state": serving_state(push_dir, str(model))}
-    latest = LatestBlessed(examples.outputs["result"], push_dir, code_version="1", **state).with_id(
-        "latest-blessed"
-    )
+    state = {
+        "release_candidate": str(model),
+        "serving_state": read_push_state(push_dir).seen_by(str(model)),
+    }
+    latest = LatestBlessed(
+        examples.outputs["result"], "retrieval", push_dir, code_version="1", **state
+    ).with_id("latest-blessed")
     evaluator = Evaluator(
         examples.outputs["result"],
         servable.outputs["result"],
@@ -80,12 +83,13 @@ def run_pipeline(
     ).with_id("evaluator")
     pusher = Pusher(
         servable.outputs["result"],
-        index.outputs["result"],
         evaluator.outputs["blessing"],
         evaluator.outputs["evaluation"],
         examples.outputs["result"],
         PusherConfig(warmup_requests=3),
+        "lists",
         push_dir,
+        index_blessing=index.outputs["result"],
         code_version="1",
         run_config='{"name": "lists"}',
         **state,

@@ -21,6 +21,7 @@ from tfx_pipeline.components.example_validator import CuratedSchemaGen
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
 from tfx_pipeline.runners import local
+from tfx_pipeline.stages.state import RunState
 
 pytestmark = pytest.mark.slow
 
@@ -37,11 +38,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., local.
     """Runs components in a directory whose name has a space and an accent, named relatively."""
 
     def run_components(*components: Any) -> local.RunOutputs:
-        def create(config: PipelineConfig, **where: Any) -> tfx.dsl.Pipeline:
+        def create(config: PipelineConfig, state: RunState, **where: Any) -> tfx.dsl.Pipeline:
             return tfx.dsl.Pipeline(pipeline_name=config.name, components=components, **where)
 
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(local, "create_pipeline", create)
+        monkeypatch.setattr(local, "read_state", lambda config: RunState("log"))
         return local.run_locally(load_config("shop_demo", ("run_dir=my shop é",)))
 
     return run_components

@@ -24,6 +24,7 @@ from serving.index import files
 from serving.index.searching.quantised_vectors import QuantisedVectors
 from serving.index.searching.searcher import combine
 from serving.index.towers import load_towers
+from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.components.serving_validator.ask import ALL
 from tfx_pipeline.components.serving_validator.candidate import CandidateError
 
@@ -112,7 +113,7 @@ class ExactSearch:
     def __init__(self, servable: Path, queries: Mapping[str, npt.NDArray[np.float32]]) -> None:
         try:
             self._index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
-            kind = json.loads((servable / files.SERVABLE).read_text(encoding="utf-8"))["vectors"]
+            kind = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))["vectors"]
         except (OSError, ValueError, KeyError) as error:
             raise CandidateError(f"its index cannot be read ({error})") from error
         self._kind = kind  # how the servable holds vectors, and rounds them

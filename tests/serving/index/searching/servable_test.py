@@ -11,9 +11,12 @@ import tensorflow as tf
 from serving.index import files
 from serving.index.config import ServeConfig
 from serving.index.searching.servable import write_servable
+from serving.publishing.publish import missing_files
+from serving.publishing.servable_file import read_servable
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import timeline
 from tests.helpers.operations import operations
+from tests.helpers.servables import FILES
 from tests.helpers.servables import seal_without_scann
 from tests.helpers.servables import write_tiny_servable
 from tests.helpers.servables import write_vectors
@@ -197,7 +200,12 @@ def test_a_session_answers_as_tensorflow_serving_does(served):
 
 def test_servable_json_says_what_answers_and_why(served):
     description = json.loads((served[0] / "servable.json").read_text())
-    assert description["backend"] == "exact"
+    assert description["stage"] == "retrieval" and description["backend"] == "exact"
+    assert read_servable(served[0]).signatures == tuple(
+        sorted(("embed_candidate", "embed_query", "recommend", "serving_default"))
+    )
+    assert read_servable(served[0]).required == FILES
+    assert missing_files(served[0]) == []
     assert description["reason"] == "the index over 41 candidates has no tree (tree_from)"
     assert description["k"] == 10 and description["candidates"] == 41
     assert description["candidate_types"] == {"movie": 40, "video": 1}

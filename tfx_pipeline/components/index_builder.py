@@ -1,4 +1,4 @@
-"""Runs the index builder."""
+"""Builds the index: embeds the catalogue on Beam, and hands it to ScaNN."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from absl import logging
+from tfx import v1 as tfx
 from tfx.dsl.components.base import base_beam_executor
+from tfx.dsl.components.base import executor_spec
+from tfx.types import component_spec
 
 from serving.index import files
 from serving.index import processes
 from serving.index.building import part_jobs
 from serving.index.config import BuildConfig
+from serving.index.config import IndexConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.embed import embed_queries
 from serving.index.towers import load_towers
+from tfx_pipeline.artifacts import RetrievalIndex
 from tfx_pipeline.components import locations
 
 
@@ -100,3 +105,52 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "EncodePart" >> beam.Map(part_jobs.encode, index_dir=str(target), parts=parts)
             )
         logging.info("Encoded them in %d parts.", parts)
+
+
+class IndexBuilderSpec(component_spec.ComponentSpec):
+    """What the index builder reads and writes."""
+
+    INPUTS = {
+        "model": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Model),
+        "examples": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Examples),
+    }
+    OUTPUTS = {"index": component_spec.ChannelParameter(type=RetrievalIndex)}
+    PARAMETERS = {
+        "config": component_spec.ExecutionParameter(type=str),
+        "code_version": component_spec.ExecutionParameter(type=str),
+    }
+
+
+class IndexBuilder(tfx.types.BaseBeamComponent):
+    """Embeds the catalogue on Beam and builds the ScaNN index over it.
+
+    The output `index` is a `RetrievalIndex`.
+
+    Args:
+        model: The towers, of type `Model`.
+        examples: Raw timelines with the splits `train` and `catalogue`.
+        config: The index's configuration, of which this component's key in
+            TFX's cache sees only what it reads.
+        code_version: Hash of the sources that run here.
+    """
+
+    SPEC_CLASS = IndexBuilderSpec
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        model: tfx.types.BaseChannel,
+        examples: tfx.types.BaseChannel,
+        config: IndexConfig,
+        code_version: str,
+    ) -> None:
+        index: Any = tfx.dsl.Channel(type=RetrievalIndex)
+        super().__init__(
+            spec=IndexBuilderSpec(
+                model=model,
+                examples=examples,
+                index=index,
+                config=config.section(BuildConfig).to_json(),
+                code_version=code_version,
+            )
+        )

@@ -1,0 +1,72 @@
+"""The data stage: transformed timelines of an event log."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tfx import v1 as tfx
+
+from tfx_pipeline.code_version import code_version
+from tfx_pipeline.components.example_validator import CuratedSchemaGen
+from tfx_pipeline.components.example_validator import TimelineExampleValidator
+from tfx_pipeline.components.example_validator import TimelineStatisticsGen
+from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.stages.state import RunState
+
+_COMPONENTS = "tfx_pipeline.components"
+
+
+class Data(NamedTuple):
+    """The components that make transformed timelines of an event log."""
+
+    example_gen: TimelineExampleGen
+    schema_gen: CuratedSchemaGen
+    statistics_gen: TimelineStatisticsGen
+    example_validator: TimelineExampleValidator
+    transform: tfx.components.Transform
+
+
+def data(config: PipelineConfig, state: RunState) -> Data:
+    """Makes the components that every other stage reads from."""
+    # One example a user, and the catalogue as a split beside them.
+    example_gen = TimelineExampleGen(
+        log_dir=config.log_dir,
+        config=config.timeline,
+        code_version=code_version(f"{_COMPONENTS}.timeline_example_gen"),
+        input_fingerprint=state.log,
+    ).with_id("timeline-example-gen")
+
+    schema_gen = CuratedSchemaGen(
+        code_version=code_version(f"{_COMPONENTS}.example_validator.schema_gen")
+    ).with_id("curated-schema-gen")
+
+    statistics_gen = TimelineStatisticsGen(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        code_version=code_version(f"{_COMPONENTS}.example_validator.statistics"),
+    ).with_id("statistics-gen")
+
+    # Anomalies stop the run with their names.
+    example_validator = TimelineExampleValidator(
+        statistics=statistics_gen.outputs["statistics"],
+        schema=schema_gen.outputs["schema"],
+        code_version=code_version(f"{_COMPONENTS}.example_validator"),
+    ).with_id("example-validator")
+
+    transform = tfx.components.Transform(
+        examples=example_gen.outputs["examples"],
+        schema=schema_gen.outputs["schema"],
+        preprocessing_fn="transforms.preprocessing.preprocessing_fn",
+        splits_config=tfx.proto.SplitsConfig(
+            analyze=["train", "catalogue"], transform=config.timeline.splits
+        ),
+        custom_config={
+            "config": config.transform.to_json(),
+            "code_version": code_version("transforms.preprocessing", "tfx"),
+        },
+        disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
+        disable_statistics=True,
+    ).with_id("transform")
+    transform.add_upstream_node(example_validator)
+    return Data(example_gen, schema_gen, statistics_gen, example_validator, transform)

@@ -1,0 +1,44 @@
+"""State of a run: what a pipeline depends on besides its configuration and its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+
+from models.families import Stage
+from serving.publishing.origin import PushState
+from serving.publishing.origin import read_push_state
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.datasets.event_log import EventLog
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What lies at the addresses of a configuration, as plain data.
+
+    TFX's cache sees neither the event log nor the push directories, so their state becomes
+    a property of components.
+
+    Attributes:
+        log: Fingerprint of the event log.
+        pushed: State of the push directories, by stage; one that is not named is empty.
+    """
+
+    log: str
+    pushed: Mapping[Stage, PushState] = field(default_factory=dict)
+
+    def push_state(self, stage: Stage) -> PushState:
+        """Returns the state of the push directory of a stage."""
+        return self.pushed.get(stage, PushState())
+
+
+def read_state(config: PipelineConfig) -> RunState:
+    """Reads the state of a run where its addresses can be read.
+
+    Raises:
+        FileNotFoundError: There is no event log.
+        ValueError: A push directory is no mounted one, or its labels cannot be read.
+    """
+    pushed = {stage: read_push_state(config.push_dir_of(stage)) for stage in config.stages}
+    return RunState(EventLog(config.log_dir).fingerprint(), pushed)

@@ -1,0 +1,95 @@
+"""The beginning of every trained stage: what is served now, and a model that may replace it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tfx import v1 as tfx
+
+from models.config import TrainerConfig
+from models.families import Stage
+from models.families import find_family
+from serving.publishing.origin import release_candidate_id
+from tfx_pipeline.code_version import code_version
+from tfx_pipeline.components.latest_blessed import LatestBlessed
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.stages.data import Data
+from tfx_pipeline.stages.state import RunState
+
+
+class Training(NamedTuple):
+    """A model in training, and what it will be compared with.
+
+    Attributes:
+        latest_blessed: Looks up the servable that is served.
+        trainer: Trains.
+        release_candidate: What the servable will be made of, hashed.
+        serving_state: State of the push directory, as the release candidate sees it.
+    """
+
+    latest_blessed: LatestBlessed
+    trainer: tfx.components.Trainer
+    release_candidate: str
+    serving_state: str
+
+
+def training(
+    stage: Stage,
+    section: TrainerConfig,
+    config: PipelineConfig,
+    state: RunState,
+    made: Data,
+    validation_split: str,
+    *builders: str,
+) -> Training:
+    """Makes the look-up of the baseline and the Trainer.
+
+    Args:
+        stage: Which; components of other stages than retrieval have it before their ids.
+        section: The stage's Trainer.
+        config: What to run.
+        state: What is served decides what a release candidate is compared with: TFX's cache
+            has to see it.
+        made: The data stage.
+        validation_split: The split that chooses the epoch to keep.
+        *builders: Configurations and code versions of what makes the servable of the model.
+    """
+    prefix = "" if stage == "retrieval" else f"{stage}-"
+    settings = {
+        "stage": stage,
+        "config": section.to_json(),
+        "code_version": trainer_code_version(section.model.family),
+    }
+    sources = (made.example_gen, made.schema_gen, made.transform)
+    release_candidate = release_candidate_id(sources, *settings.values(), *builders)
+    serving_state = state.push_state(stage).seen_by(release_candidate)
+    latest_blessed = LatestBlessed(
+        examples=made.example_gen.outputs["examples"],
+        stage=stage,
+        push_dir=config.push_dir_of(stage),
+        release_candidate=release_candidate,
+        serving_state=serving_state,
+        code_version=code_version("tfx_pipeline.components.latest_blessed"),
+    ).with_id(f"{prefix}latest-blessed")
+    trainer = tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=made.transform.outputs["transformed_examples"],
+        transform_graph=made.transform.outputs["transform_graph"],
+        schema=made.schema_gen.outputs["schema"],
+        train_args=tfx.proto.TrainArgs(splits=["train", "catalogue"]),
+        eval_args=tfx.proto.EvalArgs(splits=[validation_split]),
+        base_model=latest_blessed.outputs["model"] if section.warm_start else None,
+        custom_config=settings,
+    ).with_id(f"{prefix}trainer")
+    return Training(latest_blessed, trainer, release_candidate, serving_state)
+
+
+def trainer_code_version(family: str) -> str:
+    """Hashes what the Trainer runs for one family of models.
+
+    The registry names every family: following it, a line in one model would retrain all.
+    """
+    chosen = find_family(family)
+    model, _, _ = chosen.model.rpartition(".")
+    modules = ("models.trainer", model, chosen.config.__module__)
+    return code_version(*modules, "tfx", without=("models.families",))
