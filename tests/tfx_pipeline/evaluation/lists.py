@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from tests.helpers.examples import example
+from tests.helpers.servables import describe_servable
 from transforms import features as f
 
 
@@ -120,7 +120,7 @@ def save_list_model(
     model = ListModel(lists, k)
     tf.saved_model.save(model, str(path), signatures={"serving_default": model.serving_default})
     servable = {"candidates": candidates or 1, "exclude_seen": [], "backend": "exact", "k": k}
-    (path / "servable.json").write_text(json.dumps(servable))
+    describe_servable(path, **servable)
     write_candidates(path / "index" / "candidates.parquet", {"movie:1": 0})
     for name in ("vectors.npy", "index.json"):
         (path / "index" / name).write_bytes(b"{}")
