@@ -1,0 +1,266 @@
+"""Retrieval alone against retrieve-then-rank, judged by the simulated shop's truth.
+
+    python -m benchmarks.cascade                  # does what is missing
+
+Requests are result pages of items in the test period of `benchmarks.ranking_shop`, with the history
+and the query that they had. The two-tower retrieves 100 items of all that are out by then, as its
+exported towers score them, exactly; DIN's exported ranker orders these anew. Both were
+trained on what came before the test period, the two-tower on clicks, carts and purchases, DIN on
+pages. The first ten of each order are put before the truth:
+
+- `utility@10`: the mean of the simulator's utility U, whose standard deviation among what the
+  shop showed is `utility_shown_deviation`;
+- `expected_clicks@10`: the clicks on a page of these ten, from the top, sum_j p_j with
+  p_j = sigmoid(U_j - 2.8) / (1 + .22 j).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.environment import ROOT
+from benchmarks.ranking_run import TEST
+from benchmarks.ranking_run import run_ranking
+from benchmarks.ranking_shop import BENCHMARK
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from benchmarks.transformed import Transformed
+from models.config import RankingTrainerConfig
+from models.config import RetrievalTrainerConfig
+from tfx_pipeline.datasets.shop import utility
+from tfx_pipeline.datasets.shop.truth import Truth
+from transforms import features as f
+
+NAME = "cascade"
+STAGES = ("retrieval", "retrieve_then_rank")
+KIND = "item"
+CANDIDATES, SHOWN = 100, 10
+REQUESTS = 2_000
+RETRIEVAL = RetrievalTrainerConfig.model_validate(
+    {
+        "model": {"query": {"use_time": True, "use_query": True}},
+        "target_events": BENCHMARK.shared["target_events"],
+        "candidate_types": BENCHMARK.shared["candidate_types"],
+        "epochs": 5,
+        "tensorboard": False,
+        "checkpoints": False,
+    }
+)
+_BATCH = 256
+
+
+class Requests(NamedTuple):
+    """Pages of items in the test period.
+
+    Attributes:
+        examples: N raw serialised page examples.
+        page: [N] int64, their rows in the truth.
+        time: [N] int64, microseconds.
+    """
+
+    examples: list[bytes]
+    page: np.ndarray
+    time: np.ndarray
+
+
+def main() -> None:
+    """Measures what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=REQUESTS)
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-ranking")
+    runs = ROOT / "runs" / "benchmarks" / BENCHMARK.name
+    parser.add_argument("--run-dir", type=Path, default=runs, help="of timelines and Transform")
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    options = parser.parse_args()
+    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh, options.results_dir)
+    data = BENCHMARK.examples(options.log_dir, options.run_dir)
+    ranking = BENCHMARK.trainer_config("din")
+    truth = Truth(options.log_dir)
+    raw = newest_examples(options.run_dir)
+    requests = read_requests(raw, truth, options.requests)
+    settings = {
+        "retrieval": RETRIEVAL.model_dump(mode="json", exclude={"seed"}),
+        "ranking": ranking.model_dump(mode="json", exclude={"seed"}),
+        "requests": options.requests,
+    }
+    for seed in range(options.seeds):
+        if all(results.find({"stage": stage}, seed, settings) for stage in STAGES):
+            continue
+        found = measure(ranking, data, raw, requests, truth, seed)
+        for stage in STAGES:
+            results.measure({"stage": stage}, seed, partial(found.__getitem__, stage), settings)
+    columns = ("stage", "utility@10", "expected_clicks@10", "utility_shown_deviation", "runs")
+    print(render(results.path, columns))
+
+
+def measure(
+    ranking: RankingTrainerConfig,
+    data: Transformed,
+    raw: Path,
+    requests: Requests,
+    truth: Truth,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """Trains both stages with one seed, and returns each stage's metrics by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        towers, ranker = Path(folder) / "towers", Path(folder) / "ranker"
+        run_ranking(ranking.model_copy(update={"seed": seed + 1}), data, export=ranker)
+        train_retrieval(RETRIEVAL.model_copy(update={"seed": seed + 1}), data, towers)
+        retrieved = retrieve(towers, raw, requests, CANDIDATES)
+        ranked = rank(ranker, requests, retrieved)
+    orders = zip(STAGES, (retrieved, ranked), strict=True)
+    return {stage: judge(truth, requests, items[:, :SHOWN]) for stage, items in orders}
+
+
+def train_retrieval(config: RetrievalTrainerConfig, data: Transformed, path: Path) -> None:
+    """Trains the two-tower and exports its towers."""
+    import models  # noqa: F401  (before TensorFlow)
+    from models.trainer import train
+    from models.training.data import TrainingData
+
+    transform = data.output()
+    splits = (data.files(name) for name in ("train", "catalogue", "validation"))
+    model, report = train(config, TrainingData(transform, *splits))
+    print(json.dumps(report["best"]), flush=True)
+    model.export(transform.transform_features_layer(), str(path))
+
+
+def retrieve(towers: Path, raw: Path, requests: Requests, k: int) -> np.ndarray:
+    """Returns the best items that are out at the time of each request.
+
+    Args:
+        towers: The exported two-tower.
+        raw: Directory of the raw splits.
+        requests: N of them.
+        k: How many are returned.
+
+    Returns:
+        [N, k] str, ids of items without their type, best first.
+    """
+    import tensorflow as tf
+
+    ids, available, rows = read_items(raw)
+    loaded = tf.saved_model.load(str(towers))
+    item = _ask(loaded, "embed_candidate", rows)["embedding"]  # [V, d]
+    query = _ask(loaded, "serving_default", requests.examples)["embedding"]  # [N, d]
+    scores = np.where(available > requests.time[:, None], -np.inf, query @ item.T)
+    return ids[np.argsort(-scores, axis=1, kind="stable")[:, :k]]
+
+
+def rank(ranker: Path, requests: Requests, items: np.ndarray) -> np.ndarray:
+    """Returns the items of each request in the order of the ranker's scores.
+
+    Args:
+        ranker: The exported ranking model.
+        requests: N of them.
+        items: [N, k] str, ids of items.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(ranker))
+    asked = [with_candidates(*pair) for pair in zip(requests.examples, items, strict=True)]
+    scores = _ask(loaded, "serving_default", asked)["scores"]  # [N, k]
+    return np.take_along_axis(items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+
+
+def with_candidates(example: bytes, items: np.ndarray) -> bytes:
+    """Returns a page example that asks about other candidates, [k] str."""
+    import tensorflow as tf
+
+    page = tf.train.Example.FromString(example)
+    values = page.features.feature[f.CANDIDATE_ENTITY].bytes_list.value
+    values[:] = [f.entity(KIND, item).encode() for item in items]
+    made: bytes = page.SerializeToString()
+    return made
+
+
+def judge(truth: Truth, requests: Requests, items: np.ndarray) -> dict[str, float]:
+    """Returns what the truth says of pages of items, [N, n] str."""
+    things = truth.rows_of(KIND, items.astype(np.int64))
+    parts = truth.parts(KIND, requests.page, things)
+    seen = truth.impressions(KIND)
+    shown = utility.total(truth.parts(KIND, seen.page, seen.things))[seen.things >= 0]
+    return {
+        "utility@10": float(utility.total(parts).mean()),
+        "expected_clicks@10": float(utility.choice(KIND, parts).sum(axis=1).mean()),
+        "utility_shown": float(shown.mean()),
+        "utility_shown_deviation": float(shown.std()),
+    }
+
+
+def read_requests(raw: Path, truth: Truth, number: int) -> Requests:
+    """Draws pages of items from the raw split `test_pages`, the same ones for every seed."""
+    import tensorflow as tf
+
+    found = []
+    for example in _records(raw, TEST):
+        page = tf.train.Example.FromString(example).features.feature
+        if page[f.CANDIDATE_ENTITY].bytes_list.value[0].startswith(f"{KIND}:".encode()):
+            user = int(page[f.USER_ID].bytes_list.value[0]) - 1
+            found.append((example, user, page[f.REQUEST_TIME].int64_list.value[0]))
+    drawn = np.random.default_rng(0).permutation(len(found))[:number]
+    examples, users, times = zip(*(found[index] for index in drawn), strict=True)
+    time = np.array(times)
+    span = truth.config.span
+    known = truth.pages["user"] * span + truth.pages["time"]
+    order = np.argsort(known)
+    wanted = np.array(users) * span + time - truth.config.start_time
+    page_rows = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
+    if (known[page_rows] != wanted).any():
+        raise ValueError("Some pages are not in the shop's truth; make it with `truth_users`.")
+    return Requests(list(examples), page_rows, time)
+
+
+def read_items(raw: Path) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
+    """Returns id [V] str, microsecond of launch [V] and raw row of every item."""
+    import tensorflow as tf
+
+    ids, available, rows = [], [], []
+    for row in _records(raw, "catalogue"):
+        feature = tf.train.Example.FromString(row).features.feature
+        kind, _, name = feature[f.CATALOGUE_ENTITY].bytes_list.value[0].decode().partition(":")
+        if kind == KIND:
+            ids.append(name)
+            available.append([*feature[f.CATALOGUE_AVAILABLE_FROM].int64_list.value, 0][0])
+            rows.append(row)
+    return np.array(ids), np.array(available), rows
+
+
+def newest_examples(run_dir: Path) -> Path:
+    """Returns the directory of the raw splits that a run wrote last."""
+    found = (run_dir / "artifacts" / "timeline-example-gen").glob(f"*/*/Split-{TEST}")
+    return max((path.parent for path in found), key=lambda path: int(path.name))
+
+
+def _records(raw: Path, split: str) -> Any:
+    """Returns the serialised examples of a split."""
+    import tensorflow as tf
+
+    files = sorted(str(path) for path in (raw / f"Split-{split}").iterdir() if path.is_file())
+    return tf.data.TFRecordDataset(files, "GZIP").as_numpy_iterator()
+
+
+def _ask(loaded: Any, signature: str, examples: list[bytes]) -> dict[str, np.ndarray]:
+    """Asks a SavedModel about serialised examples, some at a time."""
+    import tensorflow as tf
+
+    answers = [
+        loaded.signatures[signature](examples=tf.constant(examples[first : first + _BATCH]))
+        for first in range(0, len(examples), _BATCH)
+    ]
+    return {name: np.concatenate([one[name].numpy() for one in answers]) for name in answers[0]}
+
+
+if __name__ == "__main__":
+    main()
