@@ -82,9 +82,12 @@ def _judge(
     wanted = user * truth.config.span + time  # [P]
     row = order[np.minimum(np.searchsorted(key[order], wanted), len(key) - 1)]
     mine = np.flatnonzero(key[row] == wanted)
+    if not mine.size:
+        none = np.zeros(0)
+        return Judged(none.astype(np.int64), none.astype(np.int64), none, none)
     row = row[mine]
     things, there = seen.things[row], seen.things[row] >= 0  # [p, C]
-    label = np.concatenate([labels[page] for page in mine] or [np.zeros(0, np.int64)])
+    label = np.concatenate([labels[page] for page in mine])
     if not np.array_equal(label, seen.chosen[row][there]):
         raise ValueError(
             f"The labels of the pages of {kind}s are not what the truth says that followed. Were "
