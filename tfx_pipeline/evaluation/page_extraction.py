@@ -190,9 +190,9 @@ def candidates_by_user(
         predictions = predictions[name] if len(models) > 1 else predictions
         columns[scores_of(name)] = _scores(predictions, at, outputs, is_baseline)
     ends = np.cumsum(np.bincount(user_of[at[0]], minlength=len(ids)))
-    for index, user in enumerate(ids.tolist()):
-        start = ends[index - 1] if index else 0
-        yield user, {name: values[start : ends[index]] for name, values in columns.items()}
+    for user, start, end in zip(ids.tolist(), [0, *ends[:-1]], ends, strict=True):
+        if start < end:
+            yield user, {name: values[start:end] for name, values in columns.items()}
 
 
 def join_pages(parts: Iterable[Columns]) -> Columns:
@@ -200,7 +200,7 @@ def join_pages(parts: Iterable[Columns]) -> Columns:
     parts, first = list(parts), 0
     for index, part in enumerate(parts):
         parts[index] = {**part, PAGE: part[PAGE] + first}
-        first += int(part[PAGE].max(initial=-1)) + 1
+        first += int(part[PAGE][-1]) + 1
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -234,12 +234,18 @@ def slice_candidates(columns: Columns, slices: Sequence[Sequence[str]]) -> Itera
                 whole.append(keys[index])
             else:
                 yield _extract([keys[index]], {name: kept[name][there] for name in kept})
-    if whole and number:
+    if whole:
         yield _extract(whole, kept)
 
 
 def _extract(keys: Sequence[SliceKey], columns: Columns) -> dict[str, Any]:
-    return {tfma.SLICE_KEY_TYPES_KEY: np.fromiter(keys, object, len(keys)), CANDIDATES: columns}
+    """Returns the extracts of n candidates, with their pages numbered from 0."""
+    page = columns[PAGE]
+    numbered = np.cumsum(np.append(False, page[1:] != page[:-1]))
+    return {
+        tfma.SLICE_KEY_TYPES_KEY: np.fromiter(keys, object, len(keys)),
+        CANDIDATES: {**columns, PAGE: numbered},
+    }
 
 
 def _scores(

@@ -44,6 +44,13 @@ def test_grouped_auc_weights_users_by_their_rows_and_leaves_out_one_sided_ones(r
 
     assert grouped_auc(labels, scores, users) == pytest.approx(total / weight, abs=1e-12)
     assert np.isnan(grouped_auc(np.ones(3), np.arange(3.0), np.arange(3)))
+    assert np.isnan(grouped_auc(np.zeros(0), np.zeros(0), np.zeros(0)))
+
+
+def test_the_auc_of_one_group_is_the_auc(rows):
+    labels, scores, _ = rows
+    one = np.full(labels.size, 7)
+    assert grouped_auc(labels, scores, one) == pytest.approx(auc(labels, scores), abs=1e-12)
 
 
 def test_calibration_is_predicted_over_actual():

@@ -28,7 +28,7 @@ from tensorflow_model_analysis.metrics.metric_types import register_metric
 from models.ranking import page_metrics
 
 CANDIDATES = "candidates"  # the key in TFMA's extracts: columns of one user's candidates
-PAGE = "page"  # [n] int64, ascending, which page of the user's
+PAGE = "page"  # [n] int64, which page of the user's, from 0 and ascending
 LABEL = "label"  # [n] int64, bit h is head h
 CLICK_RATES = "click_rates"  # [n, H] float32, what popularity predicts
 SCORES = "scores"  # the output of the first head
@@ -115,7 +115,7 @@ def mean_ndcg(labels: np.ndarray, scores: np.ndarray, pages: np.ndarray) -> floa
     Returns:
         NaN when no page has a positive.
     """
-    order = np.lexsort((-scores, pages))
+    order = page_metrics.order_by_score(pages, -scores)
     labels, scores = labels[order].astype(np.float64), scores[order]
     starts = np.flatnonzero(np.diff(pages, prepend=-1))  # of pages, [P]
     discount = 1.0 / np.log2(np.arange(pages.size) - starts[pages] + 2.0)
@@ -147,7 +147,7 @@ class RowsPreprocessor(tfma.metrics.Preprocessor):
         page = columns[PAGE]
         yield Rows(
             user=np.zeros(page.size, np.int64),
-            page=np.cumsum(np.diff(page, prepend=page[:1]) > 0),
+            page=page,
             score=columns[self._column][:, self._bit],
             label=(columns[LABEL] >> self._bit & 1).astype(np.int8),
         )
@@ -186,28 +186,39 @@ register_metric(ClickMetric)
 
 
 class _Combiner(beam.CombineFn):
-    """Puts the rows of users together."""
+    """Puts the rows of users together.
+
+    An accumulator is rows that are put together already, and users that wait for it.
+    """
 
     def __init__(self, key: tfma.metrics.MetricKey) -> None:
         self._key = key
 
-    def create_accumulator(self) -> list[Rows]:
-        return []
+    def create_accumulator(self) -> tuple[list[Rows], list[Rows]]:
+        return [], []
 
-    def add_input(self, accumulator: list[Rows], rows: Rows) -> list[Rows]:
-        accumulator.append(rows)
-        return accumulator if len(accumulator) < _PENDING else self.compact(accumulator)
+    def add_input(
+        self, accumulator: tuple[list[Rows], list[Rows]], rows: Rows
+    ) -> tuple[list[Rows], list[Rows]]:
+        joined, waiting = accumulator
+        waiting.append(rows)
+        if len(waiting) < _PENDING:
+            return accumulator
+        return [*joined, Rows.join(waiting)], []
 
-    def merge_accumulators(self, accumulators: Iterable[list[Rows]]) -> list[Rows]:
-        return self.compact([rows for parts in accumulators for rows in parts])
+    def merge_accumulators(
+        self, accumulators: Iterable[tuple[list[Rows], list[Rows]]]
+    ) -> tuple[list[Rows], list[Rows]]:
+        return [Rows.join([one for both in accumulators for part in both for one in part])], []
 
-    def compact(self, accumulator: list[Rows]) -> list[Rows]:
-        return [Rows.join(accumulator)]
+    def compact(self, accumulator: tuple[list[Rows], list[Rows]]) -> tuple[list[Rows], list[Rows]]:
+        return self.merge_accumulators([accumulator])
 
     def extract_output(
-        self, accumulator: list[Rows]
+        self, accumulator: tuple[list[Rows], list[Rows]]
     ) -> dict[tfma.metrics.MetricKey, dict[str, float]]:
-        return {self._key: values_of(Rows.join(accumulator))}
+        ([rows], _) = self.compact(accumulator)
+        return {self._key: values_of(rows)}
 
 
 def _computations(
