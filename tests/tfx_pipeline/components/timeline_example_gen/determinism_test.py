@@ -18,7 +18,12 @@ from tfx_pipeline.components.timeline_example_gen import job
 ROWS = 6_000
 TWO_THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 TWO_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-CONFIG = {"buckets": 5, "max_events_per_example": 40, "context_events": 10}
+CONFIG = {
+    "buckets": 5,
+    "max_events_per_example": 40,
+    "context_events": 10,
+    "label": {"events": ["*"]},
+}
 
 
 def a_log(
@@ -77,8 +82,9 @@ def test_two_threads_write_what_one_worker_writes(tmp_path: Path, one_worker: Pa
     run(a_log(tmp_path / "log"), tmp_path / "out", TWO_THREADS, **CONFIG)
     for pattern in ("Split-*/*", "dead_letter/*", "generation_report.json"):
         assert digests(tmp_path / "out", pattern) == digests(one_worker, pattern)
-    names = {name for name in digests(one_worker) if "train" in name}
-    assert names == {f"Split-train/data_tfrecord-{i:05d}-of-00005.gz" for i in range(5)}
+    for split in ("train", "test_pages"):
+        names = {name for name in digests(one_worker) if split in name}
+        assert names == {f"Split-{split}/data_tfrecord-{i:05d}-of-00005.gz" for i in range(5)}
 
 
 @pytest.mark.slow
@@ -92,6 +98,14 @@ def test_the_order_of_rows_and_files_does_not_matter(tmp_path: Path, one_worker:
     log = a_log(tmp_path / "log", shuffled, row_group_size=4_000, files=1)
     run(log, tmp_path / "out", ONE_WORKER, **CONFIG)
     assert digests(tmp_path / "out") == digests(one_worker)
+
+
+def test_negatives_are_the_same_for_two_threads(tmp_path: Path) -> None:
+    log = a_log(tmp_path / "log")
+    config = CONFIG | {"label": {"source": "events"}}
+    for name, workers in (("one", ONE_WORKER), ("two", TWO_THREADS)):
+        run(log, tmp_path / name, workers, **config)
+    assert digests(tmp_path / "one") == digests(tmp_path / "two")
 
 
 def test_rows_may_wait_in_elements_as_they_do_on_a_cluster(
