@@ -12,6 +12,7 @@ ALL = (
     "training_throughput",
     "throughput",
     "serving",
+    "rank_latency",
     "index",
     "index_update",
     "movielens_1m_retrieval",

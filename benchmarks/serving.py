@@ -150,7 +150,7 @@ def local_server(base_path: Path, model: str, **settings: Any) -> Iterator[str]:
 def _wait_until_up(address: str, model: str, process: subprocess.Popen[bytes], log: Any) -> None:
     patient = RetryPolicy(attempts=1000, max_delay=0.5)
     with RecommenderClient(address, model, timeout=180, retry=patient) as client:
-        waiter = threading.Thread(target=client.recommend)
+        waiter = threading.Thread(target=client.metadata)
         waiter.start()
         while waiter.is_alive():
             waiter.join(0.5)

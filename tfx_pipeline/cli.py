@@ -125,7 +125,14 @@ def serve(
 @click.option("--user", required=True, help="A user of the run's event log.")
 @click.option("-k", default=10, show_default=True, help="How many recommendations.")
 @which_run
+@click.option(
+    "--ranker",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="A run whose ranker puts them in order; by default the run's own, if it has one.",
+)
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
+@click.option("--ranker-address", help="The ranker's gRPC server, if it is another one.")
 @click.option("--name", help="What the server calls the model; the run's name by default.")
 @click.option(
     "--timeout",
@@ -135,12 +142,20 @@ def serve(
     help="Seconds to wait for the server while it starts or loads, and for its answer.",
 )
 def recommend(
-    user: str, k: int, run_dir: Path | None, address: str, name: str | None, timeout: float
+    user: str,
+    k: int,
+    run_dir: Path | None,
+    ranker: Path | None,
+    address: str,
+    ranker_address: str | None,
+    name: str | None,
+    timeout: float,
 ) -> None:
     """Ask a server for recommendations and print them beside the user's recent history."""
     from tfx_pipeline.commands.recommend import recommend_to
 
-    click.echo(recommend_to(user, k, run_dir, address, name, timeout))
+    asked = recommend_to(user, k, run_dir, address, name, timeout, ranker, ranker_address)
+    click.echo(asked)
 
 
 @cli.command()

@@ -4,11 +4,14 @@ import asyncio
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks.serving_load import Outcome
 from benchmarks.serving_load import drive
+from benchmarks.serving_load import make_rank_requests
 from benchmarks.serving_load import make_requests
+from benchmarks.serving_load import note_difference
 from serving.client import UnavailableError
 from serving.client.errors import Target
 
@@ -52,6 +55,26 @@ def test_requests_are_the_same_for_a_seed():
     ids = [f"item:{n}" for n in range(9)]
     assert make_requests(ids, 5, seed=1) == make_requests(ids, 5, seed=1)
     assert {len(r.history) for r in make_requests(ids, 5, seed=1)} == set(range(1, 10))
+
+
+def test_ranking_requests_have_the_lengths_that_were_asked_for():
+    ids = [f"item:{n}" for n in range(9)]
+    exact = make_rank_requests(ids, 5, 3, False, seed=1)
+    assert {(len(r.history), len(r.candidates)) for r in exact} == {(5, 3)}
+    varied = make_rank_requests(ids, 5, 3, True, seed=1)
+    assert {len(r.history) for r in varied} == {1, 2, 3, 4, 5}
+    assert {len(r.candidates) for r in varied} == {1, 2, 3}
+    assert varied == make_rank_requests(ids, 5, 3, True, seed=1)
+
+
+def test_scores_are_compared_without_those_of_padding():
+    outcome = Outcome()
+    alone = np.array([0.5, 0.25], np.float32)
+    note_difference(np.array([0.5, 0.25, 9.0], np.float32), alone, outcome)
+    assert outcome.difference == 0.0
+    note_difference(np.array([0.5, 0.125], np.float32), alone, outcome)
+    note_difference(alone, alone, outcome)
+    assert outcome.difference == 0.125
 
 
 def test_other_machines_are_not_loaded_by_accident():

@@ -1,10 +1,13 @@
-"""Small rankers with random weights, exported as the Trainer exports them."""
+"""Small rankers: with random weights, as the Trainer exports them, and one that counts."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tests.helpers.timelines import run_transform
 from tests.helpers.timelines import small_log
@@ -56,3 +59,47 @@ def small_data(scratch: Path) -> Any:
     }
     transform = tft.TFTransformOutput(str(folders["transform_graph"]))
     return TrainingData(transform, files["train"], files["catalogue"], files["validation"])
+
+
+def save_tiny_ranker(path: Path, gate: threading.Event | None = None) -> Any:
+    """Saves a ranker that scores an id `...:<number>` by its number / 10, plus the row's bytes.
+
+    Args:
+        path: The SavedModel to write.
+        gate: Is waited for before each answer.
+
+    Returns:
+        What must be kept while it is served with a gate.
+    """
+    import tensorflow as tf
+
+    from tests.serving.local_server.tiny import RECOMMEND_INPUTS
+
+    query = {n: spec for n, spec in RECOMMEND_INPUTS.items() if not n.startswith("exclude_")}
+    inputs = query | {
+        "history_values": tf.TensorSpec([None, None], tf.float32, "history_values"),
+        "candidate_ids": tf.TensorSpec([None, None], tf.string, "candidate_ids"),
+        "candidate_length": tf.TensorSpec([None], tf.int64, "candidate_length"),
+        "candidate_rows": tf.TensorSpec([None, None], tf.string, "candidate_rows"),
+    }
+
+    def wait(scores: np.ndarray) -> np.ndarray:
+        assert gate is not None
+        gate.wait(60)
+        return scores
+
+    class Ranker(tf.Module):
+        @tf.function(input_signature=[inputs])
+        def rank(self, inputs: Any) -> Any:
+            ids = inputs["candidate_ids"]
+            rank = tf.strings.to_number(tf.strings.regex_replace(ids, ".*:|^$", "0"))
+            rows = tf.cast(tf.strings.length(inputs["candidate_rows"]), tf.float32)
+            scores = rank / 10.0 + rows  # [B, C]
+            if gate is not None:
+                shape = scores.shape
+                scores = tf.ensure_shape(tf.numpy_function(wait, [scores], tf.float32), shape)
+            return {"scores": scores, "buy": -scores}
+
+    ranker = Ranker()
+    tf.saved_model.save(ranker, str(path), signatures={"rank": ranker.rank})
+    return ranker

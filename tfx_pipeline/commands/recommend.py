@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 
 import click
 
+from serving.cascade import Cascade
+from serving.cascade import CascadeAnswer
+from serving.cascade.answer import join
 from serving.client import Event
-from serving.client import Recommendation
 from serving.client import RecommenderClient
+from serving.client import Request
 from serving.client import ServingError
 from serving.client import wait_until_ready
 from tfx_pipeline.commands.finished_run import find_run
@@ -39,12 +43,21 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class RecommendationRow:
-    """One recommendation; ranks begin at 1."""
+    """One recommendation.
+
+    Attributes:
+        rank: Its rank, from 1.
+        entity: The item, `type:id`.
+        title: Its title.
+        score: The retrieval model's score.
+        ranking_score: The ranker's; None where no ranker answered.
+    """
 
     rank: int
     entity: str
     title: str
     score: float
+    ranking_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,9 +69,11 @@ class UserRecommendations:
         events: Length of the whole history that was sent.
         history: Its last events, newest first.
         recommendations: Best first.
-        model: The model that answered.
+        model: The retrieval model that answered.
         version: Its version.
-        remark: Why there are fewer recommendations than were asked for, if there are.
+        remark: Why there are fewer recommendations than were asked for, if there are, and
+            why they are not ranked, if a ranker was asked and did not answer.
+        ranker: The ranker that answered, with its version; "" if none did.
     """
 
     user: str
@@ -68,10 +83,18 @@ class UserRecommendations:
     model: str
     version: int
     remark: str = ""
+    ranker: str = ""
 
 
 def recommend_to(
-    user: str, k: int, run_dir: Path | None, address: str, name: str | None, timeout: float
+    user: str,
+    k: int,
+    run_dir: Path | None,
+    address: str,
+    name: str | None,
+    timeout: float,
+    ranker_dir: Path | None = None,
+    ranker_address: str | None = None,
 ) -> str:
     """Asks a server for recommendations for a user of a run's event log.
 
@@ -83,22 +106,32 @@ def recommend_to(
         name: What the server calls the model; the run's name when None.
         timeout: Seconds to wait for a server that is still starting or loading,
             and then for its answer.
+        ranker_dir: The run whose ranker puts the recommendations in order; when None
+            `run_dir`'s own, if that has one.
+        ranker_address: `host:port` of the ranker's server; the same one when None.
 
     Returns:
         The user's recent history beside the recommendations.
 
     Raises:
-        ValueError: There is no such run, or the log does not know the user.
+        ValueError: There is no such run, it has no ranker, or the log does not know the user.
         ConnectionError: The server cannot be reached or refuses the request.
     """
     config = find_run(run_dir)
+    config = config.model_copy(update={"name": name or config.name})
+    ranked_by = find_run(ranker_dir) if ranker_dir else config
+    ranker = ranked_by.model_name("ranking") if "ranking" in ranked_by.stages else None
+    if ranker_dir and not ranker:
+        raise ValueError(f"{ranker_dir} is a run without the stage `ranking`: it has no ranker.")
     answer = recommend_for_user(
         user,
         k,
         Path(config.log_dir),
         Path(config.push_dir_of("retrieval")),
         address=address,
-        model=name or config.name,
+        model=config.name,
+        ranker=ranker,
+        ranker_address=ranker_address,
         wait=timeout,
         say=lambda line: click.echo(line, err=True),
         timeout=timeout,
@@ -114,6 +147,8 @@ def recommend_for_user(
     *,
     address: str = "127.0.0.1:8500",
     model: str = "recommender",
+    ranker: str | None = None,
+    ranker_address: str | None = None,
     recent: int = 10,
     request_time: int | None = None,
     wait: float = 0.0,
@@ -129,7 +164,9 @@ def recommend_for_user(
         base_path: The pushed versions; the titles come from the index of the
             version that answers, and otherwise from the log's catalogue.
         address: `host:port` of the server.
-        model: What the server calls the model.
+        model: What the server calls the retrieval model.
+        ranker: What the ranker that puts the recommendations in order is called, if any.
+        ranker_address: `host:port` of its server; the same one when None.
         recent: How many events of the history to return.
         request_time: Microseconds; by default just after the user's last event,
             for a log may be of long ago.
@@ -151,13 +188,21 @@ def recommend_for_user(
         )
     if request_time is None:
         request_time = history[-1].timestamp + 1 if history else 0
+    request = Request(history, user_attributes=tuple(attributes or ()), request_time=request_time)
     try:
-        with RecommenderClient(address, model, **client_options) as client:
+        with RecommenderClient(address, model, **client_options) as retriever:
             if wait > 0:
-                wait_until_ready(client, wait, say)
-            answer = client.recommend(
-                history, k, user_attributes=attributes or (), request_time=request_time
-            )
+                wait_until_ready(retriever, wait, say)
+            if ranker is None:
+                fetched = retriever.recommend_batch([request], k)
+                (answer,) = join(fetched, [], None, k)
+            else:
+                second_address = ranker_address or address
+                with RecommenderClient(second_address, ranker, **client_options) as second:
+                    if wait > 0:
+                        with suppress(ServingError):  # the answer will say why
+                            wait_until_ready(second, wait, say)
+                    (answer,) = Cascade(retriever, second).recommend_batch([request], k)
     except ServingError as error:
         raise ConnectionError(str(error)) from error
     last = history[: -recent - 1 : -1] if recent else []
@@ -168,41 +213,51 @@ def format_recommendations(result: UserRecommendations) -> str:
     """Returns recent history and recommendations as two columns of text."""
     left = [f"{row.event:<10.10} {_short(row.title)}" for row in result.history]
     right = [
-        f"{row.rank:>3}  {row.score:>8.3f}  {_short(row.title)}" for row in result.recommendations
+        f"{row.rank:>3}  {_scores(row)}  {_short(row.title)}" for row in result.recommendations
     ]
+    ranker = f", ranked by {result.ranker}" if result.ranker else ""
+    columns = " (scores of the ranker and of the retrieval)" if result.ranker else ""
     width = max([len(line) for line in left] + [len("Recent history")])
     lines = [
         f"User {result.user}, {result.events} events; answered by {result.model} version "
-        f"{result.version}",
+        f"{result.version}{ranker}",
         "",
-        f"{'Recent history':<{width}}   Recommended",
+        f"{'Recent history':<{width}}   Recommended{columns}",
     ]
     lines += [f"{a:<{width}}   {b}".rstrip() for a, b in zip_longest(left, right, fillvalue="")]
     return "\n".join([*lines, *filter(None, [result.remark])])
+
+
+def _scores(row: RecommendationRow) -> str:
+    ranked = "" if row.ranking_score is None else f"{row.ranking_score:>8.3f}  "
+    return f"{ranked}{row.score:>8.3f}"
 
 
 def _with_titles(
     user: str,
     events: int,
     last: list[Event],
-    answer: Recommendation,
+    answer: CascadeAnswer,
     k: int,
     log_dir: Path,
     base_path: Path | None,
 ) -> UserRecommendations:
-    version = None if base_path is None else base_path / str(answer.version)
+    fetched, ranking = answer.retrieval, answer.ranking
+    version = None if base_path is None else base_path / str(fetched.version)
     titles = _titles({*answer.ids, *(event.id for event in last)}, log_dir, version)
+    unranked = f"Not ranked: {answer.reason}" if answer.is_fallback else ""
     return UserRecommendations(
         user,
         events,
         tuple(HistoryRow(e.id, titles.get(e.id, e.id), e.event, e.timestamp) for e in last),
         tuple(
-            RecommendationRow(rank, name, titles.get(name, name), float(score))
-            for rank, (name, score) in enumerate(zip(answer.ids, answer.scores, strict=True), 1)
+            RecommendationRow(rank, name, titles.get(name, name), score, ranking_score)
+            for rank, (name, score, ranking_score) in enumerate(answer.items, 1)
         ),
-        answer.model,
-        answer.version,
-        _why_fewer(k, len(answer), version),
+        fetched.model,
+        fetched.version,
+        "\n".join(filter(None, [_why_fewer(k, len(answer), version), unranked])),
+        f"{ranking.model} version {ranking.version}" if ranking else "",
     )
 
 

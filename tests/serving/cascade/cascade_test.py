@@ -31,50 +31,12 @@ from serving.client.tensors import fill_proto
 from serving.client.tensors import from_proto
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
+from tests.helpers.rankers import save_tiny_ranker
 from tests.serving.client.scripted import FAST
 from tests.serving.client.scripted import Scripted
-from tests.serving.local_server.tiny import RECOMMEND_INPUTS
 from tests.serving.local_server.tiny import save_tiny
 
 HISTORY = [Event("a:1", "view", 5), Event("a:2", "view", 6)]
-LEFT = ["exclude_ids", "exclude_length"]
-
-
-def save_ranker(path: Path, gate: threading.Event | None = None) -> Any:
-    """Saves a ranker: of ids `v1:<length>:<rank>` a higher rank scores more, one tenth a rank.
-
-    Returns:
-        What must be kept while it is served: `gate` is waited for in a function of it.
-    """
-    import tensorflow as tf
-
-    inputs = {name: spec for name, spec in RECOMMEND_INPUTS.items() if name not in LEFT} | {
-        "history_values": tf.TensorSpec([None, None], tf.float32, "history_values"),
-        "candidate_ids": tf.TensorSpec([None, None], tf.string, "candidate_ids"),
-        "candidate_length": tf.TensorSpec([None], tf.int64, "candidate_length"),
-        "candidate_rows": tf.TensorSpec([None, None], tf.string, "candidate_rows"),
-    }
-
-    def wait(scores: np.ndarray) -> np.ndarray:
-        assert gate is not None
-        gate.wait(60)
-        return scores
-
-    class Ranker(tf.Module):
-        @tf.function(input_signature=[inputs])
-        def rank(self, inputs: Any) -> Any:
-            ids = inputs["candidate_ids"]
-            rank = tf.strings.to_number(tf.strings.regex_replace(ids, ".*:|^$", "0"))
-            rows = tf.cast(tf.strings.length(inputs["candidate_rows"]), tf.float32)
-            scores = rank / 10.0 + rows  # [B, C]
-            if gate is not None:
-                shape = scores.shape
-                scores = tf.ensure_shape(tf.numpy_function(wait, [scores], tf.float32), shape)
-            return {"scores": scores, "buy": -scores}
-
-    ranker = Ranker()
-    tf.saved_model.save(ranker, str(path), signatures={"rank": ranker.rank})
-    return ranker
 
 
 def serve(**models: Path) -> Any:
@@ -91,7 +53,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
     for name in ("retrieval", "ranking"):
         (base / name).mkdir()
     save_tiny(base / "retrieval", 1)
-    kept = save_ranker(base / "ranking" / "3")
+    kept = save_tiny_ranker(base / "ranking" / "3")
     yield base / "retrieval", base / "ranking"
     del kept
 
@@ -213,7 +175,7 @@ def test_a_ranker_that_is_stopped_in_between(ask, bases):
 @either
 def test_a_ranker_that_is_too_slow_for_what_is_left(ask, bases, tmp_path):
     gate = threading.Event()
-    kept = save_ranker(tmp_path / "slow" / "1", gate)
+    kept = save_tiny_ranker(tmp_path / "slow" / "1", gate)
     with serve(shop=bases[0], slow=tmp_path / "slow") as running:
         both = (running.address, "shop", {}), (running.address, "slow", {})
         late = ask(*both, lambda c: c.recommend(HISTORY, k=2, timeout=3.0))

@@ -18,6 +18,8 @@ from tfx_pipeline.commands.recommend import RecommendationRow
 from tfx_pipeline.commands.recommend import UserRecommendations
 from tfx_pipeline.commands.recommend import format_recommendations
 from tfx_pipeline.commands.recommend import recommend_for_user
+from tfx_pipeline.commands.recommend import recommend_to
+from tfx_pipeline.config import load_config
 from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.user_history import read_titles
 
@@ -41,6 +43,7 @@ def log_dir(tmp_path_factory):
         event=["watch", "watch", "watch", "impression"],
         timestamp=[30, 5, 20, 40],
         ordinal=[2, 0, 1, 3],
+        value=[3.5, None, None, 1.0],
     )
     write(
         path / "events" / "1.parquet",
@@ -63,10 +66,10 @@ def log_dir(tmp_path_factory):
 
 def test_history_is_oldest_first_with_ties_in_the_source_order(log_dir):
     assert read_history(log_dir, "u1") == [
-        ("trailer:1", "rate", 10),
-        ("movie:1", "watch", 20),
-        ("movie:2", "watch", 20),
-        ("movie:3", "watch", 30),
+        ("trailer:1", "rate", 10, 0.0),
+        ("movie:1", "watch", 20, 0.0),
+        ("movie:2", "watch", 20, 0.0),
+        ("movie:3", "watch", 30, 3.5),
     ]
 
 
@@ -80,7 +83,7 @@ def test_timestamps_may_be_arrow_timestamps(tmp_path):
         timestamp=pa.array([7], pa.timestamp("ms")),
         ordinal=[0],
     )
-    assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000)]
+    assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000, 0.0)]
 
 
 def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
@@ -96,8 +99,8 @@ def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
         )
     first = 1_714_521_600_000_000
     assert read_history(tmp_path, "u") == [
-        ("movie:1", "watch", first),
-        ("movie:2", "watch", first + 86_400_000_000),
+        ("movie:1", "watch", first, 0.0),
+        ("movie:2", "watch", first + 86_400_000_000, 0.0),
     ]
 
 
@@ -115,6 +118,7 @@ def pushed(tmp_path_factory):
     """A served directory with a real servable over tiny towers."""
     from serving.index.config import ServeConfig
     from serving.local_server.server import LocalServer
+    from tests.helpers.rankers import save_tiny_ranker
     from tests.helpers.servables import write_tiny_servable
 
     scratch = tmp_path_factory.mktemp("scratch")
@@ -125,10 +129,11 @@ def pushed(tmp_path_factory):
     if not (servable / "index" / "candidates.parquet").exists():
         (scratch / "index").rename(servable / "index")
     servable.rename(base / "7")
-    with LocalServer(
-        ServerConfig(models=(ModelConfig(base_path=base),), port=0, rest_port=None)
-    ) as server:
+    kept = save_tiny_ranker(scratch / "ranker" / "2")
+    models = (ModelConfig(base_path=base), ModelConfig(name="r", base_path=scratch / "ranker"))
+    with LocalServer(ServerConfig(models=models, port=0, rest_port=None)) as server:
         yield base, server.address
+    del kept
 
 
 def test_recommendations_with_titles(log_dir, pushed):
@@ -143,6 +148,40 @@ def test_recommendations_with_titles(log_dir, pushed):
     names = {row.entity for row in result.recommendations}
     assert names <= set(IDS) - {"movie:1", "movie:2", "movie:3"}
     assert all(row.title == f"Title of {row.entity}" for row in result.recommendations)
+
+
+def test_a_ranker_puts_them_in_order_and_both_scores_are_there(log_dir, pushed):
+    base, address = pushed
+    plain = recommend_for_user("u1", 8, log_dir, base, address=address, timeout=60)
+    ranked = recommend_for_user("u1", 4, log_dir, base, address=address, timeout=60, ranker="r")
+    assert (plain.ranker, ranked.ranker, ranked.remark) == ("", "r version 2", "")
+    assert all(row.ranking_score is None for row in plain.recommendations)
+    numbers = [int(row.entity.partition(":")[2]) for row in ranked.recommendations]
+    assert numbers == sorted(numbers, reverse=True) and len(numbers) == 4
+    retrieval = {row.entity: row.score for row in plain.recommendations}
+    for rank, row in enumerate(ranked.recommendations, 1):
+        assert (row.rank, row.score) == (rank, retrieval[row.entity])
+        assert row.ranking_score == pytest.approx(int(row.entity.partition(":")[2]) / 10)
+        assert row.title == f"Title of {row.entity}"
+
+
+def test_without_an_answer_of_the_ranker_the_retrievals_order_stays_and_it_is_said(log_dir, pushed):
+    base, address = pushed
+    given = {"address": address, "timeout": 60, "wait": 60}
+    plain = recommend_for_user("u1", 3, log_dir, base, **given)
+    ranked = recommend_for_user("u1", 3, log_dir, base, **given, ranker="nobody")
+    assert ranked.recommendations == plain.recommendations
+    assert ranked.remark.startswith("Not ranked: `rank` of model `nobody`")
+    given["ranker_address"] = "127.0.0.1:1"
+    lost = recommend_for_user("u1", 3, log_dir, base, **given | {"wait": 0}, ranker="r")
+    assert "127.0.0.1:1: UNAVAILABLE" in lost.remark and lost.ranker == ""
+
+
+def test_a_run_without_a_ranker_cannot_be_asked_for_one(tmp_path):
+    config = load_config("shop_demo", (f"run_dir={tmp_path}",))
+    (tmp_path / "config.yaml").write_text(config.to_yaml())
+    with pytest.raises(ValueError, match="without the stage `ranking`"):
+        recommend_to("u1", 3, tmp_path, "127.0.0.1:1", None, 1.0, tmp_path)
 
 
 def test_a_log_whose_catalogue_has_no_titles_is_answered_with_ids(log_dir, pushed, tmp_path):
@@ -229,6 +268,21 @@ def test_format_by_hand():
         "Recent history    Recommended",
         "watch      Heat     1     1.500  " + ("Alien " * 20)[:43] + "…",
         "rate       Up",
+    ]
+
+
+def test_format_of_ranked_ones_by_hand():
+    rows = (
+        RecommendationRow(1, "a:7", "Alien", -1.5, 0.25),
+        RecommendationRow(2, "a:3", "Up", 3.0, 0.125),
+    )
+    result = UserRecommendations("u1", 0, (), rows, "shop", 7, "", "shop-ranking version 2")
+    assert format_recommendations(result).splitlines() == [
+        "User u1, 0 events; answered by shop version 7, ranked by shop-ranking version 2",
+        "",
+        "Recent history   Recommended (scores of the ranker and of the retrieval)",
+        "                   1     0.250    -1.500  Alien",
+        "                   2     0.125     3.000  Up",
     ]
 
 
