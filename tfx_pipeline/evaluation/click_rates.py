@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,9 +31,10 @@ def write_click_rates(
 
         rate = (positives + n mean) / (candidates + n),   mean = (P + 1) / (N + 2)
 
-    with n = `PRIOR`, and P positives among N candidates in all. Where each event is a
-    positive (`events`) an entity's candidates are its events and its share of the random
-    negatives.
+    with n = `PRIOR`, and P positives among N candidates in all. An entity outside training
+    has the mean. Where each event is a positive (`events`) the candidates of an entity are
+    its events and an equal share of the random negatives, and one outside training has that
+    share alone.
 
     Args:
         train_dir: Directory of gzipped TFRecord files of raw timelines.
@@ -47,28 +49,17 @@ def write_click_rates(
     Raises:
         FileNotFoundError: There are no files.
     """
-    parts: list[pa.Table] = []
-    timelines = 0
-    for file in training_files(train_dir):
-        for batch in tf.data.TFRecordDataset(str(file), "GZIP").batch(_BATCH):
-            entity, bits = _rows(batch, label)
-            heads = {f"positives_{h}": bits >> h & 1 for h in range(len(label.heads))}
-            columns = {"entity": pa.array(entity, pa.binary()), "shown": np.ones_like(bits)}
-            parts.append(_summed([pa.table(columns | heads)]))
-            timelines += int(batch.shape[0])
-        parts = [_summed(parts)]
-        if timelines >= most_timelines:
-            break
-    counts = parts[0]
-    shown = counts["shown"].to_numpy().astype(np.float64)
-    if label.source == "events" and shown.size:
-        shown += label.negatives * shown.sum() / shown.size
+    counts = _count(training_files(train_dir), label, most_timelines)
+    shown = np.append(0.0, counts["shown"].to_numpy())  # outside training first
+    if label.source == "events":
+        shown += label.negatives * shown.sum() / max(1, counts.num_rows)
+    total = shown[1:].sum()
     unknown = pa.array([_UNKNOWN], pa.binary())
     rates = {"entity": pa.concat_arrays([unknown, counts["entity"].combine_chunks()])}
     for head in range(len(label.heads)):
-        positives = counts[f"positives_{head}"].to_numpy().astype(np.float64)
-        mean = (positives.sum() + 1.0) / (shown.sum() + 2.0)
-        rates[f"rate_{head}"] = np.append(mean, (positives + PRIOR * mean) / (shown + PRIOR))
+        positives = np.append(0.0, counts[f"positives_{head}"].to_numpy())
+        mean = (positives.sum() + 1.0) / (total + 2.0)
+        rates[f"rate_{head}"] = (positives + PRIOR * mean) / (shown + PRIOR)
     pq.write_table(pa.table(rates), target)
     return counts.num_rows
 
@@ -89,8 +80,25 @@ class ClickRates:
 
     def look_up(self, entities: pa.Array) -> np.ndarray:
         """Returns [n, H] float32, the rates of [n] entities; the mean where it is unknown."""
-        place = pc.index_in(entities.cast(pa.binary()), self._entity)
-        return self._rates[pc.fill_null(place, 0).to_numpy()]
+        row = pc.index_in(entities.cast(pa.binary()), self._entity)
+        return self._rates[pc.fill_null(row, 0).to_numpy()]
+
+
+def _count(files: Iterable[Path], label: LabelConfig, most_timelines: int) -> pa.Table:
+    """Returns `entity`, `shown` (int64) and `positives_<h>` (int64) of each head."""
+    parts: list[pa.Table] = []
+    timelines = 0
+    for file in files:
+        for batch in tf.data.TFRecordDataset(str(file), "GZIP").batch(_BATCH):
+            entity, bits = _rows(batch, label)
+            heads = {f"positives_{h}": bits >> h & 1 for h in range(len(label.heads))}
+            columns = {"entity": pa.array(entity, pa.binary()), "shown": np.ones_like(bits)}
+            parts.append(_summed([pa.table(columns | heads)]))
+            timelines += int(batch.shape[0])
+        parts = [_summed(parts)]
+        if timelines >= most_timelines:
+            break
+    return parts[0]
 
 
 def _summed(parts: list[pa.Table]) -> pa.Table:

@@ -19,7 +19,8 @@ MOST_POPULAR = "most_popular/"  # before the name of a metric: what the popular 
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
 
-HEAD_METRICS = ("auc", "gauc", "page_ndcg", "log_loss", "calibration", "positives")
+CLICK_METRICS = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")  # of a head's scores
+HEAD_COUNTS = ("positives",)
 PAGE_COUNTS = ("users", "pages", "candidates")
 SLICE_POSITION = "slice/position"  # the evaluation makes it of `candidate/position`
 
@@ -188,8 +189,8 @@ class RankingEvaluationConfig(EvaluationConfig):
     def metric_names(self) -> tuple[str, ...]:
         """Names of all metrics, in the order of reports."""
         heads = range(len(self.label.heads))
-        of_heads = tuple(self.name_of(value, head) for head in heads for value in HEAD_METRICS)
-        return (*of_heads, *PAGE_COUNTS)
+        values = (*CLICK_METRICS, *HEAD_COUNTS)
+        return (*(self.name_of(value, head) for head in heads for value in values), *PAGE_COUNTS)
 
     def name_of(self, value: str, head: int) -> str:
         """Returns the name of a metric of a head, e.g. `auc` or `auc/buy`."""
@@ -197,7 +198,7 @@ class RankingEvaluationConfig(EvaluationConfig):
 
     @model_validator(mode="after")
     def _check(self) -> RankingEvaluationConfig:
-        hint = f"{', '.join(HEAD_METRICS)} come for each head: {', '.join(self.label.heads)}."
+        hint = f"{', '.join(CLICK_METRICS)} come for each head: {', '.join(self.label.heads)}."
         self._known("thresholds", self.thresholds, hint)
         self._known("change_thresholds", self.change_thresholds, hint)
         for name in self.change_thresholds:

@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
 
-from tfx_pipeline.evaluation.config import HEAD_METRICS
+from tfx_pipeline.evaluation.config import CLICK_METRICS
+from tfx_pipeline.evaluation.config import HEAD_COUNTS
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import PAGE_COUNTS
 from tfx_pipeline.evaluation.config import Bounds
@@ -22,7 +23,6 @@ from transforms import features
 
 CLICK_METRICS_MODULE = "tfx_pipeline.evaluation.metrics.clicks"
 BETTER_THAN_CHANCE = 0.5 + 1e-9  # a bound on AUC that no order at random reaches
-_OF_SCORES = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")
 
 
 def make_page_eval_config(config: RankingEvaluationConfig) -> tfma.EvalConfig:
@@ -37,7 +37,7 @@ def make_page_eval_config(config: RankingEvaluationConfig) -> tfma.EvalConfig:
     """
     wanted: dict[str, dict[str, Any]] = {}
     for bit, head in enumerate((SCORES, *config.label.heads[1:])):
-        for value in HEAD_METRICS:
+        for value in (*CLICK_METRICS, *HEAD_COUNTS):
             wanted[config.name_of(value, bit)] = {"value": value, "head": head, "bit": bit}
     wanted |= {name: {"value": name} for name in PAGE_COUNTS}
     metrics = [
@@ -67,7 +67,7 @@ def with_click_rates(eval_config: tfma.EvalConfig, click_rates: str) -> tfma.Eva
     for spec in filled.metrics_specs:
         for metric in list(spec.metrics):
             arguments = json.loads(metric.config)
-            if arguments["value"] in _OF_SCORES:
+            if arguments["value"] in CLICK_METRICS:
                 arguments |= {
                     "name": MOST_POPULAR + arguments["name"],
                     "click_rates": click_rates,

@@ -177,7 +177,7 @@ def candidates_by_user(
         ValueError: A model has not the outputs of a ranking model.
     """
     read = extracts[tfma.FEATURES_KEY]
-    at = np.nonzero(read[LABEL] != LEFT_OUT)  # pages [n] and places among their candidates [n]
+    at = np.nonzero(read[LABEL] != LEFT_OUT)  # pages [n], columns [n]
     ids, user_of = np.unique(read[f.USER_ID], return_inverse=True)
     order = np.argsort(user_of[at[0]], kind="stable")
     at = (at[0][order], at[1][order])

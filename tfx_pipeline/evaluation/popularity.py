@@ -15,7 +15,7 @@ from transforms.arrow import read_table
 from transforms.targets import counted_events
 
 _BATCH = 256
-_LONGEST = 20_000  # places of the most popular; beyond them lies no place that a metric asks for
+_LONGEST = 20_000  # of the most popular; no metric asks for a rank beyond them
 
 
 def training_files(train_dir: str | Path) -> list[Path]:
@@ -73,8 +73,8 @@ def write_most_popular(popularity: str | Path, candidates: str | Path, target: s
     counts = read_table(popularity)
     rows = read_table(candidates, columns=["id", "available_from"])
     entity = rows["id"].cast(pa.binary()).combine_chunks()
-    place = pc.index_in(entity, counts["entity"].combine_chunks().cast(pa.binary()))
-    events = pc.fill_null(counts["events"].combine_chunks().take(place), 0.0)
+    row = pc.index_in(entity, counts["entity"].combine_chunks().cast(pa.binary()))
+    events = pc.fill_null(counts["events"].combine_chunks().take(row), 0.0)
     order = pa.array(np.argsort(-events.to_numpy(), kind="stable")[:_LONGEST])
     moments = pc.max_element_wise(rows["available_from"].combine_chunks(), 0)
     ranked = {"entity": entity.take(order), "available_from": moments.take(order)}

@@ -35,7 +35,7 @@ def expected(rows: Sequence[Row], end: str = "") -> dict[str, float]:
         "gauc": gauc(rows),
         "page_ndcg": ndcg(rows),
         "log_loss": -sum(_log_likelihood(*pair) for pair in pairs) / len(pairs),
-        "calibration": sum(score for score, _ in pairs) / max(positives, 1),
+        "calibration": sum(score for score, _ in pairs) / positives if positives else None,
         "positives": float(positives),
     }
     return {f"{name}{end}": value for name, value in metrics.items() if value is not None}

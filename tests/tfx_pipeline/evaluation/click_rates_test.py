@@ -75,11 +75,11 @@ def test_values_from_a_bound_on_are_positive(tmp_path):
 
 def test_events_stand_among_their_random_negatives(tmp_path):
     label = LabelConfig(source="events", events=("*",), negatives=4)
-    found = rates_of(tmp_path, EVENTS, label, [b"a", b"b"])
+    found = rates_of(tmp_path, EVENTS, label, [b"a", b"b", b"new"])
 
     # 6 events, of a 4 and of b 2; each of the two is half of the 24 random negatives.
     mean = (6 + 1) / (30 + 2)
-    wanted = [[smoothed(4, 4 + 12, mean)], [smoothed(2, 2 + 12, mean)]]
+    wanted = [[smoothed(4, 4 + 12, mean)], [smoothed(2, 2 + 12, mean)], [smoothed(0, 12, mean)]]
     assert found == pytest.approx(np.array(wanted), abs=1e-7)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tfx_pipeline.evaluation.config import Bounds
+from tfx_pipeline.evaluation.config import RankingEvaluationConfig
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
+from tfx_pipeline.evaluation.config import bounds_of
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.evaluation.config import parse_slice
 
@@ -38,3 +41,34 @@ def test_slice_names_round_trip():
 def test_json_round_trip():
     config = RetrievalEvaluationConfig(thresholds={"hr@10": 0.18}, slices=(("slice/activity",),))
     assert RetrievalEvaluationConfig.model_validate_json(config.to_json()) == config
+
+
+def ranking(**section):
+    label = {"events": ["click", "buy"]}
+    return RankingEvaluationConfig.model_validate({"label": label, **section})
+
+
+def test_metrics_of_further_heads_end_on_their_names():
+    names = ranking().metric_names
+    assert {"auc", "auc/buy", "log_loss/buy", "pages"} < set(names)
+    assert "auc/click" not in names and "pages/buy" not in names
+    with pytest.raises(ValueError, match="`auc/by` in `thresholds`.*`auc/buy`.*click, buy"):
+        ranking(thresholds={"auc/by": 0.6})
+
+
+def test_a_number_bounds_a_metric_from_its_worse_side():
+    assert bounds_of("gauc/buy", 0.6) == Bounds(lower=0.6)
+    assert bounds_of("log_loss/buy", 0.3) == Bounds(upper=0.3)
+    with pytest.raises(ValueError, match="`calibration` is best at 1: give both bounds"):
+        ranking(slice_thresholds={"slice/query=with": {"calibration": 0.9}})
+    with pytest.raises(ValueError, match="best at 1, so that no change of it"):
+        ranking(change_thresholds={"calibration/buy": 0.01})
+
+
+def test_bounds_hold_something():
+    made = ranking(thresholds={"calibration": {"lower": 0.9, "upper": 1.1}})
+    assert made.thresholds["calibration"] == Bounds(lower=0.9, upper=1.1)
+    assert RankingEvaluationConfig.model_validate_json(made.to_json()) == made
+    for wrong in ({}, {"lower": 1.1, "upper": 0.9}):
+        with pytest.raises(ValueError, match="Give `lower`|No value is above"):
+            ranking(thresholds={"calibration": wrong})

@@ -9,7 +9,8 @@ A row is a candidate of a page. With y its label, p its probability and u its us
     page NDCG   = mean over pages with a positive of NDCG over the page's candidates
 
 Users whose labels are all equal have no AUC and are left out of GAUC; pages without a
-positive have no NDCG. (GAUC: Zhu et al. 2017, https://arxiv.org/abs/1703.02091, eq. 11.)
+positive have no NDCG, and rows without one no calibration. (GAUC: Zhu et al. 2017,
+https://arxiv.org/abs/1703.02091, eq. 11.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics.metric_types import register_metric
 
 from models.ranking import page_metrics
+from tfx_pipeline.evaluation.config import CLICK_METRICS
 
 CANDIDATES = "candidates"  # the key in TFMA's extracts: columns of one user's candidates
 PAGE = "page"  # [n] int64, which page of the user's, from 0 and ascending
@@ -81,21 +83,21 @@ def values_of(rows: Rows) -> dict[str, float]:
         and `candidates`. NaN where a metric has no value, and of scores that are NaN.
     """
     label, score = rows.label, rows.score
+    positives = float(label.sum(dtype=np.int64))
     counts = {
-        "positives": float(label.sum(dtype=np.int64)),
+        "positives": positives,
         "users": float(rows.user[-1] + 1 if label.size else 0),
         "pages": float(rows.page[-1] + 1 if label.size else 0),
         "candidates": float(label.size),
     }
     if not label.size or np.isnan(score).any():
-        measured = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")
-        return counts | dict.fromkeys(measured, float("nan"))
+        return counts | dict.fromkeys(CLICK_METRICS, float("nan"))
     return counts | {
         "auc": page_metrics.auc(label, score),
         "gauc": page_metrics.grouped_auc(label, score, rows.user),
         "page_ndcg": mean_ndcg(label, score, rows.page),
         "log_loss": page_metrics.log_loss(label, score),
-        "calibration": page_metrics.calibration(label, score),
+        "calibration": page_metrics.calibration(label, score) if positives else float("nan"),
     }
 
 

@@ -34,7 +34,7 @@ class Listed(NamedTuple):
 
 
 class OutcomePreprocessor(tfma.metrics.Preprocessor):
-    """Finds the places of the targets in the recommended list.
+    """Finds the ranks of the targets in the recommended list.
 
     Args:
         model_name: The model, where several are evaluated.
@@ -56,17 +56,17 @@ class OutcomePreprocessor(tfma.metrics.Preprocessor):
             yield Outcome((), 0, 0)
             return
         classes = _classes(extracts, self._names)
-        place = {name: rank for rank, name in reversed(list(enumerate(classes)))}
+        rank_of = {name: rank for rank, name in reversed(list(enumerate(classes)))}
         history = _history(extracts) if self._with_repeats else set()
         yield Outcome(
-            ranks=tuple(sorted(place[target] for target in targets if target in place)),
+            ranks=tuple(sorted(rank_of[target] for target in targets if target in rank_of)),
             targets=len(targets),
             repeats=sum(target in history for target in targets),
         )
 
 
 class MostPopularPreprocessor(tfma.metrics.Preprocessor):
-    """Finds the places of the targets among the most popular candidates.
+    """Finds the ranks of the targets among the most popular candidates.
 
     What the user has seen and what is not available yet is left out, as the servable
     leaves it out.
@@ -89,13 +89,13 @@ class MostPopularPreprocessor(tfma.metrics.Preprocessor):
     def process(self, extracts: dict[str, Any]) -> Iterator[Outcome]:
         """Yields one `Outcome`."""
         targets = set(_ids(_of_model(extracts[tfma.LABELS_KEY], self._names)))
-        place, available_from = _read_most_popular(self._popular)
+        rank_of, available_from = _read_most_popular(self._popular)
         read = extracts[tfma.FEATURES_KEY]
         moment = next(iter(_values(read.get(features.REQUEST_TIME))), 0)
         hidden = not_yet_available(available_from, moment)  # [n]
-        hidden[[place[name] for name in self._seen(read) if name in place]] = True
-        shown = np.cumsum(~hidden) - 1  # places without what is hidden
-        found = (place[target] for target in targets if target in place)
+        hidden[[rank_of[name] for name in self._seen(read) if name in rank_of]] = True
+        shown = np.cumsum(~hidden) - 1  # ranks without what is hidden
+        found = (rank_of[target] for target in targets if target in rank_of)
         ranks = sorted(int(shown[at]) for at in found if not hidden[at])
         yield Outcome(tuple(ranks), len(targets), 0)
 
@@ -160,10 +160,10 @@ def _values(values: Any) -> list[Any]:
 
 @lru_cache(maxsize=2)
 def _read_most_popular(path: str) -> tuple[dict[bytes, int], np.ndarray]:
-    """Returns the place of each candidate, and [n] int64, from when each is available."""
+    """Returns the rank of each candidate, and [n] int64, from when each is available."""
     table = read_table(path)
-    place = {name: at for at, name in enumerate(table["entity"].to_pylist())}
-    return place, table["available_from"].to_numpy()
+    rank_of = {name: rank for rank, name in enumerate(table["entity"].to_pylist())}
+    return rank_of, table["available_from"].to_numpy()
 
 
 def _of_model(value: Any, names: tuple[str, str]) -> Any:

@@ -23,7 +23,7 @@ class _AtK(tfma.metrics.Metric):
     """A mean over users of where their targets stand among the first k.
 
     Args:
-        k: How many places count.
+        k: How many recommended items count.
         name: What the metric is called, e.g. `hr@10` when empty.
         popular: Measures not the model but the most popular candidates, those
             of this Parquet file, the most popular first.
@@ -60,7 +60,7 @@ class NdcgAtK(_AtK):
 
 
 class MrrAtK(_AtK):
-    """Mean over users of 1 / place of the first target, 0 beyond the first k (`mrr@k`)."""
+    """Mean over users of 1 / rank of the first target, 0 beyond the first k (`mrr@k`)."""
 
     _label, _sum = "mrr", "reciprocal"
 

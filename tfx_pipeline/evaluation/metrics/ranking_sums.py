@@ -1,6 +1,6 @@
 """Sums over users from which ranking metrics follow; NumPy alone.
 
-With the recommended list of a user u, r(u, t) the place (from 0) of a target t
+With the recommended list of a user u, r(u, t) the rank (from 0) of a target t
 in it, T(u) the number of different targets of u, and h(u) = the number of
 targets with r(u, t) < k:
 
@@ -10,7 +10,7 @@ targets with r(u, t) < k:
                / sum_{i < min(k, T(u))} 1 / log2(i + 2)
     MRR@k    = mean over u of 1 / (1 + min_{t: r < k} r(u, t))
 
-A target that is not in the list has no place: it adds 0, and its user counts.
+A target that is not in the list has no rank: it adds 0, and its user counts.
 Users without targets are in no mean. (Jarvelin and Kekalainen, Cumulated
 gain-based evaluation of IR techniques, ACM TOIS 2002, with gains 0 and 1.)
 """
@@ -29,7 +29,7 @@ class Outcome(NamedTuple):
     """What became of one user's targets.
 
     Attributes:
-        ranks: Places, from 0 and ascending, of the targets in the list.
+        ranks: Ranks, from 0 and ascending, of the targets in the list.
         targets: Number of different targets, found or not.
         repeats: Number of those targets that the user's history has already.
     """
@@ -118,5 +118,5 @@ class RankingSums:
 
 
 def _discount(ranks: np.ndarray) -> np.ndarray:
-    """Returns [n] float64, what a hit at each place (from 0) is worth."""
+    """Returns [n] float64, what a hit at each rank (from 0) is worth."""
     return 1.0 / np.log2(ranks + 2.0)
