@@ -6,10 +6,10 @@ A benchmark says which log, how it is divided and which settings; `main` does wh
     python -m benchmarks.ranking_shop --fresh                # starts over
     python -m benchmarks.ranking_shop --only din --seeds 1
 
-Each model is trained in a process of its own on the timelines of the split `train`. The
-epoch is chosen on `validation_pages`, where scores are calibrated too, and
-`test_pages` is what the rows are measured on, once. `auc` is over all candidates, `gauc` over
-those of each user, weighted by how many these are; `calibration` is clicks expected over clicks.
+Each model is trained on the timelines of the split `train`. The epoch is chosen on
+`validation_pages`, where scores are calibrated too; the rows are measured on `test_pages`. `auc`
+is over all candidates, `gauc` over those of each user, weighted by how many these are;
+`calibration` is clicks expected over clicks.
 The control row is DIN again, where every page has the history of another page.
 """
 

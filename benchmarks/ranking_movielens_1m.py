@@ -35,7 +35,7 @@ BENCHMARK = RankingBenchmark(
             "position_bias": False,
         },
         "input": {"batch_size": 512},
-        "epochs": 3,
+        "epochs": 2,
     },
 )
 

@@ -1,25 +1,15 @@
-"""Trains a ranking model on transformed timelines and measures it on the split `test_pages`.
-
-    python -m benchmarks.ranking_run TRAINER.json GRAPH EXAMPLES OUT.json [--control] [--export DIR]
-
-A process of its own for each training: no graph, memory or seed of an earlier one
-is left over. The epoch is chosen, and scores are calibrated, on `validation_pages`.
-"""
+"""Trains a ranking model on transformed timelines and measures it on the split `test_pages`."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import contextlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from unittest import mock
 
-from benchmarks.environment import ROOT
 from benchmarks.transformed import Transformed
 from models.config import RankingTrainerConfig
 from transforms.features import PAGE_SPLITS
@@ -36,7 +26,7 @@ def run_ranking(
     control: bool = False,
     export: Path | None = None,
 ) -> dict[str, Any]:
-    """Trains in a process of its own.
+    """Trains, chooses the epoch and calibrates on `validation_pages`, and tests.
 
     Args:
         config: What is trained.
@@ -47,21 +37,25 @@ def run_ranking(
     Returns:
         The report of `models.trainer.train`, and the best epoch's metrics on the
         test split as `test`.
-
-    Raises:
-        subprocess.CalledProcessError: The training failed; it has printed why.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder) / "trainer.json", Path(folder) / "report.json"
-        given.write_text(config.to_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "benchmarks.ranking_run"]
-        command += [str(path) for path in (given, data.graph, data.examples, out)]
-        command += ["--control"] if control else []
-        command += ["--export", str(export)] if export else []
-        environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
-        subprocess.run(command, check=True, cwd=ROOT, env=environment)
-        report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return report
+    import tensorflow as tf
+
+    from models.ranking import model as ranking
+    from models.trainer import train
+    from models.training.data import TrainingData
+
+    tf.keras.backend.clear_session()
+    transform = data.output()
+    splits = (data.files(name) for name in ("train", "catalogue", VALIDATION))
+    given = TrainingData(transform, *splits)
+    with exchanged_histories() if control else contextlib.nullcontext():
+        model, report = train(config, given)
+        assert isinstance(model, ranking.RankingModel)
+        batches = ranking.evaluation_pages(data.files(TEST), given.spec, model.pages)
+        report["test"] = ranking.PageEvaluation(model, list(batches)).evaluate()
+    if export:
+        model.export(transform.transform_features_layer(), str(export))
+    return report
 
 
 def is_same_ranking(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -91,50 +85,18 @@ def exchange_histories(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     }
 
 
-def train_and_test(
-    config: RankingTrainerConfig, data: Transformed, export: Path | None = None
-) -> dict[str, Any]:
-    """Trains in this process; see `run_ranking`."""
-    from models.ranking.model import PageEvaluation
-    from models.ranking.model import RankingModel
-    from models.ranking.model import evaluation_pages
-    from models.trainer import train
-    from models.training.data import TrainingData
-
-    transform = data.output()
-    splits = (data.files(name) for name in ("train", "catalogue", VALIDATION))
-    given = TrainingData(transform, *splits)
-    model, report = train(config, given)
-    assert isinstance(model, RankingModel)
-    batches = evaluation_pages(data.files(TEST), given.spec, model.pages)
-    report["test"] = PageEvaluation(model, list(batches)).evaluate()
-    if export:
-        model.export(transform.transform_features_layer(), str(export))
-    return report
-
-
-def main() -> None:
-    """Trains, measures and writes the report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name in ("trainer", "graph", "examples", "out"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--control", action="store_true")
-    parser.add_argument("--export", type=Path)
-    options = parser.parse_args()
-
-    import models  # noqa: F401  (before TensorFlow)
+@contextlib.contextmanager
+def exchanged_histories() -> Iterator[None]:
+    """Lets ranking models read batches with exchanged histories, in training and evaluation."""
     from models.ranking import model as ranking
 
-    if options.control:  # in this process alone
-        own_batches, held_out = ranking.page_batches, ranking.evaluation_pages
-        ranking.page_batches = lambda *a: own_batches(*a).map(exchange_histories)
-        ranking.evaluation_pages = lambda *a: held_out(*a).map(exchange_histories)
-    text = options.trainer.read_text(encoding="utf-8")
-    config = RankingTrainerConfig.model_validate_json(text)
-    data = Transformed(options.graph, options.examples)
-    report = train_and_test(config, data, options.export)
-    options.out.write_text(json.dumps(report, indent=1), encoding="utf-8")
+    own, held_out = ranking.page_batches, ranking.evaluation_pages
 
+    def exchanged(batches: tf.data.Dataset) -> tf.data.Dataset:
+        return batches.map(exchange_histories)
 
-if __name__ == "__main__":
-    main()
+    with (
+        mock.patch.object(ranking, "page_batches", lambda *given: exchanged(own(*given))),
+        mock.patch.object(ranking, "evaluation_pages", lambda *given: exchanged(held_out(*given))),
+    ):
+        yield

@@ -27,7 +27,7 @@ BENCHMARK = RankingBenchmark(
     trainer={
         "model": {"use_time": True, "position_bias": True},
         "input": {"batch_size": 128},
-        "epochs": 4,
+        "epochs": 3,
     },
     has_truth=True,
 )

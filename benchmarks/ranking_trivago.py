@@ -26,7 +26,7 @@ BENCHMARK = RankingBenchmark(
     trainer={
         "model": {"use_time": True, "position_bias": True},
         "input": {"batch_size": 64},
-        "epochs": 6,
+        "epochs": 4,
     },
 )
 

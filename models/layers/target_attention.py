@@ -28,7 +28,7 @@ class TargetAttention(tf.keras.layers.Layer):
         parts: How many parts the pages of a training batch are taken in.
     """
 
-    def __init__(self, hidden_units: Sequence[int], parts: int = 8, **kwargs: Any) -> None:
+    def __init__(self, hidden_units: Sequence[int], parts: int = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
         self.parts = parts
