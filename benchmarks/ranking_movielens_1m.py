@@ -3,8 +3,8 @@
     python -m benchmarks.ranking_movielens_1m
 
 As in DIN's paper (Zhou et al. 2018, section 6.1) ratings of 4 and 5 are positive and the others
-negative. The paper divides MovieLens by users; here the last 5 % of each user's ratings are the
-test and the 3 % before them validation, as it divides Amazon's reviews, where the last one is
+negative. The paper divides MovieLens by users; here the last 3 % of each user's ratings are the
+test and the 2 % before them validation, as it divides Amazon's reviews, where the last one is
 the test. Times of half of the users are an order only, so no time is read. Candidates are
 what the user rated, so `gauc` tells how well a user's own likes are told apart.
 See `benchmarks.ranking_models` for the rest.
@@ -20,16 +20,16 @@ BENCHMARK = RankingBenchmark(
     source="movielens-1m",
     timeline={
         "split": "leave-share-out",
-        "validation_share": 0.03,
-        "test_share": 0.05,
+        "validation_share": 0.02,
+        "test_share": 0.03,
         "label": {"source": "values", "at_least": 4.0},
-        # A page example for each rating repeats the events before it, of which 40 are read.
-        "max_events_per_example": 80,
-        "context_events": 40,
+        # A page example for each rating repeats the events before it, of which 50 are read.
+        "max_events_per_example": 100,
+        "context_events": 50,
     },
     trainer={
         "model": {
-            "window": 40,
+            "window": 50,
             "use_event_values": True,
             "use_query": False,
             "position_bias": False,
