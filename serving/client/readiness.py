@@ -42,9 +42,7 @@ def wait_until_ready(
         if not reason:
             return
         if time.monotonic() + _PAUSE >= end:
-            raise UnavailableError(
-                client.target.of("recommend"), "UNAVAILABLE", f"{reason} after {timeout:g} s"
-            )
+            raise UnavailableError(client.target, "UNAVAILABLE", f"{reason} after {timeout:g} s")
         if say is not None and reason != said:
             say(f"Waiting up to {timeout:g} s: {reason}")
             said = reason

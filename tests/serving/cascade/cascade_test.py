@@ -305,27 +305,3 @@ def test_a_retrieval_that_fails_and_wrong_arguments_are_errors(ask, server):
     for settings in ({"fetch": 0}, {"timeout": -1}):
         with pytest.raises(ArgumentError, match=next(iter(settings))):
             ask(*both, lambda c: c.recommend(HISTORY), **settings)
-
-
-def test_an_exported_ranker_behind_exported_towers(ranker_base, tmp_path):
-    from serving.index.config import ServeConfig
-    from tests.helpers.rankers import ITEMS
-    from tests.helpers.servables import write_tiny_servable
-
-    items = [f"item:{number}" for number in range(ITEMS)]
-    servable = write_tiny_servable(tmp_path, items, ServeConfig(k=8))
-    (tmp_path / "pushed").mkdir()
-    servable.rename(tmp_path / "pushed" / "1")
-    history = [Event("item:3", "watch", 5), Event("item:7", "buy", 6)]
-    with serve(shop=tmp_path / "pushed", ranking=ranker_base) as running:
-        both = (running.address, "shop", {}), (running.address, "ranking", {})
-        answer = ask_sync(*both, lambda c: c.recommend(history, k=5, request_time=9))
-        with RecommenderClient(running.address, "ranking", timeout=60) as ranker:
-            alone = ranker.rank(history, answer.retrieval.ids, request_time=9)
-        with RecommenderClient(running.address, "shop", timeout=60) as retriever:
-            fetched = retriever.recommend(history, 100, request_time=9)
-    assert fetched.ids == answer.retrieval.ids and len(fetched) == 8
-    assert answer.ids == alone.ids[:5] and not answer.is_fallback
-    scores = dict(zip(fetched.ids, fetched.scores.tolist(), strict=True))
-    assert [item.retrieval_score for item in answer.items] == [scores[name] for name in answer.ids]
-    assert [item.ranking_score for item in answer.items] == pytest.approx(alone.scores[:5].tolist())

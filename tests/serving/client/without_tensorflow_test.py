@@ -26,7 +26,9 @@ class Refuse(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Refuse())
 
-from serving.client import AsyncRecommenderClient, Event, NotFoundError, RecommenderClient, Request
+from serving.cascade import AsyncCascade, Cascade
+from serving.client import AsyncRecommenderClient, Candidate, CatalogueRow, Event, NotFoundError
+from serving.client import RecommenderClient, Request
 
 address = sys.argv[1]
 history = [Event("a:1", "view", 5), Event("a:2", "view", 6)]
@@ -34,6 +36,14 @@ with RecommenderClient(address, "tiny", timeout=60) as client:
     assert client.recommend(history, k=2).ids == ("v1:2:0", "v1:2:1")
     assert client.model_status()[0].state == "AVAILABLE"
     assert "recommend" in client.metadata().signatures
+    try:
+        client.rank(history, ["a:1", Candidate("a:new", CatalogueRow("New", price=2.5))])
+    except NotFoundError as error:
+        assert "`rank` of model `tiny`" in str(error)
+    else:
+        raise AssertionError("an unknown signature must raise")
+    answer = Cascade(client, client).recommend(history, k=1)
+    assert answer.ids == ("v1:2:0",) and "`rank` of model `tiny`" in answer.reason
 
 
 async def main():
@@ -47,6 +57,7 @@ async def main():
         assert (await client.predict("double", {"x": [[1.0]]}))["y"].tolist() == [[2.0]]
         assert (await client.model_status())[0].version == 1
         assert "double" in (await client.metadata()).signatures
+        assert (await AsyncCascade(client, client).recommend(history, k=1)).is_fallback
         try:
             await client.predict("rank", {})
         except NotFoundError as error:

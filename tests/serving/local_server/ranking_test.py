@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 import pytest
 
+from serving.cascade import Cascade
 from serving.client import AsyncRecommenderClient
 from serving.client import Candidate
 from serving.client import CatalogueRow
@@ -25,9 +26,13 @@ from serving.client.calls import predict_request
 from serving.client.errors import Target
 from serving.client.ranking import rank_inputs
 from serving.client.tensors import data_type
+from serving.index.config import ServeConfig
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from tests.helpers.rankers import ITEMS
+from tests.helpers.rankers import export_ranker
+from tests.helpers.rankers import small_data
+from tests.helpers.servables import write_tiny_servable
 from tests.serving.local_server.limits_test import repeated
 from tests.serving.local_server.tiny import write_warmup
 
@@ -50,6 +55,14 @@ def request(events: int, candidates: int, first: int = 0, row: Any = None) -> Ra
 REQUESTS = [
     request(n % 9, n * 5 % 14, n, (None, SHORT, None, LONG)[n % 4]) for n in range(40)
 ]  # no history, no candidate, histories beyond the window, rows
+
+
+@pytest.fixture(scope="module")
+def ranker_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with version 1 of a small ranker, as the Trainer exports it."""
+    base = tmp_path_factory.mktemp("ranker")
+    export_ranker(small_data(tmp_path_factory.mktemp("log")), base / "1")
+    return base
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +206,24 @@ def test_warm_up_requests_of_rank_are_answered_before_the_version_is_served(
         assert len(client.rank([], ["item:1", "item:2"])) == 2
     assert "Warm-up record 0" in states[2].error_message
     assert "`candidate_length`" in states[2].error_message
+
+
+def test_a_cascade_of_exported_towers_and_an_exported_ranker(ranker_base, server, tmp_path, serve):
+    items = [f"item:{number}" for number in range(ITEMS)]
+    servable = write_tiny_servable(tmp_path, items, ServeConfig(k=8))
+    (tmp_path / "pushed").mkdir()
+    servable.rename(tmp_path / "pushed" / "1")
+    towers = serve(tmp_path / "pushed")
+    history = [Event("item:3", "watch", 5), Event("item:7", "buy", 6)]
+    with (
+        RecommenderClient(towers.address, "tiny", timeout=60) as retriever,
+        RecommenderClient(server.address, "ranker", timeout=60) as ranker,
+    ):
+        answer = Cascade(retriever, ranker).recommend(history, k=5, request_time=9)
+        fetched = retriever.recommend(history, 100, request_time=9)
+        alone = ranker.rank(history, fetched.ids, request_time=9)
+    assert answer.retrieval.ids == fetched.ids and len(fetched) == 8
+    assert answer.ids == alone.ids[:5] and not answer.is_fallback
+    scores = dict(zip(fetched.ids, fetched.scores.tolist(), strict=True))
+    assert [item.retrieval_score for item in answer.items] == [scores[name] for name in answer.ids]
+    assert [item.ranking_score for item in answer.items] == pytest.approx(alone.scores[:5].tolist())
