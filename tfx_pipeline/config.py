@@ -19,6 +19,7 @@ from pydantic import model_validator
 
 from models.config import RetrievalTrainerConfig
 from models.families import Stage
+from models.input.config import ITEM_FEATURES
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
@@ -183,6 +184,22 @@ class PipelineConfig(Config):
                 f"({timeline.context_events}): the targets behind them would be learned from "
                 "shorter histories than are served. Raise the second, or lower the first."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fields_are_declared(self) -> PipelineConfig:
+        present = [
+            *ITEM_FEATURES,
+            *(name.removeprefix("catalogue/") for name in self.timeline.catalogue_fields.features),
+        ]
+        for stage in self.stages:
+            for name in getattr(self, stage).trainer.model.candidate.features:
+                if name not in present:
+                    raise ValueError(
+                        f"`{stage}.trainer.model.candidate.features` names `{name}`, which "
+                        "`timeline.catalogue_fields` does not declare. There are "
+                        f"{', '.join(present)}."
+                    )
         return self
 
     @property

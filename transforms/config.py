@@ -20,6 +20,7 @@ class TransformConfig(Config):
         max_categories: The same for categories.
         max_attributes: The same for attributes of catalogue rows.
         max_user_attributes: The same for attributes of users.
+        max_tokens: The same for tokens of each declared field.
         max_title_tokens: The same for words of titles.
         max_queries: The same for whole queries.
         max_query_tokens: The same for words of queries.
@@ -38,6 +39,7 @@ class TransformConfig(Config):
     max_categories: int = Field(default=100_000, ge=1)
     max_attributes: int = Field(default=200_000, ge=1)
     max_user_attributes: int = Field(default=100_000, ge=1)
+    max_tokens: int = Field(default=200_000, ge=1)
     max_title_tokens: int = Field(default=200_000, ge=1)
     max_queries: int = Field(default=200_000, ge=1)
     max_query_tokens: int = Field(default=100_000, ge=1)

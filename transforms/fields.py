@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 from transforms import features as f
+from transforms import names
 
 Kind = Literal["bytes", "image", "int", "float"]
 Owner = Literal[
@@ -91,3 +93,12 @@ TIMELINE_FIELDS = tuple(
 PAGE_FIELDS = tuple(field for field in FIELDS if field.owner in ("timeline", "event", "candidate"))
 HELD_OUT_FIELDS = tuple(field for field in FIELDS if field.owner in ("target", "label", "slice"))
 CATALOGUE_FIELDS = tuple(field for field in FIELDS if field.owner == "row")
+
+
+def declared_fields(features: Iterable[str]) -> tuple[Field, ...]:
+    """Returns the fields of features that a configuration declares (`CatalogueFields.features`)."""
+
+    def kind(name: str) -> Kind:
+        return "float" if name.startswith(names.CATALOGUE_VECTOR) else "bytes"
+
+    return tuple(Field(name, kind(name), "row", many=True) for name in features)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from transforms import features as f
 
 ENTITY = "entity"
@@ -23,6 +25,10 @@ PAGE_QUERY_TOKENS = "page/query_tokens"
 REQUEST_QUERY_TOKENS = "request/query_tokens"
 CATALOGUE_PRICE_BUCKET = "catalogue/price_bucket"
 
+# Prefixes of the raw features of declared fields (`transforms.catalogue_fields`).
+CATALOGUE_VECTOR = "catalogue/vector/"
+CATALOGUE_TOKEN = "catalogue/token/"
+
 # Raw features that become indices, and the vocabulary of each.
 INDEXED = {
     f.EVENT_ENTITY: ENTITY,
@@ -37,3 +43,12 @@ INDEXED = {
     f.CATALOGUE_CATEGORIES: CATEGORY,
     f.CATALOGUE_ATTRIBUTES: ATTRIBUTE,
 }
+
+
+def declared_tokens(features: Iterable[str]) -> dict[str, str]:
+    """Returns the features that are declared tokens, and the vocabulary of each."""
+    return {
+        name: "token_" + name.removeprefix(CATALOGUE_TOKEN)
+        for name in features
+        if name.startswith(CATALOGUE_TOKEN)
+    }

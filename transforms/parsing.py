@@ -14,6 +14,7 @@ from transforms.fields import HELD_OUT_FIELDS
 from transforms.fields import PAGE_FIELDS
 from transforms.fields import TIMELINE_FIELDS
 from transforms.fields import Field
+from transforms.fields import declared_fields
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,13 +45,16 @@ def page_spec(held_out: bool = False) -> dict[str, tf.io.RaggedFeature]:
     return _spec(PAGE_FIELDS + HELD_OUT_FIELDS if held_out else PAGE_FIELDS)
 
 
-def catalogue_spec() -> dict[str, tf.io.RaggedFeature]:
+def catalogue_spec(declared: Iterable[str] = ()) -> dict[str, tf.io.RaggedFeature]:
     """Returns the spec of raw serialised catalogue rows for `tf.io.parse_example`.
+
+    Args:
+        declared: Features of declared fields, such as `catalogue/vector/style`.
 
     Returns:
         For each feature a `RaggedFeature` that parses to [B, (values)], row splits int64.
     """
-    return _spec(CATALOGUE_FIELDS)
+    return _spec(CATALOGUE_FIELDS + declared_fields(declared))
 
 
 def _spec(fields: Iterable[Field]) -> dict[str, tf.io.RaggedFeature]:

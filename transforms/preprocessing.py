@@ -63,7 +63,7 @@ def preprocessing_fn(
     look_up = {name: Lookup(path, oov_buckets.get(name, 0)) for name, path in paths.items()}
 
     outputs = dict(inputs)
-    for feature, vocabulary in names.INDEXED.items():
+    for feature, vocabulary in (names.INDEXED | names.declared_tokens(inputs)).items():
         outputs[feature] = look_up[vocabulary](inputs[feature])
     outputs[f.CATALOGUE_TITLE] = look_up[names.TITLE_TOKEN](titles)
     for feature, words_name in _QUERIES.items():

@@ -1,8 +1,8 @@
 """The curated schema of the raw examples, made from the table of features.
 
-One schema fits every log, because the features are generic. It is committed as
-`schema.pbtxt`, where `ImportSchemaGen` reads it; after a change to the table
-run `python -m transforms.schema`.
+One schema fits every log, because the features are generic; declared fields are added
+to it. The one without any is committed as `schema.pbtxt`, so that a change is seen;
+after a change to the table run `python -m transforms.schema`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from transforms.catalogue_fields import CatalogueFields
 from transforms.fields import FIELDS
 from transforms.fields import Field
+from transforms.fields import declared_fields
 
 # A schema environment says which features an example has. Training timelines
 # have no target, held-out ones have, and catalogue rows share nothing with both.
@@ -43,7 +45,7 @@ _TYPES = {
 
 
 def schema_path() -> str:
-    """Returns the path of the committed schema, for `ImportSchemaGen`."""
+    """Returns the path of the committed schema."""
     return str(Path(__file__).with_name("schema.pbtxt"))
 
 
@@ -62,11 +64,15 @@ def environment_of(split: str) -> str:
     return {"catalogue": CATALOGUE, "train": TIMELINE}.get(split, HELD_OUT)
 
 
-def make_schema() -> schema_pb2.Schema:
-    """Returns the schema of the raw examples: types, domains, environments, ragged tensors."""
+def make_schema(fields: CatalogueFields | None = None) -> schema_pb2.Schema:
+    """Returns the schema of the raw examples: types, domains, environments, ragged tensors.
+
+    Args:
+        fields: Fields of catalogue rows besides those that every log may have.
+    """
     schema = schema_pb2.Schema(default_environment=ENVIRONMENTS)
     representations = schema.tensor_representation_group[""].tensor_representation
-    for field in FIELDS:
+    for field in FIELDS + declared_fields(fields.features if fields else ()):
         schema.feature.append(_feature(field))
         ragged = representations[field.name].ragged_tensor
         ragged.feature_path.step.append(field.name)
@@ -74,10 +80,10 @@ def make_schema() -> schema_pb2.Schema:
     return schema
 
 
-def schema_text() -> str:
-    """Returns what `schema.pbtxt` holds."""
+def schema_text(fields: CatalogueFields | None = None) -> str:
+    """Returns the schema as text; without declared fields it is what `schema.pbtxt` holds."""
     header = "# Made by `python -m transforms.schema` from transforms/fields.py; do not edit.\n"
-    return header + text_format.MessageToString(make_schema())
+    return header + text_format.MessageToString(make_schema(fields))
 
 
 def _feature(field: Field) -> schema_pb2.Feature:

@@ -102,7 +102,7 @@ def entities(inputs: Inputs, config: TransformConfig) -> list[Counted]:
 
 
 def tokens(inputs: Inputs, config: TransformConfig) -> list[Counted]:
-    """Returns event types, categories and attributes.
+    """Returns event types, categories, attributes and declared tokens.
 
     Args:
         inputs: The raw features, each [B, (values)].
@@ -114,6 +114,8 @@ def tokens(inputs: Inputs, config: TransformConfig) -> list[Counted]:
         names.ATTRIBUTE: (f.CATALOGUE_ATTRIBUTES, config.max_attributes),
         names.USER_ATTRIBUTE: (f.USER_ATTRIBUTES, config.max_user_attributes),
     }
+    for feature, name in names.declared_tokens(inputs).items():
+        sources[name] = (feature, config.max_tokens)
     return [
         Counted(VocabularySpec(name, top_k), inputs[feature].flat_values)
         for name, (feature, top_k) in sources.items()

@@ -11,10 +11,10 @@ import tensorflow as tf
 
 from models.export.requests import QUERY_INPUTS
 from models.export.requests import REQUEST_FEATURES
-from models.export.requests import ROW_FEATURES
 from models.export.requests import as_ragged
 from models.export.requests import dense_signature
 from models.export.requests import raw_request
+from models.export.requests import row_spec
 from models.export.requests import save_signatures
 from models.input import batch as b
 from models.input.catalogue import ENTITY
@@ -22,7 +22,6 @@ from models.input.catalogue import candidate_features
 from models.input.page_batches import candidate_mask
 from models.input.page_batches import page_requests
 from transforms import features as f
-from transforms.parsing import catalogue_spec
 from transforms.parsing import page_spec
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def _features(
     items = model.features.items
     known = items.look_up(ids)
     sent = tf.not_equal(rows, "")  # [I]
-    spec = {name: catalogue_spec()[name] for name in ROW_FEATURES}
+    spec = row_spec(items.widths)
 
     def from_rows() -> dict[str, tf.Tensor]:
         given = candidate_features(tft_layer(tf.io.parse_example(rows, spec)), items.widths)

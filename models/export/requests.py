@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.input.catalogue import declared_features
 from transforms import features as f
+from transforms.parsing import catalogue_spec
 
 # What a model reads of a request; never a target.
 REQUEST_FEATURES = (
@@ -19,7 +22,7 @@ REQUEST_FEATURES = (
     f.REQUEST_TIME,
     f.REQUEST_QUERY,
 )
-# What a model reads of a catalogue row.
+# What a model reads of a catalogue row, besides declared fields.
 ROW_FEATURES = (
     f.CATALOGUE_ENTITY,
     f.CATALOGUE_TITLE,
@@ -41,6 +44,17 @@ QUERY_INPUTS = (
     tf.TensorSpec([None, None], tf.string, name="user_attributes"),
     tf.TensorSpec([None], tf.int64, name="user_attributes_length"),
 )
+
+
+def row_spec(features: Iterable[str]) -> dict[str, tf.io.RaggedFeature]:
+    """Returns the spec of what a model reads of raw serialised catalogue rows.
+
+    Args:
+        features: Features that the model reads (`models.input.catalogue`).
+    """
+    fields = declared_features(features)
+    spec = catalogue_spec(fields)
+    return {name: spec[name] for name in ROW_FEATURES + fields}
 
 
 def raw_request(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.RaggedTensor]:

@@ -10,14 +10,13 @@ import tensorflow as tf
 
 from models.export.requests import QUERY_INPUTS
 from models.export.requests import REQUEST_FEATURES
-from models.export.requests import ROW_FEATURES
 from models.export.requests import dense_signature
 from models.export.requests import raw_request
+from models.export.requests import row_spec
 from models.export.requests import save_signatures
 from models.input.catalogue import candidate_features
 from models.input.windows import cut_last_windows
 from models.retrieval.retriever import Retriever
-from transforms.parsing import catalogue_spec
 from transforms.parsing import timeline_spec
 
 _EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
@@ -71,7 +70,7 @@ def _embed_query(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signatur
 
 
 def _embed_candidate(model: Retriever, tft_layer: tf.keras.layers.Layer) -> Signature:
-    spec = _chosen(catalogue_spec(), ROW_FEATURES)
+    spec = row_spec(model.feature_widths)
 
     @tf.function(input_signature=[_EXAMPLES])
     @tf.autograph.experimental.do_not_convert

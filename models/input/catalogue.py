@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from models.input.config import DECLARED
 from models.input.config import CandidateTowerConfig
 from transforms import features as f
 from transforms import names
@@ -18,15 +20,11 @@ from transforms import names
 ENTITY = "entity"  # [N] int64
 PRICE = "price"  # [N, 2] float32: standardised log price, and whether it is known
 PRICE_BUCKET = "price_bucket"  # [N, 1] int32
-TOKENS = {
-    "categories": f.CATALOGUE_CATEGORIES,
-    "attributes": f.CATALOGUE_ATTRIBUTES,
-    "title": f.CATALOGUE_TITLE,
-}  # [N, width] int32 each
-VECTORS = {
-    "image_vector": f.CATALOGUE_IMAGE_VECTOR,
-    "text_vector": f.CATALOGUE_TEXT_VECTOR,
-}  # [N, width] float32 each
+TOKENS = ("categories", "attributes", "title")  # [N, width] int32 each
+VECTORS = ("image_vector", "text_vector")  # [N, width] float32 each
+# Declared fields are `token/<name>` and `vector/<name>`. Each of them all is named as the
+# transformed feature is, less `catalogue/`.
+_PREFIX = "catalogue/"
 
 _READ = (
     f.CATALOGUE_ENTITY,
@@ -34,8 +32,7 @@ _READ = (
     f.CATALOGUE_PRICE,
     f.CATALOGUE_AVAILABLE_FROM,
     names.CATALOGUE_PRICE_BUCKET,
-    *TOKENS.values(),
-    *VECTORS.values(),
+    *(_PREFIX + name for name in TOKENS + VECTORS),
 )
 
 
@@ -105,14 +102,17 @@ def load_catalogue(
         The table. Of two rows for one entity the later one counts.
 
     Raises:
-        ValueError: There is no file, or no row of a known entity.
+        ValueError: There is no file, no row of a known entity, or a feature of a field that
+            the examples do not have.
     """
     if not files:
         raise ValueError(
             "Expected files of the split `catalogue`, found none. Pass it to the Trainer: "
             "`train_args=TrainArgs(splits=['train', 'catalogue'])`."
         )
-    spec = {name: spec[name] for name in _READ}  # the bytes of images are not read
+    _require_declared(config.features, spec)
+    read = (*_READ, *declared_features(config.features))
+    spec = {name: spec[name] for name in read}  # the bytes of images are not read
     batches = tf.data.TFRecordDataset(list(files), "GZIP").batch(4096)
     rows = [tf.io.parse_example(batch, spec) for batch in batches]
     widths = _widths(rows, config)
@@ -161,18 +161,42 @@ def candidate_features(
         By input name, dense tensors with N rows, padded with 0.
     """
     dense = {ENTITY: _first(rows[f.CATALOGUE_ENTITY], 0)}
-    for name, source in TOKENS.items():
+    for name in (*TOKENS, *VECTORS, *declared(widths)):
         if widths.get(name):
-            dense[name] = tf.cast(_padded(rows[source], widths[name]), tf.int32)
-    for name, source in VECTORS.items():
-        if widths.get(name):
-            dense[name] = _padded(rows[source], widths[name])
+            values = _padded(rows[_PREFIX + name], widths[name])
+            dense[name] = values if is_vector(name) else tf.cast(values, tf.int32)
     if widths.get(PRICE):
         bucket = _padded(rows[names.CATALOGUE_PRICE_BUCKET], 1)  # [N, 1], 0 without a price
         price = _padded(rows[f.CATALOGUE_PRICE], 1)  # [N, 1]
         dense[PRICE] = tf.concat([price, tf.cast(bucket > 0, tf.float32)], axis=1)
         dense[PRICE_BUCKET] = tf.cast(bucket, tf.int32)
     return dense
+
+
+def is_vector(name: str) -> bool:
+    """Returns whether a feature by its name holds vectors; others hold tokens, or the price."""
+    return name in VECTORS or name.startswith("vector/")
+
+
+def declared(features: Iterable[str]) -> tuple[str, ...]:
+    """Returns those of the features that are of declared fields, sorted."""
+    return tuple(sorted(name for name in features if name.startswith(DECLARED)))
+
+
+def declared_features(features: Iterable[str]) -> tuple[str, ...]:
+    """Returns the transformed features of those that are of declared fields."""
+    return tuple(_PREFIX + name for name in declared(features))
+
+
+def _require_declared(features: Iterable[str], spec: Mapping[str, tf.io.RaggedFeature]) -> None:
+    present = declared(name.removeprefix(_PREFIX) for name in spec)
+    for name in declared(features):
+        if name not in present:
+            raise ValueError(
+                f"`candidate.features` names `{name}`, but the examples have "
+                f"{list(present) or 'no declared field'}. Declare it in "
+                "`timeline.catalogue_fields`, or leave it out."
+            )
 
 
 def _widths(
@@ -185,9 +209,11 @@ def _widths(
         "title": config.max_title_tokens,
     }
     widths = {PRICE: 2 if "price" in config.features else 0}
-    for name, source in (TOKENS | VECTORS).items():
+    fields = declared(config.features)
+    limits |= {name: config.max_tokens for name in fields if not is_vector(name)}
+    for name in (*TOKENS, *VECTORS, *fields):
         if name in config.features:
-            longest = [int(tf.reduce_max(row[source].row_lengths())) for row in rows]
+            longest = [int(tf.reduce_max(row[_PREFIX + name].row_lengths())) for row in rows]
             widths[name] = min(max(longest, default=0), limits.get(name, 1 << 16))
     return widths
 

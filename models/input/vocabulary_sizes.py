@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from transforms import names
@@ -23,6 +24,7 @@ class VocabularySizes:
         title_token: Words of titles.
         user_attribute: Attributes of users.
         query_token: Words of queries.
+        declared: Tokens of each declared field, by `token/<name>`.
     """
 
     entity: int
@@ -32,6 +34,7 @@ class VocabularySizes:
     title_token: int = 1
     user_attribute: int = 1
     query_token: int = 1
+    declared: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, transform: tft.TFTransformOutput) -> VocabularySizes:
@@ -40,6 +43,7 @@ class VocabularySizes:
         def size(name: str) -> int:
             return int(transform.vocabulary_size_by_name(name)) + 1
 
+        tokens = names.declared_tokens(transform.transformed_feature_spec())
         return cls(
             entity=size(names.ENTITY),
             event_type=size(names.EVENT_TYPE),
@@ -48,4 +52,7 @@ class VocabularySizes:
             title_token=size(names.TITLE_TOKEN),
             user_attribute=size(names.USER_ATTRIBUTE),
             query_token=size(names.QUERY_TOKEN),
+            declared={
+                feature.removeprefix("catalogue/"): size(name) for feature, name in tokens.items()
+            },
         )

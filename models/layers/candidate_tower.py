@@ -48,7 +48,7 @@ class CandidateTower(tf.keras.layers.Layer):
         self.refine = MLP(config.hidden_units, dim, name="refine") if config.hidden_units else None
         self._tables = {
             name: self.add_weight(
-                name=f"catalogue_{name}",
+                name="catalogue_" + name.replace("/", "_"),
                 shape=values.shape,
                 dtype=values.dtype,
                 initializer=lambda *_, values=values, **__: tf.constant(values),

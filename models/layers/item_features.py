@@ -18,7 +18,8 @@ class ItemFeatures(tf.keras.layers.Layer):
             + W_p [price, known] + P[price bucket]
             + sum over vector features of W_v v / |v|
 
-    Features that the catalogue lacks have no weights.
+    Features that the catalogue lacks have no weights. An item without tokens or vector
+    of a feature gets nothing added for it: embeddings of padding are zero, and so is W_v 0.
 
     Args:
         dim: d, length of the sum.
@@ -40,15 +41,16 @@ class ItemFeatures(tf.keras.layers.Layer):
             "categories": sizes.category,
             "attributes": sizes.attribute,
             "title": sizes.title_token,
+            **sizes.declared,
         }
         self.bags = {
-            key: EmbeddingBag(size, dim, name=key)
+            key: EmbeddingBag(size, dim, name=_layer_name(key))
             for key, size in tokens.items()
             if widths.get(key)
         }
         self.vectors = {
-            key: tf.keras.layers.Dense(dim, use_bias=False, name=key)
-            for key in c.VECTORS
+            key: tf.keras.layers.Dense(dim, use_bias=False, name=_layer_name(key))
+            for key in (*c.VECTORS, *filter(c.is_vector, c.declared(widths)))
             if widths.get(key)
         }
         self.has_price = bool(widths.get(c.PRICE))
@@ -78,3 +80,8 @@ class ItemFeatures(tf.keras.layers.Layer):
             bucket = tf.minimum(features[c.PRICE_BUCKET], self.price_buckets - 1)
             parts += [self.price(features[c.PRICE]), self.bucket(bucket)]
         return tf.add_n(parts)
+
+
+def _layer_name(feature: str) -> str:
+    """Returns `token_<name>` for `token/<name>`: a slash would part scopes of names."""
+    return feature.replace("/", "_")

@@ -8,6 +8,7 @@ its vector, wherever its index went.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ _VOCABULARIES = {
     "types/embeddings": names.EVENT_TYPE,
     "type_bias/embeddings": names.EVENT_TYPE,
 }
+_DECLARED = re.compile(r"item_features/(token_\w+)/table$")  # named as its vocabulary is
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
@@ -70,7 +72,7 @@ def warm_start(
     for variable in model.trainable_variables:
         name = variable.name.partition(":")[0]
         old = earlier.get(name)
-        vocabulary = next((v for end, v in _VOCABULARIES.items() if name.endswith(end)), None)
+        vocabulary = _vocabulary_of(name)
         if old is None or old.shape[1:] != tuple(variable.shape[1:]):
             logging.warning("warm start: %s has no counterpart of its shape", name)
             taken["left"] += 1
@@ -92,6 +94,13 @@ def warm_start(
             taken["left"] += 1
     logging.info("warm start: %s", taken)
     return taken
+
+
+def _vocabulary_of(weight: str) -> str | None:
+    """Returns the vocabulary of a table's rows, or None for a weight without any."""
+    if found := _DECLARED.search(weight):
+        return found[1]
+    return next((v for end, v in _VOCABULARIES.items() if weight.endswith(end)), None)
 
 
 def _kept(rows: np.ndarray, number: int, known: np.ndarray | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from serving.client import protos
 from serving.client.calls import encode
 from serving.client.types import CatalogueRow
 from transforms import features as f
+from transforms import names
 
 
 def serialise_row(item: str, row: CatalogueRow | bytes | None) -> bytes:
@@ -40,6 +41,7 @@ def serialise_row(item: str, row: CatalogueRow | bytes | None) -> bytes:
         f.CATALOGUE_TITLE: [row.title] if row.title else [],
         f.CATALOGUE_CATEGORIES: row.categories,
         f.CATALOGUE_ATTRIBUTES: row.attributes,
+        **{names.CATALOGUE_TOKEN + name: tokens for name, tokens in row.tokens.items()},
     }
     for name, strings in texts.items():
         if isinstance(strings, str):
@@ -50,6 +52,7 @@ def serialise_row(item: str, row: CatalogueRow | bytes | None) -> bytes:
         f.CATALOGUE_PRICE: [] if row.price is None else [row.price],
         f.CATALOGUE_IMAGE_VECTOR: row.image_vector,
         f.CATALOGUE_TEXT_VECTOR: row.text_vector,
+        **{names.CATALOGUE_VECTOR + name: vector for name, vector in row.vectors.items()},
     }
     for name, values in numbers.items():
         if len(values):

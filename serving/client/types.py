@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ class CatalogueRow:
         price: its price.
         image_vector: a vector of its image, as long as those of the log.
         text_vector: a vector of its text, likewise.
+        vectors: vectors of declared fields, by the field's name.
+        tokens: tokens of declared fields, likewise.
     """
 
     title: str = ""
@@ -68,6 +71,8 @@ class CatalogueRow:
     price: float | None = None
     image_vector: Sequence[float] = ()
     text_vector: Sequence[float] = ()
+    vectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    tokens: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Candidate(NamedTuple):

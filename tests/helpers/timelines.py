@@ -20,6 +20,7 @@ import numpy as np
 from tests.helpers.examples import example
 from tests.helpers.examples import write_examples
 from transforms import features as f
+from transforms.catalogue_fields import CatalogueFields
 from transforms.config import TransformConfig
 
 __all__ = ["example", "row", "run_transform", "small_log", "timeline", "write_examples"]
@@ -125,7 +126,10 @@ def _item(index: int) -> bytes:
 
 
 def run_transform(
-    examples: Path, output: Path, config: TransformConfig | None = None
+    examples: Path,
+    output: Path,
+    config: TransformConfig | None = None,
+    fields: CatalogueFields | None = None,
 ) -> Mapping[str, Path]:
     """Analyses train and catalogue, transforms every split; in this process, without TFX.
 
@@ -133,6 +137,7 @@ def run_transform(
         examples: Directory with `Split-<name>/*.gz`.
         output: Directory to write `transform_graph` and `transformed_examples` in.
         config: How Transform works.
+        fields: Declared fields of catalogue rows.
 
     Returns:
         The two directories by name.
@@ -154,7 +159,7 @@ def run_transform(
             for split in splits:
                 source = tfxio.TFExampleRecord(
                     str(examples / split / "*.gz"),
-                    schema=make_schema(),
+                    schema=make_schema(fields),
                     telemetry_descriptors=["vitrine"],
                 )
                 adapter = source.TensorAdapterConfig()

@@ -211,3 +211,30 @@ def test_the_window_of_a_model_is_within_the_context_of_a_chunk(config: str, key
     ):
         load_config(config, (f"retrieval.trainer.{key}=257",))
     assert load_config(config, (f"retrieval.trainer.{key}=257", "timeline.context_events=257"))
+
+
+def test_models_read_only_fields_that_are_declared() -> None:
+    chosen = "retrieval.trainer.model.candidate.features=[title, vector/style, token/cluster]"
+    fields = "timeline.catalogue_fields={vectors: {style: 64}, tokens: [cluster]}"
+    config = load_config("shop_demo", (chosen, fields))
+    assert config.timeline.catalogue_fields.features == (
+        "catalogue/token/cluster",
+        "catalogue/vector/style",
+    )
+    with pytest.raises(ValueError, match="names `vector/style`, which `timeline.catalogue_fields`"):
+        load_config("shop_demo", (chosen,))
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ("{vectors: {Style: 4}}", "lower-case letters"),
+        ("{tokens: [a/b]}", "lower-case letters"),
+        ("{vectors: {style: 0}}", "should be at least 1"),
+        ("{vectors: {style: 4}, tokens: [style]}", "`style` is declared twice"),
+        ("{vector: {style: 4}}", "the nearest is `vectors`"),
+    ],
+)
+def test_a_field_is_declared_once_by_a_plain_name(fields: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        load_config("shop_demo", (f"timeline.catalogue_fields={fields}",))

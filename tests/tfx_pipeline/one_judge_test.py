@@ -25,6 +25,7 @@ from tfx_pipeline.config import load_config
 from tfx_pipeline.datasets.rules import RULES
 from tfx_pipeline.datasets.schemas import CATALOGUE
 from tfx_pipeline.datasets.schemas import EVENTS
+from tfx_pipeline.datasets.schemas import FEATURES
 from tfx_pipeline.datasets.schemas import USERS
 from tfx_pipeline.datasets.validate import inspect_event_log
 
@@ -61,12 +62,23 @@ class Log:
             "image_vector": [[1.0, 2.0]] * ITEMS,
         }
         self.users: Columns = {"user_id": ["u0", "u1"], "attributes": [["age=3"], None]}
+        self.style: Columns = {
+            "entity_type": ["item"] * 3,
+            "entity_id": ["0", "1", "2"],
+            "vector": [[1.0, 2.0]] * 3,
+        }
+        self.cluster: Columns = {
+            "entity_type": ["item"],
+            "entity_id": ["0"],
+            "tokens": [["c1", "c2"]],
+        }
         self.more: dict[str, pa.Table] = {}
         self.after: Callable[[Path], Any] = lambda root: None
 
     def write(self) -> Path:
         """Writes the tables, and further files by their names."""
         tables = {"events": self.events, "catalogue": self.catalogue, "users": self.users}
+        tables |= {"features/style": self.style, "features/cluster": self.cluster}
         for name, columns in tables.items():
             (self.root / name).mkdir(parents=True)
             pq.write_table(pa.table(columns), self.root / name / "a.parquet", row_group_size=25)
@@ -114,6 +126,21 @@ def item(*changes: Columns, **arrays: pa.Array) -> pa.Table:
 
 def user(**change: Any) -> pa.Table:
     return rows(USERS, {"user_id": "u9", **change})
+
+
+def style(*changes: Columns, **arrays: pa.Array) -> pa.Table:
+    given = {"entity_type": "item", "entity_id": "5", "vector": [0.0, 1.0]}
+    return rows(FEATURES, *({**given, **change} for change in changes or [{}]), **arrays)
+
+
+def cluster(*changes: Columns, **arrays: pa.Array) -> pa.Table:
+    given = {"entity_type": "item", "entity_id": "5", "tokens": ["c1"]}
+    return rows(FEATURES, *({**given, **change} for change in changes or [{}]), **arrays)
+
+
+def file_of(table: str, case: str) -> str:
+    """The file of a case's rows, below the log's directory."""
+    return f"{table.replace('.', '/')}/{case}.parquet"
 
 
 def text(*values: str) -> pa.Array:
@@ -182,10 +209,46 @@ CASES: dict[str, dict[str, Case]] = {
         "null id": Case(user(user_id=None), {"user_id is missing": 1}),
         "other": Case(user(user_id="u7"), {}),
     },
+    "features.style": {
+        "twice": Case(style({"entity_id": "1"}), {"entity has a row already": 1}),
+        "null id": Case(style({"entity_id": None}), {"entity_id is missing": 1}),
+        "colon in type": Case(style({"entity_type": "a:b"}), {"entity_type has a colon": 1}),
+        "nobody": Case(style({"entity_id": "?"}), {"entity is not in the catalogue": 1}),
+        "short": Case(
+            style({"vector": [1.0]}, {"vector": []}), {"vector is not of the declared length": 2}
+        ),
+        "hole": Case(
+            style({"vector": [1.0, None]}, {"vector": [1.0, float("inf")]}),
+            {"vector is not finite": 2},
+        ),
+        "first is bad": Case(
+            style({"entity_id": "6", "vector": [1.0]}, {"entity_id": "6"}),
+            {"vector is not of the declared length": 1},
+        ),
+        "none": Case(style({"entity_id": "7", "vector": None}), {}),
+        "of a fixed size": Case(
+            style({"entity_id": "8"}, vector=pa.array([[1.0, 2.0]], pa.list_(pa.float64(), 2))),
+            {},
+        ),
+    },
+    "features.cluster": {
+        "twice": Case(
+            cluster({"entity_id": "4"}, {"entity_id": "4"}), {"entity has a row already": 1}
+        ),
+        "not UTF-8": Case(
+            cluster(tokens=pa.ListArray.from_arrays([0, 1], not_utf8([b"\xff"]))),
+            {"tokens is not UTF-8": 1},
+        ),
+        "several": Case(cluster({"tokens": ["c1", None, ""]}), {}),
+    },
 }
 ALL_CASES = [(table, name) for table, cases in CASES.items() for name in cases]
 # What the rows above are judged by.
-TERMS = {"event_types": ["view", "buy", "impression"], "unknown_entities": "dead-letter"}
+TERMS = {
+    "event_types": ["view", "buy", "impression"],
+    "unknown_entities": "dead-letter",
+    "catalogue_fields": {"vectors": {"style": 2}, "tokens": ["cluster"]},
+}
 
 
 def all_events(**columns: Any) -> Change:
@@ -272,6 +335,25 @@ REFUSED: dict[str, tuple[Change, str]] = {
         configured(split="time-cut", validation_days=20, test_days=20),
         "periods leave a split empty",
     ),
+    "a field without its table": (
+        configured(catalogue_fields={"tokens": ["colour"]}),
+        "no features/colour/*.parquet",
+    ),
+    "a field of another kind": (
+        configured(catalogue_fields={"tokens": ["style"]}),
+        "features.style.tokens: The column is missing",
+    ),
+    "a field of nobody": (
+        lambda log: (
+            log.style.update(entity_id=["0.0", "1.0", "2.0"]),
+            log.config.update(catalogue_fields={"vectors": {"style": 2}}),
+        ),
+        "None of 3 rows in features/style is about an entity",
+    ),
+    "a field of another length": (
+        configured(catalogue_fields={"vectors": {"style": 3}}),
+        "vector is not of the declared length: 3",
+    ),
     "an order cut by time": (
         lambda log: (
             log.manifest.update(time="ordinal"),
@@ -307,7 +389,7 @@ def verdicts(log: Log, tmp_path: Path) -> tuple[Any, bool, str, dict[str, Any] |
 def test_rows_are_judged_alone(tmp_path: Path, table: str, name: str) -> None:
     case = CASES[table][name]
     log = Log(tmp_path / "log")
-    log.more = {f"{table}/{name}.parquet": case.rows}
+    log.more = {file_of(table, name): case.rows}
     found = inspect_event_log(log.write(), TimelineConfig(**TERMS, max_dead_letter_fraction=1.0))
     assert not found.refusal
     assert found.left_out == ({table: case.left_out} if case.left_out else {})
@@ -317,7 +399,7 @@ def test_rows_are_judged_alone(tmp_path: Path, table: str, name: str) -> None:
 def test_all_three_leave_out_and_repair_the_same(tmp_path: Path) -> None:
     log = Log(tmp_path / "log")
     log.config = {**TERMS, "max_dead_letter_fraction": 0.9}
-    log.more = {f"{table}/{name}.parquet": CASES[table][name].rows for table, name in ALL_CASES}
+    log.more = {file_of(table, name): CASES[table][name].rows for table, name in ALL_CASES}
     found, usable, complaint, report = verdicts(log, tmp_path)
     assert usable and not complaint and isinstance(report, dict), (complaint, report)
     assert found.left_out == report["dead_letters"] == _sums("left_out")
@@ -327,7 +409,7 @@ def test_all_three_leave_out_and_repair_the_same(tmp_path: Path) -> None:
         reasons = letters.setdefault(row["file"], {})
         reasons[row["reason"]] = reasons.get(row["reason"], 0) + 1
     assert letters == {
-        f"{table}/{name}.parquet": CASES[table][name].left_out
+        file_of(table, name): CASES[table][name].left_out
         for table, name in ALL_CASES
         if CASES[table][name].left_out
     }

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfx_pipeline.datasets.convert import converted
 from tfx_pipeline.datasets.convert import is_text
-from tfx_pipeline.datasets.schemas import TABLES
+from tfx_pipeline.datasets.schemas import schema_of
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -46,7 +46,7 @@ class Batch:
     or has in a type that does not convert, is not among them.
 
     Attributes:
-        table: `events`, `catalogue` or `users`.
+        table: `events`, `catalogue`, `users`, or `features.<name>`.
         rows: The rows as the file has them.
     """
 
@@ -66,7 +66,7 @@ class Batch:
     def column(self, name: str) -> pa.Array:
         """Returns a column [n]; null where it is absent and where a time does not parse."""
         if name not in self._columns:
-            field = TABLES[self.table].field(name)
+            field = schema_of(self.table).field(name)
             if self.has(name):
                 array = converted(self.rows.column(self.rows.schema.get_field_index(name)), field)
             else:

@@ -1,8 +1,9 @@
 """The event log: the one form in which data enters the pipeline.
 
-A directory with `events/*.parquet`, `catalogue/*.parquet`, `users/*.parquet`
-and `manifest.json`. This module is its front: the schemas and the writer are
-defined beside it and offered here.
+A directory with `events/*.parquet`, `catalogue/*.parquet`, `users/*.parquet`,
+tables `features/<name>/*.parquet` of declared fields and `manifest.json`. This
+module is its front: the schemas and the writer are defined beside it and
+offered here.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tfx_pipeline.datasets.schemas import CATALOGUE
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
+from tfx_pipeline.datasets.schemas import FEATURES_TABLE
 from tfx_pipeline.datasets.schemas import IMPRESSION
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
 from tfx_pipeline.datasets.schemas import TABLES
@@ -87,7 +89,7 @@ class EventLog:
         return Manifest.read(self.path)
 
     def files(self, table: str) -> list[Path]:
-        """Returns the Parquet files of `events`, `catalogue` or `users`, sorted by path."""
+        """Returns the Parquet files of `events`, `catalogue`, `users` or `features.<name>`."""
         return parquet_files(self.path, table)
 
     def events_files(self) -> list[Path]:
@@ -133,7 +135,7 @@ class EventLog:
         Hashing runs at the disk's pace on all cores, far above the rate of
         anything that reads the events afterwards.
         """
-        files = [path for table in TABLES for path in self.files(table)]
+        files = [path for table in (*TABLES, FEATURES_TABLE) for path in self.files(table)]
         manifest = Path(self.path, MANIFEST_NAME)
         if manifest.is_file():
             files.append(manifest)

@@ -22,6 +22,7 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import IMPRESSION
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.schemas import is_features
 from tfx_pipeline.datasets.timestamps import date_of
 from tfx_pipeline.datasets.timestamps import unit_hint
 from transforms.arrow import pa
@@ -56,6 +57,7 @@ COLUMNS = {
     ),
     USERS_TABLE: ("user_id", "attributes"),
 }
+_FEATURES = ("entity_type", "entity_id")  # and the column of the field's values
 _MISSING_AS_TEXT = pa.array(
     [b"nan", b"NaN", b"NAN", b"None", b"null", b"NULL", b"<NA>", b"NaT"], pa.binary()
 )
@@ -126,6 +128,13 @@ class Judgement:
         return counts
 
 
+def judged_columns(table: str, limits: Limits) -> tuple[str, ...]:
+    """Returns the columns of a table that are judged, which are those that somebody reads."""
+    if not is_features(table):
+        return COLUMNS[table]
+    return (*_FEATURES, "vector" if table in limits.vector_sizes else "tokens")
+
+
 def judge(batch: Batch, limits: Limits) -> Judgement:
     """Judges rows of any table, by themselves.
 
@@ -137,9 +146,8 @@ def judge(batch: Batch, limits: Limits) -> Judgement:
         limits: What they have to keep to.
     """
     found = Judgement(batch.table, len(batch))
-    {EVENTS_TABLE: _events, CATALOGUE_TABLE: _catalogue, USERS_TABLE: _users}[batch.table](
-        batch, limits, found
-    )
+    judges = {EVENTS_TABLE: _events, CATALOGUE_TABLE: _catalogue, USERS_TABLE: _users}
+    (_features if is_features(batch.table) else judges[batch.table])(batch, limits, found)
     return found
 
 
@@ -181,7 +189,7 @@ def _catalogue(batch: Batch, limits: Limits, found: Judgement) -> None:
         found.mark("bad-price", "price", ~np.isfinite(numbers) | (numbers < 0))
     _times(batch, "available_from", limits, found)
     for name in VECTORS:
-        _vectors(batch, name, limits, found)
+        _vectors(batch, name, limits.vector_sizes.get(name), "vector-length", found)
     if (images := batch.given("image")) is not None:
         faults = image_faults(images)
         most = f"{MAX_IMAGE_BYTES:,} bytes or {MAX_IMAGE_PIXELS:,} pixels"
@@ -200,6 +208,14 @@ def _users(batch: Batch, limits: Limits, found: Judgement) -> None:
     _text(batch, "attributes", found)
     _missing_as_text(batch, "user_id", found)
     _items(batch, "attributes", "=", "attribute-form", found)
+
+
+def _features(batch: Batch, limits: Limits, found: Judgement) -> None:
+    _names(batch, found)
+    _vectors(batch, "vector", limits.vector_sizes.get(batch.table), "declared-length", found)
+    _text(batch, "tokens", found)
+    _missing_as_text(batch, "entity_id", found)
+    found.mark("type-in-id", "entity_id", type_in_id(batch))
 
 
 def type_in_id(batch: Batch) -> np.ndarray:
@@ -275,12 +291,13 @@ def _without_page(batch: Batch) -> np.ndarray:
     return shown & np.asarray(empty)
 
 
-def _vectors(batch: Batch, name: str, limits: Limits, found: Judgement) -> None:
+def _vectors(batch: Batch, name: str, size: int | None, kind: str, found: Judgement) -> None:
+    """Judges a column of vectors; a wrong length is a finding of the given kind."""
     if (vectors := batch.given(name)) is None:
         return
-    if (size := limits.vector_sizes.get(name)) is not None:
+    if size is not None:
         lengths = np.asarray(pc.list_value_length(vectors).fill_null(size))
-        found.mark("vector-length", name, lengths != size, str(size))
+        found.mark(kind, name, lengths != size, str(size))
     numbers = vectors.flatten().to_numpy(zero_copy_only=False)  # null is not a number
     found.mark("vector-number", name, rows_of(~np.isfinite(numbers), list_offsets(vectors)))
 

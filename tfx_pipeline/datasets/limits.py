@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from tfx_pipeline.datasets.manifest import Manifest
+from tfx_pipeline.datasets.schemas import features_table
 from tfx_pipeline.datasets.timestamps import EARLIEST
 from tfx_pipeline.datasets.timestamps import FAR_FUTURE
 from tfx_pipeline.datasets.timestamps import latest as end_of_tomorrow
@@ -27,7 +29,8 @@ class Limits(Config):
         latest: Times of events from here on are not acceptable.
         latest_available: Times of `available_from` from here on are not acceptable.
         event_types: Event types that are meant; any when empty.
-        vector_sizes: Length of each column of vectors that has any.
+        vector_sizes: Length of each column of vectors of the catalogue that has any, and of
+            the vectors of each table of a declared field, by its name.
     """
 
     ordinal: bool = False
@@ -44,6 +47,7 @@ def find_limits(
     event_types: Sequence[str] = (),
     earliest: int | None = None,
     latest: int | None = None,
+    vectors: Mapping[str, int] | None = None,
 ) -> Limits:
     """Returns what the rows of a log have to keep to.
 
@@ -54,12 +58,14 @@ def find_limits(
         earliest: The first acceptable time; by default 1990, or 0 for an order.
         latest: The end of acceptable times; by default the end of tomorrow, or
             none for an order.
+        vectors: Declared length of each field of vectors.
     """
     ordinal = manifest is not None and manifest.time == "ordinal"
     if not event_types and manifest is not None:
         event_types = manifest.event_types
     files = list(catalogue)
-    sizes = {name: _vector_size(files, name) for name in VECTORS}
+    sizes = {name: first_length(files, name) for name in VECTORS}
+    sizes |= {features_table(name): length for name, length in (vectors or {}).items()}
     return Limits(
         ordinal=ordinal,
         earliest=(0 if ordinal else EARLIEST) if earliest is None else earliest,
@@ -70,8 +76,8 @@ def find_limits(
     )
 
 
-def _vector_size(files: Iterable[TableFile], column: str) -> int:
-    """Returns the length of the first vector of the catalogue; 0 without any."""
+def first_length(files: Iterable[TableFile], column: str) -> int:
+    """Returns the length of the first vector in a column; 0 without any."""
     for entry in files:
         if column not in entry.columns:
             continue

@@ -12,10 +12,12 @@ from tfx_pipeline.datasets.problem import Problem
 from tfx_pipeline.datasets.row_groups import footer_range
 from tfx_pipeline.datasets.row_groups import read_values
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
+from tfx_pipeline.datasets.validate_features import check_feature_files
 from tfx_pipeline.datasets.validate_files import TableFile
 from tfx_pipeline.datasets.validate_files import check_files
 from transforms.arrow import pa
 from transforms.arrow import pq
+from transforms.catalogue_fields import CatalogueFields
 
 
 class OpenedLog(NamedTuple):
@@ -39,15 +41,16 @@ class OpenedLog(NamedTuple):
         return self.manifest is not None and self.manifest.time == "ordinal"
 
 
-def open_log(root: Path, findings: Findings) -> OpenedLog:
+def open_log(root: Path, findings: Findings, fields: CatalogueFields) -> OpenedLog:
     """Looks at everything in a log but its rows.
 
     Args:
         root: Its directory.
         findings: Receives the problems.
+        fields: Declared fields, each of which is a table.
     """
     manifest = _read_manifest(root, findings)
-    files = check_files(root, findings)
+    files = check_files(root, findings) | check_feature_files(root, fields, findings)
     totals = {table: sum(file.rows for file in found) for table, found in files.items()}
     try:
         _check_order(files[EVENTS_TABLE], totals[EVENTS_TABLE], findings)

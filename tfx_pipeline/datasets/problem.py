@@ -13,7 +13,7 @@ from tfx_pipeline.datasets.rules import RULES
 from tfx_pipeline.datasets.rules import Rule
 from tfx_pipeline.datasets.rules import Severity
 from tfx_pipeline.datasets.rules import reason
-from tfx_pipeline.datasets.schemas import TABLES
+from tfx_pipeline.datasets.schemas import schema_of
 from transforms.arrow import pa
 
 Counts = dict[str, dict[str, int]]
@@ -27,7 +27,7 @@ class Problem:
 
     Attributes:
         kind: Which rule applies, e.g. `missing-column`; see `rules.RULES`.
-        table: `events`, `catalogue`, `users`, or `log` for the whole.
+        table: `events`, `catalogue`, `users`, `features.<name>`, or `log` for the whole.
         column: The column, if it is one.
         count: How many rows (or files, users) it concerns.
         message: What was expected, what was found, and what to do.
@@ -147,7 +147,8 @@ class Findings:
             values = {
                 name: plain_value(raw.column(raw.schema.get_field_index(name))[int(place)])
                 for name in columns
-                if not pa.types.is_binary(TABLES[table].field(name).type)  # nobody reads an image
+                # Nobody reads an image.
+                if not pa.types.is_binary(schema_of(table).field(name).type)
             }
             entry.samples.append(sample | values)
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.schemas import is_features
 
 Severity = Literal["error", "warning", "info"]
 Effect = Literal["refuse", "reject", "repair", "keep", "note"]
@@ -61,11 +62,13 @@ RULES: dict[str, Rule] = {
     "missing-users": Rule("note"),
     "empty-events": Rule("refuse"),
     "empty-catalogue": Rule("refuse"),
+    "empty-features": Rule("refuse"),
     "not-parquet": Rule("refuse"),
     "truncated-file": Rule("refuse"),
     "unsafe-file": Rule("refuse"),
     "damaged-file": Rule("refuse"),
     "unread-file": Rule("keep"),
+    "undeclared-table": Rule("keep"),
     "missing-column": Rule("refuse"),
     "duplicate-column": Rule("refuse"),
     "wrong-type": Rule("refuse"),
@@ -151,7 +154,7 @@ RULES: dict[str, Rule] = {
     "unknown-entity": Rule(
         "reject",
         "entity is not in the catalogue",
-        "{count} of {rows} events are about entities that are not in the catalogue, and "
+        "{count} of {rows} rows are about entities that are not in the catalogue, and "
         "`timeline.unknown_entities` leaves those out. Add them to the catalogue.",
     ),
     "bad-value": Rule(
@@ -225,12 +228,25 @@ RULES: dict[str, Rule] = {
         "point nowhere and are ignored. Add the entities, or drop the ids.",
     ),
     "shared-id": Rule("note"),
+    # Tables of declared fields.
+    "declared-length": Rule(
+        "reject",
+        "{column} is not of the declared length",
+        "{count} of {rows} vectors are not {hint} long, which is what `timeline.catalogue_fields` "
+        "says (without a configuration: the length of the first one).",
+    ),
+    "features-unknown": Rule(
+        "keep",
+        message="{count} of {rows} rows are about entities that are not in the catalogue, and are "
+        "not read. Add the entities to the catalogue if they should be recommended.",
+    ),
 }
 
 
 def reason(kind: str, column: str, table: str) -> str:
     """Returns in a few words why a row or a value was left out, as reports and dead letters do."""
-    return RULES[kind].reason.format(column=column, row=_ROW_OF.get(table, "row"))
+    row = "entity" if is_features(table) else _ROW_OF.get(table, "row")
+    return RULES[kind].reason.format(column=column, row=row)
 
 
 def excess(

@@ -1,4 +1,4 @@
-"""Arrow schemas of the three tables of an event log.
+"""Arrow schemas of the tables of an event log.
 
 Every source becomes these tables, and nothing after this package sees a
 dataset's own format. An entity is the pair (entity_type, entity_id): two types
@@ -14,6 +14,7 @@ from transforms.arrow import pa
 EVENTS_TABLE = "events"
 CATALOGUE_TABLE = "catalogue"
 USERS_TABLE = "users"
+FEATURES_TABLE = "features"  # the folder of the tables of declared fields
 MANIFEST_NAME = "manifest.json"
 
 IMPRESSION = "impression"  # the event that means "was shown on a page"
@@ -57,10 +58,35 @@ USERS = pa.schema(
     ]
 )
 
+# A table of a declared field has one of the last two columns.
+FEATURES = pa.schema(
+    [
+        pa.field("entity_type", pa.string(), nullable=False),
+        pa.field("entity_id", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32())),
+        pa.field("tokens", pa.list_(pa.string())),
+    ]
+)
+
 TABLES = {EVENTS_TABLE: EVENTS, CATALOGUE_TABLE: CATALOGUE, USERS_TABLE: USERS}
 
 # Readers take a row group at a time: catalogue rows may carry an image each.
 ROW_GROUP_ROWS = {EVENTS_TABLE: 131_072, CATALOGUE_TABLE: 4_096, USERS_TABLE: 65_536}
+
+
+def features_table(field: str) -> str:
+    """Returns the name of the table of a declared field, which is in `features/<field>/`."""
+    return f"{FEATURES_TABLE}.{field}"
+
+
+def is_features(table: str) -> bool:
+    """Returns whether a table is that of a declared field."""
+    return table.startswith(f"{FEATURES_TABLE}.")
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Returns the schema of a table by its name."""
+    return FEATURES if is_features(table) else TABLES[table]
 
 
 def conform(table: pa.Table, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -21,6 +21,7 @@ class LogSummary:
         users: Distinct users that have events.
         events: Rows of the events table by event type.
         entities: Rows of the catalogue by entity type.
+        features: Entities of the catalogue that have a row of each declared field.
         times: The least and the greatest timestamp, in microseconds (or in the
             log's own order); None without any.
     """
@@ -28,6 +29,7 @@ class LogSummary:
     users: int = 0
     events: Counter[str] = field(default_factory=Counter)
     entities: Counter[str] = field(default_factory=Counter)
+    features: Counter[str] = field(default_factory=Counter)
     times: tuple[int, int] | None = None
 
     def add_events(self, rows: Batch) -> None:
@@ -40,7 +42,7 @@ class LogSummary:
         self.entities.update(_counts(rows.column("entity_type")))
 
     def text(self, ordinal: bool) -> str:
-        """Returns the counts in three lines; rows that a run leaves out are not among them.
+        """Returns the counts, a line a table; rows that a run leaves out are not among them.
 
         Args:
             ordinal: Whether the log's times are an order only.
@@ -50,11 +52,15 @@ class LogSummary:
             span = ", an order and no times"
         elif self.times:
             span = ", from " + " to ".join(map(date_of, self.times))
-        return (
-            f"  users      {self.users:,}\n"
-            f"  events     {_listed(self.events, 'event')}{span if self.events else ''}\n"
-            f"  catalogue  {_listed(self.entities, 'row')}"
-        )
+        lines = [
+            f"  users      {self.users:,}",
+            f"  events     {_listed(self.events, 'event')}{span if self.events else ''}",
+            f"  catalogue  {_listed(self.entities, 'row')}",
+        ]
+        if self.features:
+            known = ", ".join(f"{name} {count:,}" for name, count in self.features.items())
+            lines.append(f"  features   of the catalogue's entities, {known}")
+        return "\n".join(lines)
 
 
 def _counts(column: pa.Array) -> dict[str, int]:

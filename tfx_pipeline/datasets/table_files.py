@@ -7,6 +7,11 @@ from pathlib import Path
 SUFFIX = ".parquet"
 
 
+def folder_of(table: str) -> str:
+    """Returns the folder of a table, below the log's: `features/style` of `features.style`."""
+    return table.replace(".", "/")
+
+
 def all_files(root: str | Path, table: str) -> list[Path]:
     """Returns the files of a table, sorted by path, those of partitioned folders too.
 
@@ -17,9 +22,9 @@ def all_files(root: str | Path, table: str) -> list[Path]:
 
     Args:
         root: Directory of the event log.
-        table: `events`, `catalogue` or `users`.
+        table: `events`, `catalogue`, `users`, or `features.<name>`.
     """
-    folder = Path(root, table)
+    folder = Path(root, folder_of(table))
     return [
         path
         for path in sorted(folder.rglob("*"))

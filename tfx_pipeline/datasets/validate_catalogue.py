@@ -63,7 +63,7 @@ def check_catalogue(
     if not numbers:
         return entities[0]
     known, identity, number = np.concatenate(entities), np.concatenate(ids), np.concatenate(numbers)
-    _check_repeated(files, CATALOGUE_TABLE, known, number, np.concatenate(good), _KEY, findings)
+    check_repeated(files, CATALOGUE_TABLE, known, number, np.concatenate(good), _KEY, findings)
     _check_shared_ids(files, known, identity, number, findings)
     known = np.unique(known)
     for rows in read_rows(files, CATALOGUE_TABLE, findings, [*_KEY, "related_ids"]):
@@ -80,7 +80,7 @@ def check_users(files: Sequence[TableFile], limits: Limits, findings: Findings) 
         numbers.append(rows.numbers()[good])
     user, number = np.concatenate(users), np.concatenate(numbers)
     everyone = np.ones(len(user), bool)
-    _check_repeated(files, USERS_TABLE, user, number, everyone, ("user_id",), findings)
+    check_repeated(files, USERS_TABLE, user, number, everyone, ("user_id",), findings)
 
 
 def is_among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -91,7 +91,7 @@ def is_among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return known[place] == values
 
 
-def _check_repeated(
+def check_repeated(
     files: Sequence[TableFile],
     table: str,
     hashes: np.ndarray,

@@ -21,6 +21,7 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import TABLES
 from tfx_pipeline.datasets.schemas import USERS_TABLE
+from tfx_pipeline.datasets.schemas import is_features
 from tfx_pipeline.datasets.table_files import all_files
 from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import UnsafeFileError
@@ -61,7 +62,7 @@ def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
     for table in TABLES:
         paths = parquet_files(root, table)
         others = sorted(set(all_files(root, table)) - set(paths))
-        _report_other_files(root, table, others, findings)
+        report_other_files(root, table, others, findings)
         if not paths:
             _report_missing_table(table, findings)
         found[table] = check_table(root, table, paths, findings)
@@ -71,19 +72,25 @@ def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
 
 
 def check_table(
-    root: Path, table: str, paths: Iterable[Path], findings: Findings
+    root: Path,
+    table: str,
+    paths: Iterable[Path],
+    findings: Findings,
+    schema: pa.Schema | None = None,
 ) -> list[TableFile]:
     """Checks files, columns and types of one table.
 
     Args:
         root: The directory below which the files are named.
-        table: `events`, `catalogue` or `users`.
+        table: `events`, `catalogue`, `users`, or `features.<name>`.
         paths: Its files.
         findings: Receives the problems.
+        schema: What is read of it; all that a table of its name may have by default.
 
     Returns:
         The readable files.
     """
+    known = schema or TABLES[table]
     unreadable: dict[tuple[str, str], list[Path]] = defaultdict(list)
     schemas: dict[Path, tuple[pa.Schema, int]] = {}
     for path in paths:
@@ -94,9 +101,9 @@ def check_table(
             unreadable[_why_unreadable(path, error)].append(path)
     for (kind, why), bad in unreadable.items():
         findings.add(Problem(kind, table, None, len(bad), why, _files(bad, root)))
-    _report_missing_columns(root, table, schemas, findings)
-    unusable = _report_repeated_columns(root, table, schemas, findings)
-    unusable |= _report_wrong_types(root, table, schemas, unusable, findings)
+    _report_missing_columns(root, table, known, schemas, findings)
+    unusable = _report_repeated_columns(root, table, known, schemas, findings)
+    unusable |= _report_wrong_types(root, table, known, schemas, unusable, findings)
     return [
         TableFile(
             path,
@@ -104,7 +111,7 @@ def check_table(
             rows,
             tuple(
                 name
-                for name in TABLES[table].names
+                for name in known.names
                 if name in schema.names and (path, name) not in unusable
             ),
         )
@@ -141,7 +148,8 @@ def _report_empty_table(table: str, findings: Findings) -> None:
         findings.add(Problem("empty-catalogue", table, None, 1, message))
 
 
-def _report_other_files(root: Path, table: str, paths: list[Path], findings: Findings) -> None:
+def report_other_files(root: Path, table: str, paths: list[Path], findings: Findings) -> None:
+    """Reports files of a table's folder that are not Parquet by their names."""
     if paths:
         message = (
             f"Found {counted(len(paths), 'file')} without the ending .parquet, which nothing "
@@ -168,9 +176,12 @@ def _why_unreadable(path: Path, error: Exception) -> tuple[str, str]:
 
 
 def _report_missing_columns(
-    root: Path, table: str, schemas: dict[Path, tuple[pa.Schema, int]], findings: Findings
+    root: Path,
+    table: str,
+    known: pa.Schema,
+    schemas: dict[Path, tuple[pa.Schema, int]],
+    findings: Findings,
 ) -> None:
-    known = TABLES[table]
     missing: dict[str, list[Path]] = defaultdict(list)
     unknown: dict[str, list[Path]] = defaultdict(list)
     for path, (schema, _) in schemas.items():
@@ -191,6 +202,8 @@ def _report_missing_columns(
             f"{known.field(name).type}.{hint}"
         )
         findings.add(Problem("missing-column", table, name, rows, message, _files(paths, root)))
+    if is_features(table):
+        return  # it may have more for others
     for name, paths in unknown.items():
         message = (
             f"The table has no such column, so it is not read; it has {known.names}. Rename it, "
@@ -202,12 +215,16 @@ def _report_missing_columns(
 
 
 def _report_repeated_columns(
-    root: Path, table: str, schemas: dict[Path, tuple[pa.Schema, int]], findings: Findings
+    root: Path,
+    table: str,
+    known: pa.Schema,
+    schemas: dict[Path, tuple[pa.Schema, int]],
+    findings: Findings,
 ) -> set[tuple[Path, str]]:
     """Reports columns that a file has more than once, and returns where they are."""
     repeated: dict[str, list[Path]] = defaultdict(list)
     for path, (schema, _) in schemas.items():
-        for name in TABLES[table].names:
+        for name in known.names:
             if schema.names.count(name) > 1:
                 repeated[name].append(path)
     for name, paths in repeated.items():
@@ -223,6 +240,7 @@ def _report_repeated_columns(
 def _report_wrong_types(
     root: Path,
     table: str,
+    known: pa.Schema,
     schemas: dict[Path, tuple[pa.Schema, int]],
     repeated: set[tuple[Path, str]],
     findings: Findings,
@@ -231,7 +249,7 @@ def _report_wrong_types(
     wrong: dict[tuple[str, str], list[Path]] = defaultdict(list)
     guessed: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path, (schema, _) in schemas.items():
-        for field in TABLES[table]:
+        for field in known:
             if field.name not in schema.names or (path, field.name) in repeated:
                 continue
             kind = schema.field(field.name).type
@@ -249,7 +267,7 @@ def _report_wrong_types(
         rows = sum(schemas[p][1] for p in paths)
         findings.add(Problem("time-by-guess", table, name, rows, message, samples))
     for (name, kind), paths in wrong.items():
-        expected = TABLES[table].field(name).type
+        expected = known.field(name).type
         if name in TIME_COLUMNS:
             expected = "int64 microseconds since the epoch, or an Arrow timestamp"
         message = (

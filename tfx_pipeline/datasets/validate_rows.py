@@ -26,7 +26,9 @@ from transforms.arrow import pa
 from transforms.arrow import pq
 
 _BATCH_ROWS = {**ROW_GROUP_ROWS, CATALOGUE_TABLE: 1_024}  # an image or two vectors a row
-_SHOW = {EVENTS_TABLE: (), CATALOGUE_TABLE: ("entity_type", "entity_id"), USERS_TABLE: ()}
+_FEATURES_ROWS = 4_096  # a vector or some tokens a row
+_ENTITY = ("entity_type", "entity_id")
+_SHOW = {EVENTS_TABLE: (), USERS_TABLE: ()}
 
 
 def read_rows(
@@ -47,13 +49,13 @@ def read_rows(
         columns: Which columns to read; all that are judged by default.
     """
     wanted = COLUMNS[table] if columns is None else columns
-    number = 0
+    number, size = 0, _BATCH_ROWS.get(table, _FEATURES_ROWS)
     for file in files:
         first = 0
         try:
             with pq.ParquetFile(file.path) as parquet:
                 present = [name for name in wanted if name in file.columns]
-                for rows in parquet.iter_batches(_BATCH_ROWS[table], columns=present):
+                for rows in parquet.iter_batches(size, columns=present):
                     place = np.arange(rows.num_rows)
                     yield Rows(file.name, first, number + first, Batch(table, rows), place)
                     first += rows.num_rows
@@ -67,7 +69,7 @@ def judge_rows(rows: Rows, limits: Limits, findings: Findings) -> Judgement:
     """Judges rows by themselves and reports what is wrong with them."""
     found = judge(rows.batch, limits)
     for kind, column, bad, hint in found.findings:
-        findings.rows(kind, column, rows, bad, hint, _SHOW[rows.batch.table])
+        findings.rows(kind, column, rows, bad, hint, _SHOW.get(rows.batch.table, _ENTITY))
     return found
 
 

@@ -38,7 +38,8 @@ def data(config: PipelineConfig, state: RunState) -> Data:
     ).with_id("timeline-example-gen")
 
     schema_gen = CuratedSchemaGen(
-        code_version=code_version(f"{_COMPONENTS}.example_validator.schema_gen")
+        code_version=code_version(f"{_COMPONENTS}.example_validator.schema_gen"),
+        fields=config.timeline.catalogue_fields,
     ).with_id("curated-schema-gen")
 
     statistics_gen = TimelineStatisticsGen(

@@ -86,6 +86,19 @@ def test_a_catalogue_row_is_what_the_example_generator_writes():
     assert set(bare.features.feature) == {f.CATALOGUE_ENTITY, f.CATALOGUE_TYPE}
 
 
+def test_a_catalogue_row_carries_declared_fields():
+    import tensorflow as tf
+
+    given = CatalogueRow(vectors={"style": [1.0, 0.5]}, tokens={"cluster": ["c1", "c2"]})
+    fields = {"vector/style": [1.0, 0.5], "token/cluster": ["c1", "c2"]}
+    assert tf.train.Example.FromString(
+        serialise_row("item:7", given)
+    ) == tf.train.Example.FromString(row("item:7", **fields))
+    for odd in (CatalogueRow(vectors={"style": [float("nan")]}), CatalogueRow(tokens={"c": "c1"})):
+        with pytest.raises(ValueError, match="catalogue/(vector/style|token/c)"):
+            serialise_row("item:7", odd)
+
+
 @either_client
 def test_candidates_come_back_best_first_with_the_scores_of_every_head(ask):
     asked = []

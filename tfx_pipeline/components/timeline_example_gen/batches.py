@@ -12,12 +12,15 @@ from transforms.arrow import pq
 ROWS_A_BATCH = 262_144
 
 
-def batches(piece: Piece, columns: Sequence[str]) -> Iterator[tuple[int, Batch]]:
+def batches(
+    piece: Piece, columns: Sequence[str], rows: int = ROWS_A_BATCH
+) -> Iterator[tuple[int, Batch]]:
     """Reads a piece.
 
     Args:
         piece: What to read.
         columns: Names of columns; the ones that the file lacks are left out.
+        rows: The most rows of a batch.
 
     Yields:
         Row number of the batch within the piece, and the batch.
@@ -26,6 +29,6 @@ def batches(piece: Piece, columns: Sequence[str]) -> Iterator[tuple[int, Batch]]
         present = [name for name in columns if name in file.schema_arrow.names]
         groups = list(range(piece.first_group, piece.last_group))
         row = 0
-        for batch in file.iter_batches(ROWS_A_BATCH, row_groups=groups, columns=present):
+        for batch in file.iter_batches(rows, row_groups=groups, columns=present):
             yield row, Batch(piece.table, batch)
             row += batch.num_rows

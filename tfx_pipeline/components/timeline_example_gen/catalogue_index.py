@@ -43,6 +43,13 @@ class CatalogueIndex:
         known = entries["hash"] == hashes
         return known, np.where(known, entries["available_from"], ALWAYS)
 
+    def rows(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns [n] bool, which entities are in the catalogue, and [n] int64, in which row."""
+        if not len(self._entries):
+            return np.zeros(len(hashes), bool), np.zeros(len(hashes), np.int64)
+        entries = self._entries[self._place(hashes)]
+        return entries["hash"] == hashes, entries["row"]
+
     def first(self, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Returns [n] bool, which rows are the first of their entity in the catalogue."""
         if not len(self._entries):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -13,12 +16,15 @@ from tfx_pipeline.components.timeline_example_gen import tfrecord
 from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
 from tfx_pipeline.components.timeline_example_gen.encode import Feature
 from tfx_pipeline.components.timeline_example_gen.encode import bytes_stream
 from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
 from tfx_pipeline.components.timeline_example_gen.encode import float_stream
 from tfx_pipeline.components.timeline_example_gen.encode import int_stream
+from tfx_pipeline.components.timeline_example_gen.field_rows import JoinedFields
 from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
+from tfx_pipeline.components.timeline_example_gen.messages import Message
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.columns import as_ragged
@@ -40,24 +46,41 @@ _VECTORS = {"image_vector": f.CATALOGUE_IMAGE_VECTOR, "text_vector": f.CATALOGUE
 
 
 class WriteCatalogue(beam.DoFn):
-    """Writes one file for each piece of the catalogue."""
+    """Writes one file for each piece of the catalogue, the declared fields of its rows joined.
 
-    def __init__(self, config_json: str, limits_json: str, shards: int, uri: str) -> None:
-        """Takes configuration and limits as JSON, the number of pieces, the artifact's place."""
+    Args:
+        config_json: A `TimelineConfig` as JSON.
+        limits_json: `Limits` as JSON.
+        pieces: All pieces of the catalogue, in order.
+        uri: The artifact's place.
+        origins: Where rows of the tables of declared fields came from, by table.
+    """
+
+    def __init__(
+        self,
+        config_json: str,
+        limits_json: str,
+        pieces: Sequence[Piece],
+        uri: str,
+        origins: Mapping[str, Origin],
+    ) -> None:
         self._config_json = config_json
         self._limits_json = limits_json
-        self._shards = shards
+        self._pieces = pieces
+        self._shards = len(pieces)
         self._uri = uri
+        self._origins = origins
 
     def setup(self) -> None:
         """Parses the configuration once a worker."""
         self._config = TimelineConfig.model_validate_json(self._config_json)
         self._limits = Limits.model_validate_json(self._limits_json)
 
-    def process(self, element: Piece, index: bytes) -> Iterator[bytes]:
-        """Yields counts for the report."""
-        piece = Piece(*element)
-        catalogue = CatalogueIndex(index)
+    def process(self, element: tuple[int, Iterable[Message]], index: bytes) -> Iterator[bytes]:
+        """Yields counts for the report; takes the number of a piece and its declared fields."""
+        number, received = element
+        piece, catalogue = self._pieces[number], CatalogueIndex(index)
+        fields = JoinedFields(received, self._origins)
         columns = [
             name
             for name in COLUMNS[CATALOGUE_TABLE]
@@ -66,6 +89,7 @@ class WriteCatalogue(beam.DoFn):
         records, bad, why = [], [], []
         for first, batch in batches(piece, columns):
             features, found = read_rows(batch, piece.first_row + first, catalogue, self._limits)
+            features += fields.features(piece.first_row + first, len(batch))
             records.append(encode_examples(features).take(pa.array(np.flatnonzero(found.good))))
             bad.append(first + found.rejected)
             why += found.reasons()
@@ -74,8 +98,11 @@ class WriteCatalogue(beam.DoFn):
         name = tfrecord.shard_name("catalogue", piece.number, self._shards)
         tfrecord.write_file(self._uri, name, parts)
         counts = {"catalogue/examples": len(examples)}
+        dead = fields.dead_letters
         if why:
-            letters = dead_letter.dead_letters(piece, np.concatenate(bad), why)
+            dead = [dead_letter.dead_letters(piece, np.concatenate(bad), why), *dead]
+        if dead:
+            letters = dead_letter.concat(dead) if len(dead) > 1 else dead[0]
             counts |= dead_letter.count_by_reason(letters)
             sink = pa.BufferOutputStream()
             pq.write_table(letters, sink)

@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic import model_validator
 
 from transforms.base_config import Config
+from transforms.catalogue_fields import CatalogueFields
 from transforms.features import PAGE_SPLITS
 from transforms.features import SPLITS
 from transforms.label_config import LabelConfig
@@ -95,6 +96,8 @@ class TimelineConfig(Config):
         max_impressions_per_example: The newest result pages are kept as long as
             they hold no more impressions than this.
         include_images: Whether catalogue rows carry their encoded image.
+        catalogue_fields: Vectors and tokens of catalogue rows that the log has in tables of
+            their own, `features/<name>/*.parquet`.
         max_dead_letter_fraction: Generation fails when a larger share of the
             rows of any table is bad.
         allow_empty_splits: Whether a split without examples is acceptable.
@@ -126,6 +129,7 @@ class TimelineConfig(Config):
     context_events: int = Field(default=256, ge=0)
     max_impressions_per_example: int = Field(default=65_536, ge=1)
     include_images: bool = False
+    catalogue_fields: CatalogueFields = CatalogueFields()
     max_dead_letter_fraction: float = Field(default=0.01, ge=0.0, le=1.0)
     allow_empty_splits: bool = False
     buckets: int = Field(default=0, ge=0)

@@ -30,6 +30,8 @@ _ORIGINAL = {  # columns of the first stage -> columns of the log
     "query": "query",
     "value": "value",
     "attributes": "attributes",
+    "vector": "vector",
+    "tokens": "tokens",
 }
 
 

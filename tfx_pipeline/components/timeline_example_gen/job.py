@@ -30,6 +30,7 @@ from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKey
 from tfx_pipeline.components.timeline_example_gen.catalogue_split import WriteCatalogue
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
+from tfx_pipeline.components.timeline_example_gen.field_rows import SendFields
 from tfx_pipeline.components.timeline_example_gen.negatives import MergeNames
 from tfx_pipeline.components.timeline_example_gen.negatives import ReadNames
 from tfx_pipeline.components.timeline_example_gen.partition import Partition
@@ -48,6 +49,8 @@ from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.matching import mismatch
 from tfx_pipeline.datasets.rules import reason
+from tfx_pipeline.datasets.schemas import features_table
+from tfx_pipeline.datasets.validate_features import no_match
 from transforms.features import PAGE_SPLITS
 
 _PIECE = tuple[str, str, int, int, int, int, int, str]
@@ -88,6 +91,7 @@ def generate(
     counts = _finish(uri, plan, config)
     dead_letter.check_threshold(counts, config, posixpath.join(uri, dead_letter.DIRECTORY))
     _require_match(log_dir, counts, config)
+    _require_fields(counts, config)
     _require_splits(counts, config)
     _require_labels(counts, config)
     for table, by_reason in counts.get("repaired", {}).items():
@@ -155,15 +159,44 @@ def build(
         reports += [written["counts"], ids]
     else:
         reports.append(ordered["sorted"] | "Write" >> write.with_output_types(bytes))
-    shards = len(plan.pieces[CATALOGUE_TABLE])
-    write_catalogue = beam.ParDo(WriteCatalogue(as_json, plan.limits.to_json(), shards, uri), index)
-    catalogue_written = catalogue | "WriteCatalogue" >> write_catalogue.with_output_types(bytes)
+    reports += _catalogue_split(pipeline, plan, uri, config, store, index)
     (
-        (*reports, catalogue_written)
+        tuple(reports)
         | "Reports" >> beam.Flatten()
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
     )
+
+
+def _catalogue_split(
+    pipeline: beam.Pipeline,
+    plan: Plan,
+    uri: str,
+    config: TimelineConfig,
+    store: Store,
+    index: beam.pvalue.AsSingleton,
+) -> list[beam.PCollection]:
+    """Adds what writes the catalogue, declared fields joined to its rows; returns counts."""
+    pieces, limits = plan.pieces[CATALOGUE_TABLE], plan.limits.to_json()
+    tables = [features_table(name) for name in sorted(config.catalogue_fields.names)]
+    seeds = beam.Create(_seeds(len(pieces))).with_output_types(_MESSAGE)
+    parts, reports = [pipeline | "CatalogueSeeds" >> seeds], []
+    if tables:
+        starts = [piece.first_row for piece in pieces]
+        send = SendFields(limits, config.unknown_entities, starts, store, uri)
+        rows = _pieces(pipeline, "FieldRows", [p for table in tables for p in plan.pieces[table]])
+        sent = rows | "SendFields" >> beam.ParDo(send, index).with_outputs(REPORT, main="rows")
+        parts.append(sent["rows"])
+        reports.append(sent[REPORT])
+    origins = {table: Origin(plan.pieces[table]) for table in tables}
+    write = WriteCatalogue(config.to_json(), limits, pieces, uri, origins)
+    written = (
+        tuple(parts)
+        | "JoinCatalogue" >> beam.Flatten()
+        | "ByCataloguePiece" >> beam.GroupByKey()
+        | "WriteCatalogue" >> beam.ParDo(write, index).with_output_types(bytes)
+    )
+    return [written, *reports]
 
 
 @contextlib.contextmanager
@@ -226,6 +259,14 @@ def _require_match(log_dir: str, counts: dict[str, Any], config: TimelineConfig)
     )
     if told:
         raise ValueError(told)
+
+
+def _require_fields(counts: dict[str, Any], config: TimelineConfig) -> None:
+    """Fails when no row of a declared field is about an entity of the catalogue."""
+    for name in config.catalogue_fields.names:
+        found = counts.get("fields", {}).get(name, {})
+        if found.get("rows") and not found.get("in_catalogue"):
+            raise ValueError(no_match(features_table(name), found["rows"]))
 
 
 def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:

@@ -9,7 +9,7 @@ class Piece(NamedTuple):
     """Consecutive row groups of one file: the unit of reading.
 
     Attributes:
-        table: `events`, `catalogue` or `users`.
+        table: `events`, `catalogue`, `users`, or `features.<name>`.
         path: The Parquet file.
         first_group: Its first row group.
         last_group: One behind the last row group.

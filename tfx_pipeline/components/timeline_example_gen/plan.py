@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import MICROSECONDS_A_DAY
@@ -31,6 +32,7 @@ from tfx_pipeline.datasets.validate_files import TableFile
 from transforms.arrow import pq
 
 ROWS_A_PIECE = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
+ROWS_A_FEATURES_PIECE = 65_536
 EVENTS_A_BUCKET = 131_072
 MOST_BUCKETS = 4_096
 
@@ -68,10 +70,14 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
             events are empty, or the periods do not fit the log.
     """
     findings = Findings()
-    opened = open_log(EventLog(log_dir).path, findings)
-    refusals = [str(p) for p in findings.close(opened.totals) if p.severity == "error"]
+    opened = open_log(EventLog(log_dir).path, findings, config.catalogue_fields)
+    problems = findings.close(opened.totals)
+    refusals = [str(p) for p in problems if p.severity == "error"]
     if refusals:
         raise ValueError("\n".join([f"The event log {log_dir} cannot be used:", *refusals]))
+    for problem in problems:
+        if problem.kind == "undeclared-table":
+            logging.warning("%s", problem)
     limits = limits_for(opened, config)
     pieces = {table: list(_pieces(table, files)) for table, files in opened.files.items()}
     buckets = config.buckets or -(-opened.totals[EVENTS_TABLE] // EVENTS_A_BUCKET)
@@ -83,7 +89,8 @@ def limits_for(opened: OpenedLog, config: TimelineConfig) -> Limits:
     """Returns what the rows of a log have to keep to."""
     meant = () if ANY in config.event_types else config.event_types
     catalogue = opened.files[CATALOGUE_TABLE]
-    return find_limits(opened.manifest, catalogue, meant, config.earliest, config.latest)
+    vectors = config.catalogue_fields.vectors
+    return find_limits(opened.manifest, catalogue, meant, config.earliest, config.latest, vectors)
 
 
 def find_cuts(opened: OpenedLog, config: TimelineConfig, limits: Limits) -> tuple[int, int]:
@@ -106,12 +113,13 @@ def find_cuts(opened: OpenedLog, config: TimelineConfig, limits: Limits) -> tupl
 def _pieces(table: str, files: Iterable[TableFile]) -> Iterator[Piece]:
     """Joins small row groups until a piece is worth its overhead."""
     number = first_row = 0
+    least = ROWS_A_PIECE.get(table, ROWS_A_FEATURES_PIECE)
     for entry in files:
         metadata = pq.read_metadata(entry.path)
         group = first_group = row_of_file = size = 0
         for group in range(metadata.num_row_groups):
             size += metadata.row_group(group).num_rows
-            if size >= ROWS_A_PIECE[table] or group + 1 == metadata.num_row_groups:
+            if size >= least or group + 1 == metadata.num_row_groups:
                 if size:
                     groups = (first_group, group + 1)
                     place = (first_row, row_of_file, number)
