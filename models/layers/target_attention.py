@@ -22,16 +22,22 @@ class TargetAttention(tf.keras.layers.Layer):
 
     Time goes into memory traffic, so training takes the pages in parts, short histories first:
     a part has as many events as its longest history, and more of it stays in the cache.
+    Otherwise candidates are taken a few at a time, whose pairs with events stay there, too:
+    memory does not grow with candidates times events.
 
     Args:
         hidden_units: Widths of the MLP's hidden layers.
         parts: How many parts the pages of a training batch are taken in.
+        pairs: Pairs of a candidate and an event at a time outside of training.
     """
 
-    def __init__(self, hidden_units: Sequence[int], parts: int = 4, **kwargs: Any) -> None:
+    def __init__(
+        self, hidden_units: Sequence[int], parts: int = 4, pairs: int = 1 << 15, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
         self.parts = parts
+        self.pairs = pairs
 
     def build(self, input_shape: Any) -> None:
         """Creates the layers; d is the width of the candidate."""
@@ -65,7 +71,7 @@ class TargetAttention(tf.keras.layers.Layer):
             [I, d] float32; zeros for an empty history.
         """
         if not training:
-            return self._attend(candidate, history, mask, row)
+            return self._attend_by_slices(candidate, history, mask, row)
         place = tf.range(1.0, tf.cast(tf.shape(mask)[1], tf.float32) + 1.0)
         length = tf.cast(tf.reduce_max(mask * place, axis=1), tf.int32)  # [B], up to the last event
         pages = tf.argsort(length)
@@ -86,19 +92,42 @@ class TargetAttention(tf.keras.layers.Layer):
         found = []
         for candidates, events, there, ranks, lengths, start in given:
             longest = tf.reduce_max(tf.concat([lengths, [1]], axis=0))
-            found.append(
-                self._attend(candidates, events[:, :longest], there[:, :longest], ranks - start)
-            )
+            events, there = events[:, :longest], there[:, :longest]
+            projected = self.of_history(events)
+            found.append(self._attend(candidates, events, projected, there, ranks - start))
         return tf.gather(tf.concat(found, axis=0), tf.math.invert_permutation(order))
 
-    def _attend(
+    def _attend_by_slices(
         self, candidate: tf.Tensor, history: tf.Tensor, mask: tf.Tensor, row: tf.Tensor
     ) -> tf.Tensor:
-        """Attends; see `call`."""
+        """Attends for a few candidates after the other; see `call`."""
+        size = tf.maximum(self.pairs // tf.maximum(tf.shape(mask)[1], 1), 1)
+        number = tf.maximum(tf.shape(row)[0], 1)  # without a candidate one slice, which is empty
+        width = [None, candidate.shape[1]]
+        projected = self.of_history(history)
+        found = tf.TensorArray(tf.float32, 0, True, infer_shape=False, element_shape=width)
+
+        def attend(start: tf.Tensor, found: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+            end = start + size
+            part = self._attend(candidate[start:end], history, projected, mask, row[start:end])
+            return end, found.write(start // size, part)
+
+        found = tf.while_loop(lambda start, _: start < number, attend, [0, found])[1]
+        return found.concat()  # [I, d]
+
+    def _attend(
+        self,
+        candidate: tf.Tensor,
+        history: tf.Tensor,
+        projected: tf.Tensor,
+        mask: tf.Tensor,
+        row: tf.Tensor,
+    ) -> tf.Tensor:
+        """Attends; `projected` is [B, T, h], the history in the MLP's first layer; see `call`."""
         events = tf.gather(history, row)  # [I, T, d]
         there = tf.gather(mask, row)  # [I, T]
         # W [h ; c ; h - c ; h c] is (U h) + (V c) + W (h c), with h - c folded into U and V.
-        first = tf.gather(self.of_history(history), row) + self.of_candidate(candidate)[:, None]
+        first = tf.gather(projected, row) + self.of_candidate(candidate)[:, None]
         hidden = tf.nn.relu(first + self.of_product(events * candidate[:, None]))
         for layer in self.others:
             hidden = layer(hidden)
@@ -108,4 +137,8 @@ class TargetAttention(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"hidden_units": self.hidden_units, "parts": self.parts}
+        return super().get_config() | {
+            "hidden_units": self.hidden_units,
+            "parts": self.parts,
+            "pairs": self.pairs,
+        }

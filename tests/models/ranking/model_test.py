@@ -217,6 +217,22 @@ def test_target_attention_in_parts_is_the_same_and_has_the_same_gradients(parts)
         np.testing.assert_allclose(in_parts, whole, atol=1e-5)
 
 
+@pytest.mark.parametrize("pairs", [1, 13, 1000])
+def test_target_attention_by_slices_is_the_same(pairs):
+    layer = TargetAttention((5, 3), pairs=pairs)
+    generator = np.random.default_rng(0)
+    row = tf.constant([0, 0, 0, 1, 3], tf.int64)  # page 2 has no candidate
+    candidate, history = generator.normal(size=[5, 4]), generator.normal(size=[4, 6, 4])
+    mask = (generator.random([4, 6]) < 0.7).astype(np.float32)
+    given = [tf.constant(x, tf.float32) for x in (candidate, history, mask)]
+
+    whole = layer(*given, row, training=True).numpy()
+    by_slices = tf.function(layer)
+    np.testing.assert_allclose(by_slices(*given, row), whole, atol=1e-5)
+    nothing = by_slices(given[0][:0], *given[1:], row[:0])
+    assert nothing.shape == (0, 4)
+
+
 def test_click_rates_are_smoothed_towards_the_mean():
     counts = np.array([[0, 0], [100, 50], [1, 1], [99, 0]])
     odds = log_odds(counts, prior=20.0)[:, 0]
