@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transforms.catalogue_fields import CatalogueFields
 from transforms.config import TransformConfig
 from transforms.features import SPLITS
 
 
-def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None:
+def run(
+    log: Path,
+    home: Path,
+    transform: TransformConfig | None = None,
+    fields: CatalogueFields | None = None,
+) -> None:
     """Imports hand-made splits, validates them and, with a configuration, transforms them.
 
     Args:
         log: Directory with `Split-<name>/*.gz`, as `write_examples` writes it.
         home: Where artifacts and metadata go.
         transform: Transform's configuration; without it the run ends at the validator.
+        fields: Declared fields of catalogue rows.
     """
     from tfx import v1 as tfx
 
@@ -28,7 +35,7 @@ def run(log: Path, home: Path, transform: TransformConfig | None = None) -> None
     examples = tfx.components.ImportExampleGen(input_base=str(log), input_config=inputs).with_id(
         "examples"
     )
-    schema = CuratedSchemaGen(code_version="1").with_id("import-schema-gen")
+    schema = CuratedSchemaGen(code_version="1", fields=fields).with_id("import-schema-gen")
     statistics = TimelineStatisticsGen(
         examples=examples.outputs["examples"], schema=schema.outputs["schema"]
     ).with_id("statistics-gen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from serving.index.updating.changes import DELETES_SCHEMA
 from serving.index.updating.changes import REFUSED_SCHEMA
 from serving.index.updating.changes import UPSERTS_SCHEMA
 from serving.index.updating.changes import refused
+from tfx_pipeline.commands.index_fields import FieldColumn
+from tfx_pipeline.commands.index_fields import field_columns
+from tfx_pipeline.commands.index_fields import read_fields
 from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
 from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
@@ -23,13 +27,16 @@ from tfx_pipeline.components.timeline_example_gen.dead_letter import as_text
 from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
 from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.columns import Batch
+from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.problem import Findings
+from tfx_pipeline.datasets.schemas import FEATURES
 from tfx_pipeline.datasets.validate_files import check_table
 from transforms.arrow import pa
 from transforms.arrow import pq
+from transforms.catalogue_fields import CatalogueFields
 
 VECTOR = "vector"  # a column of the upserts beside those of the catalogue
 
@@ -37,15 +44,20 @@ Embed = Callable[[Sequence[bytes]], np.ndarray]  # [n] serialised rows -> [n, d]
 
 
 def read_upserts(
-    paths: Sequence[Path], embed: Embed, images: bool = False
+    paths: Sequence[Path],
+    embed: Embed,
+    images: bool = False,
+    fields: CatalogueFields | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Reads rows of the catalogue.
 
     Args:
         paths: Parquet files with the columns of `catalogue/*.parquet`. Rows of
-            a file with a column `vector` are taken with it; others are embedded.
+            a file with a column `vector` are taken with it; others are embedded. Declared
+            fields are columns `vector/<name>` and `token/<name>`.
         embed: The candidate tower.
         images: Whether the tower reads images.
+        fields: Declared fields that the tower may read.
 
     Returns:
         A table of `UPSERTS_SCHEMA`, and rows that could not be used as one of
@@ -55,9 +67,10 @@ def read_upserts(
         ValueError: A file is no Parquet, or has an unknown column, a required
             one less, or one of a wrong type.
     """
+    declared = field_columns(fields or CatalogueFields())
     good, bad = [UPSERTS_SCHEMA.empty_table()], [REFUSED_SCHEMA.empty_table()]
     for path in paths:
-        for rows, letters in _read_file(path, embed, images):
+        for rows, letters in _read_file(path, embed, images, declared):
             good.append(rows)
             bad.append(letters)
     return pa.concat_tables(good), pa.concat_tables(bad)
@@ -82,16 +95,19 @@ def read_deletes(paths: Sequence[Path]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _read_file(path: Path, embed: Embed, images: bool) -> Iterator[tuple[pa.Table, pa.Table]]:
+def _read_file(
+    path: Path, embed: Embed, images: bool, declared: Mapping[str, FieldColumn]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
     file = _open(path)
     groups = file.num_row_groups
     given = VECTOR in file.schema_arrow.names
-    _check(file.schema_arrow, path)
+    _check(file.schema_arrow, path, declared)
     piece = Piece(CATALOGUE_TABLE, str(path), 0, groups, 0, 0, 0)
     seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(piece))))
     columns = [name for name in CATALOGUE.names if name != "image" or images]
-    for first, batch in batches(piece, columns + [VECTOR] * given):
+    for first, batch in batches(piece, [*columns, *declared, *[VECTOR] * given]):
         features, found = read_rows(batch, first, seen, Limits())
+        features += read_fields(batch, declared, found)
         good = np.flatnonzero(found.good)
         if given:
             index = batch.rows.schema.get_field_index(VECTOR)
@@ -131,9 +147,9 @@ def _open(path: Path) -> pq.ParquetFile:
         raise ValueError(f"`{path}` is no Parquet file: {error}") from None
 
 
-def _check(schema: pa.Schema, path: Path) -> None:
+def _check(schema: pa.Schema, path: Path, declared: Mapping[str, FieldColumn]) -> None:
     """Raises when a column is unknown, missing or of a wrong type."""
-    known = [*CATALOGUE.names, VECTOR]
+    known = [*CATALOGUE.names, VECTOR, *declared]
     for name in schema.names:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
@@ -147,6 +163,13 @@ def _check(schema: pa.Schema, path: Path) -> None:
     faults = [str(problem) for problem in findings.close({}) if problem.severity == "error"]
     if faults:
         raise ValueError("\n".join([f"`{path}` cannot be used:", *faults]))
+    for name, column in declared.items():
+        expected = FEATURES.field(column.column)
+        if name in schema.names and not converts(schema.field(name).type, expected):
+            raise ValueError(
+                f"`{path}` has the column `{name}` as {schema.field(name).type}; expected "
+                f"{expected.type}."
+            )
     if VECTOR in schema.names:
         kind = schema.field(VECTOR).type
         lists = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)

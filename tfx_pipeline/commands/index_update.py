@@ -22,6 +22,7 @@ from tfx_pipeline.commands.index_place import Place
 from tfx_pipeline.datasets.problem import counted
 from transforms.arrow import csv
 from transforms.arrow import pa
+from transforms.catalogue_fields import CatalogueFields
 
 
 def update_index(
@@ -66,7 +67,8 @@ def update_index(
     config = place.config
     version = open_version(place.version, place.section("index") or None)
     images = bool(config.get("timeline", {}).get("include_images"))
-    rows, unusable = read_upserts(upserts, partial(embed_rows, version), images)
+    fields = CatalogueFields.model_validate(config.get("timeline", {}).get("catalogue_fields", {}))
+    rows, unusable = read_upserts(upserts, partial(embed_rows, version), images, fields)
     read = Changes(rows, taken_out)
     changes, refused = sift(read, version.index, version.config.candidate_types)
     refused = pa.concat_tables([unusable, refused])

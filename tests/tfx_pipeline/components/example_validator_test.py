@@ -11,6 +11,8 @@ from tests.helpers.timelines import small_log
 from tests.helpers.timelines import timeline
 from tests.helpers.timelines import write_examples
 from transforms import features as f
+from transforms.catalogue_fields import CatalogueFields
+from transforms.schema import schema_text
 
 
 def test_findings_name_split_feature_anomaly_and_remedy():
@@ -71,6 +73,24 @@ def test_anomalies_stop_the_run_with_their_names(tmp_path):
     ):
         assert [line for line in lines if line.startswith(start) and "What to do: " in line]
     assert not [line for line in lines if "event/entity" in line or "slice/" in line]
+
+
+@pytest.mark.slow
+def test_declared_fields_fit_the_schema_and_others_do_not(tmp_path):
+    log = small_log(users=4, items=4)
+    for number in (9, 10):  # other rows have none
+        given = {"vector/style": [0.5, float(number)], "token/cluster": ["c1", "c2"]}
+        log["catalogue"].append(row(f"item:{number}", **given))
+    write_examples(tmp_path / "log", log)
+    vectors = {"vectors": {"style": 2}}
+
+    with pytest.raises(ValueError, match="catalogue: catalogue/token/cluster: New column") as error:
+        tfx_runs.run(tmp_path / "log", tmp_path / "one", fields=CatalogueFields(**vectors))
+    assert "style" not in str(error.value)
+    both = CatalogueFields(**vectors, tokens=("cluster",))
+    tfx_runs.run(tmp_path / "log", tmp_path / "both", fields=both)
+    written = tfx_runs.artifact(tmp_path / "both", "import-schema-gen", "schema") / "schema.pbtxt"
+    assert written.read_text() == schema_text(both) != schema_text()
 
 
 @pytest.mark.slow

@@ -101,6 +101,27 @@ def dead_letters(piece: Piece, rows: np.ndarray, reasons: Sequence[str]) -> pa.T
     return label(columns, piece.table, reasons, files, piece.first_row_of_file + rows)
 
 
+def letters_of(
+    piece: Piece, first: int, rows: pa.RecordBatch, bad: np.ndarray, reasons: Sequence[str]
+) -> pa.Table:
+    """Returns bad rows of a batch that is at hand, with the columns that were read.
+
+    Args:
+        piece: The piece that holds them.
+        first: Number of the batch's first row within the piece.
+        rows: The batch.
+        bad: [n] row numbers within the batch.
+        reasons: The reason of each.
+
+    Returns:
+        As `dead_letters`.
+    """
+    taken = pa.Table.from_batches([rows]).take(pa.array(bad))
+    columns = {name: as_text(taken.column(name)) for name in taken.column_names}
+    files = [piece.name] * len(bad)
+    return label(columns, piece.table, reasons, files, piece.first_row_of_file + first + bad)
+
+
 def label(
     columns: Mapping[str, pa.Array],
     table: str,

@@ -1,8 +1,9 @@
 """Declared fields: their rows are sent to the piece of the catalogue that has their entity.
 
-No worker holds a table. One that sends holds a batch of its rows; one that writes a
-piece of the catalogue holds the values of its entities: with a vector of 64 numbers
-16,384 rows x 64 x 4 bytes, 4 MB, and as much for each further field of that size.
+No worker holds a table. One that sends holds a batch of 16,384 of its rows, whatever
+the file's row groups; one that writes a piece of the catalogue holds the values of its
+entities: of a vector of 64 numbers 16,384 rows x 64 x 4 bytes, 4 MB (a piece is at
+least a row group of the catalogue).
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from transforms.arrow import pa
 from transforms.arrow import pq
 
 ROWS_A_BATCH = 16_384
+_BUFFER = 1 << 20
 _PREFIXES = {"vector": names.CATALOGUE_VECTOR, "tokens": names.CATALOGUE_TOKEN}
 
 
@@ -79,14 +81,15 @@ class SendFields(beam.DoFn):
         """Yields (piece of the catalogue, message) pairs, and counts for the report."""
         piece, catalogue = Piece(*element), CatalogueIndex(index)
         columns = judged_columns(piece.table, self._limits)
-        bad, why, read, matched = [], [], 0, 0
-        for first, batch in batches(piece, columns, ROWS_A_BATCH):
+        dead, read, matched = [], 0, 0
+        for first, batch in batches(piece, columns, ROWS_A_BATCH, _BUFFER):
             found, entity = judge(batch, self._limits), batch.names()
             known, row = catalogue.rows(hash_ids(entity))
             if self._drop_unknown:
                 found.mark("unknown-entity", "entity_id", ~known)
-            bad.append(first + found.rejected)
-            why += found.reasons()
+            if len(bad := found.rejected):
+                why = found.reasons()
+                dead.append(dead_letter.letters_of(piece, first, batch.rows, bad, why))
             chosen = found.good & known
             read, matched = read + int(found.good.sum()), matched + int(chosen.sum())
             rows = pa.table(
@@ -100,8 +103,8 @@ class SendFields(beam.DoFn):
             yield from self._send(piece, first, rows.filter(pa.array(chosen)))
         name = piece.table.removeprefix(f"{FEATURES_TABLE}.")
         counts = {f"fields/{name}/rows": read, f"fields/{name}/in_catalogue": matched}
-        if why:
-            letters = dead_letter.dead_letters(piece, np.concatenate(bad), why)
+        if dead:
+            letters = dead_letter.concat(dead)
             counts |= dead_letter.count_by_reason(letters)
             sink = pa.BufferOutputStream()
             pq.write_table(letters, sink)
@@ -173,15 +176,32 @@ class JoinedFields:
         for table, values in self._tables.items():
             place = np.asarray(values.column("catalogue_row")) - first_row
             begin, end = np.searchsorted(place, [0, rows])
-            if begin == end:
-                continue
-            column = values.column_names[-1]
-            lists = values.column(column).slice(begin, end - begin)
-            flat, offsets = as_ragged(pa.concat_arrays(lists.chunks))
-            lengths = np.zeros(rows, np.int64)
-            lengths[place[begin:end]] = np.diff(offsets)
-            stops = np.cumsum(lengths)
-            stream = float_stream(np.asarray(flat)) if column == "vector" else bytes_stream(flat)
-            name = _PREFIXES[column] + table.removeprefix(f"{FEATURES_TABLE}.")
-            features.append(Feature(name, stream, stops - lengths, stops, lengths > 0))
+            if begin < end:
+                column = values.column_names[-1]
+                lists = pa.concat_arrays(values.column(column).slice(begin, end - begin).chunks)
+                name = table.removeprefix(f"{FEATURES_TABLE}.")
+                features.append(encode_field(name, column, lists, place[begin:end], rows))
         return features
+
+
+def encode_field(
+    name: str, column: str, lists: pa.ListArray, place: np.ndarray, rows: int
+) -> Feature:
+    """Encodes values of a declared field.
+
+    Args:
+        name: The field's name.
+        column: `vector` or `tokens`.
+        lists: [m] lists of numbers or of texts.
+        place: [m] int64, ascending, the example of each.
+        rows: Number of examples, n.
+
+    Returns:
+        A feature of n examples, absent where there is no value.
+    """
+    values, offsets = as_ragged(lists)
+    lengths = np.zeros(rows, np.int64)
+    lengths[place] = np.diff(offsets)
+    stops = np.cumsum(lengths)
+    stream = float_stream(np.asarray(values)) if column == "vector" else bytes_stream(values)
+    return Feature(_PREFIXES[column] + name, stream, stops - lengths, stops, lengths > 0)
