@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,16 @@ from tests.helpers.timelines import small_log
 from tests.helpers.timelines import write_examples
 
 ITEMS = 12
+CLICKED = {"source": "events", "negatives": 2}
 SMALL_DIN = {"family": "din", "dim": 8, "window": 5, "use_event_values": True, "use_time": True}
 
 
 def export_ranker(
-    data: Any, path: Path, model: Mapping[str, Any] = SMALL_DIN, scale: float = 0.15
+    data: Any,
+    path: Path,
+    model: Mapping[str, Any] = SMALL_DIN,
+    scale: float = 0.15,
+    label: Mapping[str, Any] = CLICKED,
 ) -> None:
     """Exports a ranker that has learned nothing.
 
@@ -27,6 +33,7 @@ def export_ranker(
         path: The SavedModel to write.
         model: The section `model` of its configuration.
         scale: Deviation of its weights.
+        label: The section `label`.
     """
     import tensorflow as tf
 
@@ -34,8 +41,8 @@ def export_ranker(
     from models.families import find_family
     from models.training.replicas import WHOLE
 
-    label = {"source": "events", "negatives": 2}
-    config = RankingTrainerConfig.model_validate({"model": dict(model), "label": label})
+    sections = {"model": dict(model), "label": dict(label)}
+    config = RankingTrainerConfig.model_validate(sections)
     tf.keras.utils.set_random_seed(1)
     ranker = find_family(config.model.family).load().of(config, data)
     ranker.compute_loss(next(iter(ranker.training_batches(data, WHOLE))))
@@ -44,13 +51,19 @@ def export_ranker(
     ranker.export(data.transform.transform_features_layer(), str(path))
 
 
-def small_data(scratch: Path) -> Any:
-    """Returns the `TrainingData`, without validation, of 8 users and the items `item:0` and on."""
+def small_data(scratch: Path, train: Sequence[bytes] = ()) -> Any:
+    """Returns the `TrainingData`, without validation, of the items `item:0` and on.
+
+    Args:
+        scratch: Where the examples go.
+        train: Raw timelines; 8 users without impressions when empty.
+    """
     import tensorflow_transform as tft
 
     from models.training.data import TrainingData
 
     log = small_log(users=8, items=ITEMS, events=6)
+    log["train"] = list(train) or log["train"]
     splits = ("train", "catalogue")  # whose Transform is what takes the time here
     write_examples(scratch / "examples", {name: log[name] for name in splits})
     folders = run_transform(scratch / "examples", scratch / "transform")

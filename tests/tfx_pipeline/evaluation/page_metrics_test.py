@@ -17,8 +17,8 @@ from tests.tfx_pipeline.evaluation.click_oracle import counts
 from tests.tfx_pipeline.evaluation.click_oracle import expected
 from tests.tfx_pipeline.evaluation.click_oracle import rows_of
 from tests.tfx_pipeline.evaluation.page_views import PageView
-from tests.tfx_pipeline.evaluation.page_views import export_ranker
 from tests.tfx_pipeline.evaluation.page_views import random_page_views
+from tests.tfx_pipeline.evaluation.page_views import save_rounded_ranker
 from tests.tfx_pipeline.evaluation.page_views import save_table_ranker
 from tests.tfx_pipeline.evaluation.page_views import train_timelines
 from tfx_pipeline.evaluation.click_rates import PRIOR
@@ -84,7 +84,7 @@ def work(pages, tmp_path_factory):
     work = tmp_path_factory.mktemp("ranking")
     examples = {"test_pages": [page.serialised() for page in pages]}
     write_examples(work, examples | {"train": train_timelines(seed=1)}, shards=2)
-    export_ranker(work / "training", work / "model", CONFIG.label.events)
+    save_rounded_ranker(work / "training", work / "model", CONFIG.label.events)
     return work
 
 

@@ -10,19 +10,13 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.config import RankingTrainerConfig
-from models.din.model import DIN
-from models.training.data import TrainingData
-from models.training.replicas import WHOLE
 from tests.helpers.examples import example
-from tests.helpers.timelines import run_transform
-from tests.helpers.timelines import small_log
+from tests.helpers.rankers import ITEMS
+from tests.helpers.rankers import export_ranker
+from tests.helpers.rankers import small_data
+from tests.helpers.timelines import DAY
 from tests.helpers.timelines import timeline
-from tests.helpers.timelines import write_examples
 from transforms import features as f
-
-DAY = 86_400_000_000
-ITEMS = 40  # of the small log
 
 
 @dataclass(frozen=True)
@@ -120,34 +114,13 @@ def train_timelines(seed: int) -> list[bytes]:
     return timelines
 
 
-def export_ranker(work: Path, path: Path, events: Sequence[str]) -> None:
-    """Exports a DIN with random weights whose scores are rounded, so that many are equal."""
-    import tensorflow_transform as tft
-
-    log = small_log() | {"train": train_timelines(seed=1)}
-    write_examples(work / "examples", log)
-    folders = run_transform(work / "examples", work / "transform")
-    transform = tft.TFTransformOutput(str(folders["transform_graph"]))
-
-    def files(split: str) -> list[str]:
-        folder = folders["transformed_examples"] / f"Split-{split}"
-        return sorted(str(file) for file in folder.glob("*"))
-
-    config = RankingTrainerConfig.model_validate(
-        {
-            "model": {"family": "din", "dim": 8, "window": 5},
-            "label": {"source": "impressions", "events": list(events)},
-        }
-    )
-    data = TrainingData(transform, files("train"), files("catalogue"), files("validation"))
-    model = DIN.of(config, data)
-    model.compute_loss(next(iter(model.training_batches(data, WHOLE))))
-    for number, weight in enumerate(model.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.5)
-    model.export(transform.transform_features_layer(), str(work / "exported"))
-
+def save_rounded_ranker(scratch: Path, path: Path, events: Sequence[str]) -> None:
+    """Exports a DIN with random weights and rounds its scores, so that many are equal."""
+    data = small_data(scratch, train_timelines(seed=1))
+    label = {"source": "impressions", "events": list(events)}
+    export_ranker(data, scratch / "exported", scale=0.5, label=label)
     rounded = tf.Module()
-    rounded.ranker = tf.saved_model.load(str(work / "exported"))
+    rounded.ranker = tf.saved_model.load(str(scratch / "exported"))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serving_default(examples):
