@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from models.families import Stage
 from serving.cascade import Cascade
 from serving.cascade import CascadeAnswer
 from serving.cascade.answer import join
@@ -21,6 +22,7 @@ from serving.client import Request
 from serving.client import ServingError
 from serving.client import wait_until_ready
 from tfx_pipeline.commands.finished_run import find_run
+from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.user_history import read_attributes
 from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.user_history import read_titles
@@ -118,11 +120,13 @@ def recommend_to(
         ConnectionError: The server cannot be reached or refuses the request.
     """
     config = find_run(run_dir)
+    _require_stage(config, "retrieval", "--run")
     config = config.model_copy(update={"name": name or config.name})
-    ranked_by = find_run(ranker_dir) if ranker_dir else config
+    ranked_by = config
+    if ranker_dir:
+        ranked_by = find_run(ranker_dir)
+        _require_stage(ranked_by, "ranking", "--ranker")
     ranker = ranked_by.model_name("ranking") if "ranking" in ranked_by.stages else None
-    if ranker_dir and not ranker:
-        raise ValueError(f"{ranker_dir} is a run without the stage `ranking`: it has no ranker.")
     answer = recommend_for_user(
         user,
         k,
@@ -137,6 +141,14 @@ def recommend_to(
         timeout=timeout,
     )
     return format_recommendations(answer)
+
+
+def _require_stage(config: PipelineConfig, stage: Stage, option: str) -> None:
+    if stage not in config.stages:
+        raise ValueError(
+            f"{config.run_dir} is a run without the stage `{stage}`. Name one that has it with "
+            f"`{option}`."
+        )
 
 
 def recommend_for_user(

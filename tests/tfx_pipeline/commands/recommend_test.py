@@ -177,11 +177,19 @@ def test_without_an_answer_of_the_ranker_the_retrievals_order_stays_and_it_is_sa
     assert "127.0.0.1:1: UNAVAILABLE" in lost.remark and lost.ranker == ""
 
 
-def test_a_run_without_a_ranker_cannot_be_asked_for_one(tmp_path):
-    config = load_config("shop_demo", (f"run_dir={tmp_path}",))
-    (tmp_path / "config.yaml").write_text(config.to_yaml())
-    with pytest.raises(ValueError, match="without the stage `ranking`"):
-        recommend_to("u1", 3, tmp_path, "127.0.0.1:1", None, 1.0, tmp_path)
+def test_a_run_that_lacks_a_stage_cannot_be_asked_for_it(tmp_path):
+    def run(name, *overrides):
+        path = tmp_path / name
+        path.mkdir()
+        config = load_config("shop_demo", (f"run_dir={path}", *overrides))
+        (path / "config.yaml").write_text(config.to_yaml())
+        return path
+
+    retrieval, neither = run("retrieval"), run("nothing", "retrieval=null")
+    with pytest.raises(ValueError, match="without the stage `ranking`.*`--ranker`"):
+        recommend_to("u1", 3, retrieval, "127.0.0.1:1", None, 1.0, neither)
+    with pytest.raises(ValueError, match="nothing is a run without the stage `retrieval`.*`--run`"):
+        recommend_to("u1", 3, neither, "127.0.0.1:1", None, 1.0, retrieval)
 
 
 def test_a_log_whose_catalogue_has_no_titles_is_answered_with_ids(log_dir, pushed, tmp_path):
