@@ -61,7 +61,7 @@ class CascadeBase(Generic[ClientT]):
             retriever.seconds(timeout)
 
     def _parts(self, requests: Sequence[Request], k: int) -> Iterator[tuple[list[Request], int]]:
-        """Cuts requests into what one message of each stage may hold, and sets their time.
+        """Cuts requests into parts that fit one message of either stage, and sets their time.
 
         Yields:
             Requests, and how many items to fetch for each.
@@ -84,13 +84,13 @@ class CascadeBase(Generic[ClientT]):
         return self._retriever.seconds(self._timeout if timeout is None else timeout)
 
     def _deadline(self, seconds: float) -> Attempts:
-        """Starts the clock of both calls; says what is left to the ranker's."""
+        """Starts the clock of both calls, which says what is left for the ranker's."""
         return Attempts(RetryPolicy(attempts=1), seconds, self._ranker.target.of("rank"))
 
     def _rank_requests(
         self, requests: Sequence[Request], fetched: Sequence[Recommendation]
     ) -> list[RankRequest]:
-        """Returns what to ask the ranker; nothing where nothing was fetched."""
+        """Returns the requests for the ranker; none where nothing was fetched."""
         if not any(fetched):
             return []
         return [
