@@ -46,7 +46,7 @@ class Load:
 
     @property
     def key(self) -> dict[str, Label]:
-        """What the row is named by."""
+        """The columns that name the row."""
         return dict(vars(self))
 
 
