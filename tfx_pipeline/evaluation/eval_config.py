@@ -23,7 +23,7 @@ from transforms import features
 METRICS_MODULE = "tfx_pipeline.evaluation.metrics"
 SIGNATURE = "serving_default"
 HITS_SOMETHING = 1e-9  # a bound that no model without a hit reaches
-_CLASSES = dict(zip(RANKED, ("HitRateAtK", "RecallAtK", "NdcgAtK", "MrrAtK"), strict=True))
+_RANKED_AT_K = "RankedAtK"  # the class that measures each of `RANKED`
 
 
 def make_eval_config(config: RetrievalEvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
@@ -128,7 +128,7 @@ def with_data(
         for metric in spec.metrics:
             if metric.module == METRICS_MODULE and metric.class_name in more:
                 metric.config = json.dumps(json.loads(metric.config) | more[metric.class_name])
-        ranked = [metric for metric in spec.metrics if metric.class_name in _CLASSES.values()]
+        ranked = [metric for metric in spec.metrics if metric.class_name == _RANKED_AT_K]
         for metric in ranked:
             arguments = json.loads(metric.config)
             arguments["name"] = MOST_POPULAR + arguments["name"]
@@ -155,7 +155,7 @@ def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.Metri
     }
     wanted: dict[str, tuple[str, dict[str, Any]]] = {}
     for k in config.ks:
-        wanted |= {f"{name}@{k}": (kind, {"k": k}) for name, kind in _CLASSES.items()}
+        wanted |= {f"{name}@{k}": (_RANKED_AT_K, {"value": name, "k": k}) for name in RANKED}
     wanted |= {f"{n}@{config.list_k}": (c, {"k": config.list_k}) for n, c in listed.items()}
     wanted |= {name: (kind, {}) for name, kind in single.items()}
     return [

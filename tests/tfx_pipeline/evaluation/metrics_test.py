@@ -21,11 +21,13 @@ from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_candidates
 from tests.tfx_pipeline.evaluation.lists import write_split
 from tests.tfx_pipeline.evaluation.oracle import expected
+from tfx_pipeline.evaluation.config import RANKED
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
 from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.extraction import custom_extractors
 from tfx_pipeline.evaluation.extraction import without_history
+from tfx_pipeline.evaluation.metrics import RankedAtK
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 from tfx_pipeline.evaluation.popularity import write_most_popular
@@ -238,9 +240,19 @@ def test_a_miss_beyond_the_list_counts():
     # Four users with one target each, one hit at place 2: TFMA's own Recall leaves three out.
     sums = RankingSums(10)
     sums.add([Outcome((1,), 1, 0), Outcome((), 1, 0), Outcome((10,), 1, 0), Outcome((), 1, 0)])
-    assert sums.mean("hit") == 0.25
+    assert sums.mean("hr") == 0.25
     assert sums.mean("ndcg") == pytest.approx(0.25 / math.log2(3))
-    assert sums.mean("reciprocal") == pytest.approx(0.125)
+    assert sums.mean("mrr") == pytest.approx(0.125)
+
+
+@pytest.mark.parametrize("name", RANKED)
+def test_every_ranked_metric_has_a_sum_and_a_configuration(name):
+    sums = RankingSums(10)
+    sums.add([Outcome((0,), 1, 0)])  # the only target comes first
+    assert sums.mean(name) == 1.0
+    metric = RankedAtK(name, k=5)
+    assert metric.get_config() == {"name": f"{name}@5", "k": 5, "value": name}
+    assert RankedAtK.from_config(metric.get_config()).get_config() == metric.get_config()
 
 
 def test_sums_do_not_depend_on_how_users_are_divided():
@@ -256,7 +268,7 @@ def test_sums_do_not_depend_on_how_users_are_divided():
 def test_nobody_to_evaluate():
     sums = RankingSums(10)
     sums.add([Outcome((), 0, 0)])
-    assert math.isnan(sums.mean("hit")) and sums.without_target == 1 and sums.users == 0
+    assert math.isnan(sums.mean("hr")) and sums.without_target == 1 and sums.users == 0
 
 
 @pytest.mark.slow

@@ -7,21 +7,15 @@ with `classes` [B, k], ids best first with an empty tail where fewer exist.
 from tfx_pipeline.evaluation.metrics.listed import CoverageAtK
 from tfx_pipeline.evaluation.metrics.listed import PopularityAtK
 from tfx_pipeline.evaluation.metrics.listed import SeenAtK
-from tfx_pipeline.evaluation.metrics.ranked import HitRateAtK
-from tfx_pipeline.evaluation.metrics.ranked import MrrAtK
-from tfx_pipeline.evaluation.metrics.ranked import NdcgAtK
-from tfx_pipeline.evaluation.metrics.ranked import RecallAtK
+from tfx_pipeline.evaluation.metrics.ranked import RankedAtK
 from tfx_pipeline.evaluation.metrics.ranked import RepeatShare
 from tfx_pipeline.evaluation.metrics.ranked import Users
 from tfx_pipeline.evaluation.metrics.ranked import UsersWithoutTarget
 
 __all__ = [
     "CoverageAtK",
-    "HitRateAtK",
-    "MrrAtK",
-    "NdcgAtK",
     "PopularityAtK",
-    "RecallAtK",
+    "RankedAtK",
     "RepeatShare",
     "SeenAtK",
     "Users",

@@ -19,10 +19,11 @@ from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 _PENDING = 256  # users that are added up in one go
 
 
-class _AtK(tfma.metrics.Metric):
-    """A mean over users of where their targets stand among the first k.
+class RankedAtK(tfma.metrics.Metric):
+    """A mean over users of where their targets stand among the first k, e.g. `hr@10`.
 
     Args:
+        value: Which of `RANKED`; the field of `RankingSums` of that name is its sum.
         k: How many recommended items count.
         name: What the metric is called, e.g. `hr@10` when empty.
         popular: Measures not the model but the most popular candidates, those
@@ -30,39 +31,21 @@ class _AtK(tfma.metrics.Metric):
         exclude_seen: Event types whose entities these leave out.
     """
 
-    _label = ""
-    _sum = ""  # the field of `RankingSums`
-
     def __init__(
-        self, k: int, name: str = "", popular: str = "", exclude_seen: Sequence[str] = ()
+        self,
+        value: str,
+        k: int,
+        name: str = "",
+        popular: str = "",
+        exclude_seen: Sequence[str] = (),
     ) -> None:
         more = {"popular": popular, "exclude_seen": list(exclude_seen)} if popular else {}
-        name = name or f"{self._label}@{k}"
-        super().__init__(_computations(_mean(self._sum)), name=name, k=k, **more)
+        super().__init__(_computations(_mean(value)), name=name or f"{value}@{k}", k=k, **more)
+        self._value = value
 
-
-class HitRateAtK(_AtK):
-    """Share of users with a target among the first k (`hr@k`)."""
-
-    _label, _sum = "hr", "hit"
-
-
-class RecallAtK(_AtK):
-    """Mean over users of targets among the first k / min(k, targets) (`recall@k`)."""
-
-    _label, _sum = "recall", "recall"
-
-
-class NdcgAtK(_AtK):
-    """Normalised discounted cumulative gain of the first k (`ndcg@k`)."""
-
-    _label, _sum = "ndcg", "ndcg"
-
-
-class MrrAtK(_AtK):
-    """Mean over users of 1 / rank of the first target, 0 beyond the first k (`mrr@k`)."""
-
-    _label, _sum = "mrr", "reciprocal"
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {**self.kwargs, "value": self._value}
 
 
 class Users(tfma.metrics.Metric):
@@ -89,15 +72,7 @@ class RepeatShare(tfma.metrics.Metric):
         super().__init__(_computations(RankingSums.repeat_share), name=name)
 
 
-for _metric in (
-    HitRateAtK,
-    RecallAtK,
-    NdcgAtK,
-    MrrAtK,
-    Users,
-    UsersWithoutTarget,
-    RepeatShare,
-):
+for _metric in (RankedAtK, Users, UsersWithoutTarget, RepeatShare):
     register_metric(_metric)
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import fields
 from itertools import chain
 from typing import NamedTuple
 
@@ -41,7 +42,7 @@ class Outcome(NamedTuple):
 
 @dataclass
 class RankingSums:
-    """Sums over users at one k.
+    """Sums over users at one k; a field that is a sum of a metric is named like it.
 
     Attributes:
         k: Length of the list that counts; None for the whole list.
@@ -49,10 +50,10 @@ class RankingSums:
         without_target: Users without.
         targets: Different targets of all users.
         repeats: Those that were in their user's history.
-        hit: Users with a target among the first k.
+        hr: Users with a target among the first k.
         recall: Sum of Recall@k.
         ndcg: Sum of NDCG@k.
-        reciprocal: Sum of reciprocal ranks among the first k.
+        mrr: Sum of reciprocal ranks among the first k.
     """
 
     k: int | None = None
@@ -60,10 +61,10 @@ class RankingSums:
     without_target: int = 0
     targets: int = 0
     repeats: int = 0
-    hit: float = 0.0
+    hr: float = 0.0
     recall: float = 0.0
     ndcg: float = 0.0
-    reciprocal: float = 0.0
+    mrr: float = 0.0
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
         """Adds a batch of users."""
@@ -92,21 +93,15 @@ class RankingSums:
         self.users += users
         self.targets += int(targets.sum())
         self.repeats += sum(outcome.repeats for outcome in with_target)
-        self.hit += float(np.count_nonzero(hits))
+        self.hr += float(np.count_nonzero(hits))
         self.recall += float(np.sum(hits / possible))
         self.ndcg += float(np.sum(gain / ideal[possible - 1]))
-        self.reciprocal += float(np.sum(1.0 / (1.0 + best)))
+        self.mrr += float(np.sum(1.0 / (1.0 + best)))
 
     def merge(self, other: RankingSums) -> None:
         """Adds the sums over other users at the same k."""
-        self.users += other.users
-        self.without_target += other.without_target
-        self.targets += other.targets
-        self.repeats += other.repeats
-        self.hit += other.hit
-        self.recall += other.recall
-        self.ndcg += other.ndcg
-        self.reciprocal += other.reciprocal
+        for name in (field.name for field in fields(self) if field.name != "k"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def mean(self, name: str) -> float:
         """Returns a sum divided by the users; NaN without users."""
