@@ -28,15 +28,15 @@ from tests.tfx_pipeline.commands.log_check_test import make_log
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
 from tfx_pipeline.commands.log_check import check_log
-from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letters
 from tfx_pipeline.components.timeline_example_gen.messages import unpack
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.components.timeline_example_gen.plan import make_plan
+from tfx_pipeline.datasets.dead_letter import dead_letters
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.shop.users import Users
 from tfx_pipeline.datasets.user_history import read_history
@@ -74,15 +74,15 @@ def index(tmp_path: Path, marker: Path) -> Path:
     return path
 
 
-def piece(log: Path) -> Piece:
-    return Piece(EVENTS_TABLE, str(log / EVENTS), 0, 1, 0, 0, 0)
+def file_part(log: Path) -> FilePart:
+    return FilePart(EVENTS_TABLE, str(log / EVENTS), 0, 1, 0, 0, 0)
 
 
 OF_A_LOG: dict[str, Callable[[Path], Any]] = {
     "check before a run": lambda log: check_log(configuration(log)),
     "plan of the generator": lambda log: make_plan(str(log), TimelineConfig()),
-    "batches of the generator": lambda log: list(batches(piece(log), ["user_id"])),
-    "dead letters": lambda log: dead_letters(piece(log), np.array([0]), ["bad"]),
+    "batches of the generator": lambda log: list(batches(file_part(log), ["user_id"])),
+    "dead letters": lambda log: dead_letters(file_part(log), np.array([0]), ["bad"]),
     "events": lambda log: EventLog(log).read(EVENTS_TABLE, ["user_id"]),
     "catalogue": lambda log: EventLog(log).read(CATALOGUE_TABLE),
     "manifest": lambda log: Manifest(name="toy", time="real").with_counts(log),
@@ -188,7 +188,7 @@ def test_a_worker_of_beam_refuses(log: Path, marker: Path) -> None:
         with beam.Pipeline(options=options) as pipeline:
             _ = (
                 pipeline
-                | beam.Create([piece(log)])
+                | beam.Create([file_part(log)])
                 | beam.Map(lambda one: [row for row, _ in batches(one, ["user_id"])])
             )
     assert not marker.exists()

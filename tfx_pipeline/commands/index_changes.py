@@ -18,22 +18,22 @@ from serving.index.updating.changes import refused
 from tfx_pipeline.commands.index_fields import FieldColumn
 from tfx_pipeline.commands.index_fields import field_columns
 from tfx_pipeline.commands.index_fields import read_fields
-from tfx_pipeline.components.timeline_example_gen.batches import batches
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import MergeKeys
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import ReadKeys
-from tfx_pipeline.components.timeline_example_gen.catalogue_split import read_rows
-from tfx_pipeline.components.timeline_example_gen.dead_letter import as_text
-from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
+from tfx_pipeline.datasets.catalogue_index import CatalogueIndex
+from tfx_pipeline.datasets.catalogue_index import MergeKeys
+from tfx_pipeline.datasets.catalogue_index import ReadKeys
 from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.convert import converts
+from tfx_pipeline.datasets.dead_letter import as_text
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.schemas import FEATURES
 from tfx_pipeline.datasets.validate_files import check_table
+from tfx_pipeline.examples.catalogue import read_rows
+from tfx_pipeline.examples.encode import encode_examples
 from transforms.arrow import pa
 from transforms.arrow import pq
 from transforms.catalogue_fields import CatalogueFields
@@ -102,10 +102,10 @@ def _read_file(
     groups = file.num_row_groups
     given = VECTOR in file.schema_arrow.names
     _check(file.schema_arrow, path, declared)
-    piece = Piece(CATALOGUE_TABLE, str(path), 0, groups, 0, 0, 0)
-    seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(piece))))
+    file_part = FilePart(CATALOGUE_TABLE, str(path), 0, groups, 0, 0, 0)
+    seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(file_part))))
     columns = [name for name in CATALOGUE.names if name != "image" or images]
-    for first, batch in batches(piece, [*columns, *declared, *[VECTOR] * given]):
+    for first, batch in batches(file_part, [*columns, *declared, *[VECTOR] * given]):
         features, found = read_rows(batch, first, seen, Limits())
         features += read_fields(batch, declared, found)
         good = np.flatnonzero(found.good)

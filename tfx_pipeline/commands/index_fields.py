@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.encode import Feature
-from tfx_pipeline.components.timeline_example_gen.field_rows import encode_field
 from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.judge import Judgement
 from tfx_pipeline.datasets.judge import judge
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.schemas import features_table
+from tfx_pipeline.examples.catalogue import encode_field
+from tfx_pipeline.examples.encode import Feature
 from transforms.arrow import pa
 from transforms.catalogue_fields import CatalogueFields
 

@@ -8,6 +8,7 @@ splitmix64 (Steele, Lea and Flood 2014). Not for use against an adversary.
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from transforms.arrow import pa
 from transforms.arrow import pc
@@ -45,6 +46,20 @@ def hash_strings(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     terms = (data.astype(np.uint64) + np.uint64(1)) * powers[place]
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(terms, dtype=np.uint64)])
     return _mix(sums[ends[1:]] - sums[ends[:-1]] + lengths.astype(np.uint64))
+
+
+def hash_ids(ids: pa.Array) -> np.ndarray:
+    """Returns a 64-bit hash of each id.
+
+    Args:
+        ids: [n] binary without nulls; hash distinct ones, it costs 100 ns each.
+
+    Returns:
+        [n] uint64 (SipHash with pandas's fixed key).
+    """
+    if not len(ids):
+        return np.zeros(0, np.uint64)
+    return pd.util.hash_array(ids.to_numpy(zero_copy_only=False), categorize=False)
 
 
 def combine(*parts: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Declared fields: their rows are sent to the piece of the catalogue that has their entity.
+"""Declared fields: their rows are sent to the part of the catalogue that has their entity.
 
 No worker holds a table. One that sends holds a batch of 16,384 of its rows, whatever
-the file's row groups; one that writes a piece of the catalogue holds the values of its
-entities: of a vector of 64 numbers 16,384 rows x 64 x 4 bytes, 4 MB (a piece is at
+the file's row groups; one that writes a part of the catalogue holds the values of its
+entities: of a vector of 64 numbers 16,384 rows x 64 x 4 bytes, 4 MB (a part is at
 least a row group of the catalogue).
 """
 
@@ -16,45 +16,41 @@ from collections.abc import Sequence
 import apache_beam as beam
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen import dead_letter
 from tfx_pipeline.components.timeline_example_gen import messages
 from tfx_pipeline.components.timeline_example_gen import report
-from tfx_pipeline.components.timeline_example_gen import tfrecord
-from tfx_pipeline.components.timeline_example_gen.batches import batches
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
-from tfx_pipeline.components.timeline_example_gen.dead_letter import Origin
-from tfx_pipeline.components.timeline_example_gen.encode import Feature
-from tfx_pipeline.components.timeline_example_gen.encode import bytes_stream
-from tfx_pipeline.components.timeline_example_gen.encode import float_stream
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
-from tfx_pipeline.components.timeline_example_gen.sort_bucket import REPORT
-from tfx_pipeline.components.timeline_example_gen.sort_bucket import SEED
-from tfx_pipeline.components.timeline_example_gen.store import Store
-from tfx_pipeline.datasets.columns import as_ragged
+from tfx_pipeline.components.timeline_example_gen.buckets import REPORT
+from tfx_pipeline.components.timeline_example_gen.buckets import SEED
+from tfx_pipeline.components.timeline_example_gen.messages import Store
+from tfx_pipeline.datasets import dead_letter
+from tfx_pipeline.datasets.catalogue_index import CatalogueIndex
+from tfx_pipeline.datasets.dead_letter import Origin
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.judge import judge
 from tfx_pipeline.datasets.judge import judged_columns
 from tfx_pipeline.datasets.limits import Limits
+from tfx_pipeline.datasets.row_hash import hash_ids
 from tfx_pipeline.datasets.rules import reason
 from tfx_pipeline.datasets.schemas import FEATURES_TABLE
-from transforms import names
+from tfx_pipeline.examples import tfrecord
+from tfx_pipeline.examples.catalogue import encode_field
+from tfx_pipeline.examples.encode import Feature
 from transforms.arrow import pa
 from transforms.arrow import pq
 
 ROWS_A_BATCH = 16_384
 _BUFFER = 1 << 20
-_PREFIXES = {"vector": names.CATALOGUE_VECTOR, "tokens": names.CATALOGUE_TOKEN}
 
 
 class SendFields(beam.DoFn):
-    """Reads pieces of the tables of declared fields and sends each row to its entity's piece.
+    """Reads parts of the tables of declared fields and sends each row to its entity's part.
 
     Args:
         limits_json: `Limits` as JSON.
         unknown_entities: What to do with rows whose entity is not in the catalogue.
-        starts: Number of the first row of each piece of the catalogue.
-        store: Where rows wait.
-        uri: The artifact's place, for dead letters.
+        starts: Number of the first row of each part of the catalogue.
+        store: Temporary storage of rows.
+        uri: Where the artifact is, for dead letters.
     """
 
     def __init__(
@@ -76,46 +72,46 @@ class SendFields(beam.DoFn):
         self._limits = Limits.model_validate_json(self._limits_json)
 
     def process(
-        self, element: Piece, index: bytes
+        self, element: FilePart, index: bytes
     ) -> Iterator[tuple[int, messages.Message] | beam.pvalue.TaggedOutput]:
-        """Yields (piece of the catalogue, message) pairs, and counts for the report."""
-        piece, catalogue = Piece(*element), CatalogueIndex(index)
-        columns = judged_columns(piece.table, self._limits)
+        """Yields (part of the catalogue, message) pairs, and counts for the report."""
+        file_part, catalogue = FilePart(*element), CatalogueIndex(index)
+        columns = judged_columns(file_part.table, self._limits)
         dead, read, matched = [], 0, 0
-        for first, batch in batches(piece, columns, ROWS_A_BATCH, _BUFFER):
+        for first, batch in batches(file_part, columns, ROWS_A_BATCH, _BUFFER):
             found, entity = judge(batch, self._limits), batch.names()
             known, row = catalogue.rows(hash_ids(entity))
             if self._drop_unknown:
                 found.mark("unknown-entity", "entity_id", ~known)
             if len(bad := found.rejected):
                 why = found.reasons()
-                dead.append(dead_letter.letters_of(piece, first, batch.rows, bad, why))
+                dead.append(dead_letter.letters_of(file_part, first, batch.rows, bad, why))
             chosen = found.good & known
             read, matched = read + int(found.good.sum()), matched + int(chosen.sum())
             rows = pa.table(
                 {
                     "entity": entity,
-                    "row": piece.first_row + first + np.arange(len(batch)),
+                    "row": file_part.first_row + first + np.arange(len(batch)),
                     "catalogue_row": row,
                     columns[-1]: batch.column(columns[-1]),
                 }
             )
-            yield from self._send(piece, first, rows.filter(pa.array(chosen)))
-        name = piece.table.removeprefix(f"{FEATURES_TABLE}.")
+            yield from self._send(file_part, first, rows.filter(pa.array(chosen)))
+        name = file_part.table.removeprefix(f"{FEATURES_TABLE}.")
         counts = {f"fields/{name}/rows": read, f"fields/{name}/in_catalogue": matched}
         if dead:
             letters = dead_letter.concat(dead)
             counts |= dead_letter.count_by_reason(letters)
             sink = pa.BufferOutputStream()
             pq.write_table(letters, sink)
-            place = f"{dead_letter.DIRECTORY}/{piece.table}-{piece.number:05d}.parquet"
-            tfrecord.write_file(self._uri, place, sink.getvalue().to_pybytes())
+            name = f"{dead_letter.DIRECTORY}/{file_part.table}-{file_part.number:05d}.parquet"
+            tfrecord.write_file(self._uri, name, sink.getvalue().to_pybytes())
         yield beam.pvalue.TaggedOutput(REPORT, report.pack(counts))
 
     def _send(
-        self, piece: Piece, first: int, rows: pa.Table
+        self, file_part: FilePart, first: int, rows: pa.Table
     ) -> Iterator[tuple[int, messages.Message]]:
-        """Divides rows by the piece of the catalogue that has their entities."""
+        """Divides rows by the part of the catalogue that has their entities."""
         if not rows.num_rows:
             return
         target = np.searchsorted(self._starts, rows.column("catalogue_row"), side="right") - 1
@@ -126,13 +122,13 @@ class SendFields(beam.DoFn):
             ordered.slice(begin, end - begin)
             for begin, end in zip(begins, [*begins[1:], len(order)], strict=True)
         ]
-        places = self._store.put([messages.pack(part) for part in parts])
-        for number, place in zip(targets.tolist(), places, strict=True):
-            yield number, (piece.first_row + first, piece.table, place)
+        addresses = self._store.put([messages.pack(part) for part in parts])
+        for number, address in zip(targets.tolist(), addresses, strict=True):
+            yield number, (file_part.first_row + first, file_part.table, address)
 
 
 class JoinedFields:
-    """Rows of declared fields that belong to one piece of the catalogue.
+    """Rows of declared fields that belong to one part of the catalogue.
 
     Of several rows for one entity the first in its table counts.
 
@@ -146,8 +142,8 @@ class JoinedFields:
 
     def __init__(self, received: Iterable[messages.Message], origins: Mapping[str, Origin]) -> None:
         parts: dict[str, list[pa.Table]] = {}
-        for _, table, place in sorted(m for m in received if m[1] != SEED):
-            parts.setdefault(table, []).append(messages.unpack(Store.get(place)))
+        for _, table, address in sorted(m for m in received if m[1] != SEED):
+            parts.setdefault(table, []).append(messages.unpack(Store.get(address)))
         self._tables: dict[str, pa.Table] = {}
         self.dead_letters: list[pa.Table] = []
         for table, tables in parts.items():
@@ -174,34 +170,11 @@ class JoinedFields:
         """
         features = []
         for table, values in self._tables.items():
-            place = np.asarray(values.column("catalogue_row")) - first_row
-            begin, end = np.searchsorted(place, [0, rows])
+            row = np.asarray(values.column("catalogue_row")) - first_row
+            begin, end = np.searchsorted(row, [0, rows])
             if begin < end:
                 column = values.column_names[-1]
                 lists = pa.concat_arrays(values.column(column).slice(begin, end - begin).chunks)
                 name = table.removeprefix(f"{FEATURES_TABLE}.")
-                features.append(encode_field(name, column, lists, place[begin:end], rows))
+                features.append(encode_field(name, column, lists, row[begin:end], rows))
         return features
-
-
-def encode_field(
-    name: str, column: str, lists: pa.ListArray, place: np.ndarray, rows: int
-) -> Feature:
-    """Encodes values of a declared field.
-
-    Args:
-        name: The field's name.
-        column: `vector` or `tokens`.
-        lists: [m] lists of numbers or of texts.
-        place: [m] int64, ascending, the example of each.
-        rows: Number of examples, n.
-
-    Returns:
-        A feature of n examples, absent where there is no value.
-    """
-    values, offsets = as_ragged(lists)
-    lengths = np.zeros(rows, np.int64)
-    lengths[place] = np.diff(offsets)
-    stops = np.cumsum(lengths)
-    stream = float_stream(np.asarray(values)) if column == "vector" else bytes_stream(values)
-    return Feature(_PREFIXES[column] + name, stream, stops - lengths, stops, lengths > 0)

@@ -1,11 +1,13 @@
-"""What travels between the stages of the job: Arrow's stream format in bytes."""
+"""What travels between the steps of the job, and the temporary storage that it is kept in."""
 
 from __future__ import annotations
 
+import json
+import os
+import uuid
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tfx_pipeline.components.timeline_example_gen.store import Store
 from transforms.arrow import pa
 
 EVENTS = "events"
@@ -16,11 +18,58 @@ REPAIRED = "repaired"
 # LZ4 costs little beside what it saves: the runner keeps all groups in memory.
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
+_HERE = b"i"  # the element holds the data itself
+_FILE = b"f"  # the element says where in which file it is
+
+
+class Store:
+    """Temporary storage of data for a later step, in a file or in the element itself.
+
+    Beam's local runners keep whatever passes between steps in memory, all of
+    a log at once. On one machine the data therefore goes to files, and elements
+    only say where it is. A cluster's runner has a shuffle of its own.
+    """
+
+    def __init__(self, directory: str) -> None:
+        """Takes a directory that all workers share, or "" to keep data in elements."""
+        self._directory = directory
+
+    def put(self, payloads: Sequence[bytes]) -> list[bytes]:
+        """Keeps data, all of one call in one file.
+
+        Args:
+            payloads: What to keep.
+
+        Returns:
+            What `get` needs to find each again.
+        """
+        if not self._directory:
+            return [_HERE + payload for payload in payloads]
+        path = os.path.join(self._directory, uuid.uuid4().hex)
+        offset, addresses = 0, []
+        with open(path, "wb") as file:
+            for payload in payloads:
+                file.write(payload)
+                addresses.append(_FILE + json.dumps([path, offset, len(payload)]).encode())
+                offset += len(payload)
+        return addresses
+
+    @staticmethod
+    def get(address: bytes) -> bytes:
+        """Returns data by what `put` returned for it."""
+        if address[:1] == _HERE:
+            return address[1:]
+        path, offset, length = json.loads(address[1:])
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+
 Message = tuple[int, str, bytes]  # order, kind, and what `Store.get` returns the rows for
 
 
 class Group(NamedTuple):
-    """The rows of a bucket, in the order of the log whatever order they came in.
+    """Rows of a bucket, in the order of the log whatever order they came in.
 
     Attributes:
         events: Events, with the columns of `partition.read_events`.
@@ -51,8 +100,8 @@ def unpack(data: bytes) -> pa.Table:
 def collect(messages: Sequence[Message]) -> Group:
     """Joins the messages of a bucket."""
     kinds: dict[str, list[pa.Table]] = {EVENTS: [], USERS: [], DEAD: [], REPAIRED: []}
-    for _, kind, place in sorted(messages, key=lambda message: (message[1], message[0])):
-        kinds[kind].append(unpack(Store.get(place)))
+    for _, kind, address in sorted(messages, key=lambda message: (message[1], message[0])):
+        kinds[kind].append(unpack(Store.get(address)))
     events, users = (
         pa.concat_tables(kinds[kind], promote=True) if kinds[kind] else None
         for kind in (EVENTS, USERS)

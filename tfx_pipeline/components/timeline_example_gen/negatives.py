@@ -10,11 +10,11 @@ import apache_beam as beam
 import numpy as np
 
 from tfx_pipeline.components.timeline_example_gen import messages
-from tfx_pipeline.components.timeline_example_gen.batches import batches
 from tfx_pipeline.components.timeline_example_gen.config import ANY
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.judge import judge_names
+from tfx_pipeline.datasets.row_hash import hash_ids
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -23,7 +23,7 @@ from transforms.arrow import pc
 MOST_NEGATIVES = 1 << 20
 
 _EMPTY = pa.table({"hash": pa.array([], pa.uint64()), "name": pa.array([], pa.binary())})
-_PENDING = 64  # pieces joined at a time
+_PENDING = 64  # elements joined at a time
 
 
 class ReadNames(beam.DoFn):
@@ -36,9 +36,9 @@ class ReadNames(beam.DoFn):
     def __init__(self, candidate_types: Sequence[str]) -> None:
         self._types = candidate_types
 
-    def process(self, element: Piece) -> Iterator[bytes]:
-        """Yields names and their hashes of one piece."""
-        for _, batch in batches(Piece(*element), ("entity_type", "entity_id")):
+    def process(self, element: FilePart) -> Iterator[bytes]:
+        """Yields names and their hashes of one part."""
+        for _, batch in batches(FilePart(*element), ("entity_type", "entity_id")):
             wanted = judge_names(batch).good
             if ANY not in self._types:
                 types = pa.array([name.encode() for name in self._types], pa.binary())
@@ -55,7 +55,7 @@ class MergeNames(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[bytes], names: bytes) -> list[bytes]:
-        """Adds one piece's names."""
+        """Adds one part's names."""
         accumulator.append(names)
         return accumulator if len(accumulator) < _PENDING else [_merge(accumulator)]
 

@@ -9,21 +9,24 @@ import numpy as np
 
 from tfx_pipeline.components.timeline_example_gen import pages as page_rows
 from tfx_pipeline.components.timeline_example_gen import popularity
-from tfx_pipeline.components.timeline_example_gen import targets
-from tfx_pipeline.components.timeline_example_gen.assemble import ranges
-from tfx_pipeline.components.timeline_example_gen.catalogue_index import CatalogueIndex
-from tfx_pipeline.components.timeline_example_gen.encode import Feature
-from tfx_pipeline.components.timeline_example_gen.encode import Stream
-from tfx_pipeline.components.timeline_example_gen.encode import bytes_stream
-from tfx_pipeline.components.timeline_example_gen.encode import dictionary_stream
-from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
-from tfx_pipeline.components.timeline_example_gen.encode import int_stream
+from tfx_pipeline.components.timeline_example_gen.examples import ACTIVITY_EDGES
+from tfx_pipeline.components.timeline_example_gen.examples import ACTIVITY_NAMES
+from tfx_pipeline.components.timeline_example_gen.examples import AGE_NAMES
 from tfx_pipeline.components.timeline_example_gen.examples import Bucket
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
+from tfx_pipeline.components.timeline_example_gen.examples import age_class
+from tfx_pipeline.components.timeline_example_gen.examples import ranges
 from tfx_pipeline.components.timeline_example_gen.negatives import Items
 from tfx_pipeline.components.timeline_example_gen.report import Counts
 from tfx_pipeline.components.timeline_example_gen.splits import is_of_type
+from tfx_pipeline.datasets.catalogue_index import CatalogueIndex
 from tfx_pipeline.datasets.columns import list_offsets
+from tfx_pipeline.datasets.row_hash import hash_ids
+from tfx_pipeline.examples.encode import Feature
+from tfx_pipeline.examples.encode import Stream
+from tfx_pipeline.examples.encode import bytes_stream
+from tfx_pipeline.examples.encode import dictionary_stream
+from tfx_pipeline.examples.encode import encode_examples
+from tfx_pipeline.examples.encode import int_stream
 from transforms import features as f
 from transforms.arrow import pa
 from transforms.label_config import LabelConfig
@@ -65,7 +68,7 @@ class Slices(NamedTuple):
     Attributes:
         known: [C] bool, whether the catalogue has the candidate.
         popularity: [C] int8, one of `popularity.NAMES`.
-        age: [C] int64, one of `targets.AGE_NAMES`.
+        age: [C] int64, one of `examples.AGE_NAMES`.
     """
 
     known: np.ndarray
@@ -114,7 +117,7 @@ def slice_candidates(
     known, available = (values[inverse] for values in index.find(hashes))
     popular = popularity.classify(classes, hashes)[inverse]
     time = np.repeat(bucket.timelines.timestamp[pages.row], np.diff(pages.offsets))
-    return Slices(known, popular, targets.age_class(time, available))
+    return Slices(known, popular, age_class(time, available))
 
 
 def records(
@@ -204,11 +207,11 @@ def _features(
     bounds = pages.offsets[first : last + 1]
     inside = slice(bounds[0], bounds[-1])
     edges = bounds - bounds[0]
-    activity = np.searchsorted(targets.ACTIVITY_EDGES, history, side="right")
+    activity = np.searchsorted(ACTIVITY_EDGES, history, side="right")
     by_page = {
         f.REQUEST_TIME: int_stream(timelines.timestamp[row]),
         f.REQUEST_QUERY: _taken(timelines.dictionaries["query"], query),
-        f.SLICE_HISTORY: dictionary_stream(activity, pa.array(targets.ACTIVITY_NAMES)),
+        f.SLICE_HISTORY: dictionary_stream(activity, pa.array(ACTIVITY_NAMES)),
         f.SLICE_QUERY: dictionary_stream(query >= 0, pa.array(QUERY_NAMES)),
     }
     by_candidate = {
@@ -218,7 +221,7 @@ def _features(
         f.SLICE_CANDIDATE_POPULARITY: dictionary_stream(
             slices.popularity[inside], pa.array(popularity.NAMES)
         ),
-        f.SLICE_CANDIDATE_AGE: dictionary_stream(slices.age[inside], pa.array(targets.AGE_NAMES)),
+        f.SLICE_CANDIDATE_AGE: dictionary_stream(slices.age[inside], pa.array(AGE_NAMES)),
     }
     attribute_stream = shared[f.USER_ATTRIBUTES]
     return [

@@ -1,4 +1,4 @@
-"""The first stage: rows are read, judged and divided among buckets of users."""
+"""The first step: rows are read, judged and divided among buckets of users."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import apache_beam as beam
 import numpy as np
 
 from tfx_pipeline.components.timeline_example_gen import messages
-from tfx_pipeline.components.timeline_example_gen.batches import batches
-from tfx_pipeline.components.timeline_example_gen.dead_letter import dead_letters
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
-from tfx_pipeline.components.timeline_example_gen.store import Store
+from tfx_pipeline.components.timeline_example_gen.messages import Store
 from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.columns import as_ragged
+from tfx_pipeline.datasets.dead_letter import dead_letters
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.judge import COLUMNS
 from tfx_pipeline.datasets.judge import judge
 from tfx_pipeline.datasets.limits import Limits
+from tfx_pipeline.datasets.row_hash import hash_ids
 from transforms.arrow import pa
 from transforms.arrow import pc
 
 
 class Partition(beam.DoFn):
-    """Reads pieces of the events or of the users and sends each row to its user's bucket."""
+    """Reads parts of the events or of the users and sends each row to its user's bucket."""
 
     def __init__(self, limits_json: str, buckets: int, store: Store) -> None:
-        """Takes the limits of rows as JSON, the number of buckets, and where rows wait."""
+        """Takes the limits of rows as JSON, the number of buckets, and the temporary storage."""
         self._limits_json = limits_json
         self._buckets = buckets
         self._store = store
@@ -37,36 +37,36 @@ class Partition(beam.DoFn):
         """Parses the limits once a worker."""
         self._limits = Limits.model_validate_json(self._limits_json)
 
-    def process(self, element: Piece) -> Iterator[tuple[int, messages.Message]]:
+    def process(self, element: FilePart) -> Iterator[tuple[int, messages.Message]]:
         """Yields (bucket, message) pairs."""
-        piece = Piece(*element)
+        file_part = FilePart(*element)
         read, kind = (
             (read_events, messages.EVENTS)
-            if piece.table == EVENTS_TABLE
+            if file_part.table == EVENTS_TABLE
             else (read_users, messages.USERS)
         )
         bad: list[np.ndarray] = []
         why: list[str] = []
         repaired: Counter[str] = Counter()
-        for first, batch in batches(piece, COLUMNS[piece.table]):
+        for first, batch in batches(file_part, COLUMNS[file_part.table]):
             found = judge(batch, self._limits)
-            rows = read(batch, piece.first_row + first).filter(pa.array(found.good))
+            rows = read(batch, file_part.first_row + first).filter(pa.array(found.good))
             bad.append(first + found.rejected)
             why += found.reasons()
             repaired.update(found.repaired())
             parts = [(bucket, messages.pack(part)) for bucket, part in split(rows, self._buckets)]
-            places = self._store.put([data for _, data in parts])
-            for (bucket, _), place in zip(parts, places, strict=True):
-                yield bucket, (piece.first_row + first, kind, place)
-        some_bucket = piece.number % self._buckets
+            addresses = self._store.put([data for _, data in parts])
+            for (bucket, _), address in zip(parts, addresses, strict=True):
+                yield bucket, (file_part.first_row + first, kind, address)
+        some_bucket = file_part.number % self._buckets
         if why:
-            letters = dead_letters(piece, np.concatenate(bad), why)
-            (place,) = self._store.put([messages.pack(letters)])
-            yield some_bucket, (piece.first_row, messages.DEAD, place)
+            letters = dead_letters(file_part, np.concatenate(bad), why)
+            (address,) = self._store.put([messages.pack(letters)])
+            yield some_bucket, (file_part.first_row, messages.DEAD, address)
         if repaired:
             counts = pa.table({"reason": list(repaired), "count": list(repaired.values())})
-            (place,) = self._store.put([messages.pack(counts)])
-            yield some_bucket, (piece.first_row, messages.REPAIRED, place)
+            (address,) = self._store.put([messages.pack(counts)])
+            yield some_bucket, (file_part.first_row, messages.REPAIRED, address)
 
 
 def read_events(batch: Batch, first_row: int) -> pa.Table:

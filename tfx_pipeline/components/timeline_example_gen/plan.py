@@ -1,6 +1,6 @@
 """What there is to read, decided from Parquet footers before any row is read.
 
-Everything that shapes the output (pieces, their order, buckets, cuts) is fixed
+Everything that shapes the output (parts of files, their order, buckets, cuts) is fixed
 here by the log alone, so that no number of workers can change a byte.
 """
 
@@ -16,11 +16,11 @@ from absl import logging
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import MICROSECONDS_A_DAY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
+from tfx_pipeline.datasets.file_parts import FilePart
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.limits import find_limits
 from tfx_pipeline.datasets.opened_log import OpenedLog
@@ -31,8 +31,8 @@ from tfx_pipeline.datasets.row_groups import read_values
 from tfx_pipeline.datasets.validate_files import TableFile
 from transforms.arrow import pq
 
-ROWS_A_PIECE = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
-ROWS_A_FEATURES_PIECE = 65_536
+ROWS_A_PART = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
+ROWS_A_FEATURES_PART = 65_536
 EVENTS_A_BUCKET = 131_072
 MOST_BUCKETS = 4_096
 
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
     """All that a job needs to know about its input.
 
     Attributes:
-        pieces: What to read, by table.
+        file_parts: What to read, by table.
         rows: Rows of each table.
         limits: What rows have to keep to.
         buckets: Groups of users.
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         test_start: Microseconds; 0 but for `time-cut`.
     """
 
-    pieces: dict[str, list[Piece]]
+    file_parts: dict[str, list[FilePart]]
     rows: dict[str, int]
     limits: Limits
     buckets: int
@@ -79,10 +79,10 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
         if problem.kind == "undeclared-table":
             logging.warning("%s", problem)
     limits = limits_for(opened, config)
-    pieces = {table: list(_pieces(table, files)) for table, files in opened.files.items()}
+    file_parts = {table: list(_file_parts(table, files)) for table, files in opened.files.items()}
     buckets = config.buckets or -(-opened.totals[EVENTS_TABLE] // EVENTS_A_BUCKET)
     cuts = find_cuts(opened, config, limits)
-    return Plan(pieces, opened.totals, limits, min(buckets, MOST_BUCKETS), *cuts)
+    return Plan(file_parts, opened.totals, limits, min(buckets, MOST_BUCKETS), *cuts)
 
 
 def limits_for(opened: OpenedLog, config: TimelineConfig) -> Limits:
@@ -110,10 +110,10 @@ def find_cuts(opened: OpenedLog, config: TimelineConfig, limits: Limits) -> tupl
     return _cuts(opened.files[EVENTS_TABLE], config, limits)
 
 
-def _pieces(table: str, files: Iterable[TableFile]) -> Iterator[Piece]:
-    """Joins small row groups until a piece is worth its overhead."""
+def _file_parts(table: str, files: Iterable[TableFile]) -> Iterator[FilePart]:
+    """Joins small row groups until a part is worth its overhead."""
     number = first_row = 0
-    least = ROWS_A_PIECE.get(table, ROWS_A_FEATURES_PIECE)
+    least = ROWS_A_PART.get(table, ROWS_A_FEATURES_PART)
     for entry in files:
         metadata = pq.read_metadata(entry.path)
         group = first_group = row_of_file = size = 0
@@ -122,8 +122,8 @@ def _pieces(table: str, files: Iterable[TableFile]) -> Iterator[Piece]:
             if size >= least or group + 1 == metadata.num_row_groups:
                 if size:
                     groups = (first_group, group + 1)
-                    place = (first_row, row_of_file, number)
-                    yield Piece(table, str(entry.path), *groups, *place, entry.name)
+                    numbers = (first_row, row_of_file, number)
+                    yield FilePart(table, str(entry.path), *groups, *numbers, entry.name)
                     number += 1
                 first_group = group + 1
                 first_row, row_of_file, size = first_row + size, row_of_file + size, 0

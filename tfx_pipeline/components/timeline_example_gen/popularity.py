@@ -16,7 +16,7 @@ NAMES = (b"unseen", b"tail", b"torso", b"head")
 _COUNT = np.dtype([("hash", "<u8"), ("count", "<i8")])
 _CLASS = np.dtype([("hash", "<u8"), ("class", "u1")])
 
-_PENDING = 64  # pieces joined at a time
+_PENDING = 64  # elements joined at a time
 
 
 def pack_counts(hashes: np.ndarray, counts: np.ndarray) -> bytes:
@@ -30,7 +30,7 @@ class Popularity(beam.CombineFn):
     """Adds up counts and divides the entities into classes.
 
     It holds 16 bytes an entity, whatever the number of events, and hands 9 to
-    the stage that writes.
+    the step that writes.
     """
 
     def create_accumulator(self) -> list[bytes]:
@@ -56,9 +56,9 @@ def classify(classes: bytes, hashes: np.ndarray) -> np.ndarray:
     table = np.frombuffer(classes, _CLASS)
     if not len(table):
         return np.full(len(hashes), UNSEEN, np.int8)
-    place = np.minimum(np.searchsorted(table["hash"], hashes), len(table) - 1)
-    found = table["hash"][place] == hashes
-    return np.where(found, table["class"][place], UNSEEN).astype(np.int8)
+    row = np.minimum(np.searchsorted(table["hash"], hashes), len(table) - 1)
+    found = table["hash"][row] == hashes
+    return np.where(found, table["class"][row], UNSEEN).astype(np.int8)
 
 
 def _add(parts: list[bytes]) -> bytes:

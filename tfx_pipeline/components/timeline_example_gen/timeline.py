@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tfx_pipeline.components.timeline_example_gen import messages
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
 from tfx_pipeline.datasets.event_log import IMPRESSION
+from tfx_pipeline.datasets.row_hash import hash_ids
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -21,7 +21,7 @@ class Timelines:
     """Rows by user and time; a code points into the dictionary of its name.
 
     Users come in the order of their hashes, so neighbours have nothing in
-    common, and rows in the order of (user, timestamp, ordinal, place in the log).
+    common, and rows in the order of (user, timestamp, ordinal, row in the log).
 
     Attributes:
         users: [U] binary, ids.
@@ -30,7 +30,7 @@ class Timelines:
         timestamp: [N] int64, microseconds.
         codes: `entity`, `event`, `query` and `page`: [N] int32, -1 for null.
         dictionaries: The values behind the codes, binary.
-        position: [N] int32, place on the page; -1 where the log has none.
+        position: [N] int32, position on the page; -1 where the log has none.
         value: [N] float32, 0 where the log has none.
     """
 
@@ -51,7 +51,7 @@ class Timelines:
         return self.codes["event"] == code if code >= 0 else np.zeros(len(self.user), bool)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
-        """Returns the rows and the users, as they travel to the stage that writes."""
+        """Returns the rows and the users, as they travel to the step that writes."""
         columns: dict[str, pa.Array] = {
             name: pa.DictionaryArray.from_arrays(
                 pa.array(self.codes[name], mask=self.codes[name] < 0), self.dictionaries[name]
@@ -124,12 +124,12 @@ def first_of_each(ids: pa.ChunkedArray) -> np.ndarray:
 
 
 def _users(ids: pa.Array) -> tuple[pa.Array, np.ndarray]:
-    """Returns the distinct users by their hashes, and the place of each row's user there."""
+    """Returns the distinct users by their hashes, and the number of each row's user there."""
     encoded = ids.dictionary_encode()
     order = np.argsort(hash_ids(encoded.dictionary), kind="stable")
-    place = np.empty(len(order), np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return encoded.dictionary.take(pa.array(order)), place[np.asarray(encoded.indices)]
+    number = np.empty(len(order), np.int32)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    return encoded.dictionary.take(pa.array(order)), number[np.asarray(encoded.indices)]
 
 
 def _dictionary(events: pa.Table, name: str) -> pa.DictionaryArray:

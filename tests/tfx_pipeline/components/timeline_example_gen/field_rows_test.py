@@ -75,9 +75,9 @@ def test_fields_reach_their_entities_alone_those_of_new_items_too(
 def test_the_join_is_the_same_however_tables_are_divided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many pieces of both tables, in different orders, against the join in Python."""
-    monkeypatch.setattr(plan, "ROWS_A_FEATURES_PIECE", 10)
-    monkeypatch.setitem(plan.ROWS_A_PIECE, "catalogue", 10)
+    """Many parts of both tables, in different orders, against the join in Python."""
+    monkeypatch.setattr(plan, "ROWS_A_FEATURES_PART", 10)
+    monkeypatch.setitem(plan.ROWS_A_PART, "catalogue", 10)
     generator = np.random.default_rng(0)
     log = write_log(tmp_path / "log", EVENTS, [row(str(i)) for i in range(200)], row_group_size=7)
     owners = generator.permutation(250)[:180].tolist()  # of 200 entities, and of some unknown

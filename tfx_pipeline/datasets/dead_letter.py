@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.columns import invalid_utf8
 from tfx_pipeline.datasets.convert import is_text
+from tfx_pipeline.datasets.file_parts import FilePart
 from tfx_pipeline.datasets.rules import excess
 from transforms.arrow import pa
 from transforms.arrow import pc
@@ -20,7 +19,7 @@ from transforms.arrow import pq
 
 DIRECTORY = "dead_letter"
 
-_ORIGINAL = {  # columns of the first stage -> columns of the log
+_ORIGINAL = {  # columns of the first step -> columns of the log
     "user": "user_id",
     "event": "event",
     "timestamp": "timestamp",
@@ -51,18 +50,20 @@ class TooManyDeadLetters(ValueError):
 class Origin:
     """Finds the file of a row by its number in the whole table."""
 
-    def __init__(self, pieces: Sequence[Piece]) -> None:
-        """Takes all pieces of one table, in order."""
-        self._table = pieces[0].table if pieces else ""
-        self._first = np.array([piece.first_row for piece in pieces], np.int64)
-        self._in_file = np.array([piece.first_row_of_file for piece in pieces], np.int64)
-        self._names = [piece.name for piece in pieces]
+    def __init__(self, file_parts: Sequence[FilePart]) -> None:
+        """Takes all parts of one table, in order."""
+        self._table = file_parts[0].table if file_parts else ""
+        self._first = np.array([file_part.first_row for file_part in file_parts], np.int64)
+        self._in_file = np.array(
+            [file_part.first_row_of_file for file_part in file_parts], np.int64
+        )
+        self._names = [file_part.name for file_part in file_parts]
 
     def letters(self, rows: pa.Table, reason: str) -> pa.Table:
         """Returns rows that were found bad only beside others as dead letters.
 
         Args:
-            rows: Rows as the first stage returns them.
+            rows: Rows as the first step returns them.
             reason: What is wrong with all of them.
         """
         columns = {
@@ -75,40 +76,40 @@ class Origin:
             columns["entity_type"] = pa.array([part[0] for part in parts], pa.string())
             columns["entity_id"] = pa.array([part[2] for part in parts], pa.string())
         row = np.asarray(rows.column("row"))
-        piece = np.searchsorted(self._first, row, side="right") - 1
-        files = [self._names[number] for number in piece]
-        in_file = row - self._first[piece] + self._in_file[piece]
+        file_part = np.searchsorted(self._first, row, side="right") - 1
+        files = [self._names[number] for number in file_part]
+        in_file = row - self._first[file_part] + self._in_file[file_part]
         return label(columns, self._table, [reason] * len(row), files, in_file)
 
 
-def dead_letters(piece: Piece, rows: np.ndarray, reasons: Sequence[str]) -> pa.Table:
+def dead_letters(file_part: FilePart, rows: np.ndarray, reasons: Sequence[str]) -> pa.Table:
     """Reads bad rows again, with every column that the file has.
 
     Args:
-        piece: The piece that holds them.
-        rows: [n] row numbers within the piece.
+        file_part: The part that holds them.
+        rows: [n] row numbers within the part.
         reasons: The reason of each.
 
     Returns:
         The rows with all columns as strings, and `table`, `file`, `row` (its
         number in the file) and `reason`.
     """
-    with pq.ParquetFile(piece.path) as file:
-        whole = file.read_row_groups(list(range(piece.first_group, piece.last_group)))
+    with pq.ParquetFile(file_part.path) as file:
+        whole = file.read_row_groups(list(range(file_part.first_group, file_part.last_group)))
     taken = whole.take(pa.array(rows))
     columns = {name: as_text(taken.column(name)) for name in taken.column_names}
-    files = [piece.name] * len(rows)
-    return label(columns, piece.table, reasons, files, piece.first_row_of_file + rows)
+    files = [file_part.name] * len(rows)
+    return label(columns, file_part.table, reasons, files, file_part.first_row_of_file + rows)
 
 
 def letters_of(
-    piece: Piece, first: int, rows: pa.RecordBatch, bad: np.ndarray, reasons: Sequence[str]
+    file_part: FilePart, first: int, rows: pa.RecordBatch, bad: np.ndarray, reasons: Sequence[str]
 ) -> pa.Table:
     """Returns bad rows of a batch that is at hand, with the columns that were read.
 
     Args:
-        piece: The piece that holds them.
-        first: Number of the batch's first row within the piece.
+        file_part: The part that holds them.
+        first: Number of the batch's first row within the part.
         rows: The batch.
         bad: [n] row numbers within the batch.
         reasons: The reason of each.
@@ -118,8 +119,10 @@ def letters_of(
     """
     taken = pa.Table.from_batches([rows]).take(pa.array(bad))
     columns = {name: as_text(taken.column(name)) for name in taken.column_names}
-    files = [piece.name] * len(bad)
-    return label(columns, piece.table, reasons, files, piece.first_row_of_file + first + bad)
+    files = [file_part.name] * len(bad)
+    return label(
+        columns, file_part.table, reasons, files, file_part.first_row_of_file + first + bad
+    )
 
 
 def label(
@@ -166,18 +169,18 @@ def count_by_reason(table: pa.Table) -> dict[str, int]:
     return counts
 
 
-def check_threshold(report: Mapping[str, Any], config: TimelineConfig, directory: str) -> None:
+def check_threshold(report: Mapping[str, Any], most: float, directory: str) -> None:
     """Fails when too large a share of a table is bad.
 
     Args:
         report: The report of a generation, with `rows` and `dead_letters`.
-        config: Says what is too much.
+        most: Largest share of a table that may be bad.
         directory: Where the dead letters are, for the message.
 
     Raises:
-        TooManyDeadLetters: It names the table, the share, the top reasons and the place.
+        TooManyDeadLetters: It names the table, the share, the top reasons and the directory.
     """
-    told = excess(report.get("dead_letters", {}), report["rows"], config.max_dead_letter_fraction)
+    told = excess(report.get("dead_letters", {}), report["rows"], most)
     if told:
         raise TooManyDeadLetters(
             f"{told} The rows are in {directory}, each with its reason, file and row number. Mend "

@@ -8,13 +8,13 @@ import pytest
 from tfx_bsl.coders import example_coder
 
 from tests.tfx_pipeline.components.timeline_example_gen.logs import decode
-from tfx_pipeline.components.timeline_example_gen.encode import Feature
-from tfx_pipeline.components.timeline_example_gen.encode import bytes_stream
-from tfx_pipeline.components.timeline_example_gen.encode import dictionary_stream
-from tfx_pipeline.components.timeline_example_gen.encode import encode_examples
-from tfx_pipeline.components.timeline_example_gen.encode import float_stream
-from tfx_pipeline.components.timeline_example_gen.encode import int_stream
-from tfx_pipeline.components.timeline_example_gen.encode import varints
+from tfx_pipeline.examples.encode import Feature
+from tfx_pipeline.examples.encode import bytes_stream
+from tfx_pipeline.examples.encode import dictionary_stream
+from tfx_pipeline.examples.encode import encode_examples
+from tfx_pipeline.examples.encode import float_stream
+from tfx_pipeline.examples.encode import int_stream
+from tfx_pipeline.examples.encode import varints
 
 
 def test_varints_are_those_of_the_specification() -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from apache_beam.testing.util import assert_that
 from apache_beam.testing.util import equal_to
 
-from tfx_pipeline.components.timeline_example_gen import tfrecord
+from tfx_pipeline.examples import tfrecord
 
 
 def test_beam_reads_the_records_and_accepts_the_checksums(tmp_path: Path) -> None:

@@ -190,10 +190,10 @@ def _varint_matrix(values: np.ndarray) -> _Piece:
     width = max(1, -(-largest.bit_length() // 7))
     matrix = np.empty((len(unsigned), width), np.uint8)
     lengths = np.ones(len(unsigned), np.int64)
-    for place in range(width):
-        shifted = unsigned >> np.uint64(7 * place)
+    for position in range(width):
+        shifted = unsigned >> np.uint64(7 * position)
         more = shifted > 0x7F
-        matrix[:, place] = (shifted & np.uint64(0x7F)).astype(np.uint8) | (
+        matrix[:, position] = (shifted & np.uint64(0x7F)).astype(np.uint8) | (
             more.astype(np.uint8) << 7
         )
         lengths += more
@@ -226,7 +226,7 @@ def _slices(stream: Stream, starts: np.ndarray, ends: np.ndarray) -> pa.LargeBin
     if (first[1:] >= last[:-1]).all():  # what lies between two examples is a value to skip
         both = np.stack([first, last], axis=1).reshape(-1)
         return binary(stream.data, both).take(pa.array(np.arange(0, len(both), 2)))
-    data = memoryview(stream.data)  # chunks overlap: the users beyond the longest example
+    data = memoryview(stream.data)  # they overlap, as chunks of a user and histories of pages do
     parts = [bytes(data[a:b]) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
     return pa.array(parts, pa.large_binary())
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import apache_beam as beam
 import numpy as np
 
-from tfx_pipeline.components.timeline_example_gen.batches import batches
-from tfx_pipeline.components.timeline_example_gen.hashing import hash_ids
-from tfx_pipeline.components.timeline_example_gen.piece import Piece
 from tfx_pipeline.datasets.columns import Batch
+from tfx_pipeline.datasets.file_parts import FilePart
+from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.judge import judge_names
+from tfx_pipeline.datasets.row_hash import hash_ids
 
 ALWAYS = np.iinfo(np.int64).min  # available since ever, or nobody knows since when
 
@@ -39,7 +39,7 @@ class CatalogueIndex:
         """
         if not len(self._entries):
             return np.zeros(len(hashes), bool), np.full(len(hashes), ALWAYS)
-        entries = self._entries[self._place(hashes)]
+        entries = self._entries[self._find(hashes)]
         known = entries["hash"] == hashes
         return known, np.where(known, entries["available_from"], ALWAYS)
 
@@ -47,30 +47,30 @@ class CatalogueIndex:
         """Returns [n] bool, which entities are in the catalogue, and [n] int64, in which row."""
         if not len(self._entries):
             return np.zeros(len(hashes), bool), np.zeros(len(hashes), np.int64)
-        entries = self._entries[self._place(hashes)]
+        entries = self._entries[self._find(hashes)]
         return entries["hash"] == hashes, entries["row"]
 
     def first(self, hashes: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Returns [n] bool, which rows are the first of their entity in the catalogue."""
         if not len(self._entries):
             return np.zeros(len(hashes), bool)
-        return self._entries["row"][self._place(hashes)] == rows
+        return self._entries["row"][self._find(hashes)] == rows
 
-    def _place(self, hashes: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(self._entries["hash"], hashes)
-        return np.minimum(place, len(self._entries) - 1)
+    def _find(self, hashes: np.ndarray) -> np.ndarray:
+        row = np.searchsorted(self._entries["hash"], hashes)
+        return np.minimum(row, len(self._entries) - 1)
 
 
 class ReadKeys(beam.DoFn):
     """Reads names and dates of catalogue rows."""
 
-    def process(self, element: Piece) -> Iterator[bytes]:
-        """Yields the entries of one piece."""
-        piece = Piece(*element)
-        for first, batch in batches(piece, ("entity_type", "entity_id", "available_from")):
+    def process(self, element: FilePart) -> Iterator[bytes]:
+        """Yields the entries of one part."""
+        file_part = FilePart(*element)
+        for first, batch in batches(file_part, ("entity_type", "entity_id", "available_from")):
             entries = np.empty(len(batch), _ENTRY)
             entries["hash"] = hash_ids(batch.names())
-            entries["row"] = piece.first_row + first + np.arange(len(batch))
+            entries["row"] = file_part.first_row + first + np.arange(len(batch))
             entries["available_from"] = available_from(batch)
             yield entries[judge_names(batch).good].tobytes()
 
@@ -83,7 +83,7 @@ class MergeKeys(beam.CombineFn):
         return []
 
     def add_input(self, accumulator: list[bytes], entries: bytes) -> list[bytes]:
-        """Adds one piece's entries."""
+        """Adds one part's entries."""
         accumulator.append(entries)
         return accumulator if len(accumulator) < _PENDING else [_merge(accumulator)]
 

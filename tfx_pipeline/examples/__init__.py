@@ -1,0 +1,1 @@
+"""`tf.Example`s in wire format, and the TFRecord files that hold them."""
