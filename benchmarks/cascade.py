@@ -81,10 +81,11 @@ def main() -> None:
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-ranking")
     runs = ROOT / "runs" / "benchmarks" / BENCHMARK.name
     parser.add_argument("--run-dir", type=Path, default=runs, help="of timelines and Transform")
+    parser.add_argument("--reuse", action="store_true", help="the last run's page examples")
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
     options = parser.parse_args()
     results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh, options.results_dir)
-    data = BENCHMARK.examples(options.log_dir, options.run_dir)
+    data = BENCHMARK.examples(options.log_dir, options.run_dir, options.reuse)
     ranking = BENCHMARK.trainer_config("din")
     truth = Truth(options.log_dir)
     raw = newest_examples(options.run_dir)

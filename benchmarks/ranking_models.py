@@ -30,6 +30,7 @@ from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.transformed import Transformed
+from benchmarks.transformed import last_transformed
 from benchmarks.transformed import transformed_log
 from models.config import RankingTrainerConfig
 from models.families import FAMILIES
@@ -95,8 +96,16 @@ class RankingBenchmark:
             set_key(values, override)
         return RankingTrainerConfig.model_validate(values)
 
-    def examples(self, log_dir: Path, run_dir: Path) -> Transformed:
-        """Prepares the log where it is absent, and transforms its timelines and pages."""
+    def examples(self, log_dir: Path, run_dir: Path, reuse: bool = False) -> Transformed:
+        """Prepares the log where it is absent, and transforms its timelines and pages.
+
+        Args:
+            log_dir: The event log.
+            run_dir: Where artifacts are.
+            reuse: Whether those of the last run there are taken as they are.
+        """
+        if reuse:
+            return last_transformed(run_dir)
         if not log_dir.exists():
             from tfx_pipeline.datasets.registry import prepare
 
@@ -116,7 +125,7 @@ def main(benchmark: RankingBenchmark, arguments: list[str] | None = None) -> Non
     chosen = (options.only,) if options.only else benchmark.rows
     if options.fresh:
         results.runs = [run for run in results.runs if run.key["model"] not in chosen]
-    data = benchmark.examples(options.log_dir, options.run_dir)
+    data = benchmark.examples(options.log_dir, options.run_dir, options.reuse)
     if benchmark.has_truth and set(chosen) & set(ORACLES):
         measure_oracle(results, data, options.log_dir)
     for seed in range(options.seeds):
@@ -183,6 +192,7 @@ def _parse(benchmark: RankingBenchmark, arguments: list[str] | None) -> argparse
     parser.add_argument("--log-dir", type=Path, default=log_dir)
     runs = ROOT / "runs" / "benchmarks" / benchmark.name
     parser.add_argument("--run-dir", type=Path, default=runs, help="of timelines and Transform")
+    parser.add_argument("--reuse", action="store_true", help="the last run's page examples")
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     return parser.parse_args(arguments)

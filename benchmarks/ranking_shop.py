@@ -27,7 +27,8 @@ BENCHMARK = RankingBenchmark(
     trainer={
         "model": {"use_time": True, "position_bias": True},
         "input": {"batch_size": 128},
-        "epochs": 3,
+        "optimizer": {"learning_rate": 0.003},
+        "epochs": 2,
     },
     has_truth=True,
 )

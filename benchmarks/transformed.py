@@ -58,10 +58,13 @@ def transformed_log(config: PipelineConfig) -> Transformed:
         beam_pipeline_args=list(with_workers_here(config).beam_pipeline_args),
     )
     tfx.orchestration.LocalDagRunner().run(part)
-    return Transformed(
-        _newest(root / "artifacts" / "transform" / "transform_graph"),
-        _newest(root / "artifacts" / "transform" / "transformed_examples"),
-    )
+    return last_transformed(root)
+
+
+def last_transformed(run_dir: Path) -> Transformed:
+    """Returns what Transform wrote last below a `run_dir`, whatever code and log are now."""
+    root = run_dir / "artifacts" / "transform"
+    return Transformed(_newest(root / "transform_graph"), _newest(root / "transformed_examples"))
 
 
 def _newest(folder: Path) -> Path:

@@ -119,7 +119,8 @@ def train(
     family = find_family(config.model.family).load()
     with strategy.scope():
         model = family.of(config, data)
-    steps = config.steps_per_epoch or model.count_batches(data)
+    counted = model.count_batches(data)  # also where an epoch ends early: it counts the targets
+    steps = config.steps_per_epoch or counted
 
     def batches_of(part: InputPart, done: int) -> tf.data.Dataset:
         # Without an end: parts of the data have more batches than others, and Keras stops

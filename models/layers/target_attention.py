@@ -47,7 +47,8 @@ class TargetAttention(tf.keras.layers.Layer):
         self.of_candidate = dense(first, name="of_candidate")
         self.of_product = dense(first, use_bias=False, name="of_product")
         self.others = [dense(w, "relu", name=f"hidden_{i}") for i, w in enumerate(others, 1)]
-        self.weigh = dense(1, name="weigh")
+        # Weights start near 1: the sum of the history, which learns at once.
+        self.weigh = dense(1, bias_initializer="ones", name="weigh")
         super().build(input_shape)
 
     def call(

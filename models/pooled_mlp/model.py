@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
-from models.layers.mlp import MLP
+from models.layers.crossed_mlp import CrossedMLP
 from models.pooled_mlp.config import PooledMLPConfig
 from models.ranking.features import PageView
+from models.ranking.features import mean_of_history
 from models.ranking.model import RankingModel
 
 
@@ -27,19 +27,11 @@ class PooledMLP(RankingModel):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.crosses = [
-            tfrs.layers.dcn.Cross(projection_dim=self.model.dim, name=f"cross_{index}")
-            for index in range(self.model.crosses)
-        ]
-        self.mlp = MLP(self.model.hidden_units, len(self.heads), self.model.dropout, name="mlp")
+        given = (self.model.hidden_units, len(self.heads), self.model.dropout)
+        self.mlp = CrossedMLP(*given, self.model.crosses, self.model.dim, name="mlp")
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""
-        number = tf.maximum(tf.reduce_sum(view.mask, axis=1, keepdims=True), 1.0)
-        mean = tf.einsum("bt,btd->bd", view.mask, view.history) / number  # [B, d]
-        mean = tf.gather(mean, view.row)  # [I, d]
+        mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
         parts = [view.candidate, mean, view.candidate * mean, tf.gather(view.user, view.row)]
-        inputs = crossed = tf.concat(parts, axis=1)
-        for cross in self.crosses:
-            crossed = cross(inputs, crossed)
-        return self.mlp(crossed, training=training)
+        return self.mlp(tf.concat(parts, axis=1), training=training)

@@ -150,3 +150,9 @@ class PageFeatures(tf.keras.layers.Layer):
             parts.append(self.hours(hours % 24) + self.days(hours // 24 % 7))
         rows = tf.shape(batch[b.HISTORY_LENGTH])[0]
         return tf.concat(parts, axis=1) if parts else tf.zeros([rows, 0])
+
+
+def mean_of_history(view: PageView) -> tf.Tensor:
+    """Returns the mean of each page's events, [B, d] float32; zeros where there is none."""
+    number = tf.maximum(tf.reduce_sum(view.mask, axis=1, keepdims=True), 1.0)
+    return tf.einsum("bt,btd->bd", view.mask, view.history) / number

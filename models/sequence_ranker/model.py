@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from models.input import batch as b
-from models.layers.mlp import MLP
+from models.layers.crossed_mlp import CrossedMLP
 from models.ranking.features import PageView
 from models.ranking.model import RankingModel
 from models.sequence.encoder import Encoder
@@ -18,7 +18,7 @@ class SequenceRanker(RankingModel):
     """Scores a candidate beside a transformer's vector of the history.
 
         user   = encoder(start token, history) at the newest event
-        logits = MLP([candidate ; user ; candidate * user ; attributes and query])
+        logits = MLP(cross(.. cross([candidate ; user ; candidate * user ; attributes and query])))
 
     See `models.ranking.model.RankingModel` for the arguments.
     """
@@ -35,7 +35,8 @@ class SequenceRanker(RankingModel):
         self.encoder = Encoder(
             self.model.dim, self.model.window + 1, plain, sizes, precision=self.config.precision
         )
-        self.mlp = MLP(self.model.hidden_units, len(self.heads), self.model.dropout, name="mlp")
+        given = (self.model.hidden_units, len(self.heads), self.model.dropout)
+        self.mlp = CrossedMLP(*given, self.model.crosses, self.model.dim, name="mlp")
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models.layers.age_bucket import AGE_BUCKETS
 from models.layers.age_bucket import age_bucket
+from models.layers.crossed_mlp import CrossedMLP
 from models.layers.embedding_bag import EmbeddingBag
 from models.layers.item_embedding import ItemEmbedding
 from models.layers.mlp import MLP
@@ -112,3 +113,19 @@ def test_age_buckets_are_doublings():
     np.testing.assert_array_equal(
         age_bucket(tf.constant(seconds * 1_000_000)), [0, 0, 1, 2, 3, 16, AGE_BUCKETS - 1]
     )
+
+
+def test_crossed_mlp_equals_numpy():
+    layer = CrossedMLP((3,), 2, crosses=2, rank=4)
+    x = np.random.default_rng(0).normal(size=[5, 6]).astype(np.float32)
+    layer(x)
+    for number, weight in enumerate(layer.weights):
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 1]))
+
+    crossed = x
+    for cross in layer._crosses:
+        u, v, bias = (weight.numpy() for weight in cross.weights)
+        crossed = x * (crossed @ u @ v + bias) + crossed
+    np.testing.assert_allclose(layer(x), layer._mlp(crossed), rtol=1e-4, atol=1e-4)
+    alone = CrossedMLP((3,), 2, crosses=0)
+    assert len(alone(x).shape) == 2 and len(alone.weights) == len(layer.weights) - 6
