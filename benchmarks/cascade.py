@@ -44,13 +44,13 @@ NAME = "cascade"
 STAGES = ("retrieval", "retrieve_then_rank")
 KIND = "item"
 CANDIDATES, SHOWN = 100, 10
-REQUESTS = 2_000
+REQUESTS = 1_000
 RETRIEVAL = RetrievalTrainerConfig.model_validate(
     {
         "model": {"query": {"use_time": True, "use_query": True}},
         "target_events": BENCHMARK.shared["target_events"],
         "candidate_types": BENCHMARK.shared["candidate_types"],
-        "epochs": 5,
+        "epochs": 3,
         "tensorboard": False,
         "checkpoints": False,
     }

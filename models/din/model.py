@@ -22,7 +22,7 @@ class DIN(RankingModel):
         logits   = MLP(cross(.. cross(x_0)))
 
     with `mean` that of the history. (Zhou et al. 2018, https://arxiv.org/abs/1706.06978; the
-    pooled history beside the attention is in the authors' code, the crosses are ours.) See
+    pooled history beside the attention is in the authors' code for DIEN, the crosses are ours.) See
     `models.ranking.model.RankingModel` for the arguments.
     """
 
