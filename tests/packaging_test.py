@@ -20,7 +20,15 @@ DISTRIBUTIONS = {
     "grpc_health": "grpcio-health-checking",
     "yaml": "pyyaml",
 }
-OWN = {"models", "serving", "tfx_pipeline", "transforms"}
+# What a package of ours imports besides itself; `models` and `serving` meet at the SavedModel.
+ARROWS: dict[str, set[str]] = {
+    "transforms": set(),
+    "models": {"transforms"},
+    "serving": {"transforms"},
+    "tfx_pipeline": {"models", "serving", "transforms"},
+}
+OWN = set(ARROWS)
+OUTSIDE = {"benchmarks", "deploy", "scripts", "tests"}  # nothing of ours imports these
 # What TFX brings, in the versions that it needs.
 OF_TFX = {
     "ml_metadata",
@@ -53,8 +61,8 @@ def _name(requirement: str) -> str:
     return re.split(r"[<>=!~;\[ ]", requirement)[0].lower().replace("_", "-")
 
 
-def imports_of(*folders: str) -> set[str]:
-    """Returns the distributions that the files below the folders import."""
+def modules_of(*folders: str) -> set[str]:
+    """Returns the modules that the files below the folders import, wherever in a file."""
     modules = set()
     for folder in folders:
         for path in (ROOT / folder).rglob("*.py"):
@@ -63,14 +71,25 @@ def imports_of(*folders: str) -> set[str]:
                     modules |= {alias.name for alias in node.names}
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     modules.add(node.module)
+    return modules
+
+
+def imports_of(*folders: str) -> set[str]:
+    """Returns the distributions that the files below the folders import."""
     named = set()
-    for module in modules:
+    for module in modules_of(*folders):
         top = module.partition(".")[0]
         if top in OWN | OF_TFX | BY_HAND or top in sys.stdlib_module_names:
             continue
         key = "google.protobuf" if module.startswith("google.protobuf") else top
         named.add(DISTRIBUTIONS.get(key, key.lower().replace("_", "-")))
     return named
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_packages_import_along_the_arrows(package: str) -> None:
+    ours = {name.partition(".")[0] for name in modules_of(package)} & (OWN | OUTSIDE)
+    assert ours == ARROWS[package] | {package}
 
 
 def test_a_plain_install_is_the_client_and_needs_no_tensorflow(
