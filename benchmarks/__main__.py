@@ -21,6 +21,11 @@ ALL = (
     "amazon_beauty",
     "retailrocket",
     "cold_users",
+    "ranking_shop",
+    "ranking_trivago",
+    "ranking_movielens_1m",
+    "ranking_speed",
+    "cascade",
     "shop_statistics",
     "results_table",
 )

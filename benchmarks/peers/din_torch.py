@@ -2,14 +2,13 @@
 
     python din_torch.py --data pages.npz --out din.json --threads 1
 
-DeepCTR-Torch (https://github.com/shenweichen/DeepCTR-Torch) is the public PyTorch implementation
-of DIN that is used most, by the authors of DeepCTR, whose DIN for TensorFlow papers
-compare with; it is maintained, and on PyPI. It is a fair peer, for it is the published model (Zhou
-et al. 2018) with nothing added, trained by the library's own `fit`, with embeddings, layers,
-dropout, optimiser, learning rate and batch as wide as ours. What it lacks is what is compared:
-it sees a row a candidate, so the history of a page is repeated for each, and padded events
-are computed like others. Its default activation in the attention, Dice, takes three times
-as long as ReLU, so that is measured, too.
+DeepCTR-Torch (https://github.com/shenweichen/DeepCTR-Torch) is a public PyTorch implementation of
+DIN, the sibling of DeepCTR for TensorFlow by the same author, maintained and on PyPI. It is a fair
+peer, for it is the published model (Zhou et al. 2018) with nothing added, trained by the library's
+own `fit`, with embeddings, layers, dropout, learning rate and batch as wide as ours. It
+lacks what is compared: it sees a row a candidate, so the history of a page is repeated for each,
+and padded events are computed like others. Its default activation in the attention, Dice, takes
+three times as long as ReLU, so that is measured, too.
 """
 
 from __future__ import annotations
