@@ -125,7 +125,7 @@ def encode_examples(features: Iterable[Feature]) -> pa.LargeBinaryArray:
     Returns:
         [B] serialised examples, the same bytes for the same values.
     """
-    pieces: list[pa.Array | pa.Scalar] = []
+    parts: list[pa.Array | pa.Scalar] = []
     for feature in sorted(features, key=lambda f: f.name):
         values = _slices(feature.stream, feature.starts, feature.ends)
         header = _entry_header(feature.name, feature.stream.kind, _lengths(values))
@@ -133,13 +133,13 @@ def encode_examples(features: Iterable[Feature]) -> pa.LargeBinaryArray:
             present = pa.array(feature.present)
             header = pc.if_else(present, header, _EMPTY)
             values = pc.if_else(present, values, _EMPTY)
-        pieces += [header, values]
-    entries = pc.binary_join_element_wise(*pieces, _EMPTY)
+        parts += [header, values]
+    entries = pc.binary_join_element_wise(*parts, _EMPTY)
     header = _flatten([_constant(b"\x0a"), _varint_matrix(_lengths(entries))], len(entries))
     return pc.binary_join_element_wise(header, entries, _EMPTY)
 
 
-_Piece = tuple[np.ndarray, np.ndarray]  # bytes [B or 1, w] and how many count [B or 1]
+_Part = tuple[np.ndarray, np.ndarray]  # bytes [B or 1, w] and how many count [B or 1]
 
 
 def _entry_header(name: str, kind: Kind, lengths: np.ndarray) -> pa.Array | pa.Scalar:
@@ -156,26 +156,26 @@ def _entry_header(name: str, kind: Kind, lengths: np.ndarray) -> pa.Array | pa.S
     if len(lengths) > 1 and lengths[0] == lengths.min() == lengths.max():
         return _entry_header(name, kind, lengths[:1])[0]
     key = name.encode()
-    pieces: list[_Piece] = []  # from the innermost message to the outermost
+    parts: list[_Part] = []  # from the innermost message to the outermost
     size = lengths
     if kind != "bytes":  # Int64List.value and FloatList.value are packed
-        size = _wrap(pieces, b"\x0a", size)
-    size = _wrap(pieces, _LIST_TAG[kind], size)  # Feature
-    size = _wrap(pieces, b"\x12", size)  # the entry's value
+        size = _wrap(parts, b"\x0a", size)
+    size = _wrap(parts, _LIST_TAG[kind], size)  # Feature
+    size = _wrap(parts, b"\x12", size)  # the entry's value
     prefix = b"\x0a" + _varint_bytes(len(key)) + key  # the entry's key
-    pieces.append(_constant(prefix))
-    _wrap(pieces, b"\x0a", size + len(prefix))  # Features.feature
-    return _flatten(pieces[::-1], len(lengths))
+    parts.append(_constant(prefix))
+    _wrap(parts, b"\x0a", size + len(prefix))  # Features.feature
+    return _flatten(parts[::-1], len(lengths))
 
 
-def _wrap(pieces: list[_Piece], tag: bytes, size: np.ndarray) -> np.ndarray:
+def _wrap(parts: list[_Part], tag: bytes, size: np.ndarray) -> np.ndarray:
     """Puts a tag and a length before what is `size` bytes long; returns the new sizes."""
     matrix, lengths = _varint_matrix(size)
-    pieces += [(matrix, lengths), _constant(tag)]
+    parts += [(matrix, lengths), _constant(tag)]
     return size + lengths + len(tag)
 
 
-def _constant(value: bytes) -> _Piece:
+def _constant(value: bytes) -> _Part:
     return np.frombuffer(value, np.uint8)[None, :], np.array([len(value)])
 
 
@@ -183,7 +183,7 @@ def _varint_bytes(value: int) -> bytes:
     return varints(np.array([value]))[0].tobytes()
 
 
-def _varint_matrix(values: np.ndarray) -> _Piece:
+def _varint_matrix(values: np.ndarray) -> _Part:
     """Returns varints left-aligned in the rows of [n, w] uint8, and their lengths [n]."""
     unsigned = values.astype(np.int64, copy=False).view(np.uint64)
     largest = int(unsigned.max()) if len(unsigned) else 0
@@ -200,11 +200,11 @@ def _varint_matrix(values: np.ndarray) -> _Piece:
     return matrix, lengths
 
 
-def _flatten(pieces: Sequence[_Piece], rows: int) -> pa.LargeBinaryArray:
-    """Joins pieces row by row."""
-    matrix = np.hstack([np.broadcast_to(m, (rows, m.shape[1])) for m, _ in pieces])
+def _flatten(parts: Sequence[_Part], rows: int) -> pa.LargeBinaryArray:
+    """Joins parts row by row."""
+    matrix = np.hstack([np.broadcast_to(m, (rows, m.shape[1])) for m, _ in parts])
     keep = np.hstack(
-        [np.broadcast_to(np.arange(m.shape[1]) < n[:, None], (rows, m.shape[1])) for m, n in pieces]
+        [np.broadcast_to(np.arange(m.shape[1]) < n[:, None], (rows, m.shape[1])) for m, n in parts]
     )
     offsets = np.zeros(rows + 1, np.int64)
     np.cumsum(keep.sum(axis=1), out=offsets[1:])

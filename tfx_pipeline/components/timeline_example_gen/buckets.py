@@ -104,7 +104,7 @@ class SortBucket(BucketFn):
         if events is not None and events.num_rows:
             timelines, repeated = timeline.build(events, users)
             if repeated.num_rows:
-                self._bury(dead, EVENTS_TABLE, repeated, "duplicate-event")
+                self._reject(dead, EVENTS_TABLE, repeated, "duplicate-event")
             more, popular = self._count(timelines, catalogue)
             counts.update(more)
             yield beam.pvalue.TaggedOutput(COUNTS, popular)
@@ -128,7 +128,7 @@ class SortBucket(BucketFn):
         first = timeline.first_of_each(users.column("user"))
         if not first.all():
             again = users.filter(pa.array(~first))
-            self._bury(dead, USERS_TABLE, again, "duplicate-row")
+            self._reject(dead, USERS_TABLE, again, "duplicate-row")
         return users.filter(pa.array(first))
 
     def _known(
@@ -141,10 +141,10 @@ class SortBucket(BucketFn):
         known = catalogue.find(hash_ids(entity.dictionary))[0][np.asarray(entity.indices)]
         if not known.all():
             unknown = events.filter(pa.array(~known))
-            self._bury(dead, EVENTS_TABLE, unknown, "unknown-entity")
+            self._reject(dead, EVENTS_TABLE, unknown, "unknown-entity")
         return events.filter(pa.array(known))
 
-    def _bury(self, dead: list[pa.Table], table: str, rows: pa.Table, kind: str) -> None:
+    def _reject(self, dead: list[pa.Table], table: str, rows: pa.Table, kind: str) -> None:
         dead.append(self._origins[table].letters(rows, reason(kind, "", table)))
 
     def _count(self, timelines: Timelines, catalogue: CatalogueIndex) -> tuple[Counts, bytes]:
