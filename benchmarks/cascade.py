@@ -9,7 +9,7 @@ trained on what came before the test period, the two-tower on clicks, carts and 
 pages. The first ten of each order are put before the truth:
 
 - `utility@10`: the mean of the simulator's utility U, whose standard deviation among what the
-  shop showed is `utility_shown_deviation`;
+  shop showed is `utility_spread`;
 - `expected_clicks@10`: the clicks on a page of these ten, from the top, sum_j p_j with
   p_j = sigmoid(U_j - 2.8) / (1 + .22 j).
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,10 +99,13 @@ def main() -> None:
     for seed in range(options.seeds):
         if all(results.find({"stage": stage}, seed, settings) for stage in STAGES):
             continue
+        started = time.perf_counter()
         found = measure(ranking, data, raw, requests, truth, seed)
+        seconds = (time.perf_counter() - started) / len(STAGES)
         for stage in STAGES:
-            results.measure({"stage": stage}, seed, partial(found.__getitem__, stage), settings)
-    columns = ("stage", "utility@10", "expected_clicks@10", "utility_shown_deviation", "runs")
+            run = partial(found.__getitem__, stage)
+            results.measure({"stage": stage}, seed, run, settings, seconds)
+    columns = ("stage", "utility@10", "expected_clicks@10", "utility_spread", "runs")
     print(render(results.path, columns))
 
 
@@ -196,7 +200,7 @@ def judge(truth: Truth, requests: Requests, items: np.ndarray) -> dict[str, floa
         "utility@10": float(utility.total(parts).mean()),
         "expected_clicks@10": float(utility.choice(KIND, parts).sum(axis=1).mean()),
         "utility_shown": float(shown.mean()),
-        "utility_shown_deviation": float(shown.std()),
+        "utility_spread": float(shown.std()),
     }
 
 
