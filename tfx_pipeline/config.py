@@ -17,52 +17,23 @@ from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
-from models.config import RetrievalTrainerConfig
+from models.families import STAGES
 from models.families import Stage
 from models.input.config import ITEM_FEATURES
-from serving.index.config import IndexConfig
-from serving.publishing.config import PusherConfig
-from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
-from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
+from tfx_pipeline.stages.config import RankingConfig
+from tfx_pipeline.stages.config import RetrievalConfig
+from tfx_pipeline.stages.config import StageConfig
 from transforms.base_config import Config
 from transforms.base_config import explain
 from transforms.config import TransformConfig
+from transforms.label_config import LabelConfig
 
 SHARED = ("target_events", "candidate_types", "exclude_seen")
-STAGES: tuple[Stage, ...] = ("retrieval",)
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
 CONFIGS = Path(__file__).parent / "configs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 Kind = TypeVar("Kind", bound=Config)
-
-
-class RetrievalConfig(Config):
-    """The section `retrieval`: candidates for a user, out of the whole catalogue.
-
-    Attributes:
-        trainer: The model and how it is trained.
-        index: How candidates are searched.
-        evaluation: Metrics, slices and gates.
-        serving_validation: How the release candidate is asked through a server before the push.
-        push: How versions are pushed.
-    """
-
-    trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
-    index: IndexConfig = IndexConfig()
-    evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
-    serving_validation: ServingValidationConfig = ServingValidationConfig()
-    push: PusherConfig = PusherConfig()
-
-    @model_validator(mode="after")
-    def _enough_results(self) -> RetrievalConfig:
-        longest = max(self.evaluation.ks)
-        if self.index.k < longest:
-            raise ValueError(
-                f"`index.k` ({self.index.k}) is how many results the servable returns, and "
-                f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
-            )
-        return self
 
 
 class PipelineConfig(Config):
@@ -85,6 +56,7 @@ class PipelineConfig(Config):
         timeline: How timelines are cut from the log.
         transform: How raw features become model features.
         retrieval: The retrieval stage; there is none if it is null.
+        ranking: The ranking stage; there is none unless it is given.
     """
 
     name: str
@@ -99,6 +71,7 @@ class PipelineConfig(Config):
     timeline: TimelineConfig = TimelineConfig()
     transform: TransformConfig = TransformConfig()
     retrieval: RetrievalConfig | None = RetrievalConfig()
+    ranking: RankingConfig | None = None
 
     @field_validator("name")
     @classmethod
@@ -142,6 +115,29 @@ class PipelineConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
+    def _label_once(cls, values: Any) -> Any:
+        """Hands what is predicted to what makes the rows, learns them and judges them."""
+        ranking = values.get("ranking") if isinstance(values, dict) else None
+        if not isinstance(ranking, dict) or not isinstance(ranking.get("label", {}), dict):
+            return values  # off, or of a wrong type, which its own field says better
+        defaults = LabelConfig().model_dump(mode="json")
+        label = defaults | ranking.get("label", {})
+
+        def labelled(section: Any, where: str) -> Any:
+            given = section.get("label", label) if isinstance(section, dict) else label
+            if isinstance(given, dict) and defaults | given != label:
+                raise ValueError(f"Set `ranking.label`, not `{where}.label`.")
+            return section | {"label": label} if isinstance(section, dict) else section
+
+        inside = {
+            name: labelled(ranking.get(name, {}), f"ranking.{name}")
+            for name in ("trainer", "evaluation")
+        }
+        timeline = labelled(values.get("timeline", {}), "timeline")
+        return {**values, "timeline": timeline, "ranking": {**ranking, **inside}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _sections_of_a_stage(cls, values: Any) -> Any:
         """Names the new position of sections that were at the top once."""
         for key in RetrievalConfig.model_fields:
@@ -155,7 +151,7 @@ class PipelineConfig(Config):
     @model_validator(mode="after")
     def _validated_before_the_push(self) -> PipelineConfig:
         for stage in self.stages:
-            section: RetrievalConfig = getattr(self, stage)
+            section: StageConfig = getattr(self, stage)
             if section.serving_validation.puts_into(self.push_dir_of(stage)):
                 raise ValueError(
                     f"`{stage}.serving_validation.base_path` "
@@ -200,6 +196,19 @@ class PipelineConfig(Config):
                         "`timeline.catalogue_fields` does not declare. There are "
                         f"{', '.join(present)}."
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _ranks_as_it_is_asked(self) -> PipelineConfig:
+        window = self.ranking.trainer.model.window if self.ranking else 0
+        if window > self.timeline.context_events:
+            raise ValueError(
+                f"`ranking.trainer.model.window` ({window}) is more events than a chunk of a long "
+                f"timeline repeats, `timeline.context_events` ({self.timeline.context_events}). "
+                "Raise the second, or lower the first."
+            )
+        if not self.stages:
+            raise ValueError("Nothing would be trained: give `retrieval`, `ranking` or both.")
         return self
 
     @property

@@ -8,6 +8,7 @@ from tfx import v1 as tfx
 
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.stages.data import data
+from tfx_pipeline.stages.ranking import ranking
 from tfx_pipeline.stages.retrieval import retrieval
 from tfx_pipeline.stages.state import RunState
 
@@ -36,6 +37,8 @@ def create_pipeline(
     components: list[Any] = [*made]
     if config.retrieval:
         components += retrieval(config.retrieval, config, state, made)
+    if config.ranking:
+        components += ranking(config.ranking, config, state, made)
     return tfx.dsl.Pipeline(
         pipeline_name=config.name,
         pipeline_root=pipeline_root,

@@ -25,7 +25,16 @@ SHRUNK = (
     "retrieval.evaluation.thresholds={}",
     "retrieval.evaluation.change_thresholds={}",
 )
-
+# One model of the two families is followed by a ranker; the other reads the same examples.
+RANKED = (
+    "ranking.trainer.epochs=1",
+    "ranking.trainer.steps_per_epoch=60",
+    "ranking.trainer.input.batch_size=64",
+    "ranking.trainer.tensorboard=false",
+    "ranking.evaluation.min_users=1",
+    "ranking.serving_validation.requests=16",
+)
+UNRANKED = ("timeline.label={}",)
 
 DATA = {
     "timeline-example-gen",
@@ -59,6 +68,10 @@ class Run:
     version: Path
     towers: Path
     report: Path
+
+    def artifact(self, output: str) -> Path:
+        """Returns the newest artifact of an output, such as `trainer/model`."""
+        return newest(Path(self.config.run_dir), output)
 
     def examples(self, split: str) -> list[bytes]:
         """Returns the serialised raw examples of a split."""
@@ -111,7 +124,9 @@ def run(shop_log: Path, run_dir: Path, request: pytest.FixtureRequest) -> Run:
 
     cacheable = DATA if run_dir.exists() else set()
     push_dir = run_dir / f"pushed-{request.param}"
-    config = load_config(request.param, (*overrides(shop_log, run_dir), f"push_dir={push_dir}"))
+    stages = RANKED if request.param == "shop_demo" else UNRANKED
+    keys = (*overrides(shop_log, run_dir), *stages, f"push_dir={push_dir}")
+    config = load_config(request.param, keys)
     _, _, cached = execute(config)
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     (version,) = Path(config.push_dir_of("retrieval")).glob("[0-9]*")

@@ -124,8 +124,33 @@ def test_a_section_at_its_old_position_names_the_new_one(key: str) -> None:
 
 def test_a_stage_is_off_when_it_is_null() -> None:
     assert load_config("shop_demo").stages == ("retrieval",)
-    config = load_config("shop_demo", ("retrieval=null",))
-    assert config.stages == () and config.retrieval is None
+    assert load_config("shop_demo", ("ranking={}",)).stages == ("retrieval", "ranking")
+    config = load_config("shop_demo", ("retrieval=null", "ranking={}"))
+    assert config.stages == ("ranking",) and config.retrieval is None
+    with pytest.raises(ValueError, match="Nothing would be trained"):
+        load_config("shop_demo", ("retrieval=null",))
+
+
+def test_what_is_ranked_is_said_once(tmp_path: Path) -> None:
+    config = load_config("shop_demo", ("ranking.label.events=[click, buy]",))
+    assert config.ranking
+    sections = (config.timeline, config.ranking.trainer, config.ranking.evaluation)
+    assert {section.label for section in sections} == {config.ranking.label}
+    assert config.ranking.label.heads == ("click", "buy")
+    assert config.ranking.trainer.candidate_types == ("item",)
+    file = tmp_path / "again.yaml"
+    file.write_text(config.to_yaml())
+    assert load_config(str(file)) == config
+    for place in ("timeline", "ranking.trainer", "ranking.evaluation"):
+        with pytest.raises(ValueError, match=f"Set `ranking.label`, not `{place}.label`"):
+            load_config("shop_demo", ("ranking={}", f"{place}.label.events=[buy]"))
+    # Without the stage, pages can be written all the same.
+    assert load_config("shop_demo", ("timeline.label={}",)).timeline.label
+
+
+def test_the_window_of_a_ranker_is_within_the_context_of_a_chunk() -> None:
+    with pytest.raises(ValueError, match=r"`ranking.trainer.model.window` \(257\) is more events"):
+        load_config("shop_demo", ("ranking.trainer.model.window=257",))
 
 
 def test_each_stage_has_its_push_directory() -> None:
@@ -136,6 +161,16 @@ def test_each_stage_has_its_push_directory() -> None:
     assert [config.model_name(stage) for stage in ("retrieval", "ranking")] == [
         "shop-demo", "shop-demo-ranking"
     ]  # fmt: skip
+
+
+def test_the_template_takes_a_ranking_stage(tmp_path: Path) -> None:
+    text = (CONFIGS / "template.yaml").read_text()
+    before, _, ranking = text.partition("# ranking:")
+    file = tmp_path / "ranking.yaml"
+    file.write_text(before + "ranking:" + ranking.replace("\n#", "\n"))
+    config = load_config(str(file))
+    assert config.stages == ("retrieval", "ranking") and config.timeline.label
+    assert config.timeline.label.heads == ("click",)
 
 
 def test_an_unknown_configuration_lists_the_known() -> None:

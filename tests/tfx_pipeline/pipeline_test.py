@@ -19,6 +19,7 @@ from tfx_pipeline.code_version import reached
 from tfx_pipeline.config import load_config
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.stages import data
+from tfx_pipeline.stages import ranking
 from tfx_pipeline.stages import retrieval
 from tfx_pipeline.stages import training
 from tfx_pipeline.stages.state import RunState
@@ -29,6 +30,7 @@ SCHEMA = "curated-schema-gen.schema"
 TOWERS = "trainer.model"
 INDEX = "index-builder.index"
 SERVABLE = "servable-builder.servable"
+RANKER = "ranking-trainer.model"
 # Component -> what it reads, as `component.output`.
 INPUTS: dict[str, dict[str, str]] = {
     "timeline-example-gen": {},
@@ -54,6 +56,23 @@ INPUTS: dict[str, dict[str, str]] = {
         "serving_blessing": "serving-validator.blessing",
         "model_blessing": "evaluator.blessing",
         "evaluation": "evaluator.evaluation",
+        "examples": RAW,
+    },
+}
+INPUTS |= {
+    "ranking-latest-blessed": {"examples": RAW},
+    "ranking-trainer": INPUTS["trainer"] | {"base_model": "ranking-latest-blessed.model"},
+    "ranking-evaluator": {
+        "examples": RAW,
+        "model": RANKER,
+        "baseline_model": "ranking-latest-blessed.model",
+    },
+    "ranking-serving-validator": {"servable": RANKER, "model": RANKER, "examples": RAW},
+    "ranking-pusher": {
+        "servable": RANKER,
+        "serving_blessing": "ranking-serving-validator.blessing",
+        "model_blessing": "ranking-evaluator.blessing",
+        "evaluation": "ranking-evaluator.evaluation",
         "examples": RAW,
     },
 }
@@ -87,7 +106,16 @@ RUNS: dict[str, set[str]] = {
 }
 
 
-STAGES = (data, retrieval, training)
+STAGES = (data, retrieval, ranking, training)
+
+
+RUNS |= {
+    "ranking-latest-blessed": RUNS["latest-blessed"],
+    "ranking-trainer": {"models.trainer", "models.din.model", "tensorflow_recommenders", "tfx"},
+    "ranking-evaluator": {"tfx_pipeline.evaluation.page_extraction", "tensorflow_model_analysis"},
+    "ranking-serving-validator": RUNS["serving-validator"],
+    "ranking-pusher": RUNS["pusher"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +125,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def components(log: Path, *overrides: str) -> dict[str, Any]:
     places = (f"log_dir={log}", f"run_dir={log.parent / 'run'}")
-    config = load_config("shop_demo", (*places, *overrides))
+    config = load_config("shop_demo", (*places, "ranking={}", *overrides))
     made = create_pipeline(config, read_state(config), "root")
     return {component.id: component for component in made.components}
 
@@ -112,7 +140,8 @@ def pipeline(log: Path) -> dict[str, Any]:
     """The components of a pipeline whose code versions say what they are made of."""
     with pytest.MonkeyPatch.context() as patch:
         patch_code_versions(patch, lambda *modules, **_: "+".join(modules))
-        return components(log, "retrieval.trainer.warm_start=true")
+        warm = ("retrieval.trainer.warm_start=true", "ranking.trainer.warm_start=true")
+        return components(log, *warm)
 
 
 def custom_config(component: Any) -> dict[str, str]:
@@ -140,6 +169,30 @@ def test_the_trainer_starts_afresh_unless_told_otherwise(log: Path) -> None:
     assert "base_model" not in components(log)["trainer"].inputs
 
 
+def test_a_stage_that_is_off_has_no_component(log: Path) -> None:
+    alone = components(log, "ranking=null")
+    assert not [name for name in alone if name.startswith("ranking-")]
+    assert json.loads(alone["transform"].exec_properties["splits_config"])["transform"] == [
+        "train",
+        "validation",
+        "test",
+        "catalogue",
+    ]
+    ranking = components(log, "retrieval=null")
+    shared = [name for name in ranking if not name.startswith("ranking-")]
+    assert shared == [*list(INPUTS)[:5]]
+
+
+@pytest.mark.parametrize("override", ["ranking.trainer.seed=9", "ranking.push.keep_versions=7"])
+def test_a_change_of_one_stage_leaves_the_other_as_it_was(log: Path, override: str) -> None:
+    before, after = components(log), components(log, override)
+    others = [name for name in before if not name.startswith("ranking-")]
+    assert len(others) == 13
+    for name in others:
+        assert before[name].exec_properties == after[name].exec_properties, name
+    assert any(before[name].exec_properties != after[name].exec_properties for name in before)
+
+
 def test_nothing_is_transformed_before_the_examples_are_validated(pipeline: dict[str, Any]) -> None:
     assert pipeline["example-validator"] in pipeline["transform"].upstream_nodes
 
@@ -148,7 +201,7 @@ def test_each_component_reads_its_splits_and_no_other(pipeline: dict[str, Any]) 
     def splits(name: str, key: str) -> Any:
         return json.loads(pipeline[name].exec_properties[key])
 
-    every = ["train", "validation", "test", "catalogue"]
+    every = ["train", "validation", "test", "catalogue", "validation_pages", "test_pages"]
     assert splits("transform", "splits_config") == {
         "analyze": ["train", "catalogue"],
         "transform": every,
@@ -156,6 +209,9 @@ def test_each_component_reads_its_splits_and_no_other(pipeline: dict[str, Any]) 
     assert splits("trainer", "train_args") == {"splits": ["train", "catalogue"]}
     assert splits("trainer", "eval_args") == {"splits": ["validation"]}
     assert splits("evaluator", "example_splits") == ["test"]
+    assert splits("ranking-trainer", "train_args") == {"splits": ["train", "catalogue"]}
+    assert splits("ranking-trainer", "eval_args") == {"splits": ["validation_pages"]}
+    assert splits("ranking-evaluator", "example_splits") == ["test_pages"]
     assert splits("statistics-gen", "exclude_splits") == []
     assert splits("example-validator", "exclude_splits") == []
 
@@ -176,7 +232,11 @@ def test_code_versions_are_those_of_the_sources(log: Path) -> None:
     made = components(log)
     versions = {name: code_version_of(component) for name, component in made.items()}
     assert versions["transform"] == code_version("transforms.preprocessing", "tfx")
-    assert len(set(versions.values())) == len(versions)
+    shared = [name for name in versions if not name.startswith("ranking-")]
+    assert len({versions[name] for name in shared}) == len(shared)
+    own = ("ranking-trainer",)
+    for name in set(versions) - set(shared) - set(own):
+        assert versions[name] == versions[name.removeprefix("ranking-")]
 
 
 @pytest.mark.parametrize(
@@ -218,14 +278,19 @@ def test_a_candidate_is_another_when_the_code_of_its_towers_or_its_index_is(
 
 
 def test_the_parts_of_the_configuration_reach_their_components(pipeline: dict[str, Any]) -> None:
-    config = load_config("shop_demo")
+    config = load_config("shop_demo", ("ranking={}",))
     assert custom_config(pipeline["transform"])["config"] == config.transform.to_json()
     assert config.retrieval
     trainer = json.loads(custom_config(pipeline["trainer"])["config"])
     assert trainer == config.retrieval.trainer.model_dump(mode="json") | {"warm_start": True}
     properties = pipeline["timeline-example-gen"].exec_properties
     assert properties["config"] == config.timeline.to_json()
-    assert json.loads(pipeline["pusher"].exec_properties["run_config"])["name"] == config.name
+    for stage, name in (("retrieval", "pusher"), ("ranking", "ranking-pusher")):
+        pushed = json.loads(pipeline[name].exec_properties["run_config"])
+        assert pushed["name"] == config.name
+        assert pushed.keys() & {"retrieval", "ranking"} == {stage}
+    assert pipeline["ranking-pusher"].exec_properties["name"] == f"{config.name}-ranking"
+    assert pipeline["ranking-pusher"].exec_properties["push_dir"].endswith("/pushed/ranking")
 
 
 def test_a_pipeline_on_a_bucket_is_assembled_without_looking_at_it() -> None:

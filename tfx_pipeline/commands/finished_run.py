@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from models.families import Stage
 from serving.publishing.versions import pushed_versions
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config import load_config
@@ -35,20 +37,27 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
 
 
 def refusal(config: PipelineConfig) -> str:
-    """Says by which gates the last result of a run was refused; nothing if it was not."""
-    metrics = Path(config.run_dir) / "metrics.json"
-    gate = (
-        json.loads(metrics.read_text(encoding="utf-8")).get("gate") if metrics.is_file() else None
-    )
+    """Says by which gates the last models of a run were refused; nothing if none was."""
+    file = Path(config.run_dir) / "metrics.json"
+    metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return "\n".join(
+        _refusal(config, stage, (metrics if stage == "retrieval" else metrics.get(stage, {})))
+        for stage in config.stages
+    ).strip()
+
+
+def _refusal(config: PipelineConfig, stage: Stage, metrics: dict[str, Any]) -> str:
+    gate = metrics.get("gate")
     if not gate or gate.get("blessed", 1):
         return ""
-    served = pushed_versions(config.push_dir_of("retrieval"))
+    served = pushed_versions(config.push_dir_of(stage))
     then = (
         f"Version {served[-1]}, pushed before, is the newest."
         if served
         else "There is nothing to serve until a run passes its gates."
     )
+    where = "" if stage == "retrieval" else f" in the stage {stage}"
     return (
-        f"The last run in {config.run_dir} was refused, and pushed nothing: "
+        f"The last run in {config.run_dir} was refused{where}, and pushed nothing: "
         f"{'; '.join(gate['failures'])}. {then}"
     )

@@ -17,6 +17,7 @@ from tfx_pipeline.config import load_config
 from tfx_pipeline.datasets.problem import counted
 
 HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr@10")
+RANKING_HEADLINE = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
@@ -42,7 +43,7 @@ def run_pipeline(name_or_path: str, overrides: tuple[str, ...], started: float) 
     click.echo(describe(config, name_or_path, overrides))
     metrics, _, cached = execute(config)
     text = summarise(config, metrics, time.time() - started, cached)
-    return text, bool(metrics["gate"]["blessed"])
+    return text, not refused_stages(metrics)
 
 
 def require_writable(config: PipelineConfig) -> None:
@@ -86,6 +87,17 @@ def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, t
     return metrics, time.time() - started, outputs.cached
 
 
+def refused_stages(metrics: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
+    """Returns the stages whose model a gate refused, and which thresholds it missed."""
+    stages = {"retrieval": metrics, "ranking": metrics.get("ranking", {})}
+    gates = {stage: found["gate"] for stage, found in stages.items() if "gate" in found}
+    return {
+        stage: gate.get("failures", [])
+        for stage, gate in gates.items()
+        if not gate.get("blessed", 1)
+    }
+
+
 def summarise(
     config: PipelineConfig,
     metrics: dict[str, dict[str, Any]],
@@ -93,28 +105,36 @@ def summarise(
     cached: tuple[str, ...],
 ) -> str:
     """Returns the figures of a run and where its results are, in a few lines."""
+    lines = _of_stage(metrics, HEADLINE) if config.retrieval else []
+    if config.ranking:
+        lines += ["ranking", *_of_stage(metrics.get("ranking", {}), RANKING_HEADLINE)]
+    lines.append(
+        f"wall   {seconds:.0f} s"
+        + (f", {counted(len(cached), 'component')} from cache" if cached else "")
+    )
+    lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
+    if len(refused_stages(metrics)) < len(config.stages):
+        lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
+    return "\n".join(lines)
+
+
+def _of_stage(metrics: dict[str, dict[str, Any]], headline: tuple[str, ...]) -> list[str]:
+    """Returns the figures of a stage, and what its gates said."""
     test = metrics.get("test", {})
-    shown = [f"{key} {test[key]:.4f}" for key in HEADLINE if key in test]
+    shown = [f"{key} {test[key]:.4f}" for key in headline if key in test]
     if "users" in test:
         shown.append(f"over {counted(int(test['users']), 'user')}")
     lines = ["test   " + " · ".join(shown)]
     if "index" in metrics:
         lines.append("index  " + " · ".join(f"{k} {v:.4g}" for k, v in metrics["index"].items()))
-    lines.append(
-        f"wall   {seconds:.0f} s"
-        + (f", {counted(len(cached), 'component')} from cache" if cached else "")
-    )
     gate = metrics.get("gate", {})
-    if gate and not gate["blessed"]:
+    if gate and not gate.get("blessed", 1):
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))
     elif "not_pushed" in gate:
         lines.append(f"push   nothing was pushed: {gate['not_pushed']}")
     if "no_baseline" in gate:
         lines.append(f"base   no change was measured: {gate['no_baseline']}")
-    lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
-    if gate.get("blessed"):
-        lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _config_file(config: PipelineConfig) -> Path:

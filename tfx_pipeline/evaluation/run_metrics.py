@@ -32,6 +32,28 @@ def write_run_metrics(
             returns them. What a run did not do is left out.
 
     Returns:
+        What `stage_metrics` says of the retrieval stage and, under `ranking`, of that one.
+    """
+    metrics: dict[str, dict[str, Any]] = stage_metrics(artifacts)
+    if ranking := stage_metrics(artifacts, "ranking-"):
+        metrics["ranking"] = ranking
+    target = Path(path)
+    aside = target.with_suffix(".json.partial")
+    aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(aside, target)
+    return metrics
+
+
+def stage_metrics(
+    artifacts: Mapping[str, Mapping[str, str]], prefix: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Gathers the metrics of a stage.
+
+    Args:
+        artifacts: As of `write_run_metrics`.
+        prefix: What the ids of the stage's components begin with.
+
+    Returns:
         `validation` (the best validation metrics of the training), `test`
         (every metric over all users), `validation_slices` and `slices` (slice
         -> metrics; of the validation those without history alone), `index`
@@ -41,22 +63,22 @@ def write_run_metrics(
         `not_pushed`, why nothing was pushed, if nothing was).
     """
     metrics: dict[str, dict[str, Any]] = {}
-    training = _directory(artifacts, "trainer", "model_run")
+    training = _directory(artifacts, f"{prefix}trainer", "model_run")
     if training and (training / TRAINING).exists():
         report = _read(training / TRAINING)
         metrics["validation"] = _beside_popularity(report)
         if "without_history" in report:
             slices = {_WITHOUT_HISTORY: _beside_popularity(report["without_history"])}
             metrics["validation_slices"] = slices
-    evaluation = _directory(artifacts, "evaluator", "evaluation")
+    evaluation = _directory(artifacts, f"{prefix}evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
-        baseline = _directory(artifacts, "latest-blessed", "model")
+        baseline = _directory(artifacts, f"{prefix}latest-blessed", "model")
         if baseline and (baseline / NO_BASELINE).exists():
             reason = (baseline / NO_BASELINE).read_text(encoding="utf-8").strip()
             metrics["gate"]["no_baseline"] = reason
     for name, select in (("index", _index), ("serving", _serving)):
-        blessing = _directory(artifacts, f"{name}-validator", "blessing")
+        blessing = _directory(artifacts, f"{prefix}{name}-validator", "blessing")
         if blessing and (blessing / REPORT).exists():
             report = _read(blessing / REPORT)
             metrics[name] = select(report)
@@ -64,14 +86,10 @@ def write_run_metrics(
                 gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
                 gate["blessed"] = 0
                 gate["failures"] += [f"{name}: {reason}" for reason in report.get("reasons", [])]
-    pushed = _directory(artifacts, "pusher", "pushed_model")
+    pushed = _directory(artifacts, f"{prefix}pusher", "pushed_model")
     if pushed and (pushed / NOT_PUSHED).exists():
         reason = (pushed / NOT_PUSHED).read_text(encoding="utf-8").strip()
         metrics.setdefault("gate", {})["not_pushed"] = reason
-    target = Path(path)
-    aside = target.with_suffix(".json.partial")
-    aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(aside, target)
     return metrics
 
 

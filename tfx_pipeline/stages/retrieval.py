@@ -14,8 +14,8 @@ from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.components.servable_builder import ServableBuilder
 from tfx_pipeline.components.serving_validator import ServingValidator
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import RetrievalConfig
 from tfx_pipeline.evaluation.evaluator import Evaluator
+from tfx_pipeline.stages.config import RetrievalConfig
 from tfx_pipeline.stages.data import Data
 from tfx_pipeline.stages.state import RunState
 from tfx_pipeline.stages.training import training

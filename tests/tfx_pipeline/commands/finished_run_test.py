@@ -54,6 +54,16 @@ def test_a_refused_run_says_by_which_gates(tmp_path):
     assert refusal(config).endswith("expected none. Version 4, pushed before, is the newest.")
 
 
+def test_a_refused_ranker_is_named(tmp_path):
+    config = load_config("shop_demo", (f"run_dir={tmp_path}", "ranking={}"))
+    gates = {"gate": {"blessed": 1}, "ranking": {"gate": {"blessed": 0, "failures": ["auc is .4"]}}}
+    (tmp_path / "metrics.json").write_text(json.dumps(gates))
+    assert refusal(config) == (
+        f"The last run in {tmp_path} was refused in the stage ranking, and pushed nothing: auc is "
+        ".4. There is nothing to serve until a run passes its gates."
+    )
+
+
 def test_a_run_that_passed_says_nothing(tmp_path):
     assert refusal(finished(tmp_path, {"blessed": 1, "failures": []})) == ""
     (tmp_path / "metrics.json").unlink()

@@ -36,6 +36,21 @@ def test_what_was_not_pushed_is_not_served() -> None:
     assert "serve" not in text
 
 
+def test_each_stage_has_its_figures_and_its_gate() -> None:
+    config = load_config("shop_demo", ("ranking={}",))
+    ranked = {"test": {"auc": 0.71, "log_loss": 0.2}, "gate": {"blessed": 0, "failures": ["auc"]}}
+    measured = metrics(1) | {"ranking": ranked}
+    lines = summarise(config, measured, 1.0, ()).splitlines()
+    assert lines[:4] == [
+        "test   hr@10 0.5000 · over 4 users",
+        "ranking",
+        "test   auc 0.7100 · log_loss 0.2000",
+        "gate   NOT BLESSED, nothing was pushed: auc",
+    ]
+    assert lines[-1].startswith("serve")  # the other stage
+    assert run.refused_stages(measured) == {"ranking": ["auc"]}
+
+
 def test_a_blessed_model_that_was_not_pushed_says_why() -> None:
     measured = metrics(1)
     assert "push   " not in summarise(load_config("shop_demo"), measured, 1.0, ())

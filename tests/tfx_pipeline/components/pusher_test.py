@@ -38,6 +38,7 @@ from serving.publishing.warmup import write_warmup
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
+from tests.helpers.servables import describe_servable
 from tests.helpers.servables import write_tiny_servable
 from tfx_pipeline.components.pusher import Executor
 from tfx_pipeline.components.pusher import objections
@@ -177,6 +178,7 @@ def test_a_model_without_recommend_gets_plain_requests(tmp_path):
     )
     module.function = function
     tf.saved_model.save(module, str(tmp_path / "m"), signatures={"serving_default": function})
+    describe_servable(tmp_path / "m")
     assert write_warmup(tmp_path / "m", TIMELINES[:1], max_rows=3) == 1
     assert write_warmup(tmp_path / "m", [], max_rows=3) == 0
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from serving.client import Recommendation
-from tfx_pipeline.components.serving_validator.agreement import difference
-from tfx_pipeline.components.serving_validator.agreement import differences
-from tfx_pipeline.components.serving_validator.agreement import near
+from tfx_pipeline.components.serving_validator.checks import near
+from tfx_pipeline.components.serving_validator.retrieval.agreement import difference
+from tfx_pipeline.components.serving_validator.retrieval.agreement import differences
 
 
 def ranking(**scores: float) -> Recommendation:

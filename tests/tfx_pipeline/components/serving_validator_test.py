@@ -36,8 +36,9 @@ from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import timeline
 from tests.helpers.servables import write_tiny_servable
 from tests.tfx_pipeline.components.conftest import do
+from tfx_pipeline.components.serving_validator.component import Executor
+from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
-from tfx_pipeline.components.serving_validator.executor import Executor
 from tfx_pipeline.components.serving_validator.server import binary_command
 from tfx_pipeline.components.serving_validator.server import running
 from tfx_pipeline.components.serving_validator.server import serving
@@ -127,7 +128,7 @@ def judged(made, tmp_path):
             },
             {"blessing": blessing},
             {
-                "config": ServingValidationConfig(exclude_seen=SEEN, **settings).to_json(),
+                "config": RetrievalServingValidationConfig(exclude_seen=SEEN, **settings).to_json(),
                 "name": "films",
                 "push": push.seen_by_servers().to_json(),
             },
@@ -317,7 +318,7 @@ def test_a_bound_of_a_microsecond_is_missed(judged, made):
 def test_without_test_timelines_there_is_no_blessing(judged, made):
     verdict = judged(made / "servable", timelines=[])
     assert verdict.failed == ["load"]
-    assert "`test` holds no timeline" in verdict.report["reasons"][0]
+    assert "`test` holds nothing to make" in verdict.report["reasons"][0]
 
 
 def test_the_server_is_gone_when_the_check_itself_fails(judged, made, tmp_path):
@@ -519,10 +520,9 @@ def test_the_configuration_does_not_import_tensorflow():
 
 
 def test_the_candidate_is_never_put_among_the_pushed_versions():
-    settings = (
-        "retrieval.serving_validation.server=a:1",
-        "retrieval.serving_validation.base_path=runs/x/pushed",
-    )
+    section = "retrieval.serving_validation"
+    settings = (f"{section}.server=a:1", f"{section}.base_path=runs/x/pushed/retrieval")
     with pytest.raises(ValueError, match="is the push directory"):
         load_config("shop_demo", ("run_dir=runs/x", *settings))
-    assert load_config("shop_demo", ("run_dir=runs/y", *settings)).serving_validation.is_address
+    elsewhere = load_config("shop_demo", ("run_dir=runs/y", *settings)).retrieval
+    assert elsewhere and elsewhere.serving_validation.is_address

@@ -69,3 +69,21 @@ def test_why_nothing_was_pushed_is_told(tmp_path):
 def test_what_did_not_run_is_left_out(tmp_path):
     assert write_run_metrics(tmp_path / "metrics.json", {}) == {}
     assert [file.name for file in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_the_ranking_stage_has_metrics_and_a_gate_of_its_own(tmp_path):
+    training = {"best": {"auc": 0.7, "candidates": 9.0}}
+    (tmp_path / "training.json").write_text(json.dumps(training))
+    report = {"blessed": False, "reasons": ["rank: late"], "latency_ms": {"p50": 1.5}}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    artifacts = {
+        "ranking-trainer": {"model_run": str(tmp_path)},
+        "ranking-serving-validator": {"blessing": str(tmp_path)},
+    }
+    assert write_run_metrics(tmp_path / "metrics.json", artifacts) == {
+        "ranking": {
+            "validation": {"auc": 0.7, "candidates": 9.0},
+            "serving": {"latency_ms_p50": 1.5},
+            "gate": {"blessed": 0, "failures": ["serving: rank: late"]},
+        }
+    }

@@ -1,4 +1,4 @@
-"""ServingValidator: asks the candidate through a server before it is pushed."""
+"""ServingValidator: asks the release candidate through a server before it is pushed."""
 
 from __future__ import annotations
 

@@ -1,18 +1,73 @@
-"""Declares the serving validator."""
+"""The serving validator as a TFX component."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from absl import logging
 from tfx import v1 as tfx
+from tfx.dsl.components.base import base_executor
 from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
 from serving.publishing.config import PusherConfig
+from serving.publishing.servable_file import read_servable
+from tfx_pipeline.components import locations
+from tfx_pipeline.components.locations import TEST_SPLITS
+from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
-from tfx_pipeline.components.serving_validator.executor import Executor
+from tfx_pipeline.components.serving_validator.validate import ExampleFiles
+from tfx_pipeline.components.serving_validator.validate import validate
+from tfx_pipeline.components.verdict import write_verdict
 
+SERVER_LOG = "server.log"
+_SECTIONS = {"retrieval": RetrievalServingValidationConfig, "ranking": ServingValidationConfig}
 _standard = tfx.types.standard_artifacts
+
+
+class Executor(base_executor.BaseExecutor):
+    """Asks the release candidate through a server and writes the blessing."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the blessing, its report and the server's log.
+
+        Args:
+            input_dict: `servable`, `model` (what the Trainer wrote) and `examples` (the
+                test split of the servable's stage; for ranking also `catalogue`).
+            output_dict: `blessing`.
+            exec_properties: `config`, the stage's section as JSON, `name`,
+                `push`, a `PusherConfig` as JSON, and `code_version`.
+
+        Raises:
+            FileNotFoundError: The model or a split's files are missing.
+            RuntimeError: The server could not be started, ended by itself, or gave
+                no answer in time.
+            ServingError: The server cannot be reached, or has no such model.
+        """
+        [blessing] = output_dict["blessing"]
+        folder = Path(blessing.uri)
+        folder.mkdir(parents=True, exist_ok=True)
+        servable_dir = locations.saved_model(input_dict, "servable")
+        stage = read_servable(servable_dir).stage
+        splits = (TEST_SPLITS[stage], *(["catalogue"] if stage == "ranking" else []))
+        report = validate(
+            servable_dir,
+            locations.saved_model(input_dict, "model"),
+            ExampleFiles(*(locations.record_files(input_dict, "examples", one) for one in splits)),
+            _SECTIONS[stage].model_validate_json(exec_properties["config"]),
+            exec_properties["name"],
+            PusherConfig.model_validate_json(exec_properties["push"]),
+            folder / SERVER_LOG,
+        )
+        [servable] = input_dict["servable"]
+        write_verdict(blessing, report, "model", servable)
+        logging.info("Latency of the servable over gRPC is %s ms.", report["latency_ms"])
 
 
 class ServingValidatorSpec(component_spec.ComponentSpec):
@@ -33,7 +88,7 @@ class ServingValidatorSpec(component_spec.ComponentSpec):
 
 
 class ServingValidator(tfx.types.BaseComponent):
-    """Serves the candidate as it would be pushed, and asks it what users would ask.
+    """Serves the release candidate as it would be pushed, and asks it what users would ask.
 
     The output `blessing` is a `ModelBlessing` as the Evaluator writes one: the
     file `BLESSED` or `NOT_BLESSED` and the custom property `blessed` (1 or 0).
@@ -47,9 +102,9 @@ class ServingValidator(tfx.types.BaseComponent):
     `enable_cache=false`.
 
     Args:
-        servable: What `ServableBuilder` wrote, of type `Model`.
-        model: The Trainer's towers, of type `Model`.
-        examples: Raw timelines with the split `test`.
+        servable: A directory with `servable.json`, of type `Model`.
+        model: What the Trainer wrote, of type `Model`; a ranker is its own servable.
+        examples: Raw examples with the test split of the stage, for ranking also `catalogue`.
         config: What is asked, and of which server.
         name: What the model is called, as in its push.
         push: How it would be pushed: its warm-up requests, and the files that

@@ -10,7 +10,7 @@ from serving.client import NotFoundError
 from serving.client import RecommenderClient
 from serving.client import ServingError
 from serving.client import UnavailableError
-from tfx_pipeline.components.serving_validator.candidate import CandidateError
+from tfx_pipeline.components.serving_validator.release_candidate import ReleaseCandidateError
 
 _PAUSE = 0.1  # seconds between two looks
 _LOOK = 5.0  # seconds for one look
@@ -32,7 +32,7 @@ def wait_until_loaded(
         The newest version that answers.
 
     Raises:
-        CandidateError: The server has tried to load it and cannot.
+        ReleaseCandidateError: The server has tried to load it and cannot.
         RuntimeError: The server's process ended for another reason, or it was not
             done in time.
         ServingError: The server cannot be asked, or has no such model or version.
@@ -49,11 +49,11 @@ def wait_until_loaded(
                 return version.version
         for version in versions:
             if version.state == "END" and version.error_message:
-                raise CandidateError(version.error_message)
+                raise ReleaseCandidateError(version.error_message)
         last_words = ended()
         if _GIVEN_UP in last_words:
             (reason, *_) = [line for line in last_words.splitlines() if _GIVEN_UP in line]
-            raise CandidateError(reason)
+            raise ReleaseCandidateError(reason)
         if last_words:
             raise RuntimeError(last_words)
         if time.monotonic() >= deadline:

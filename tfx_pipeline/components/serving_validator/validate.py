@@ -1,4 +1,4 @@
-"""Serves a candidate, asks it, and reports."""
+"""Serves a release candidate, asks it, and reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from typing import NamedTuple
 
 from serving.client import DeadlineError
 from serving.client import RecommenderClient
@@ -16,43 +17,61 @@ from serving.client import UnavailableError
 from serving.index.embedding.records import read_batches
 from serving.publishing.announce import announce_version
 from serving.publishing.config import PusherConfig
+from serving.publishing.servable_file import read_servable
 from serving.publishing.warmup import WARMUP_FILE
-from tfx_pipeline.components.serving_validator.ask import Answers
-from tfx_pipeline.components.serving_validator.ask import ask
-from tfx_pipeline.components.serving_validator.ask import warmup_requests
-from tfx_pipeline.components.serving_validator.candidate import CandidateError
-from tfx_pipeline.components.serving_validator.candidate import placed
+from tfx_pipeline.components.locations import TEST_SPLITS
+from tfx_pipeline.components.serving_validator import ranking
+from tfx_pipeline.components.serving_validator.answers import Answers
+from tfx_pipeline.components.serving_validator.answers import warmup_requests
 from tfx_pipeline.components.serving_validator.checks import Check
-from tfx_pipeline.components.serving_validator.checks import judge
 from tfx_pipeline.components.serving_validator.checks import quantile
+from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.loading import wait_until_loaded
-from tfx_pipeline.components.serving_validator.requests import request_of
+from tfx_pipeline.components.serving_validator.ranking import RankingAnswers
+from tfx_pipeline.components.serving_validator.release_candidate import ReleaseCandidateError
+from tfx_pipeline.components.serving_validator.release_candidate import placed
+from tfx_pipeline.components.serving_validator.retrieval.ask import RetrievalAnswers
+from tfx_pipeline.components.serving_validator.retrieval.ask import ask as ask_retrieval
+from tfx_pipeline.components.serving_validator.retrieval.checks import judge as judge_retrieval
 from tfx_pipeline.components.serving_validator.server import ending
 from tfx_pipeline.components.serving_validator.server import serving
 
 _ROWS = 256  # of one call
+_ROWS_SENT = 8  # of the catalogue, with one request
+
+
+class ExampleFiles(NamedTuple):
+    """TFRecord files of raw examples that requests are made of.
+
+    Attributes:
+        test: The stage's test split.
+        catalogue: The split `catalogue`, where the stage's requests hold rows of it.
+    """
+
+    test: Sequence[str]
+    catalogue: Sequence[str] = ()
 
 
 def validate(
     servable: Path,
-    towers: Path,
-    timeline_files: Sequence[str],
+    model: Path,
+    files: ExampleFiles,
     config: ServingValidationConfig,
     name: str,
     push: PusherConfig,
     log: Path,
 ) -> dict[str, Any]:
-    """Asks a candidate through a server.
+    """Asks a release candidate through a server.
 
     The server is gone before anything is judged: the two would otherwise hold
-    the candidate in memory at the same time.
+    the release candidate in memory at the same time.
 
     Args:
-        servable: The candidate.
-        towers: SavedModel of the towers that it was made of.
-        timeline_files: TFRecord files of raw timelines.
-        config: What is asked, and of which server.
+        servable: The release candidate; its `servable.json` says what it can be asked.
+        model: The Trainer's SavedModel, which it was made of.
+        files: What requests are made of.
+        config: What is asked, and of which server; of the servable's stage.
         name: What the model is called.
         push: How it would be pushed: its warm-up requests, and the files that its
             server is started with.
@@ -65,31 +84,37 @@ def validate(
         at), `expected` and `received`.
 
     Raises:
-        FileNotFoundError: There are no towers.
+        FileNotFoundError: There is no model, or no `servable.json`.
         RuntimeError: The server could not be started, ended by itself, or was not
             ready in time, or, where there is no bound on the latency, does not
             answer in time.
         ServingError: The server cannot be reached, or has no such model.
     """
-    timelines = _first(timeline_files, config.requests)
-    requests = [request_of(timeline) for timeline in timelines]
+    stage = read_servable(servable).stage
+    examples = _first(files.test, config.requests)
+    catalogue = _first(files.catalogue, _ROWS_SENT)
     answers, version = Answers(), None
     try:
-        if not timelines:
-            raise CandidateError("the split `test` holds no timeline to make a request of")
-        warmup = _first(timeline_files, push.warmup_requests)
-        with _candidate(servable, warmup, config, push) as place:
+        if not examples:
+            split = TEST_SPLITS[stage]
+            raise ReleaseCandidateError(f"the split `{split}` holds nothing to make a request of")
+        warmup = _first(files.test, push.warmup_requests)
+        with _placed(servable, warmup, config, push) as place:
             with _client(place, config, name, push, log) as (client, version):
-                patient = not config.latency_p99_ms
-                file = place / WARMUP_FILE
-                answers = ask(client, requests, timelines, file, _rows(push), patient)
+                patient, rows = not config.latency_p99_ms, _rows(push)
+                warmed = Answers(patient=patient)
+                warmed.warm_up(client, place / WARMUP_FILE)
+                if stage == "ranking":
+                    answers = ranking.ask(client, examples, catalogue, rows, patient)
+                else:
+                    answers = ask_retrieval(client, examples, rows, patient)
             recorded = sum(1 for _ in warmup_requests(place / WARMUP_FILE))
         checks = [
             Check("load", True, "a server that answers from it", f"version {version} answers"),
-            _warm_up(answers, recorded),
-            *judge(servable, towers, requests, timelines, answers, config),
+            _warm_up(warmed, recorded),
+            *_judged(servable, model, examples, answers, config),
         ]
-    except CandidateError as error:
+    except ReleaseCandidateError as error:
         checks = [Check("load", False, "a server that answers from it", str(error))]
     failed = [check for check in checks if check.passed is False]
     return {
@@ -97,7 +122,7 @@ def validate(
         "reasons": [f"{c.name}: expected {c.expected}; received {c.received}" for c in failed],
         "server": config.server,
         "version": version,
-        "requests": len(requests),
+        "requests": len(examples),
         "latency_ms": {
             "p50": quantile(answers.milliseconds, 50),
             "p99": quantile(answers.milliseconds, 99),
@@ -106,14 +131,29 @@ def validate(
     }
 
 
+def _judged(
+    servable: Path,
+    model: Path,
+    examples: Sequence[bytes],
+    answers: Answers,
+    config: ServingValidationConfig,
+) -> list[Check]:
+    """Returns the checks of the stage that answered."""
+    if isinstance(answers, RankingAnswers):
+        return ranking.judge(servable, examples, answers, config)
+    assert isinstance(answers, RetrievalAnswers)
+    assert isinstance(config, RetrievalServingValidationConfig)
+    return judge_retrieval(servable, model, examples, answers, config)
+
+
 @contextlib.contextmanager
-def _candidate(
+def _placed(
     servable: Path,
     warmup: Sequence[bytes],
     config: ServingValidationConfig,
     push: PusherConfig,
 ) -> Iterator[Path]:
-    """Yields the directory of the candidate as a version, where its server looks for it."""
+    """Yields the directory of the release candidate as a version, where its server looks for it."""
     with tempfile.TemporaryDirectory() as scratch:
         base_path = Path(config.base_path or scratch)
         with placed(servable, base_path, warmup, push.batching.max_batch_size) as place:
@@ -124,7 +164,7 @@ def _candidate(
 def _client(
     place: Path, config: ServingValidationConfig, name: str, push: PusherConfig, log: Path
 ) -> Iterator[tuple[RecommenderClient, int]]:
-    """Yields a client of a server that has loaded the candidate, and the version."""
+    """Yields a client of a server that has loaded the release candidate, and the version."""
     with contextlib.ExitStack() as stack:
         process = None
         address, model, version = config.server, config.model or name, config.version

@@ -1,4 +1,4 @@
-"""What the candidate, and the towers that it was made of, answer in this process."""
+"""Answers of a release candidate, and of the towers that it was made of, in this process."""
 
 from __future__ import annotations
 
@@ -25,28 +25,27 @@ from serving.index.searching.quantised_vectors import QuantisedVectors
 from serving.index.searching.searcher import combine
 from serving.index.towers import load_towers
 from serving.publishing.servable_file import SERVABLE
-from tfx_pipeline.components.serving_validator.ask import ALL
-from tfx_pipeline.components.serving_validator.candidate import CandidateError
+from tfx_pipeline.components.serving_validator.release_candidate import ReleaseCandidateError
+from tfx_pipeline.components.serving_validator.release_candidate import load_here
+from tfx_pipeline.components.serving_validator.release_candidate import run_here
+from tfx_pipeline.components.serving_validator.retrieval.ask import ALL
 
 _ROWS = 64  # of one call
 _HERE = Target("this process", "candidate")
 
 
 class Reference:
-    """The SavedModel of a candidate, loaded without a server.
+    """The SavedModel of a release candidate, loaded without a server.
 
     Args:
-        path: The candidate.
+        path: The release candidate.
 
     Raises:
-        CandidateError: It cannot be loaded.
+        ReleaseCandidateError: It cannot be loaded.
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._model = tf.saved_model.load(str(path))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            raise CandidateError(f"this process cannot load it ({error})") from error
+        self._model = load_here(path)
 
     def recommend(self, requests: Sequence[Request]) -> list[Recommendation]:
         """Answers requests, as the client's method does.
@@ -76,7 +75,7 @@ class Reference:
     def _call(
         self, name: str, inputs: Mapping[str, npt.NDArray[Any]], ids: str, rows: int
     ) -> list[Recommendation]:
-        outputs = _run(self._model.signatures[name], inputs)
+        outputs = run_here(self._model.signatures[name], inputs)
         prediction = Prediction(outputs, "candidate", 0, name)
         return parse_recommendations(prediction, ids, rows, ALL, _HERE.of(name))
 
@@ -93,7 +92,7 @@ def embed(towers: Path, requests: Sequence[Request]) -> dict[str, npt.NDArray[np
     """
     signature = load_towers(towers).signatures["embed_query"]
     parts = [
-        _run(signature, query_inputs(requests[start : start + _ROWS]))
+        run_here(signature, query_inputs(requests[start : start + _ROWS]))
         for start in range(0, len(requests), _ROWS)
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -103,11 +102,11 @@ class ExactSearch:
     """Scores the candidates of a servable's index with the embeddings of the Trainer's towers.
 
     Args:
-        servable: The candidate, with its index.
+        servable: The release candidate, with its index.
         queries: What `embed` returns.
 
     Raises:
-        CandidateError: The candidate has no sound index.
+        ReleaseCandidateError: The release candidate has no sound index.
     """
 
     def __init__(self, servable: Path, queries: Mapping[str, npt.NDArray[np.float32]]) -> None:
@@ -115,7 +114,7 @@ class ExactSearch:
             self._index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
             kind = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))["vectors"]
         except (OSError, ValueError, KeyError) as error:
-            raise CandidateError(f"its index cannot be read ({error})") from error
+            raise ReleaseCandidateError(f"its index cannot be read ({error})") from error
         self._kind = kind  # how the servable holds vectors, and rounds them
         self._rows = self._index.rows()
         self._queries = queries
@@ -170,8 +169,3 @@ class ExactSearch:
         weight = self._queries["weight"][i : i + 1] if "weight" in self._queries else None
         scores: npt.NDArray[np.float32] = combine(products, weight).numpy()[0]
         return scores
-
-
-def _run(signature: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    answer = signature(**{name: tf.constant(values) for name, values in inputs.items()})
-    return {name: values.numpy() for name, values in answer.items()}

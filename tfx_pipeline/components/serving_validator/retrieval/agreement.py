@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from serving.client import Recommendation
-
-
-def near(
-    expected: npt.NDArray[np.float32], received: npt.NDArray[np.float32], tolerance: float
-) -> npt.NDArray[np.bool_]:
-    """Says of each number whether it is near enough; NaN never is.
-
-    Args:
-        expected: Any shape, float32.
-        received: The same shape.
-        tolerance: Relative to the larger of 1 and the expected number.
-    """
-    bound = tolerance * np.maximum(1.0, np.abs(expected))
-    result: npt.NDArray[np.bool_] = np.abs(received - expected) <= bound
-    return result
+from tfx_pipeline.components.serving_validator.checks import near
 
 
 def difference(expected: Recommendation, received: Recommendation, tolerance: float) -> str:

@@ -1,0 +1,1 @@
+"""What a retrieval servable is asked, and how its answers are judged."""
