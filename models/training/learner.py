@@ -48,10 +48,10 @@ class Learner(tfrs.Model):
         name: Name of the Keras model.
 
     Attributes:
-        targets_per_epoch: About how many targets an epoch has.
+        targets_per_epoch: About how many targets an epoch has; 0 where nobody counted them.
     """
 
-    targets_per_epoch: float
+    targets_per_epoch: float = 0.0
 
     def __init__(self, config: TrainerConfig, name: str) -> None:
         super().__init__(name=name)
