@@ -14,7 +14,7 @@ from tfx_pipeline.datasets.event_log import EventLog
 from transforms.arrow import read_table
 
 MANY = 10_000  # behaviours of a lifelong user
-PLACES = (1, 2, 5, 10)  # of which the rate of clicks is told
+POSITIONS = (1, 2, 5, 10)  # of which the rate of clicks is told
 _ENOUGH = 20  # behaviours of a user whose categories are counted
 _PAUSE = 30 * 60 * 1_000_000  # microseconds without behaviour that end a session
 _COLUMNS = ("user_id", "entity_type", "entity_id", "event", "timestamp", "ordinal")
@@ -187,4 +187,4 @@ def _pages(events: pd.DataFrame) -> dict[str, float]:
     pages = shown.page_id.nunique()
     seen, hits = shown.position.value_counts(), clicked.position.value_counts()
     found = {"pages": pages, "shown": len(shown) / pages, "clicks": len(clicked) / pages}
-    return found | {f"place_{p}": hits.get(p - 1, 0) / seen[p - 1] for p in PLACES}
+    return found | {f"position_{p}": hits.get(p - 1, 0) / seen[p - 1] for p in POSITIONS}
