@@ -82,5 +82,14 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def calibration(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Computes the sum of the predictions over that of the labels; 1 is right on average."""
-    return float(probabilities.sum(dtype=np.float64) / max(float(labels.sum()), 1.0))
+    """Computes the sum of the predictions over that of the labels; 1 is right on average.
+
+    Args:
+        labels: [n] 0 or 1.
+        probabilities: [n].
+
+    Returns:
+        NaN without a positive.
+    """
+    positives = float(labels.sum(dtype=np.float64))
+    return float(probabilities.sum(dtype=np.float64)) / positives if positives else float("nan")

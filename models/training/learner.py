@@ -130,7 +130,7 @@ class Learner(tfrs.Model):
 
         Args:
             mean: Scalar float32, the mean loss of this replica's rows.
-            rows: Scalar int, how many these are.
+            rows: Scalar, how many these are, or the sum of their weights.
         """
         self.mean_loss.update_state(mean, sample_weight=tf.cast(rows, tf.float32))
         return share_of_mean(mean, rows)

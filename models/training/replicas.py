@@ -81,11 +81,11 @@ def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         share = mean * rows / sum over replicas of rows
 
     Gradients of replicas are summed, so these shares give the gradient of one
-    mean, however the rows are divided.
+    mean, however the rows are divided. No rows at all add 0.
 
     Args:
         mean: Scalar float32, the mean over this replica's rows.
-        rows: Scalar int, how many these are.
+        rows: Scalar, how many these are, or the sum of their weights.
 
     Returns:
         Scalar float32.
@@ -94,7 +94,8 @@ def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     if context is None:
         return mean
     own = tf.cast(rows, mean.dtype)
-    return mean * own / context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+    total = context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+    return tf.math.divide_no_nan(mean * own, total)
 
 
 Gradient: TypeAlias = "tf.Tensor | tf.IndexedSlices | None"

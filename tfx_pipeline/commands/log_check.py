@@ -14,6 +14,8 @@ from tfx_pipeline.datasets.problem import counted
 from tfx_pipeline.datasets.validate import Inspection
 from tfx_pipeline.datasets.validate import inspect_event_log
 
+_OF_TIMES = ("use_time", "use_time_of_day")  # switches of models that read real times
+
 
 def check_log(config: PipelineConfig) -> str:
     """Refuses an event log that the pipeline would refuse, after some seconds a million rows.
@@ -59,11 +61,11 @@ def _require_times(config: PipelineConfig, ordinal: bool) -> None:
 
 
 def _switches(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yields the dotted keys of every `use_time` that is true."""
+    """Yields the dotted keys of every switch of `_OF_TIMES` that is true."""
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _switches(value, f"{prefix}{key}.")
-        elif key == "use_time" and value:
+        elif key in _OF_TIMES and value:
             yield f"{prefix}{key}"
 
 

@@ -55,6 +55,7 @@ def test_the_auc_of_one_group_is_the_auc(rows):
 
 def test_calibration_is_predicted_over_actual():
     assert calibration(np.array([1, 0, 0, 1]), np.array([0.5, 0.5, 0.25, 0.25])) == 0.75
+    assert np.isnan(calibration(np.array([0, 0]), np.array([0.5, 0.25])))
 
 
 def test_platt_scaling_finds_the_maximum_of_the_likelihood(rows):

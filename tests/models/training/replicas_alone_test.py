@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.training import replicas
 from models.training.replicas import is_chief
 from models.training.replicas import merge_rows
 from models.training.replicas import share_of_mean
@@ -37,6 +38,16 @@ def test_one_of_the_workers_is_chief(monkeypatch, config, workers, chief):
 
 def test_one_worker_alone_adds_the_whole_mean():
     assert share_of_mean(tf.constant(3.0), tf.constant(5)) == 3.0
+
+
+def test_replicas_without_rows_add_nothing(monkeypatch):
+    class Two:
+        def all_reduce(self, operation, value):
+            return 2 * value
+
+    monkeypatch.setattr(replicas, "_replica_context", Two)
+    assert share_of_mean(tf.constant(0.0), tf.constant(0)) == 0.0
+    assert share_of_mean(tf.constant(3.0), tf.constant(5)) == 1.5
 
 
 def test_equal_rows_are_added_up():

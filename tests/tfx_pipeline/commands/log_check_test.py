@@ -87,6 +87,17 @@ def test_times_are_not_read_from_a_log_that_has_an_order_only(
         check_log(configuration(log, retrieval={"trainer": trainer}))
 
 
+def test_the_time_of_day_is_not_read_from_a_log_that_has_an_order_only(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log")
+    (log / "manifest.json").write_text(json.dumps({"name": "toy", "time": "ordinal"}))
+    ranking: dict[str, Any] = {"label": {"source": "events"}}
+    timeline = {"split": "leave-share-out"}
+    check_log(configuration(log, timeline=timeline, ranking=ranking))
+    ranking["trainer"] = {"model": {"family": "din", "use_time_of_day": True}}
+    with pytest.raises(ValueError, match=r"`ranking\.trainer\.model\.use_time_of_day` is true"):
+        check_log(configuration(log, timeline=timeline, ranking=ranking))
+
+
 def test_ids_that_match_nothing_of_the_catalogue_are_refused_with_names_of_both(
     tmp_path: Path,
 ) -> None:

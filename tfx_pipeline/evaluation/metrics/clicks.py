@@ -83,9 +83,8 @@ def values_of(rows: Rows) -> dict[str, float]:
         and `candidates`. NaN where a metric has no value, and of scores that are NaN.
     """
     label, score = rows.label, rows.score
-    positives = float(label.sum(dtype=np.int64))
     counts = {
-        "positives": positives,
+        "positives": float(label.sum(dtype=np.int64)),
         "users": float(rows.user[-1] + 1 if label.size else 0),
         "pages": float(rows.page[-1] + 1 if label.size else 0),
         "candidates": float(label.size),
@@ -97,7 +96,7 @@ def values_of(rows: Rows) -> dict[str, float]:
         "gauc": page_metrics.grouped_auc(label, score, rows.user),
         "page_ndcg": mean_ndcg(label, score, rows.page),
         "log_loss": page_metrics.log_loss(label, score),
-        "calibration": page_metrics.calibration(label, score) if positives else float("nan"),
+        "calibration": page_metrics.calibration(label, score),
     }
 
 
