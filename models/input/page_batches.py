@@ -17,6 +17,8 @@ from models.input.timeline_files import timeline_records
 from models.input.timelines import Timelines
 from models.input.timelines import context_lengths
 from models.input.timelines import is_one_of
+from models.input.timelines import known_before
+from models.input.timelines import known_events
 from models.input.windows import WindowSpec
 from models.input.windows import cut_last_windows
 from models.input.windows import cut_windows
@@ -74,7 +76,7 @@ class Pages:
 
     Attributes:
         rows: [P] int64, their timelines.
-        ends: [P] int64, how many events of the timeline came before.
+        ends: [P] int64, how many events of known entities the timeline has before them.
         time: [P] int64, microseconds.
         query: [P, (words)] int64.
         candidates: [P, (C)] int64.
@@ -131,10 +133,11 @@ def page_batches(
             tf.range(tf.size(found.rows, tf.int64)), pool_seed
         )
         starts = tf.data.Dataset.range(0, tf.size(order, tf.int64), size)
+        known = known_events(timelines)
 
         @tf.autograph.experimental.do_not_convert
         def cut(start: tf.Tensor) -> dict[str, tf.Tensor]:
-            return cut_pages(timelines, found, order[start : start + size], pages)
+            return cut_pages(known, found, order[start : start + size], pages)
 
         return starts.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -281,7 +284,7 @@ def cut_pages(
     """Makes the tensors of some pages.
 
     Args:
-        timelines: Transformed features of U timelines.
+        timelines: Transformed features of U timelines, their `known_events` alone.
         pages: Their pages.
         chosen: [B] int64, which of them.
         spec: What pages hold.
@@ -297,9 +300,9 @@ def cut_pages(
         words = tf.gather(pages.query, chosen)
         cut[b.QUERY_TOKENS] = words.to_tensor(shape=[None, spec.windows.query_tokens])
     shape = [None, spec.label.width]
-    candidates = tf.gather(pages.candidates, chosen)[:, : shape[1]]
-    position = tf.gather(pages.position, chosen)[:, : shape[1]]
-    label = tf.gather(pages.label, chosen)[:, : shape[1]]
+    candidates = tf.gather(pages.candidates, chosen)
+    position = tf.gather(pages.position, chosen)
+    label = tf.gather(pages.label, chosen)
     return cut | {
         b.REQUEST_TIME: time,
         b.CANDIDATE_ENTITY: candidates.to_tensor(shape=shape),
@@ -315,20 +318,21 @@ def _pages_of_impressions(timelines: Timelines, spec: PageSpec, seed: tf.Tensor)
     page = timelines[f.IMPRESSION_PAGE].flat_values
     page += tf.gather(times.row_starts(), shown.value_rowids())  # among the pages of the pool
     label = timelines[f.IMPRESSION_EVENTS].flat_values
+    number = tf.size(times.flat_values, tf.int64)
+    rank = positions(tf.RaggedTensor.from_value_rowids(page, page, nrows=number))
+    kept = rank < spec.label.max_candidates
     if spec.negative_rate < 1.0:
         drawn = tf.random.stateless_uniform(tf.shape(page), seed) < spec.negative_rate
-        kept = drawn | (label > 0)
-    else:
-        kept = tf.ones_like(page, tf.bool)
-    number = tf.size(times.flat_values, tf.int64)
+        kept &= drawn | (label > 0)
 
     def by_page(values: tf.Tensor) -> tf.RaggedTensor:
         kept_values, of_page = tf.boolean_mask(values, kept), tf.boolean_mask(page, kept)
         return tf.RaggedTensor.from_value_rowids(kept_values, of_page, nrows=number)
 
+    rows = times.value_rowids()
     return Pages(
-        rows=times.value_rowids(),
-        ends=timelines[f.PAGE_HISTORY_LENGTH].flat_values,
+        rows=rows,
+        ends=known_before(timelines, rows, timelines[f.PAGE_HISTORY_LENGTH].flat_values),
         time=times.flat_values,
         query=timelines[names.PAGE_QUERY_TOKENS].values,
         candidates=by_page(shown.flat_values),
@@ -352,9 +356,10 @@ def _pages_of_events(timelines: Timelines, spec: PageSpec, seed: tf.Tensor) -> P
         negatives = tf.gather(items, drawn)
         candidates = tf.concat([own, negatives], axis=1)
         label = tf.cast(tf.equal(candidates, own), tf.int64)
+    rows = tf.gather(events.value_rowids(), index)
     return Pages(
-        rows=tf.gather(events.value_rowids(), index),
-        ends=tf.gather(positions(events), index),
+        rows=rows,
+        ends=known_before(timelines, rows, tf.gather(positions(events), index)),
         time=tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, index),
         query=tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, index),
         candidates=tf.RaggedTensor.from_tensor(candidates, row_splits_dtype=tf.int64),

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from transforms import features as f
-from transforms.ragged import per_value
-from transforms.ragged import positions
 
 Timelines = dict[str, tf.RaggedTensor]
 
@@ -31,11 +29,30 @@ def known_events(timelines: Mapping[str, tf.RaggedTensor]) -> Timelines:
         for name, values in timelines.items()
     }
     if f.CONTEXT_LENGTH in timelines:
-        context = context_lengths(timelines)
-        counted = known.flat_values & (positions(events) < per_value(context, events))
-        number = tf.reduce_sum(tf.cast(known.with_flat_values(counted), tf.int64), axis=1)
+        rows = tf.range(events.nrows())
+        number = known_before(timelines, rows, context_lengths(timelines))
         kept[f.CONTEXT_LENGTH] = tf.RaggedTensor.from_tensor(number[:, None])
     return kept
+
+
+def known_before(
+    timelines: Mapping[str, tf.RaggedTensor], rows: tf.Tensor, ends: tf.Tensor
+) -> tf.Tensor:
+    """Counts the events of known entities before positions.
+
+    Args:
+        timelines: Transformed features of U timelines.
+        rows: [N] int64, the timeline of each position.
+        ends: [N] int64, positions among all of its events.
+
+    Returns:
+        [N] int64, the positions among `known_events`.
+    """
+    events = timelines[f.EVENT_ENTITY]
+    known = tf.cast(events.flat_values > 0, tf.int64)
+    before = tf.concat([[0], tf.cumsum(known)], axis=0)  # [E + 1]
+    starts = tf.gather(events.row_starts(), rows)
+    return tf.gather(before, starts + ends) - tf.gather(before, starts)
 
 
 def context_lengths(timelines: Mapping[str, tf.RaggedTensor]) -> tf.Tensor:

@@ -12,6 +12,8 @@ from models.input.page_batches import count_pages
 from models.input.page_batches import cut_pages
 from models.input.page_batches import find_pages
 from models.input.page_batches import page_batches
+from models.input.page_batches import page_requests
+from models.input.timelines import known_events
 from models.input.windows import WindowSpec
 from tests.helpers.examples import example
 from transforms import features as f
@@ -55,7 +57,8 @@ def timelines():
 def cut(label, chosen, **more):
     spec = PageSpec(SPEC, label, **more)
     pages = find_pages(timelines(), spec, SEED)
-    return cut_pages(timelines(), pages, tf.constant(chosen, tf.int64), spec), pages
+    known = known_events(timelines())
+    return cut_pages(known, pages, tf.constant(chosen, tf.int64), spec), pages
 
 
 def test_pages_of_impressions_hold_what_came_before_and_what_followed():
@@ -80,6 +83,30 @@ def test_a_page_keeps_its_first_candidates():
 
     np.testing.assert_array_equal(batch[b.CANDIDATE_ENTITY], [[3, 2]])
     np.testing.assert_array_equal(batch[b.CANDIDATE_LENGTH], [2])
+    label = LabelConfig(max_candidates=2)
+    for seed in range(10):  # what is left out makes no room for what is shown further below
+        spec = PageSpec(SPEC, label, negative_rate=0.25)
+        pages = find_pages(timelines(), spec, tf.constant([seed, 0], tf.int64))
+        assert 2 in pages.candidates[2] and 1 not in pages.candidates[2]
+
+
+def test_an_event_of_an_unknown_entity_is_in_no_history_as_in_a_request():
+    def given(more):
+        made = {name: values[:1] for name, values in timelines().items()}
+        made[f.EVENT_ENTITY] = ragged([[7, 0, 6]])
+        return made | more
+
+    spec = PageSpec(SPEC, LabelConfig(max_candidates=3))
+    page = {f.PAGE_TIMESTAMP: ragged([[12, 40]]), f.PAGE_HISTORY_LENGTH: ragged([[1, 3]])}
+    trained = given(page)
+    pages = find_pages(trained, spec, SEED)
+    batch = cut_pages(known_events(trained), pages, tf.constant([1], tf.int64), spec)
+
+    shown = {f.CANDIDATE_ENTITY: ragged([[6]]), f.REQUEST_TIME: ragged([[40]])}
+    asked = page_requests(given(shown), spec.windows)
+    assert asked[b.HISTORY_ENTITY].numpy().tolist() == [[6, 7]]
+    for name in set(asked) - {b.CANDIDATE_ENTITY, b.QUERY_TOKENS}:
+        np.testing.assert_array_equal(batch[name], asked[name], err_msg=name)
 
 
 def test_pages_of_values_are_events_with_a_value_that_no_earlier_chunk_has():

@@ -40,6 +40,7 @@ def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str)
     from models.input.page_batches import find_pages
     from models.input.timeline_files import parsed_timelines
     from models.input.timeline_files import timeline_records
+    from models.input.timelines import known_events
     from models.input.windows import WindowSpec
     from models.training.data import TrainingData
     from tests.helpers.timelines import run_transform
@@ -79,7 +80,8 @@ def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str)
     read = (*spec.timeline_features, f.USER_ID)
     (timelines,) = parsed_timelines(timeline_records(files("train")), data.spec, 10**6, read)
     pages = find_pages(timelines, spec, tf.constant([1, 2], tf.int64))
-    trained = cut_pages(timelines, pages, tf.range(tf.size(pages.rows, tf.int64)), spec)
+    every = tf.range(tf.size(pages.rows, tf.int64))
+    trained = cut_pages(known_events(timelines), pages, every, spec)
     names = tf.gather(timelines[f.USER_ID].flat_values, pages.rows)
     trained[b.USER] = tf.strings.to_hash_bucket_fast(names, 1 << 62)
 
