@@ -44,7 +44,7 @@ MEASURED = ("auc", "gauc", "log_loss", "calibration")
 COLUMNS = ("model", *MEASURED, "way_to_oracle", "best_epoch", "runs", "seconds")
 WAY = "way_to_oracle"
 _CHOICE: dict[str, Any] = {
-    "validation": {"monitor": "auc", "patience": 1},
+    "validation": {"monitor": "auc", "patience": 1, "batches": -1},
     "tensorboard": False,
     "checkpoints": False,
 }

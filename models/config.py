@@ -155,15 +155,26 @@ class RetrievalTrainerConfig(TrainerConfig):
     exclude_seen: tuple[str, ...] = ()
 
 
+class RankingInputConfig(InputConfig):
+    """Configuration of batches of pages.
+
+    Attributes:
+      batch_size: Pages in a batch, each with all its candidates.
+    """
+
+    batch_size: int = Field(default=128, ge=1)
+
+
 class RankingValidationConfig(ValidationConfig):
     """Configuration of validation by predicting clicks.
 
     Attributes:
-      batches: At most so many batches of 256 held-out pages are scored; -1 scores all.
+      batches: At most so many batches of 256 held-out pages are scored, about 100,000 pages by
+        default; -1 scores all. They are held in memory.
     """
 
     monitor: Literal["auc", "gauc", "log_loss"] = "auc"
-    batches: int = Field(default=-1, ge=-1)
+    batches: int = Field(default=400, ge=-1)
 
 
 if TYPE_CHECKING:
@@ -176,14 +187,26 @@ class RankingTrainerConfig(TrainerConfig):
     """A ranking model and how it is trained.
 
     Attributes:
+      input: How batches are made of pages.
       label: What is predicted, and on which rows. The same as the example generator's.
       candidate_types: Entity types of random negatives (`label.source: events`).
     """
 
     model: RankingModelChoice = _default("din")
     validation: RankingValidationConfig = RankingValidationConfig()
+    input: RankingInputConfig = RankingInputConfig()
     label: LabelConfig = LabelConfig()
     candidate_types: tuple[str, ...] = ("*",)
+
+    @model_validator(mode="after")
+    def _leaves_out_impressions_alone(self) -> RankingTrainerConfig:
+        if self.model.negative_rate != 1.0 and self.label.source != "impressions":
+            raise ValueError(
+                "`model.negative_rate` is the share of impressions that training keeps and should "
+                f"be 1 with `label.source: {self.label.source}`; received "
+                f"{self.model.negative_rate}. Leave it out."
+            )
+        return self
 
 
 TRAINERS: dict[str, type[TrainerConfig]] = {  # by stage

@@ -25,9 +25,10 @@ class RankingModelConfig(Config):
       max_user_attributes: The attributes of a user that are read.
       max_query_tokens: The words of a query that are read.
       position_bias: Whether training explains clicks by the position, too. A request is
-        scored without it (position-bias tower; Guo et al. 2019, PAL).
-      negative_rate: Share of the candidates without any label that training keeps; scores
-        are corrected for what is left out.
+        scored without it (position-bias tower; Guo et al. 2019, PAL). Of impressions alone:
+        other rows have no position.
+      negative_rate: Share of the impressions without any label that training keeps; each
+        counts for those that are left out, too.
       calibrate: Whether scores are scaled on the validation split to be probabilities there.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
@@ -45,10 +44,11 @@ _POSITIONS = 64  # later ones count as the last
 class RankingModel(Learner):
     """A model of the probability that a candidate's events follow; a family adds the logits.
 
-        p = sigmoid(a (logits(page, candidate) + log r) + b)
+        p = sigmoid(a logits(page, candidate) + b)
 
-    with r the share of the negatives that training kept and (a, b) the calibration. In
-    training the position of a candidate adds a bias of its own, which a request has not.
+    with (a, b) the calibration. In training the position of a candidate in a result page adds
+    a bias of its own, which a request has not. A candidate without any label counts 1 / r times
+    where training keeps a share r of them: for all that were left out.
 
     Args:
         config: The model and how it is trained.
@@ -74,7 +74,7 @@ class RankingModel(Learner):
         self.pages = pages
         self.features = PageFeatures(self.model, sizes, table, known)
         self.position_bias = None
-        if self.model.position_bias:
+        if self.model.position_bias and config.label.source == "impressions":
             self.position_bias = tf.keras.layers.Embedding(
                 _POSITIONS + 1, len(self.heads), embeddings_initializer="zeros", name="position"
             )
@@ -120,7 +120,7 @@ class RankingModel(Learner):
         raise NotImplementedError
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Computes the binary cross-entropy over the candidates of a batch and the heads.
+        """Computes the weighted binary cross-entropy over the candidates and the heads.
 
         Args:
             inputs: What `page_batches` gives, B pages.
@@ -136,9 +136,11 @@ class RankingModel(Learner):
             logits += self.position_bias(tf.clip_by_value(position + 1, 0, _POSITIONS))
         labels = tf.boolean_mask(inputs[b.LABEL], there)
         losses = self.task(labels=labels, predictions=logits)  # [I], the mean over the heads
-        number = tf.size(losses)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(number, tf.float32))
-        return self.share_of_loss(mean, number)
+        labelled = tf.reduce_any(labels > 0.0, axis=1)
+        weights = tf.where(labelled, 1.0, 1.0 / self.model.negative_rate)  # [I]
+        total = tf.reduce_sum(weights)
+        mean = tf.math.divide_no_nan(tf.reduce_sum(losses * weights), total)
+        return self.share_of_loss(mean, total)
 
     @tf.autograph.experimental.do_not_convert
     def score(
@@ -155,8 +157,7 @@ class RankingModel(Learner):
         Returns:
             [I, H] float32, logits.
         """
-        correction = math.log(self.model.negative_rate)
-        return self.logits(self.features(batch, features)) + correction
+        return self.logits(self.features(batch, features))
 
     def probabilities(
         self,

@@ -5,6 +5,7 @@ import pytest
 
 import models  # noqa: F401  (chooses Keras 2)
 from models.config import TRAINERS
+from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from models.families import FAMILIES
 from models.sequence.config import SequenceConfig
@@ -51,6 +52,13 @@ def test_unknown_keys_name_the_nearest(values, nearest):
 def test_impossible_values_are_errors(values):
     with pytest.raises(ValueError):
         RetrievalTrainerConfig.model_validate(values)
+
+
+def test_batches_of_a_ranker_are_pages():
+    config = RankingTrainerConfig.model_validate({"input": {"pool": 7}})
+
+    assert (config.input.batch_size, config.input.pool) == (128, 7)
+    assert config.validation.batches == 400
 
 
 def test_a_name_alone_stands_for_the_kind_with_its_defaults():

@@ -34,15 +34,16 @@ READ = {
 }
 
 
-def make(family, events=("click", "buy"), **model):
+def make(family, label=None, **model):
+    label = label or {"events": ["click", "buy"]}
     config = RankingTrainerConfig.model_validate(
-        {"model": {"family": family} | READ | model, "label": {"events": events}}
+        {"model": {"family": family} | READ | model, "label": label}
     )
     tf.keras.utils.set_random_seed(0)
     known = np.arange(ITEMS + 1) > 0
     pages = PageSpec(windows_of(config.model), config.label)
     made = find_family(family).load()(config, SIZES, TABLE, known, pages)
-    made.compute_loss(batch())
+    made.compute_loss(batch(**{b.LABEL: batch()[b.LABEL][:, :, : len(made.heads)]}))
     for weight in made.weights:  # nothing may hide behind zeros
         if weight.dtype.is_floating and "mean_loss" not in weight.name:
             weight.assign(tf.random.stateless_normal(weight.shape, [1, 2]) * 0.3)
@@ -143,23 +144,57 @@ def test_every_weight_learns_but_those_that_are_fixed(family):
         loss = model.compute_loss(batch(), training=True)
     gradients = tape.gradient(loss, model.trainable_variables)
 
-    dead = {
-        weight.name
+    fixed = {
+        weight.name.partition(":")[0]
         for weight, gradient in zip(model.trainable_variables, gradients, strict=True)
-        if gradient is None
+        if gradient is None or not np.any(tf.convert_to_tensor(gradient))
     }
-    unread = {name for name in dead if family not in WITHOUT_HISTORY and "features/" not in name}
-    assert not unread
+    features = {w.name.partition(":")[0] for w in model.features.trainable_variables}
+    of_history = {f"features/{name}/embeddings" for name in ("types", "values", "ages")}
+    assert of_history < features
+    expected = {"popularity": features, "logistic_regression": of_history}
+    assert fixed == expected.get(family, set())
 
 
-def test_scores_are_corrected_for_the_negatives_that_training_leaves_out():
-    whole, part = make("din"), make("din", negative_rate=0.25)
-    for one, other in zip(whole.weights, part.weights, strict=True):
-        other.assign(one)
+def test_negatives_that_training_leaves_out_count_in_those_that_it_keeps():
+    model = make("popularity", negative_rate=0.25, position_bias=False)
+    model.rates.assign(tf.zeros_like(model.rates))
+    model.slope.assign([1.0, 1.0])
+    model.offset.assign([0.0, 0.0])
+    # Ten candidates: one clicked, one clicked and bought, and eight of which a quarter is kept.
+    rates = np.array([0.2, 0.1])
+    model.constant.assign(np.log(rates / (1 - rates)))
+    page = {
+        b.CANDIDATE_ENTITY: tf.constant([[1, 2], [3, 4], [0, 0]], tf.int64),
+        b.CANDIDATE_LENGTH: tf.constant([2, 2, 0], tf.int64),
+        b.LABEL: tf.constant([[[1, 0], [0, 0]], [[1, 1], [0, 0]], [[0, 0]] * 2], tf.float32),
+    }
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch(**page), training=True)
 
-    np.testing.assert_allclose(
-        part.score(batch()).numpy(), whole.score(batch()).numpy() + np.log(0.25), atol=1e-6
-    )
+    entropy = -rates * np.log(rates) - (1 - rates) * np.log(1 - rates)
+    assert loss.numpy() == pytest.approx(entropy.mean(), abs=1e-6)
+    np.testing.assert_allclose(tape.gradient(loss, model.constant), 0.0, atol=1e-6)
+    p = model.probabilities(batch(**page)).numpy()
+    np.testing.assert_allclose(p[:2], np.broadcast_to(rates, [2, 2, 2]), atol=1e-6)
+
+
+def test_probabilities_are_calibrated():
+    model = make("din")
+    slope, offset = np.array([0.5, 2.0]), np.array([-1.0, 0.25])
+    model.slope.assign(slope)
+    model.offset.assign(offset)
+
+    z = model.score(batch()).numpy()
+    p = model.probabilities(batch()).numpy()
+    np.testing.assert_allclose(p[THERE], tf.sigmoid(slope * z + offset), atol=1e-6)
+
+
+@pytest.mark.parametrize("source", ["values", "events"])
+def test_rows_that_are_no_impressions_have_no_position_and_all_are_kept(source):
+    assert make("popularity", {"source": source}).position_bias is None
+    with pytest.raises(ValueError, match=f"should be 1 with `label.source: {source}`; .* 0.5"):
+        make("popularity", {"source": source}, negative_rate=0.5)
 
 
 def test_features_that_are_sent_stand_for_the_catalogue():
