@@ -87,3 +87,11 @@ def test_the_ranking_stage_has_metrics_and_a_gate_of_its_own(tmp_path):
             "gate": {"blessed": 0, "failures": ["serving: rank: late"]},
         }
     }
+
+
+def test_metrics_that_are_not_defined_are_left_out(tmp_path):
+    best = {"auc": 0.7, "gauc": float("nan"), "logloss": float("inf")}
+    (tmp_path / "training.json").write_text(json.dumps({"best": best}))
+    artifacts = {"ranking-trainer": {"model_run": str(tmp_path)}}
+    metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+    assert metrics == {"ranking": {"validation": {"auc": 0.7}}}
