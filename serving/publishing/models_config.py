@@ -33,26 +33,28 @@ def parse_models_config(path: str | Path) -> Any:
     return message
 
 
-def named_versions(models_config: str | Path, push_dir: str | Path, seen_as: str = "") -> set[int]:
+def named_versions(
+    models_config: str | Path, name: str, push_dir: str | Path, seen_as: str = ""
+) -> set[int]:
     """Returns the versions that TF Serving's configuration holds on to.
 
     Args:
         models_config: A text file with a `ModelServerConfig`.
+        name: What requests call the model.
         push_dir: The base path of the model.
         seen_as: The same directory as servers see it (`serving_path` of the push).
 
     Returns:
         Versions with a label and versions of a `specific` policy, of the
-        models whose base path is `seen_as`, or ends in the same directory name as
-        `push_dir` (a container sees it under another path).
+        models of that name and of those whose base path is `push_dir` or `seen_as`.
 
     Raises:
         ValueError: The file cannot be read as such a configuration.
     """
+    paths = {Path(path) for path in (push_dir, seen_as) if path}
     found: set[int] = set()
     for model in parse_models_config(models_config).model_config_list.config:
-        base = Path(model.base_path)
-        if base.name == Path(push_dir).name or (seen_as and base == Path(seen_as)):
+        if model.name == name or Path(model.base_path) in paths:
             found |= set(model.version_labels.values())
             found |= set(model.model_version_policy.specific.versions)
     return found

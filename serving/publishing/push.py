@@ -38,7 +38,7 @@ def push(
     """
     protected = set(config.protected_versions)
     if config.models_config:
-        protected |= named_versions(config.models_config, push_dir, config.serving_path)
+        protected |= named_versions(config.models_config, model, push_dir, config.serving_path)
     return publish(
         push_dir,
         servable,

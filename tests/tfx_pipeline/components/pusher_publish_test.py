@@ -117,12 +117,23 @@ def test_labelled_versions_are_found(tmp_path):
             model_version_policy { specific { versions: 1 } } }
         }"""
     )
-    assert named_versions(config, tmp_path / "shop") == {3, 7, 9}
-    assert named_versions(config, tmp_path / "pushed") == set()
-    assert named_versions(config, tmp_path / "pushed", "/models/shop/") == {3, 7, 9}
+    push_dir = tmp_path / "pushed" / "retrieval"
+    assert named_versions(config, "shop", push_dir) == {3, 7, 9}
+    assert named_versions(config, "shop-ranking", push_dir) == set()
+    assert named_versions(config, "shop-ranking", push_dir, "/models/shop/") == {3, 7, 9}
+    assert named_versions(config, "shop-ranking", "/models/other") == {1}
     config.write_text("model_config_list {")
     with pytest.raises(ValueError, match="models.config"):
-        named_versions(config, tmp_path / "shop")
+        named_versions(config, "shop", push_dir)
+
+
+def test_another_model_of_the_same_stage_is_not_taken_for_this_one(tmp_path):
+    config = tmp_path / "models.config"
+    config.write_text(
+        """model_config_list { config { name: "b" base_path: "/models/b/retrieval"
+             version_labels { key: "stable" value: 3 } } }"""
+    )
+    assert named_versions(config, "a", tmp_path / "a" / "retrieval") == set()
 
 
 def test_an_incomplete_servable_is_refused_before_anything_is_written(tmp_path):
