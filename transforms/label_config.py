@@ -10,6 +10,7 @@ from pydantic import model_validator
 from transforms.base_config import Config
 
 CLICKED = "clicked"  # the head of a label that is no event type
+SCORES = "scores"  # the output of a ranker's first head
 
 
 class LabelConfig(Config):
@@ -35,8 +36,15 @@ class LabelConfig(Config):
 
     @model_validator(mode="after")
     def _fits_a_bit_mask(self) -> LabelConfig:
-        if not 1 <= len(self.heads) <= 32:
+        if not self.events or len(self.heads) > 32:
             raise ValueError(f"`events` should name 1 to 32 types; received {len(self.events)}.")
+        if len(set(self.events)) < len(self.events):
+            raise ValueError(f"`events` should name each type once; received {self.events}.")
+        if SCORES in self.heads[1:]:
+            raise ValueError(
+                f"`events` names `{SCORES}` as a further head, which is what a ranker calls the "
+                "output of its first head. Put it first, or rename the event type."
+            )
         return self
 
     @property
