@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Sized
 from itertools import chain
 from typing import Any
 
@@ -132,8 +133,10 @@ def _check(
 
 
 def _candidates(request: RankRequest) -> list[Candidate]:
-    if isinstance(request.candidates, str):
-        raise ValueError("Expected a sequence of `candidates`. Received: one string.")
+    if isinstance(request.candidates, str) or not isinstance(request.candidates, Sized):
+        raise ValueError(  # a generator would be empty when the answer is read
+            f"Expected a sequence of `candidates`. Received: {type(request.candidates).__name__}."
+        )
     return [_candidate(given) for given in request.candidates]
 
 

@@ -99,6 +99,11 @@ def test_a_catalogue_row_carries_declared_fields():
             serialise_row("item:7", odd)
 
 
+def test_candidates_that_can_be_read_once_are_refused():
+    with pytest.raises(ValueError, match="sequence of `candidates`. Received: generator"):
+        rank_inputs([RankRequest(candidates=(name for name in ["b:1"]))])
+
+
 @either_client
 def test_candidates_come_back_best_first_with_the_scores_of_every_head(ask):
     asked = []
