@@ -182,7 +182,8 @@ def recommend_for_user(
         recent: How many events of the history to return.
         request_time: Microseconds; by default just after the user's last event,
             for a log may be of long ago.
-        wait: Seconds to wait for a server that is still starting or loading.
+        wait: Seconds to wait for a server that is still starting or loading; a ranker
+            without a version is not waited for.
         say: Takes what is waited for.
         **client_options: Settings of `RecommenderClient`.
 
@@ -211,7 +212,7 @@ def recommend_for_user(
             else:
                 second_address = ranker_address or address
                 with RecommenderClient(second_address, ranker, **client_options) as second:
-                    if wait > 0:
+                    if wait > 0 and _may_become_ready(second):
                         with suppress(ServingError):  # the answer will say why
                             wait_until_ready(second, wait, say)
                     (answer,) = Cascade(retriever, second).recommend_batch([request], k)
@@ -219,6 +220,14 @@ def recommend_for_user(
         raise ConnectionError(str(error)) from error
     last = history[: -recent - 1 : -1] if recent else []
     return _with_titles(user, len(history), last, answer, k, log_dir, base_path)
+
+
+def _may_become_ready(ranker: RecommenderClient) -> bool:
+    """Returns False where a server has no version to load, as when a gate refused the ranker."""
+    try:
+        return any(version.state != "END" for version in ranker.model_status())
+    except ServingError:  # nobody is there yet, or the wait will see what is wrong
+        return True
 
 
 def format_recommendations(result: UserRecommendations) -> str:

@@ -130,7 +130,12 @@ def pushed(tmp_path_factory):
         (scratch / "index").rename(servable / "index")
     servable.rename(base / "7")
     kept = save_tiny_ranker(scratch / "ranker" / "2")
-    models = (ModelConfig(base_path=base), ModelConfig(name="r", base_path=scratch / "ranker"))
+    (scratch / "refused").mkdir()
+    models = (
+        ModelConfig(base_path=base),
+        ModelConfig(name="r", base_path=scratch / "ranker"),
+        ModelConfig(name="refused", base_path=scratch / "refused"),  # no version was ever pushed
+    )
     with LocalServer(ServerConfig(models=models, port=0, rest_port=None)) as server:
         yield base, server.address
     del kept
@@ -175,6 +180,15 @@ def test_without_an_answer_of_the_ranker_the_retrievals_order_stays_and_it_is_sa
     given["ranker_address"] = "127.0.0.1:1"
     lost = recommend_for_user("u1", 3, log_dir, base, **given | {"wait": 0}, ranker="r")
     assert "127.0.0.1:1: UNAVAILABLE" in lost.remark and lost.ranker == ""
+
+
+def test_a_ranker_that_was_never_pushed_is_not_waited_for(log_dir, pushed):
+    base, address = pushed
+    answer = recommend_for_user(
+        "u1", 3, log_dir, base, address=address, ranker="refused", wait=60, say=pytest.fail
+    )
+    assert len(answer.recommendations) == 3 and answer.ranker == ""
+    assert answer.remark.startswith("Not ranked: ") and "no version loaded yet" in answer.remark
 
 
 def test_a_run_that_lacks_a_stage_cannot_be_asked_for_it(tmp_path):
