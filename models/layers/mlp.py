@@ -1,4 +1,4 @@
-"""A perceptron with dropout."""
+"""Multi-layer perceptron with dropout."""
 
 from __future__ import annotations
 

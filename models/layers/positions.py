@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.layers.age_bucket import AGE_BUCKETS
-from models.layers.age_bucket import age_bucket
+from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import age_bucket
 
 
 class RelativePositionBias(tf.keras.layers.Layer):

@@ -73,8 +73,8 @@ class TargetAttention(tf.keras.layers.Layer):
         """
         if not training:
             return self._attend_by_slices(candidate, history, mask, row)
-        place = tf.range(1.0, tf.cast(tf.shape(mask)[1], tf.float32) + 1.0)
-        length = tf.cast(tf.reduce_max(mask * place, axis=1), tf.int32)  # [B], up to the last event
+        position = tf.range(1.0, tf.cast(tf.shape(mask)[1], tf.float32) + 1.0)
+        length = tf.cast(tf.reduce_max(mask * position, axis=1), tf.int32)  # [B]
         pages = tf.argsort(length)
         rank = tf.gather(tf.math.invert_permutation(pages), row)  # [I], of a candidate's page
         order = tf.argsort(rank)

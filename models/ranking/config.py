@@ -47,3 +47,17 @@ class RankingModelConfig(Config):
     position_bias: bool = True
     negative_rate: float = Field(default=1.0, gt=0.0, le=1.0)
     calibrate: bool = True
+
+
+class CrossedRankingModelConfig(RankingModelConfig):
+    """Configuration of the ranking models whose vectors are crossed, then go through an MLP.
+
+    Attributes:
+      hidden_units: Widths of the MLP's hidden layers.
+      crosses: Layers of a deep and cross network (`tfrs.layers.dcn.Cross`) before it.
+      dropout: Share of the MLP's values that are zeroed in training.
+    """
+
+    hidden_units: tuple[int, ...] = (128, 64)
+    crosses: int = Field(default=2, ge=0)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)

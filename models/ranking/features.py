@@ -12,8 +12,8 @@ from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.age_bucket import AGE_BUCKETS
-from models.layers.age_bucket import age_bucket
+from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import age_bucket
 from models.layers.candidate_tower import CandidateTower
 from models.layers.embedding_bag import EmbeddingBag
 from models.ranking.config import RankingModelConfig

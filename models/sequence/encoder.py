@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.age_bucket import AGE_BUCKETS
-from models.layers.age_bucket import age_bucket
 from models.layers.attention_block import AttentionBlock
+from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import age_bucket
 from models.layers.embedding_bag import EmbeddingBag
 from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import tensorflow as tf
 
 from models.input import batch as b
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.age_bucket import AGE_BUCKETS
-from models.layers.age_bucket import age_bucket
+from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import LENGTH_BUCKETS
+from models.layers.buckets import age_bucket
+from models.layers.buckets import length_bucket
 from models.layers.embedding_bag import EmbeddingBag
 from models.layers.history_pooling import HistoryPooling
 from models.layers.mlp import MLP
 from models.two_tower.config import QueryTowerConfig
-
-LENGTH_BUCKETS = 16  # of a history
 
 
 class QueryTower(tf.keras.layers.Layer):
@@ -109,19 +108,6 @@ class QueryTower(tf.keras.layers.Layer):
         if self.config.use_time:
             biases.append(self.age_bias(age_bucket(batch[b.HISTORY_AGE])))
         return tf.add_n(biases) if biases else None
-
-
-def length_bucket(length: tf.Tensor) -> tf.Tensor:
-    """Buckets lengths on a logarithmic scale: bucket = round(log2(1 + length)), at most 15.
-
-    Args:
-        length: [...] int, events of a history.
-
-    Returns:
-        [...] int32 from 0 to `LENGTH_BUCKETS` - 1.
-    """
-    logs = tf.math.log1p(tf.cast(length, tf.float32)) / math.log(2.0)
-    return tf.minimum(tf.cast(tf.round(logs), tf.int32), LENGTH_BUCKETS - 1)
 
 
 def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:

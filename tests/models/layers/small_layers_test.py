@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.age_bucket import AGE_BUCKETS
-from models.layers.age_bucket import age_bucket
+from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import age_bucket
 from models.layers.crossed_mlp import CrossedMLP
 from models.layers.embedding_bag import EmbeddingBag
 from models.layers.item_embedding import ItemEmbedding

@@ -1,4 +1,4 @@
-"""Buckets of an event's age."""
+"""Buckets of ages of events and of lengths of histories."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 AGE_BUCKETS = 32
+LENGTH_BUCKETS = 16
 
 
 def age_bucket(age: tf.Tensor) -> tf.Tensor:
@@ -23,3 +24,16 @@ def age_bucket(age: tf.Tensor) -> tf.Tensor:
     seconds = tf.cast(tf.maximum(age, 0), tf.float32) / 1e6
     logs = tf.math.log1p(seconds) / np.log(2.0).astype(np.float32)
     return tf.minimum(tf.cast(tf.round(logs), tf.int32), AGE_BUCKETS - 1)
+
+
+def length_bucket(length: tf.Tensor) -> tf.Tensor:
+    """Buckets lengths on a logarithmic scale: bucket = round(log2(1 + length)), at most 15.
+
+    Args:
+        length: [...] int, events of a history.
+
+    Returns:
+        [...] int32 from 0 to `LENGTH_BUCKETS` - 1.
+    """
+    logs = tf.math.log1p(tf.cast(length, tf.float32)) / np.log(2.0).astype(np.float32)
+    return tf.minimum(tf.cast(tf.round(logs), tf.int32), LENGTH_BUCKETS - 1)
