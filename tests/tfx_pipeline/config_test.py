@@ -68,7 +68,7 @@ def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_no_metric_asks_for_more_than_the_servable_returns() -> None:
-    with pytest.raises(ValueError, match=r"`index\.k` \(20\)"):
+    with pytest.raises(ValueError, match=r"`retrieval\.index\.k` \(20\)"):
         load_config("movielens_1m", ("retrieval.index.k=20",))
 
 

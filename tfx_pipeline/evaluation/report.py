@@ -13,6 +13,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
+from models.families import Stage
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
 from tfx_pipeline.evaluation.page_eval_config import BETTER_THAN_CHANCE
@@ -57,12 +58,12 @@ def read_failures(evaluation: str | Path) -> list[str]:
     """
     (serialised,) = _records(evaluation, "validations")
     result = validation_result_pb2.ValidationResult.FromString(serialised)
-    has = "page" if _label_key(evaluation) == features.LABEL_EVENTS else "target"
+    stage: Stage = "ranking" if _label_key(evaluation) == features.LABEL_EVENTS else "retrieval"
     failures = []
     for metrics in result.metric_validations_per_slice:
         keys = [(key.column, _slice_value(key)) for key in metrics.slice_key.single_slice_keys]
         where = f" in {format_slice(keys)}" if keys else ""
-        failures += [_explain(failure, where, has) for failure in metrics.failures]
+        failures += [_explain(failure, where, stage) for failure in metrics.failures]
     missing = result.missing_slices
     failures += [f"no user is in the slice {dict(spec.feature_values)}" for spec in missing]
     if not result.validation_ok and not failures:
@@ -70,13 +71,13 @@ def read_failures(evaluation: str | Path) -> list[str]:
     return failures
 
 
-def _explain(failure: validation_result_pb2.ValidationFailure, where: str, has: str) -> str:
+def _explain(failure: validation_result_pb2.ValidationFailure, where: str, stage: Stage) -> str:
     """Says which threshold of which metric was missed.
 
     Args:
         failure: The metric, its value and the threshold.
         where: In which slice, e.g. ` in slice/activity=0`.
-        has: What the users have who are counted, e.g. `target`.
+        stage: The model's stage.
     """
     name, value = failure.metric_key.name, _value(failure.metric_value)
     change = failure.metric_threshold.change_threshold
@@ -100,9 +101,10 @@ def _explain(failure: validation_result_pb2.ValidationFailure, where: str, has: 
             "clicks, and what the model reads"
         )
     if name == "users" and not where:
+        counted = "page" if stage == "ranking" else "target"
         return (
-            f"only {value:.0f} test users have a {has}, and `evaluation.min_users` asks for "
-            f"{lowest:.0f}: over so few, the metrics are mostly chance"
+            f"only {value:.0f} test users have a {counted}, and `{stage}.evaluation.min_users` "
+            f"asks for {lowest:.0f}: over so few, the metrics are mostly chance"
         )
     if bounds.HasField("upper_bound") and not value <= highest:
         return f"{name}{where} is {value:.4g}; at most {highest:.4g} is required"

@@ -134,7 +134,7 @@ def _index(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _serving(report: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the latency of a candidate that was asked through a server."""
+    """Returns the latency of a release candidate that was asked through a server."""
     latency = _numbers(report.get("latency_ms", {}))
     return {f"latency_ms_{quantile}": value for quantile, value in latency.items()}
 

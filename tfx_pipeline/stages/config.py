@@ -38,8 +38,9 @@ class RetrievalConfig(Config):
         longest = max(self.evaluation.ks)
         if self.index.k < longest:
             raise ValueError(
-                f"`index.k` ({self.index.k}) is how many results the servable returns, and "
-                f"`evaluation.ks` asks for {longest}: raise the first or lower the second."
+                f"`retrieval.index.k` ({self.index.k}) is how many results the servable returns, "
+                f"and `retrieval.evaluation.ks` asks for {longest}: raise the first or lower the "
+                "second."
             )
         return self
 

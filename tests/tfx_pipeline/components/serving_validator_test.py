@@ -298,7 +298,7 @@ def test_the_server_is_started_with_the_files_that_are_pushed(made, tmp_path):
 
 
 def test_no_answer_in_time_is_an_error_and_no_verdict(judged, made, tmp_path):
-    with pytest.raises(RuntimeError, match="no verdict: run again when .* `serving_validation.tim"):
+    with pytest.raises(RuntimeError, match="no verdict: .* `retrieval.serving_validation.tim"):
         judged(made / "servable", timeout_s=1e-6)
     assert not list((tmp_path / "blessing").glob("*BLESSED"))
 

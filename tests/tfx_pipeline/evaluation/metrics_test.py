@@ -226,8 +226,8 @@ def test_context_that_chunks_repeat_is_counted_once(tmp_path):
 def test_too_few_users_are_refused_and_counted(users, evaluation, capfd):
     tested = sum(bool(user.targets) for user in users)
     assert read_failures(evaluation) == [
-        f"only {tested} test users have a target, and `evaluation.min_users` asks for 1000: over "
-        "so few, the metrics are mostly chance"
+        f"only {tested} test users have a target, and `retrieval.evaluation.min_users` asks "
+        "for 1000: over so few, the metrics are mostly chance"
     ]
     assert "deprecated" not in capfd.readouterr().err
 

@@ -197,8 +197,8 @@ def test_too_few_users_are_refused(pages, evaluation):
     users = len({page.user for page in pages})
     failures = read_failures(evaluation)
     assert (
-        f"only {users} test users have a page, and `evaluation.min_users` asks for 1000: over so "
-        "few, the metrics are mostly chance"
+        f"only {users} test users have a page, and `ranking.evaluation.min_users` asks "
+        "for 1000: over so few, the metrics are mostly chance"
     ) in failures
 
 

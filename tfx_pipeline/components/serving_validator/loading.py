@@ -68,7 +68,7 @@ def _late(client: RecommenderClient, timeout: float) -> str:
     which = "any version" if target.version is None else f"version {target.version}"
     return (
         f"The server at {target.address} had not loaded {which} of `{target.model}` within "
-        f"{timeout:g} s (serving_validation.load_timeout_s), which is no verdict. A "
+        f"{timeout:g} s (`<stage>.serving_validation.load_timeout_s`), which is no verdict. A "
         "tensorflow_model_server without `--max_num_load_retries=0` tries what it cannot load "
         "again for five minutes, and gives no reason but in its own log."
     )

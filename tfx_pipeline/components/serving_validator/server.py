@@ -53,7 +53,8 @@ def running(
             )
         except OSError as error:
             raise RuntimeError(
-                f"Cannot start {command[0]}, which `serving_validation.server` names: {error}."
+                f"Cannot start {command[0]}, which `<stage>.serving_validation.server` names: "
+                f"{error}."
             ) from error
     try:
         yield process

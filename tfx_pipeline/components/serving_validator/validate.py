@@ -194,9 +194,10 @@ def _client(
                 raise RuntimeError(last_words) from error
             raise
         except DeadlineError as error:
+            stage = read_servable(place).stage
             raise RuntimeError(
                 f"{error} That is no verdict: run again when the machine is less busy, or raise "
-                f"`serving_validation.timeout_s` ({config.timeout_s:g})."
+                f"`{stage}.serving_validation.timeout_s` ({config.timeout_s:g})."
             ) from None
 
 
