@@ -134,7 +134,7 @@ def main(benchmark: RankingBenchmark, arguments: list[str] | None = None) -> Non
                 config = benchmark.trainer_config(row, tuple(options.overrides))
                 measure_model(results, row, config, data, seed)
     add_ways(results)
-    order = {name: place for place, name in enumerate(benchmark.rows)}
+    order = {name: index for index, name in enumerate(benchmark.rows)}
     results.runs.sort(key=lambda run: (order.get(str(run.key["model"]), len(order)), run.seed))
     results.save()
     known = {name for row in results.rows() for name in row}

@@ -1,8 +1,9 @@
 """Latency and throughput of a server, beside calling the SavedModel directly.
 
-    python -m benchmarks.serving                                     # a model made for the purpose
-    python -m benchmarks.serving --base-path pushed --name my_shop   # a pushed model
-    python -m benchmarks.serving --address 127.0.0.1:8500 --target tf_serving --base-path pushed
+    python -m benchmarks.serving                                         # a model made for it
+    python -m benchmarks.serving --base-path pushed/retrieval --name my_shop     # a pushed model
+
+The second asks a server that runs already with `--address 127.0.0.1:8500 --target tf_serving`.
 
 Rows are kept by the model's name, so that several models stand side by side. Targets of
 `benchmarks/results/serving.json`: `saved_model` is the signature called in process,

@@ -42,7 +42,7 @@ class Layout:
         slots: Slots of a block.
         leaf: [C] int32, the leaf of each block.
         row: [C, slots] int32, the candidate in each slot, -1 in padding.
-        slot: [N] int32, the place of each candidate in `row`, flattened.
+        slot: [N] int32, the position of each candidate in `row`, flattened.
         probes: Blocks gathered for one query.
     """
 
@@ -227,9 +227,10 @@ class PortableIndex(Searcher):
         row = tf.broadcast_to(tf.range(batch)[:, None], tf.shape(chosen))
         order = tf.broadcast_to(tf.range(self.layout.probes)[None], tf.shape(chosen))
         nowhere = tf.fill([batch, self.layout.row.shape[0]], -1)
-        place = tf.tensor_scatter_nd_update(nowhere, tf.stack([row, chosen], -1), order)  # [B, C]
+        chosen_at = tf.stack([row, chosen], -1)
+        position = tf.tensor_scatter_nd_update(nowhere, chosen_at, order)  # [B, C]
         named = tf.maximum(slot, 0)
-        probe = tf.gather(place, named // slots, batch_dims=1)  # [B, M]
+        probe = tf.gather(position, named // slots, batch_dims=1)  # [B, M]
         return tf.where((slot < 0) | (probe < 0), -1, probe * slots + named % slots)
 
     def _search_everything_for_each(

@@ -1,4 +1,4 @@
-"""Both forms of search against a plain NumPy answer."""
+"""Both search backends against a plain NumPy answer."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ INTERESTS = RNG.normal(size=(5, 3, D)).astype(np.float32)
 TIMES = np.where(np.arange(N) % 3 == 0, 1_000, np.iinfo(np.int64).min)
 
 
-def make(form: str, k: int = 20, times: np.ndarray | None = None, leaves: int = LEAVES) -> Searcher:
-    if form == "exact":
+def make(
+    backend: str, k: int = 20, times: np.ndarray | None = None, leaves: int = LEAVES
+) -> Searcher:
+    if backend == "exact":
         return ExactIndex(VECTORS, k, times)
     return PortableIndex(VECTORS, PARTITION, leaves, k, times)
 
@@ -62,41 +64,41 @@ def agree(found, wanted):
     np.testing.assert_allclose(found[1], wanted[1], rtol=1e-5, atol=1e-6)
 
 
-BOTH = pytest.mark.parametrize("form", ["exact", "portable"])
+BOTH = pytest.mark.parametrize("backend", ["exact", "portable"])
 
 
 @BOTH
 @pytest.mark.parametrize("queries", [QUERIES, INTERESTS], ids=["vector", "interests"])
-def test_the_best_candidates(form, queries):
-    agree(ask(make(form), queries), expected(queries, 20, np.zeros((5, N), bool)))
+def test_the_best_candidates(backend, queries):
+    agree(ask(make(backend), queries), expected(queries, 20, np.zeros((5, N), bool)))
 
 
 @BOTH
 @pytest.mark.parametrize("queries", [QUERIES, INTERESTS], ids=["vector", "interests"])
-def test_excluded_rows_never_come_back_and_k_results_do(form, queries):
+def test_excluded_rows_never_come_back_and_k_results_do(backend, queries):
     best, _ = expected(queries, 60, np.zeros((5, N), bool))
     excluded = np.full((5, 64), -1)
     excluded[:, 2:62] = best  # with padding on both sides
     hidden = np.zeros((5, N), bool)
     np.put_along_axis(hidden, best, True, 1)
-    agree(ask(make(form), queries, excluded), expected(queries, 20, hidden))
+    agree(ask(make(backend), queries, excluded), expected(queries, 20, hidden))
 
 
 @BOTH
-def test_a_mixture_of_interests_with_excluded_rows(form):
+def test_a_mixture_of_interests_with_excluded_rows(backend):
     weight = np.array([[0.7, 0.2, 0.1]] * 4 + [[0.0, 1.0, 0.0]], np.float32)
     hidden = np.zeros((5, N), bool)
     excluded, _ = expected(INTERESTS, 3, hidden, weight)
     np.put_along_axis(hidden, excluded, True, 1)
-    # Nearly everything is found by some interest, so that the forms cannot differ.
-    found = ask(make(form, k=450), INTERESTS, excluded, weight=weight)
+    # Nearly everything is found by some interest, so that the backends cannot differ.
+    found = ask(make(backend, k=450), INTERESTS, excluded, weight=weight)
     wanted = expected(INTERESTS, 450, hidden, weight)
     agree(tuple(part[:, :20] for part in found), tuple(part[:, :20] for part in wanted))
 
 
 @BOTH
-def test_a_mixture_finds_what_no_interest_has_first(form):
-    searcher = ExactIndex if form == "exact" else None
+def test_a_mixture_finds_what_no_interest_has_first(backend):
+    searcher = ExactIndex if backend == "exact" else None
     vectors = np.array([[3.0, 0.0], [0.0, 3.0], [2.9, 2.9], [0.0, 0.0]], np.float32)
     if searcher is None:
         partition = Partition(np.eye(2, dtype=np.float32), np.array([0, 1, 0, 1], np.int32))
@@ -111,31 +113,31 @@ def test_a_mixture_finds_what_no_interest_has_first(form):
 
 
 @BOTH
-def test_a_weight_that_is_none_finds_nothing(form):
+def test_a_weight_that_is_none_finds_nothing(backend):
     weight = np.array([[0.5, 0.5, np.nan], [1.2, -0.2, 0.0], [0.2, 0.3, 0.5]] + [[1, 1, 1]] * 2)
-    rows, _ = ask(make(form), INTERESTS, weight=weight)
+    rows, _ = ask(make(backend), INTERESTS, weight=weight)
     assert (rows[:2] == -1).all() and (rows[2:] >= 0).all()
 
 
 @BOTH
-def test_a_row_excluded_many_times(form):
+def test_a_row_excluded_many_times(backend):
     best, _ = expected(QUERIES, 1, np.zeros((5, N), bool))
     hidden = np.zeros((5, N), bool)
     np.put_along_axis(hidden, best, True, 1)
-    agree(ask(make(form), excluded=np.repeat(best, 9, axis=1)), expected(QUERIES, 20, hidden))
+    agree(ask(make(backend), excluded=np.repeat(best, 9, axis=1)), expected(QUERIES, 20, hidden))
 
 
 @BOTH
-def test_candidates_are_hidden_until_they_are_available(form):
+def test_candidates_are_hidden_until_they_are_available(backend):
     times = np.array([0, 1, 999, 1_000, 1_001])
     hidden = (TIMES[None] > times[:, None]) & (times[:, None] > 0)
     assert hidden.any(axis=1).tolist() == [False, True, True, False, False]
-    agree(ask(make(form, times=TIMES), times=times), expected(QUERIES, 20, hidden))
+    agree(ask(make(backend, times=TIMES), times=times), expected(QUERIES, 20, hidden))
 
 
 @BOTH
-def test_the_tail_is_empty_when_fewer_exist(form):
-    searcher = make(form, k=N + 30)
+def test_the_tail_is_empty_when_fewer_exist(backend):
+    searcher = make(backend, k=N + 30)
     excluded = np.tile(np.arange(10), (5, 1))
     rows, scores = ask(searcher, excluded=excluded)
     assert rows.shape == scores.shape == (5, N + 30)
@@ -146,17 +148,17 @@ def test_the_tail_is_empty_when_fewer_exist(form):
 
 
 @BOTH
-def test_everything_excluded(form):
-    rows, scores = ask(make(form), excluded=np.tile(np.arange(N), (5, 1)))
+def test_everything_excluded(backend):
+    rows, scores = ask(make(backend), excluded=np.tile(np.arange(N), (5, 1)))
     assert (rows == -1).all() and (scores == -np.inf).all()
 
 
 @BOTH
-def test_a_broken_query_finds_nothing_and_spoils_no_other(form):
+def test_a_broken_query_finds_nothing_and_spoils_no_other(backend):
     queries = QUERIES.copy()
     queries[2, 3] = np.nan
     queries[4, 0] = np.inf
-    rows, scores = ask(make(form), queries)
+    rows, scores = ask(make(backend), queries)
     whole = [0, 1, 3]
     rest = expected(QUERIES[whole], 20, np.zeros((3, N), bool))
     agree((rows[whole], scores[whole]), rest)
@@ -164,8 +166,8 @@ def test_a_broken_query_finds_nothing_and_spoils_no_other(form):
 
 
 @BOTH
-def test_batches_are_cut_and_joined(form):
-    searcher = make(form)
+def test_batches_are_cut_and_joined(backend):
+    searcher = make(backend)
     searcher._budget = 2 * searcher._cells  # two queries at a time
     agree(ask(searcher), expected(QUERIES, 20, np.zeros((5, N), bool)))
     rows, scores = ask(searcher, QUERIES[:0])
@@ -173,8 +175,8 @@ def test_batches_are_cut_and_joined(form):
 
 
 @BOTH
-def test_xla_compiles_a_chunk(form):
-    searcher = make(form, times=TIMES)
+def test_xla_compiles_a_chunk(backend):
+    searcher = make(backend, times=TIMES)
     compiled = tf.function(searcher.search_chunk, jit_compile=True)
     inputs = (
         tf.constant(QUERIES),
@@ -188,9 +190,9 @@ def test_xla_compiles_a_chunk(form):
 
 
 @BOTH
-def test_k_has_to_be_positive(form):
+def test_k_has_to_be_positive(backend):
     with pytest.raises(ValueError, match="at least 1"):
-        make(form, k=0)
+        make(backend, k=0)
 
 
 @pytest.mark.parametrize("leaves", [1, 3, 6])
