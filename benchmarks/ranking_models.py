@@ -52,7 +52,7 @@ _CHOICE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class RankingBenchmark:
-    """What is measured on one event log.
+    """A benchmark of ranking models on one event log.
 
     Attributes:
         name: Name of the module and of the result file.

@@ -1,4 +1,4 @@
-"""What the simulated shop's truth says of the test pages: the ceiling of every ranking model."""
+"""The simulated shop's truth on the test pages: the ceiling of every ranking model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast DIN trains, and how well, beside DIN in PyTorch (DeepCTR-Torch).
+"""Training speed and quality of DIN beside DIN in PyTorch (DeepCTR-Torch).
 
     python -m benchmarks.ranking_speed                  # does what is missing
     python -m benchmarks.ranking_speed --only speed

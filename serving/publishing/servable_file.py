@@ -18,7 +18,7 @@ SERVABLE = "servable.json"
 
 @dataclass(frozen=True)
 class ServableFile:
-    """What every servable says.
+    """Content of `servable.json`, the same for every stage.
 
     Attributes:
         stage: The stage of the pipeline that made it.

@@ -19,7 +19,7 @@ _EXAMPLES = "artifacts/timeline-example-gen/examples"
 
 @dataclass(frozen=True)
 class Place:
-    """Where an index is.
+    """The directories of an index.
 
     Attributes:
         index: The index directory.

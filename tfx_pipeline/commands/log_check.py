@@ -1,4 +1,4 @@
-"""What `vitrine run` asks of an event log before anything slow is imported."""
+"""Checks of an event log that `vitrine run` makes before anything slow is imported."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 
 class IndexBuilderSpec(component_spec.ComponentSpec):
-    """What the index builder reads and writes."""
+    """Inputs, outputs and parameters of the index builder."""
 
     INPUTS = {
         "model": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Model),

@@ -61,7 +61,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class IndexValidatorSpec(component_spec.ComponentSpec):
-    """What the index validator reads and writes."""
+    """Inputs, outputs and parameters of the index validator."""
 
     INPUTS = {
         "index": component_spec.ChannelParameter(type=RetrievalIndex),

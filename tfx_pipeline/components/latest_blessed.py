@@ -101,7 +101,7 @@ def _require_stage(version: Path, stage: str) -> None:
 
 
 class LatestBlessedSpec(component_spec.ComponentSpec):
-    """What the component reads and writes."""
+    """Inputs, outputs and parameters of the component."""
 
     INPUTS = {"examples": component_spec.ChannelParameter(type=_standard.Examples)}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=_standard.Model)}

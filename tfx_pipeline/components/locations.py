@@ -1,4 +1,4 @@
-"""Where the artifacts of components lie on disk."""
+"""Locations of components' artifacts on disk."""
 
 from __future__ import annotations
 

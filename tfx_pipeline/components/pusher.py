@@ -140,7 +140,7 @@ def objections(input_dict: dict[str, list[Any]]) -> list[str]:
 
 
 class PusherSpec(component_spec.ComponentSpec):
-    """What the pusher reads and writes."""
+    """Inputs, outputs and parameters of the pusher."""
 
     INPUTS = {
         "servable": component_spec.ChannelParameter(type=_standard.Model),

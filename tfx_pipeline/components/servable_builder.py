@@ -51,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class ServableBuilderSpec(component_spec.ComponentSpec):
-    """What the servable builder reads and writes."""
+    """Inputs, outputs and parameters of the servable builder."""
 
     INPUTS = {
         "model": component_spec.ChannelParameter(type=tfx.types.standard_artifacts.Model),

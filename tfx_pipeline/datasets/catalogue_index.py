@@ -1,4 +1,4 @@
-"""Which entities there are and since when: the catalogue as a side input, 24 bytes a row."""
+"""The catalogue's entities and since when they exist, as a side input of 24 bytes a row."""
 
 from __future__ import annotations
 

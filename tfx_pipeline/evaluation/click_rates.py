@@ -1,4 +1,4 @@
-"""How often each entity was clicked in the training split: popularity, as a ranker."""
+"""Click rate of each entity in the training split: popularity, as a ranker."""
 
 from __future__ import annotations
 

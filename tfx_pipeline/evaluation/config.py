@@ -1,4 +1,4 @@
-"""What is measured and what a model has to reach. Free of TensorFlow."""
+"""Configuration of metrics, slices and thresholds. Free of TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SLICE_POSITION = "slice/position"  # the evaluation makes it of `candidate/posit
 
 
 class EvaluationConfig(Config):
-    """What the evaluations of all stages have in common.
+    """Configuration that the evaluations of all stages have in common.
 
     Attributes:
         min_users: Fewest test users over whom a model is blessed; a mean over a handful
@@ -62,7 +62,7 @@ class EvaluationConfig(Config):
 
 
 class RetrievalEvaluationConfig(EvaluationConfig):
-    """How a retrieval model is evaluated.
+    """Configuration of the evaluation of a retrieval model.
 
     Attributes:
         ks: Lengths of the recommended list for hr@k, recall@k, ndcg@k and mrr@k.
@@ -143,7 +143,7 @@ Threshold = float | Bounds
 
 
 class RankingEvaluationConfig(EvaluationConfig):
-    """How a ranking model is evaluated.
+    """Configuration of the evaluation of a ranking model.
 
     Metrics of the first head have their plain names, those of further heads end on the
     head's: `auc`, `auc/buy`. log_loss is better when lower and calibration is best at 1;

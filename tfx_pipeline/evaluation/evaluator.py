@@ -123,7 +123,7 @@ def _with_click_rates(
 
 
 class EvaluatorSpec(component_spec.ComponentSpec):
-    """What TFX's Evaluator has, and the version of our code."""
+    """The specification of TFX's Evaluator, and the version of our code."""
 
     PARAMETERS = {
         **standard_component_specs.EvaluatorSpec.PARAMETERS,

@@ -1,4 +1,4 @@
-"""What TFX's Evaluator calls to turn examples into TFMA's extracts.
+"""Turns examples into TFMA's extracts; called by TFX's Evaluator.
 
 Three things differ from TFMA's defaults. Features that nobody reads are dropped
 before batches are taken apart, for timelines have many long ones. Every user is

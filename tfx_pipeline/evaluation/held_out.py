@@ -1,4 +1,4 @@
-"""Which events a run held out, and whether a model of an earlier run has seen them."""
+"""The events that a run held out, and whether a model of an earlier run has seen them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TFX's Evaluator calls to turn page examples into TFMA's extracts.
+"""Turns page examples into TFMA's extracts; called by TFX's Evaluator.
 
 An extract is a user: the candidates of all their pages that a slice has. TFMA counts,
 groups and resamples extracts, so the Poisson bootstrap draws users with all of their pages.

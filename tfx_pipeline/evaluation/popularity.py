@@ -1,4 +1,4 @@
-"""How often each entity occurs in the training split, and which candidates occur most."""
+"""Counts of each entity in the training split, and the candidates that occur most."""
 
 from __future__ import annotations
 

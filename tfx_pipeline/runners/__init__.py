@@ -1,1 +1,1 @@
-"""Where the pipeline runs."""
+"""Runners of the pipeline."""

@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: a line a component; everything else goes to a file."""
+"""Prints a line a component on the terminal; everything else that is logged goes to a file."""
 
 from __future__ import annotations
 

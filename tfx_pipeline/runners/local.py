@@ -19,7 +19,7 @@ from tfx_pipeline.stages.state import read_state
 
 @dataclass(frozen=True)
 class RunOutputs:
-    """What a finished run left behind.
+    """Artifacts and times of a finished run.
 
     Attributes:
         artifacts: Node id -> output key -> URI of the artifact.

@@ -15,7 +15,7 @@ from tfx_pipeline.datasets.event_log import EventLog
 
 @dataclass(frozen=True)
 class RunState:
-    """What lies at the addresses of a configuration, as plain data.
+    """State of the log and of the push directories of a configuration, as plain data.
 
     TFX's cache sees neither the event log nor the push directories, so their state becomes
     a property of components.

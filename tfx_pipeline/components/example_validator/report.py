@@ -1,4 +1,4 @@
-"""What an anomaly means, in plain words."""
+"""Explains anomalies in plain words."""
 
 from __future__ import annotations
 

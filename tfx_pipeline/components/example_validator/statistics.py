@@ -27,7 +27,7 @@ def statistics_options() -> tfdv.StatsOptions:
 
 
 class TimelineStatisticsGenSpec(keys.StatisticsGenSpec):
-    """What TFX's StatisticsGen has, and the version of the code."""
+    """The specification of TFX's StatisticsGen, and the version of the code."""
 
     PARAMETERS = {
         **keys.StatisticsGenSpec.PARAMETERS,

@@ -24,7 +24,7 @@ from serving.client.tensors import from_proto
 
 @dataclass
 class Answers:
-    """What came back.
+    """Answers of a server to the requests of a validation.
 
     Attributes:
         milliseconds: How long each request took that was asked alone.

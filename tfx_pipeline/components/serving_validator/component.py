@@ -71,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class ServingValidatorSpec(component_spec.ComponentSpec):
-    """What the serving validator reads and writes."""
+    """Inputs, outputs and parameters of the serving validator."""
 
     INPUTS = {
         "servable": component_spec.ChannelParameter(type=_standard.Model),

@@ -33,7 +33,7 @@ Heads = Mapping[str, npt.NDArray[np.float32]]  # scores of each head, [B, C]
 
 @dataclass
 class RankingAnswers(Answers):
-    """What a ranker answered.
+    """Answers of a ranker.
 
     Attributes:
         alone: To each page, asked by itself.

@@ -87,7 +87,7 @@ def _keep_dead_letters(uri: str) -> str:
 
 
 class TimelineExampleGenSpec(component_spec.ComponentSpec):
-    """What `TimelineExampleGen` reads and writes."""
+    """Outputs and parameters of `TimelineExampleGen`."""
 
     PARAMETERS = {
         LOG_DIR_KEY: component_spec.ExecutionParameter(type=str),

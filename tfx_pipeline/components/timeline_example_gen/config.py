@@ -50,7 +50,7 @@ Microseconds = Annotated[int, BeforeValidator(to_microseconds)]
 
 
 class TimelineConfig(Config):
-    """How timelines are cut from an event log.
+    """Configuration of timelines and how they are cut from an event log.
 
     Attributes:
         split: `leave-last-out` holds out each user's last two targets, for

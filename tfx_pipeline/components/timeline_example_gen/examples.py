@@ -47,7 +47,7 @@ class Bucket(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """Which events and pages each example of a split has.
+    """Events and pages of each example of a split.
 
     Attributes:
         user: [B] int64.

@@ -1,4 +1,4 @@
-"""What travels between the steps of the job, and the temporary storage that it is kept in."""
+"""Messages between the steps of the job, and the temporary storage that they are kept in."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class MergeNames(beam.CombineFn):
 
 
 class Items:
-    """What negatives are drawn from."""
+    """The entities that negatives are drawn from."""
 
     def __init__(self, data: bytes) -> None:
         """Takes what `MergeNames` returns, or b"" for nothing."""

@@ -63,7 +63,7 @@ class PageExamples(NamedTuple):
 
 
 class Slices(NamedTuple):
-    """What an evaluation divides candidates by.
+    """Properties of candidates that an evaluation divides them by.
 
     Attributes:
         known: [C] bool, whether the catalogue has the candidate.

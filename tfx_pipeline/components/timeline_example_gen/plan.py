@@ -1,4 +1,4 @@
-"""What there is to read, decided from Parquet footers before any row is read.
+"""Plan of what is read, made from Parquet footers before any row is read.
 
 Everything that shapes the output (parts of files, their order, buckets, cuts) is fixed
 here by the log alone, so that no number of workers can change a byte.

@@ -1,4 +1,4 @@
-"""How popular an entity is as a training target: head, torso, tail or unseen."""
+"""Popularity of an entity as a training target: head, torso, tail or unseen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the counts of a generation have to satisfy."""
+"""Requirements on the counts of a generation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a user's events are cut into history and targets."""
+"""Cuts of a user's events into history and targets."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from transforms.arrow import read_table
 
 @dataclass
 class ListedSums:
-    """How often each id was recommended, and how many of them were seen before."""
+    """Counts of how often each id was recommended, and how many of them were seen before."""
 
     ids: Counter[bytes] = field(default_factory=Counter)
     seen: int = 0

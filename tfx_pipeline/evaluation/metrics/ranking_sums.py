@@ -27,7 +27,7 @@ import numpy as np
 
 
 class Outcome(NamedTuple):
-    """What became of one user's targets.
+    """Ranks of one user's targets.
 
     Attributes:
         ranks: Ranks, from 0 and ascending, of the targets in the list.

@@ -1,1 +1,1 @@
-"""What a retrieval servable is asked, and how its answers are judged."""
+"""Requests to a retrieval servable, and checks of its answers."""

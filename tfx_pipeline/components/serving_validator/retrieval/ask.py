@@ -25,7 +25,7 @@ _EXCLUDED = 5  # of the best items, that are asked to be left out
 
 @dataclass
 class RetrievalAnswers(Answers):
-    """What a retrieval servable answered.
+    """Answers of a retrieval servable.
 
     Attributes:
         recommended: To each request, one at a time.
