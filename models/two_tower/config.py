@@ -22,7 +22,7 @@ class QueryTowerConfig(Config):
       content_dim: Width of the dot product with which the last items weight the
         window's events by what they are; 0 leaves recency alone.
       hidden_units: Widths of the MLP's hidden layers.
-      dropout: Share of the perceptron's inputs that are zeroed in training.
+      dropout: Share of the MLP's inputs that are zeroed in training.
       item_dropout: Share of the history vectors' values that are zeroed in training.
       use_event_types: Whether the type of an event is read.
       use_time: Whether the age of an event, counted from the request, is read.
