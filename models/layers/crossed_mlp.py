@@ -45,8 +45,7 @@ class CrossedMLP(tf.keras.layers.Layer):
             "crosses": crosses,
             "rank": rank,
         }
-        cross = tfrs.layers.dcn.Cross
-        self._crosses = [cross(projection_dim=rank, name=f"cross_{i}") for i in range(crosses)]
+        self._crosses = [_Cross(projection_dim=rank, name=f"cross_{i}") for i in range(crosses)]
         self._mlp = MLP(hidden_units, dim, dropout, name="mlp")
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -59,3 +58,15 @@ class CrossedMLP(tf.keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return super().get_config() | self._arguments
+
+
+class _Cross(tfrs.layers.dcn.Cross):
+    """A cross whose weights have the same names in every model of a process.
+
+    Keras numbers layers without a name through the process, and a warm start goes by names.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the layers, which have no weights yet, and names them."""
+        super().build(input_shape)
+        self._dense_u._name, self._dense_v._name = "u", "v"

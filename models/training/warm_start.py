@@ -22,20 +22,23 @@ from transforms.vocabulary import read_vocabulary
 if TYPE_CHECKING:
     import tensorflow_transform as tft
 
-    from models.retrieval.model import RetrievalModel
+    from models.training.learner import Learner
 
-_CANDIDATE_IDS = "ids/table"
-_KNOWN = "ids/known"
-# The end of a table's name -> the vocabulary of its rows; row 0 is unknown or none.
+# Tables of item ids -> which of their rows training knew: of a retrieval model, of a ranker.
+_CANDIDATE_IDS = {"ids/table": "ids/known", "features/ids/table": "features/ids/known"}
+# The end of a table's name -> the vocabulary of its rows; row 0 is unknown or none. The first
+# that fits counts.
 _VOCABULARIES = {
-    _CANDIDATE_IDS: names.ENTITY,
+    "ids/table": names.ENTITY,
     "history/table": names.ENTITY,
     "item_features/categories/table": names.CATEGORY,
     "item_features/attributes/table": names.ATTRIBUTE,
     "item_features/title/table": names.TITLE_TOKEN,
     "query_tower/attributes/table": names.USER_ATTRIBUTE,
     "encoder/attributes/table": names.USER_ATTRIBUTE,
+    "features/attributes/table": names.USER_ATTRIBUTE,  # of a ranker; after those of items
     "query_tower/words/table": names.QUERY_TOKEN,
+    "features/words/table": names.QUERY_TOKEN,
     "types/embeddings": names.EVENT_TYPE,
     "type_bias/embeddings": names.EVENT_TYPE,
 }
@@ -44,7 +47,7 @@ _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def warm_start(
-    model: RetrievalModel, transform: tft.TFTransformOutput, saved_model: str
+    model: Learner, transform: tft.TFTransformOutput, saved_model: str
 ) -> dict[str, int]:
     """Gives a model the weights of an earlier one.
 
@@ -58,7 +61,8 @@ def warm_start(
     Args:
         model: A model whose weights exist.
         transform: What Transform wrote for it.
-        saved_model: Exported towers, or a servable made of them; a path that TensorFlow reads.
+        saved_model: Exported towers, a servable made of them, or a ranker; a path that
+            TensorFlow reads.
 
     Returns:
         How many `weights` were taken over whole, how many `rows` of tables, and how many
@@ -69,6 +73,7 @@ def warm_start(
     """
     earlier = _read_weights(saved_model)
     taken = {"weights": 0, "rows": 0, "left": 0}
+    flags = {variable.name.partition(":")[0]: variable for variable in model.variables}
     for variable in model.trainable_variables:
         name = variable.name.partition(":")[0]
         old = earlier.get(name)
@@ -77,15 +82,15 @@ def warm_start(
             logging.warning("warm start: %s has no counterpart of its shape", name)
             taken["left"] += 1
         elif vocabulary:
-            is_candidates = name == _CANDIDATE_IDS
-            known = earlier.get(_KNOWN) if is_candidates else None
+            is_candidates = name in _CANDIDATE_IDS
+            known = earlier.get(_CANDIDATE_IDS[name]) if is_candidates else None
             rows = _old_rows(transform, os.path.join(saved_model, "assets", vocabulary), vocabulary)
             kept = _kept(rows, len(old), known)
             variable.assign(_follow(variable.numpy(), old, rows, kept, is_candidates))
             taken["rows"] += int(kept.sum())
             if is_candidates:
-                flags = model.candidate_tower.ids.known
-                flags.assign(flags.numpy() | (kept & (rows > 0)))
+                flag = flags[_CANDIDATE_IDS[name]]
+                flag.assign(flag.numpy() | (kept & (rows > 0)))
         elif old.shape == tuple(variable.shape):
             variable.assign(old)
             taken["weights"] += 1
@@ -153,7 +158,7 @@ def _old_rows(transform: tft.TFTransformOutput, old_file: str, vocabulary: str) 
 
 
 def _read_weights(saved_model: str) -> dict[str, np.ndarray]:
-    """Returns the weights of exported towers by the names that they had in the model."""
+    """Returns the weights of an exported model by the names that they had in the model."""
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 
     path = os.path.join(saved_model, "variables", "variables")
@@ -164,7 +169,7 @@ def _read_weights(saved_model: str) -> dict[str, np.ndarray]:
         )
     except (tf.errors.OpError, ValueError) as error:
         raise ValueError(
-            f"{saved_model} should hold exported towers to start from: {error}. Leave "
+            f"{saved_model} should hold an exported model to start from: {error}. Leave "
             "`warm_start` off, or push a model of this kind first."
         ) from error
     attributes = [attribute for node in graph.nodes for attribute in node.attributes]
@@ -173,8 +178,9 @@ def _read_weights(saved_model: str) -> dict[str, np.ndarray]:
         for attribute in attributes
         if "weights/" in attribute.checkpoint_key
     }
-    if _CANDIDATE_IDS not in found:
+    if not any(name in found for name in _CANDIDATE_IDS):
         raise ValueError(
-            f"{saved_model} holds no weight `{_CANDIDATE_IDS}`: it is no retrieval model of ours."
+            f"{saved_model} holds none of the weights {', '.join(_CANDIDATE_IDS)}: it is no "
+            "model of ours."
         )
     return found

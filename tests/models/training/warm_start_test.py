@@ -7,9 +7,12 @@ import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
+from models.din.model import DIN
 from models.export.towers import save_towers
 from models.trainer import train
+from models.training.replicas import WHOLE
 from models.training.warm_start import warm_start
 from tests.helpers.timelines import row
 from tests.helpers.timelines import run_transform
@@ -20,6 +23,7 @@ from tests.models.conftest import SMALL
 from tests.models.conftest import SmallLog
 from transforms import features as f
 from transforms.vocabulary import entity_vocabulary
+from transforms.vocabulary import read_vocabulary
 
 NEW = "item:new"
 IDLE, GONE = "item:5", "item:6"
@@ -149,6 +153,42 @@ def test_what_was_taken_over_is_counted(earlier, next_day):
 
     assert taken["left"] == 0 and taken["weights"] > 3
     assert taken["rows"] > 2 * 41  # both id tables, with row 0, and the tokens
+
+
+def make_ranker(log) -> DIN:
+    values = {
+        "model": {"family": "din", "dim": 8, "window": 5, "use_event_values": True},
+        "label": {"source": "events", "negatives": 2},
+    }
+    model = DIN.of(RankingTrainerConfig.model_validate(values), log.data)
+    model.compute_loss(next(iter(model.training_batches(log.data, WHOLE))))
+    return model
+
+
+def test_rows_of_a_ranker_follow_their_tokens(log, next_day, tmp_path):
+    model = make_ranker(log)
+    for number, weight in enumerate(model.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]))
+    model.export(log.transform.transform_features_layer(), str(tmp_path))
+    started = make_ranker(next_day)
+    taken = warm_start(started, next_day.transform, str(tmp_path))
+
+    assert taken["left"] == 0 and taken["weights"] > 3
+    old, new = ({w.name: w for w in one.weights} for one in (model, started))
+    items = [f"item:{i}" for i in range(40)]
+    rows, before = indices(next_day, items), indices(log, items)
+    assert (rows.numpy() != before.numpy()).any()
+    for name in ("features/ids/table:0", "features/ids/known:0"):
+        np.testing.assert_array_equal(tf.gather(new[name], rows), tf.gather(old[name], before))
+    for kind, vocabulary in (("attributes", "user_attribute"), ("words", "query_token")):
+        tokens, earlier = (
+            read_vocabulary(one.transform.vocabulary_file_by_name(vocabulary))
+            for one in (next_day, log)
+        )
+        table = f"features/{kind}/table:0"
+        for token in set(tokens) & set(earlier):
+            found = new[table][tokens.index(token) + 1]
+            np.testing.assert_array_equal(found, old[table][earlier.index(token) + 1])
 
 
 def test_what_is_no_model_is_an_error(earlier, next_day, tmp_path):
