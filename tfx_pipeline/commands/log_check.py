@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
@@ -11,8 +12,10 @@ from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.problem import counted
+from tfx_pipeline.datasets.schemas import IMPRESSION
 from tfx_pipeline.datasets.validate import Inspection
 from tfx_pipeline.datasets.validate import inspect_event_log
+from transforms.label_config import LabelConfig
 
 _OF_TIMES = ("use_time", "use_time_of_day")  # switches of models that read real times
 
@@ -43,6 +46,8 @@ def check_log(config: PipelineConfig) -> str:
     for key in ("target_events", "exclude_seen"):
         _require(key, getattr(config, key), found.summary.events)
     _require("candidate_types", config.candidate_types, found.summary.entities)
+    if config.ranking:
+        _require_label(config.ranking.label, found.summary.events)
     if found.refusal:
         raise ValueError(f"The event log {log.path} cannot be used:\n{found.refusal}")
     _require_times(config, found.ordinal)
@@ -78,6 +83,16 @@ def _require(key: str, wanted: Iterable[str], names: Iterable[str]) -> None:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; the nearest is `{near[0]}`" if near else ""
         raise ValueError(f"`{key}` names `{name}`{hint}. The log has {', '.join(known)}.")
+
+
+def _require_label(label: LabelConfig, events: Collection[str]) -> None:
+    """Raises when the log has none of the rows that a ranking model is trained on."""
+    _require("ranking.label.events", label.events, events)
+    if label.source == "impressions" and events and IMPRESSION not in events:
+        raise ValueError(
+            "`ranking.label.source` is `impressions`, but the log has no event of the type "
+            f"`{IMPRESSION}`. Set it to `values` or `events`, or leave `ranking` out."
+        )
 
 
 def _describe(log: EventLog, found: Inspection) -> str:

@@ -60,6 +60,19 @@ def test_a_name_that_the_log_does_not_have_is_refused(tmp_path: Path) -> None:
         check_log(configuration(log, candidate_types=["itm"]))
 
 
+def test_rows_of_labels_that_the_log_does_not_have_are_refused(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log")
+    label = {"source": "events", "events": ["buy"]}
+    check_log(configuration(log, ranking={"label": label}))
+    with pytest.raises(ValueError, match=r"`ranking\.label\.events` names `bye`; .* is `buy`"):
+        check_log(configuration(log, ranking={"label": label | {"events": ["bye"]}}))
+    with pytest.raises(ValueError, match="no event of the type `impression`"):
+        check_log(configuration(log, ranking={"label": label | {"source": "impressions"}}))
+    rows = ["view", "buy", "impression", "view"] * 50
+    shown = make_log(tmp_path / "shown", event=rows, page_id=["p"] * 200)
+    check_log(configuration(shown, ranking={"label": {"events": ["buy"]}}))
+
+
 def test_what_is_excluded_is_an_event_of_the_log(tmp_path: Path) -> None:
     log = make_log(tmp_path / "log")
     check_log(configuration(log, exclude_seen=["buy"]))

@@ -213,6 +213,9 @@ class WriteBucket(BucketFn):
             counts.update(page_rows.count(*given))
             for part, hashes in page_rows.divide_ids(timelines, pages, self._buckets):
                 yield beam.pvalue.TaggedOutput(PAGE_IDS, (part, hashes))
+        if label and label.source == "values":
+            found = page_examples.count_training_values(bucket, label)
+            counts.update({f"train/{name}": value for name, value in found.items()})
         yield report.pack(counts)
 
     def _bucket(self, timelines: Timelines) -> Bucket:

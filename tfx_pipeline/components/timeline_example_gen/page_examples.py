@@ -108,6 +108,14 @@ def count(pages: PageExamples, slices: Slices, label: LabelConfig) -> Counts:
     }
 
 
+def count_training_values(bucket: Bucket, label: LabelConfig) -> Counts:
+    """Returns counts of what a model of `values` is trained on, named as those of pages."""
+    rows = bucket.events.row[_labelled_events(bucket, page_rows.TRAIN, label)]
+    positive = _is_positive(bucket.timelines.value[rows], label)
+    (head,) = label.heads
+    return {"candidates": len(rows), f"labels/{head}": int(positive.sum())}
+
+
 def slice_candidates(
     bucket: Bucket, pages: PageExamples, index: CatalogueIndex, classes: bytes
 ) -> Slices:
@@ -163,18 +171,13 @@ def _of_impressions(bucket: Bucket, split: int, label: LabelConfig) -> PageExamp
 
 def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> PageExamples:
     timelines, events = bucket.timelines, bucket.events
-    value = timelines.value[events.row]
-    of_split = page_rows.split_of(events.row, events.user, bucket.cuts)
-    held = (of_split == split) & is_of_type(timelines, events.row, label.events)
-    if label.source == "values":
-        held &= value != 0  # 0 is no value
-    chosen = np.flatnonzero(held)
+    chosen = _labelled_events(bucket, split, label)
     user, row = events.user[chosen].astype(np.int64), events.row[chosen]
     history = chosen - events.offsets[user]
     names = timelines.dictionaries["entity"]
     candidate = timelines.codes["entity"][row].astype(np.int64)[:, None]  # [P, 1]
     if label.source == "values":
-        positive = value[chosen, None] >= np.float32(label.at_least)
+        positive = _is_positive(timelines.value[row][:, None], label)
     else:
         drawn = items.draw(hash_ids(timelines.users)[user], history, label.negatives)
         again = drawn == items.find(names, candidate)
@@ -191,6 +194,22 @@ def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> 
         position=np.full(candidate.size, -1),
         label=positive.reshape(-1).astype(np.int64),
     )
+
+
+def _labelled_events(bucket: Bucket, split: int, label: LabelConfig) -> np.ndarray:
+    """Returns [P] int64, the events of a split that `values` or `events` make pages of."""
+    timelines, events = bucket.timelines, bucket.events
+    of_split = page_rows.split_of(events.row, events.user, bucket.cuts)
+    chosen = (of_split == split) & is_of_type(timelines, events.row, label.events)
+    if label.source == "values":
+        chosen &= timelines.value[events.row] != 0  # 0 is no value
+    return np.flatnonzero(chosen)
+
+
+def _is_positive(value: np.ndarray, label: LabelConfig) -> np.ndarray:
+    """Says of each value, float32, whether it is a positive label; bool of the same shape."""
+    positive: np.ndarray = value >= np.float32(label.at_least)
+    return positive
 
 
 def _features(

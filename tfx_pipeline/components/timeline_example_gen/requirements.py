@@ -12,6 +12,7 @@ from tfx_pipeline.datasets.rules import reason
 from tfx_pipeline.datasets.schemas import features_table
 from tfx_pipeline.datasets.validate_features import no_match
 from transforms.features import PAGE_SPLITS
+from transforms.label_config import LabelConfig
 
 
 def check(log_dir: str, counts: dict[str, Any], config: TimelineConfig) -> None:
@@ -24,7 +25,7 @@ def check(log_dir: str, counts: dict[str, Any], config: TimelineConfig) -> None:
 
     Raises:
         ValueError: The events or a declared field name other entities than the catalogue, a
-            split is empty, or a label is never positive.
+            split is empty, or a label is never positive, or of values never negative.
     """
     _require_match(log_dir, counts, config)
     _require_fields(counts, config)
@@ -80,8 +81,12 @@ def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:
 
 
 def _require_labels(counts: dict[str, Any], config: TimelineConfig) -> None:
-    """Fails when a head of a ranking model would have nothing positive to learn from."""
-    if not config.label or config.label.source != "impressions" or config.allow_empty_splits:
+    """Fails when a head of a ranking model would have nothing to learn from, or to be judged on."""
+    if not config.label or config.allow_empty_splits:
+        return
+    if config.label.source == "values":
+        _require_both_labels(counts, config.label)
+    if config.label.source != "impressions":
         return
     found = counts.get("train", {}).get("labels", {})
     absent = [head for head in config.label.heads if not found.get(head)]
@@ -91,3 +96,17 @@ def _require_labels(counts: dict[str, Any], config: TimelineConfig) -> None:
             "by such an event on its page. Events need the `page_id` and the entity of the "
             "impression, and a later time or ordinal; or name other types."
         )
+
+
+def _require_both_labels(counts: dict[str, Any], label: LabelConfig) -> None:
+    """Fails when the values of a split are all positive, or none of them is."""
+    (head,) = label.heads
+    for split in ("train", *PAGE_SPLITS):
+        found = counts.get(split, {})
+        rows, positive = found.get("candidates", 0), found.get("labels", {}).get(head, 0)
+        if not 0 < positive < rows:
+            raise ValueError(
+                f"`label.at_least` = {label.at_least:g} makes {positive:,} of the {rows:,} values "
+                f"in {split} positive: a ranking model needs positive and negative ones. Set a "
+                "bound that divides the values, name other `label.events`, or hold out more."
+            )

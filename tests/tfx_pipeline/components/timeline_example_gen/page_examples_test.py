@@ -280,3 +280,32 @@ def test_labels_that_nothing_has_are_refused(
     given = {name: value for name, value in options.items() if name != "page"}
     with pytest.raises(Exception, match=message):
         run(log, tmp_path / "out", label=label, **SPLITS["time"] | given)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "message"),
+    [
+        ([5, 4, 5, 2, 5, 2], "makes 2 of the 2 values in train positive"),
+        ([5, 0, 5, 2, 5, 2], "makes 1 of the 1 values in train positive"),  # 0 is no value
+        ([5, 2, 3, 2, 5, 2], "makes 0 of the 2 values in validation_pages positive"),
+        ([5, 2, 5, 2, 5, 4], "makes 2 of the 2 values in test_pages positive"),
+        ([5, 2, 5, 2, 5, 2], ""),
+    ],
+)
+def test_values_of_one_label_alone_are_refused(
+    tmp_path: Path, ratings: list[int], message: str
+) -> None:
+    days = (1.0, 2.0, 3.0, 3.5, 4.0, 4.5)  # two of each split
+    events = [
+        event("u", "a", T + int(day * DAY), value=float(rating))
+        for day, rating in zip(days, ratings, strict=True)
+    ]
+    log = write_log(tmp_path / "log", events)
+    options = {"label": {"source": "values", "at_least": 4.0}} | SPLITS["time"]
+    if message:
+        with pytest.raises(ValueError, match=message):
+            run(log, tmp_path / "out", **options)
+    else:
+        report = run(log, tmp_path / "out", **options)
+        assert report["train"]["candidates"] == 2
+        assert report["train"]["labels"] == {"clicked": 1}
