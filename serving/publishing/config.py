@@ -52,8 +52,8 @@ class PusherConfig(Config):
             `/models/shop` in a container; where it is when empty.
         batching: How TF Serving merges requests.
         monitoring_path: Where TF Serving shows its metrics to Prometheus.
-        warmup_requests: Test timelines from which warm-up requests are made;
-            0 writes none. They hold histories of real users, without user ids.
+        warmup_requests: Examples of the stage's test split from which warm-up requests are
+            made; 0 writes none. They hold histories of real users, without user ids.
             One batch of them is as large as `batching.max_batch_size` lets it be.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +14,6 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.components.base import executor_spec
 from tfx.types import component_spec
 
-from serving.index.embedding.records import read_batches
 from serving.publishing.announce import announce_again
 from serving.publishing.config import PusherConfig
 from serving.publishing.labels import read_labels
@@ -30,6 +28,7 @@ from serving.publishing.servable_file import read_servable
 from serving.publishing.warmup import write_warmup
 from tfx_pipeline.components import locations
 from tfx_pipeline.components.locations import TEST_SPLITS
+from tfx_pipeline.components.request_examples import request_examples
 from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
 
@@ -86,8 +85,7 @@ class Executor(base_executor.BaseExecutor):
             write_origin(version_dir, release_candidate, exec_properties["serving_state"], content)
             split = TEST_SPLITS[read_servable(servable).stage]
             files = locations.record_files(input_dict, "examples", split)
-            batches = read_batches(files, 32, config.warmup_requests)
-            examples = itertools.chain.from_iterable(batches)
+            examples = request_examples(files, config.warmup_requests)
             write_warmup(version_dir, examples, config.batching.max_batch_size)
 
         version = pushed_already(push_dir, release_candidate, content)

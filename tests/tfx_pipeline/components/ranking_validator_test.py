@@ -27,6 +27,7 @@ from tests.helpers.rankers import small_data
 from tests.helpers.timelines import small_log
 from tests.tfx_pipeline.components.conftest import do
 from tfx_pipeline.components.serving_validator.answers import warmup_requests
+from tfx_pipeline.components.serving_validator.checks import near_probability
 from tfx_pipeline.components.serving_validator.component import Executor
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.ranking import RankingAnswers
@@ -205,6 +206,13 @@ def test_each_fault_fails_its_check(
     given = dataclasses.replace(answers, **fault(answers))
     judged = judge_answers(ranker, PAGES, given, ServingValidationConfig())
     assert [check.name for check in judged if check.passed is False] == checks
+
+
+def test_small_probabilities_are_compared_by_their_logits() -> None:
+    expected = np.array([0.005, 0.005, 0.005, 0.5, 0.5, 0.9999999, np.nan], np.float32)
+    received = np.array([0.006, 0.00501, 0.005004, 0.501, 0.5002, 1.0, 0.5], np.float32)
+    near = near_probability(expected, received, 1e-3)
+    assert near.tolist() == [False, False, True, False, True, True, False]
 
 
 def test_a_half_written_ranker_is_refused(ranker: Path, tmp_path: Path) -> None:

@@ -38,6 +38,24 @@ def near(
     return result
 
 
+def near_probability(
+    expected: npt.NDArray[np.float32], received: npt.NDArray[np.float32], tolerance: float
+) -> npt.NDArray[np.bool_]:
+    """Says of each probability whether its logit is near enough; NaN never is.
+
+    Near p, a logit that is wrong by d moves the probability by d p (1 - p), the slope of the
+    sigmoid. A slope below 1e-3 counts as 1e-3, for float32 rounds probabilities near 1.
+
+    Args:
+        expected: Any shape, float32, from 0 to 1.
+        received: The same shape.
+        tolerance: Of the logit.
+    """
+    bound = tolerance * np.maximum(1e-3, expected * (1.0 - expected))
+    result: npt.NDArray[np.bool_] = np.abs(received - expected) <= bound
+    return result
+
+
 def latency(milliseconds: Sequence[float], bound: float | None) -> Check:
     """Compares the 99th percentile of the latency with its bound; None or 0 is no bound."""
     p99 = quantile(milliseconds, 99)

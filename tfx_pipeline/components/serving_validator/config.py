@@ -25,7 +25,8 @@ class ServingValidationConfig(Config):
         latency_p99_ms: Highest 99th percentile, in milliseconds, of one request
             at a time over gRPC that is blessed; unset or 0 is no bound.
         tolerance: How far scores and embeddings may be apart, relative to the
-            larger of 1 and the expected one; nearer scores are ties.
+            larger of 1 and the expected one; nearer scores are ties. Of a ranker's
+            probabilities, how far their logits may be apart.
         server: Who answers. `local` starts the local server on a free loopback
             port. A path (with a `/`) is a `tensorflow_model_server` to start; it
             listens on a socket of the file system and opens no port. Both are
@@ -35,9 +36,9 @@ class ServingValidationConfig(Config):
             candidate's, and whether this release candidate loads only if `base_path` is
             set or somebody has put it there. Start a staging server with
             `--max_num_load_retries=0`: without it, one that cannot load the
-            candidate gives no reason for five minutes.
+            release candidate gives no reason for five minutes.
         model: What the server at an address calls the model; by default the
-            pipeline's name.
+            pipeline's name, and of the ranking stage `<name>-ranking`.
         version: Version to ask the server at an address for; by default its
             latest.
         base_path: Directory that the server at an address watches for

@@ -22,7 +22,7 @@ from tfx_pipeline.components.serving_validator.checks import NOTHING
 from tfx_pipeline.components.serving_validator.checks import Check
 from tfx_pipeline.components.serving_validator.checks import latency
 from tfx_pipeline.components.serving_validator.checks import listed
-from tfx_pipeline.components.serving_validator.checks import near
+from tfx_pipeline.components.serving_validator.checks import near_probability
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.release_candidate import load_here
 from tfx_pipeline.components.serving_validator.release_candidate import run_here
@@ -174,7 +174,7 @@ def _differences(
         expected: Of each page, [1, C] by head.
         received: Of each page, [1, C'] by head; beyond the page's candidates nothing counts.
         lengths: Candidates of each page.
-        tolerance: See `near`.
+        tolerance: See `near_probability`.
     """
     found = []
     pages = zip(expected, received, lengths, strict=True)
@@ -186,7 +186,7 @@ def _differences(
             one, other = wanted[head][0, :length], got[head][0, :length]
             if one.shape != other.shape:
                 found.append(f"page {number} has {other.size} scores in place of {one.size}")
-            elif not (apart := near(one, other, tolerance)).all():
+            elif not (apart := near_probability(one, other, tolerance)).all():
                 at = int(np.argmin(apart))
                 what = f"{other[at]:.6g} in place of {one[at]:.6g}"
                 found.append(f"page {number} has {what} as {head} of its candidate {at + 1}")

@@ -6,6 +6,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from serving.publishing.config import PusherConfig
 from serving.publishing.servable_file import read_servable
 from serving.publishing.warmup import WARMUP_FILE
 from tfx_pipeline.components.locations import TEST_SPLITS
+from tfx_pipeline.components.request_examples import request_examples
 from tfx_pipeline.components.serving_validator import ranking
 from tfx_pipeline.components.serving_validator.answers import Answers
 from tfx_pipeline.components.serving_validator.answers import warmup_requests
@@ -91,14 +93,15 @@ def validate(
         ServingError: The server cannot be reached, or has no such model.
     """
     stage = read_servable(servable).stage
-    examples = _first(files.test, config.requests)
-    catalogue = _first(files.catalogue, _ROWS_SENT)
+    examples = request_examples(files.test, config.requests)
+    batches = read_batches(files.catalogue, _ROWS_SENT, _ROWS_SENT)
+    catalogue = list(chain.from_iterable(batches))
     answers, version = Answers(), None
     try:
         if not examples:
             split = TEST_SPLITS[stage]
             raise ReleaseCandidateError(f"the split `{split}` holds nothing to make a request of")
-        warmup = _first(files.test, push.warmup_requests)
+        warmup = request_examples(files.test, push.warmup_requests)
         with _placed(servable, warmup, config, push) as place:
             with _client(place, config, name, push, log) as (client, version):
                 patient, rows = not config.latency_p99_ms, _rows(push)
@@ -210,7 +213,3 @@ def _warm_up(answers: Answers, recorded: int) -> Check:
     received = answers.faults.get("warm_up", f"{answers.warmed} answers")
     passed = answers.warmed == recorded
     return Check("warm_up", passed, f"answers to {recorded} warm-up requests", received)
-
-
-def _first(files: Sequence[str], count: int) -> list[bytes]:
-    return [one for batch in read_batches(files, 32, count) for one in batch] if count else []
