@@ -13,7 +13,7 @@ demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
 	@$(BIN)/vitrine demo --port $(DEMO_PORT)
 
 test: setup lint  ## lint, types and the whole test suite
-	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --no-loadscope-reorder
 
 lint: setup
 	@$(BIN)/ruff check .

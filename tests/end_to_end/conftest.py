@@ -23,6 +23,7 @@ SHRUNK = (
     "retrieval.evaluation.ks=[10, 50]",
     "retrieval.evaluation.min_users=1",
     "retrieval.evaluation.thresholds={}",
+    "retrieval.evaluation.slice_thresholds={}",
     "retrieval.evaluation.change_thresholds={}",
 )
 # One model of the two families is followed by a ranker; the other reads the same examples.
