@@ -21,7 +21,7 @@ from transforms import features
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 _HELD_OUT = ("target/", "label/", "slice/")
-_ASKED = ("recommend", "rank")  # signatures of dense requests
+_ASKED = ("serving_default", "recommend", "rank")  # signatures that users ask
 _LONGEST = 256  # events of a warm-up history
 
 
@@ -45,22 +45,29 @@ def write_warmup(saved_model: Path, raw_examples: Iterable[bytes], max_rows: int
     Raises:
         FileNotFoundError: There is no `servable.json` or no SavedModel.
         OSError: The file cannot be written.
+        ValueError: A signature is not there, or has an input that no request has.
     """
     examples = [_anonymous(one) for one in raw_examples]
     if not examples:
         return 0
     batch = examples[:max_rows]
     groups = [[one] for one in examples] + ([batch] if len(batch) > 1 else [])
-    signatures = _dense_signatures(saved_model)
+    signatures = _asked_signatures(saved_model)
     logs = []
     for group in groups:
         serialised = [one.SerializeToString(deterministic=True) for one in group]
-        # As objects: NumPy's own byte strings lose zeros at the end.
-        logs.append(_log("serving_default", {"examples": np.array(serialised, object)}))
         for name, wanted in signatures.items():
-            inputs = dense_inputs(name, group, _LONGEST)
-            if wanted <= inputs.keys():
-                logs.append(_log(name, {key: inputs[key] for key in sorted(wanted)}))
+            if name == "serving_default":
+                # As objects: NumPy's own byte strings lose zeros at the end.
+                inputs = {"examples": np.array(serialised, object)}
+            else:
+                inputs = dense_inputs(name, group, _LONGEST)
+            if unknown := sorted(wanted - inputs.keys()):
+                raise ValueError(
+                    f"The signature `{name}` of {saved_model} cannot be warmed up: requests have "
+                    f"no {', '.join(unknown)}. They have {', '.join(sorted(inputs))}."
+                )
+            logs.append(_log(name, {key: inputs[key] for key in sorted(wanted)}))
     file = saved_model / WARMUP_FILE
     file.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -83,15 +90,22 @@ def _anonymous(raw_example: bytes) -> example_pb2.Example:
     return example
 
 
-def _dense_signatures(saved_model: Path) -> dict[str, set[str]]:
-    """Returns the signatures of dense requests that a servable answers, with their inputs."""
-    asked = set(_ASKED) & set(read_servable(saved_model).signatures)
+def _asked_signatures(saved_model: Path) -> dict[str, set[str]]:
+    """Returns the signatures that users ask and `servable.json` names, with their inputs."""
+    named = read_servable(saved_model).signatures
     message = saved_model_pb2.SavedModel.FromString((saved_model / "saved_model.pb").read_bytes())
-    return {
-        name: set(graph.signature_def[name].inputs)
+    found = {
+        name: set(signature.inputs)
         for graph in message.meta_graphs
-        for name in sorted(asked & graph.signature_def.keys())
+        for name, signature in graph.signature_def.items()
     }
+    asked = [name for name in _ASKED if name in named]
+    if missing := [name for name in asked if name not in found]:
+        raise ValueError(
+            f"servable.json of {saved_model} names the signatures {', '.join(missing)}, which its "
+            "SavedModel does not have. Run the pipeline again."
+        )
+    return {name: found[name] for name in asked}
 
 
 def _log(signature: str, inputs: Mapping[str, Any]) -> Any:

@@ -183,6 +183,21 @@ def test_a_model_without_recommend_gets_plain_requests(tmp_path):
     assert write_warmup(tmp_path / "m", [], max_rows=3) == 0
 
 
+def test_a_signature_that_cannot_be_warmed_up_is_an_error(tmp_path):
+    module = tf.Module()
+    module.function = tf.function(
+        lambda mood: {"scores": tf.zeros([tf.shape(mood)[0]])},
+        input_signature=[tf.TensorSpec([None], tf.string, name="mood")],
+    )
+    tf.saved_model.save(module, str(tmp_path), signatures={"recommend": module.function})
+    describe_servable(tmp_path, signatures=["recommend"])
+    with pytest.raises(ValueError, match="`recommend` of .* no mood. They have exclude_ids"):
+        write_warmup(tmp_path, TIMELINES[:1], max_rows=3)
+    describe_servable(tmp_path, signatures=["rank"])
+    with pytest.raises(ValueError, match="names the signatures rank, which"):
+        write_warmup(tmp_path, TIMELINES[:1], max_rows=3)
+
+
 @pytest.fixture
 def push(saved_model, tmp_path):
     """Pushes one and the same servable as a run does, and returns the version."""
