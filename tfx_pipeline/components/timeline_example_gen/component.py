@@ -21,7 +21,6 @@ from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.job import generate
 from tfx_pipeline.datasets import dead_letter
 from tfx_pipeline.datasets.dead_letter import TooManyDeadLetters
-from tfx_pipeline.datasets.event_log import EventLog
 
 LOG_DIR_KEY = "log_dir"
 CONFIG_KEY = "config"
@@ -107,8 +106,8 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
     `validation_pages` and `test_pages`, one `tf.Example` a page view.
 
     TFX's own example generators find out in a driver whether their files have
-    changed. Kubeflow Pipelines runs no drivers, so this component looks at the
-    files when it is made, and their fingerprint is one of its properties.
+    changed. Kubeflow Pipelines runs no drivers, so the files' fingerprint is one of
+    this component's properties, and whoever starts a run looks at them.
     """
 
     SPEC_CLASS = TimelineExampleGenSpec
@@ -119,7 +118,7 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
         log_dir: str,
         config: TimelineConfig,
         code_version: str,
-        input_fingerprint: str | None = None,
+        input_fingerprint: str,
     ) -> None:
         """Makes the component.
 
@@ -127,19 +126,13 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
             log_dir: Directory of an event log.
             config: How timelines are cut.
             code_version: Hash of the sources that the executor runs.
-            input_fingerprint: What changes when the log does; computed from
-                the files by default. Needed where they cannot be read while
-                the pipeline is compiled.
-
-        Raises:
-            FileNotFoundError: No event log is there, and no fingerprint is given.
+            input_fingerprint: Fingerprint of the log's files, which changes when they do.
         """
-        fingerprint = input_fingerprint or EventLog(log_dir).fingerprint()
         spec = TimelineExampleGenSpec(
             log_dir=str(log_dir),
             config=config.to_json(),
             code_version=code_version,
-            input_fingerprint=fingerprint,
+            input_fingerprint=input_fingerprint,
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

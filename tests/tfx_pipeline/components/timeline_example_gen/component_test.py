@@ -33,8 +33,10 @@ def run_pipeline(log: Path, root: Path, code_version: str = "1") -> Any:
 
     from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
     from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+    from tfx_pipeline.datasets.event_log import EventLog
 
-    generator = TimelineExampleGen(str(log), TimelineConfig(), code_version)
+    fingerprint = EventLog(log).fingerprint()
+    generator = TimelineExampleGen(str(log), TimelineConfig(), code_version, fingerprint)
     config = tfx.orchestration.metadata.sqlite_metadata_connection_config(str(root / "db"))
     tfx.orchestration.LocalDagRunner().run(
         tfx.dsl.Pipeline(

@@ -138,7 +138,7 @@ def test_din_trains_and_is_judged_on_what_tfx_made_of_a_log(tmp_path: Path) -> N
     timeline = TimelineConfig(
         split="time-cut", validation_days=1, test_days=1, label={"events": ["click"]}
     )
-    generator = TimelineExampleGen(str(log), timeline, "1").with_id("examples")
+    generator = TimelineExampleGen(str(log), timeline, "1", "log").with_id("examples")
     schema = CuratedSchemaGen("1").with_id("schema")
     examples, of_schema = generator.outputs["examples"], schema.outputs["schema"]
     statistics = TimelineStatisticsGen(examples, of_schema).with_id("statistics")
