@@ -37,7 +37,8 @@ def code_version(*modules: str, without: tuple[str, ...] = ()) -> str:
     TFX keys its cache by a component's inputs and execution properties; the
     code that an executor runs is neither. Every component therefore carries
     this hash as a property. It follows imports, at the top of a module and
-    inside functions, and strings that name a module (`python -m ...`), so that
+    inside functions, and strings that name a module (`python -m ...`), but none that
+    only type checkers read, so that
     a change reaches the components that run it and no others. Of the libraries
     in `LIBRARIES` those count that the sources import.
 
@@ -108,7 +109,7 @@ def _expand(module: str) -> Iterator[str]:
 
 def _mentions(path: Path) -> Iterator[str]:
     """Yields libraries that a source file imports, and names of ours that it imports or writes."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _run(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -123,6 +124,18 @@ def _mentions(path: Path) -> Iterator[str]:
             if parts[0] in PACKAGES and all(part.isidentifier() for part in parts):
                 # Importing a module runs the packages around it too.
                 yield from (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+
+
+def _run(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yields all nodes but those below `if TYPE_CHECKING:`, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
 
 
 @cache

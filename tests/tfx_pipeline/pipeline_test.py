@@ -332,3 +332,6 @@ def test_a_trainer_depends_on_its_own_family_and_on_no_other(
     assert {"tensorflow", "tfx"} <= libraries
     others = {other.model.rpartition(".")[0] for other in FAMILIES if other != mine}
     assert not others & sources.keys()
+    if mine.stage == "ranking":  # models.config imports the configuration of both stages
+        found = {name for name in sources if name.startswith("models.retrieval.")}
+        assert found <= {"models.retrieval.config"}
