@@ -21,6 +21,7 @@ from serving.client import RecommenderClient
 from serving.client import Request
 from serving.client import ServingError
 from serving.client import wait_until_ready
+from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.user_history import read_attributes
@@ -286,7 +287,7 @@ def _why_fewer(asked: int, received: int, version: Path | None) -> str:
     """Says why there are fewer recommendations than were asked for; "" when there are not."""
     if received >= asked:
         return ""
-    servable = version / "servable.json" if version else None
+    servable = version / SERVABLE if version else None
     most = None
     if servable is not None and servable.is_file():
         most = json.loads(servable.read_text(encoding="utf-8")).get("k")

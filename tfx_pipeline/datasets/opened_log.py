@@ -78,13 +78,13 @@ def _check_order(files: Iterable[TableFile], total: int, findings: Findings) -> 
     if ordinals is not None and ordinals[0] != ordinals[1]:
         message = (
             f"{same}, so the order of a user's events rests on `ordinal` alone. Write the time of "
-            "each event, or, where none is known, its place among the user's events."
+            "each event, or, where none is known, its position among the user's events."
         )
         findings.add(Problem("one-time", EVENTS_TABLE, "timestamp", total, message))
     else:
         message = (
             f"{same} and no `ordinal` of its own, so nothing says what a user did first. Write "
-            "the time of each event, or its place among the user's events."
+            "the time of each event, or its position among the user's events."
         )
         findings.add(Problem("no-order", EVENTS_TABLE, "timestamp", total, message))
 

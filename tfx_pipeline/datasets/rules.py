@@ -166,8 +166,8 @@ RULES: dict[str, Rule] = {
     "bad-position": Rule(
         "repair",
         "{column} is negative",
-        "{count} of {rows} positions are negative, and are taken for null; the first place of a "
-        "page is 0.",
+        "{count} of {rows} positions are negative, and are taken for null; the first position "
+        "of a page is 0.",
     ),
     "not-in-catalogue": Rule(
         "keep",
@@ -183,7 +183,8 @@ RULES: dict[str, Rule] = {
     "repeated-event": Rule(
         "keep",
         message="{count} of {rows} rows repeat another one in all but their ordinal: the same "
-        "user, entity, event, time and place on a page. If the log was delivered twice, drop them.",
+        "user, entity, event, time and position on a page. If the log was delivered twice, drop "
+        "them.",
     ),
     "one-time": Rule("keep"),
     "single-event-user": Rule("note"),

@@ -80,7 +80,7 @@ class UserTally:
         users: np.ndarray,
         times: np.ndarray,
         events: np.ndarray,
-        places: np.ndarray,
+        positions: np.ndarray,
         numbers: np.ndarray,
         counts: np.ndarray,
         targets: np.ndarray,
@@ -91,7 +91,7 @@ class UserTally:
             users: Hash of each row's user, [n] uint64.
             times: Microseconds, [n] int64.
             events: Hash of user, event and ordinal, [n] uint64.
-            places: Hash of user, event and place on a page, [n] uint64.
+            positions: Hash of user, event and position on a page, [n] uint64.
             numbers: Number of each row in its table, [n] int64.
             counts: Whether the row counts as one of the user's events, [n] bool.
             targets: Whether it may be a target, [n] bool.
@@ -100,7 +100,7 @@ class UserTally:
         flags = counts.astype(np.uint64) * _COUNTS | targets.astype(np.uint64) * _TARGET
         flagged = numbers.astype(np.uint64) << np.uint64(2) | flags
         times = times.astype(np.int64, copy=False).view(np.uint64)
-        records = np.stack([users, times, events, places, flagged], axis=1)
+        records = np.stack([users, times, events, positions, flagged], axis=1)
         bucket = (users >> np.uint64(58)).astype(np.int64)
         order = np.argsort(bucket, kind="stable")
         ends = np.searchsorted(bucket[order], np.arange(_BUCKETS + 1))

@@ -121,8 +121,8 @@ def report_tally(tally: UserTally, files: Sequence[TableFile], findings: Finding
             tally.repeats,
             tally.repeat_rows,
             f"{tally.repeats:,} of {tally.events:,} rows repeat another one in all but their "
-            f"ordinal: the same user, entity, event, time and place on a page. If the log was "
-            f"delivered twice, drop them.",
+            f"ordinal: the same user, entity, event, time and position on a page. If the log "
+            f"was delivered twice, drop them.",
         ),
     )
     for kind, column, count, numbers, message in found:

@@ -17,6 +17,7 @@ from tfx.types import standard_component_specs
 from tfx.utils import path_utils
 from tfx.utils import proto_utils
 
+from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.evaluation.click_rates import write_click_rates
 from tfx_pipeline.evaluation.config import RankingEvaluationConfig
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
@@ -36,7 +37,6 @@ EXTRACTION = {
 ITEM_POPULARITY = "item_popularity.parquet"
 MOST_POPULAR_ITEMS = "most_popular.parquet"
 CLICK_RATES = "click_rates.parquet"
-SERVABLE = "servable.json"
 CANDIDATES = "index/candidates.parquet"
 
 _MODEL = standard_component_specs.MODEL_KEY
