@@ -33,7 +33,7 @@ def exported(log, tmp_path_factory):
     model = DIN.of(config, log.data)
     model.compute_loss(next(iter(model.training_batches(log.data, WHOLE))))
     for number, weight in enumerate(model.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.3)
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.15)
     path = str(tmp_path_factory.mktemp("ranker"))
     model.export(log.transform.transform_features_layer(), path)
     loaded = tf.saved_model.load(path)

@@ -199,11 +199,11 @@ def test_a_run_that_lacks_a_stage_cannot_be_asked_for_it(tmp_path):
         (path / "config.yaml").write_text(config.to_yaml())
         return path
 
-    retrieval, neither = run("retrieval"), run("nothing", "retrieval=null")
+    retrieval, ranking = run("retrieval"), run("nothing", "retrieval=null", "ranking={}")
     with pytest.raises(ValueError, match="without the stage `ranking`.*`--ranker`"):
-        recommend_to("u1", 3, retrieval, "127.0.0.1:1", None, 1.0, neither)
+        recommend_to("u1", 3, retrieval, "127.0.0.1:1", None, 1.0, retrieval)
     with pytest.raises(ValueError, match="nothing is a run without the stage `retrieval`.*`--run`"):
-        recommend_to("u1", 3, neither, "127.0.0.1:1", None, 1.0, retrieval)
+        recommend_to("u1", 3, ranking, "127.0.0.1:1", None, 1.0, ranking)
 
 
 def test_a_log_whose_catalogue_has_no_titles_is_answered_with_ids(log_dir, pushed, tmp_path):
