@@ -434,7 +434,7 @@ def test_a_binary_that_does_not_run_is_an_error_and_no_verdict(judged, made, tmp
 
 
 def test_a_binary_that_is_not_there_is_named(judged, made):
-    with pytest.raises(RuntimeError, match="Cannot start /no/server, which `serving_validation"):
+    with pytest.raises(RuntimeError, match="Cannot start /no/server, which `.*serving_validation"):
         judged(made / "servable", server="/no/server")
 
 
