@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tfx_pipeline.config import parse_yaml
+from tfx_pipeline.config_file import parse_yaml
 
 
 def prepare_log(
@@ -54,7 +54,7 @@ def validate_log(
     Raises:
         ValueError: The configuration is not valid.
     """
-    from tfx_pipeline.config import load_config
+    from tfx_pipeline.config_file import load_config
     from tfx_pipeline.datasets.problem import counted
     from tfx_pipeline.datasets.validate import inspect_event_log
 

@@ -22,7 +22,7 @@ _HEADER_BYTES = 1 << 20
 _HEADER_BYTES_A_MEMBER = 2 << 10  # more for each that was read
 _TRAILING_BYTES = 16 << 20  # padding behind the last member
 _BLOCK = 1 << 20
-_COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
+COMPRESSIONS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
@@ -57,7 +57,7 @@ def open_members(archive: Path) -> Iterator[Iterator[Member]]:
         with zipfile.ZipFile(archive) as box:
             yield (_zip_member(box, info) for info in box.infolist())
         return
-    opener = next((o for magic, o in _COMPRESSIONS.items() if start.startswith(magic)), open)
+    opener = next((o for magic, o in COMPRESSIONS.items() if start.startswith(magic)), open)
     with opener(archive, "rb") as stream:
         bounded = _Bounded(stream)
         try:

@@ -23,21 +23,24 @@ class FirstRows:
 
     def add(self, rows: pa.Table) -> None:
         """Takes the next rows of the stream; every call has the same columns."""
-        self._pieces.append(_first_of_each(rows, self._key))
+        self._pieces.append(self._first(rows))
         if sum(piece.num_rows for piece in self._pieces) > 2 * max(self._kept, _LEAST):
             self.table()
 
     def table(self) -> pa.Table:
         """Returns the first row of each key so far."""
-        merged = _first_of_each(pa.concat_tables(self._pieces), self._key)
+        merged = self._first(pa.concat_tables(self._pieces))
         self._pieces, self._kept = [merged], merged.num_rows
         return merged
 
+    def _first(self, rows: pa.Table) -> pa.Table:
+        if not rows.num_rows:
+            return rows
+        keys = rows.column(self._key).combine_chunks()
+        return rows.take(pa.array(first_rows(keys)))
 
-def _first_of_each(rows: pa.Table, key: str) -> pa.Table:
-    keys = rows.column(key).combine_chunks()
-    if isinstance(keys, pa.ChunkedArray):  # of a table without rows
-        return rows
+
+def first_rows(keys: pa.Array) -> np.ndarray:
+    """Returns the first row of each key [n], in the order of the rows, [m] int64."""
     codes = keys.dictionary_encode().indices.to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    return rows.take(pa.array(np.sort(first)))
+    return np.sort(np.unique(codes, return_index=True)[1])

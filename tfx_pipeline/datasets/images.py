@@ -1,4 +1,4 @@
-"""Whether the catalogue's images are small JPEG or PNG files that decode."""
+"""Check that the catalogue's images are small JPEG or PNG files that decode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the events of a log and its catalogue name the same entities."""
+"""Check that the events of a log and its catalogue name the same entities."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class OpenedLog(NamedTuple):
 
     @property
     def ordinal(self) -> bool:
-        """Whether its times are an order only."""
+        """True if its times are an order only."""
         return self.manifest is not None and self.manifest.time == "ordinal"
 
 

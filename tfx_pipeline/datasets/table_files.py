@@ -1,4 +1,4 @@
-"""Files of an event log's tables."""
+"""Files in folders: those of an event log's tables, and no hidden ones."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ def folder_of(table: str) -> str:
     return table.replace(".", "/")
 
 
-def all_files(root: str | Path, table: str) -> list[Path]:
-    """Returns the files of a table, sorted by path, those of partitioned folders too.
+def visible_files(folder: Path) -> list[Path]:
+    """Returns the files below a folder, sorted by path, without hidden ones.
 
-    A table may be divided among folders (`events/day=2024-05-01/*.parquet`), as
-    Spark and Hive write it. Their names are not read: a column has to be in the
-    files. What begins with `.` or `_`, such as `_SUCCESS` and `_temporary/`, is
-    none of the table's.
-
-    Args:
-        root: Directory of the event log.
-        table: `events`, `catalogue`, `users`, or `features.<name>`.
+    A file is hidden when its name, or that of a folder between, begins with `.` or `_`, such as
+    `_SUCCESS`, `_delta_log/` and `.ipynb_checkpoints/`.
     """
-    folder = Path(root, folder_of(table))
     return [
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file()
         and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
+
+
+def all_files(root: str | Path, table: str) -> list[Path]:
+    """Returns the files of a table, sorted by path, those of partitioned folders too.
+
+    A table may be divided among folders (`events/day=2024-05-01/*.parquet`), as
+    Spark and Hive write it. Their names are not read: a column has to be in the
+    files. Hidden files are none of the table's; see `visible_files`.
+
+    Args:
+        root: Directory of the event log.
+        table: `events`, `catalogue`, `users`, or `features.<name>`.
+    """
+    return visible_files(Path(root, folder_of(table)))
 
 
 def parquet_files(root: str | Path, table: str) -> list[Path]:

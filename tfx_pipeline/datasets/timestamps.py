@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +25,23 @@ _ISO = (
     r"^\s*(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
     r"(?:[Tt ](?P<hour>\d{2})(?::?(?P<minute>\d{2})(?::?(?P<second>\d{2})"
     r"(?:[.,](?P<fraction>\d{1,9}))?)?)?)?"
-    r"\s*(?:Z|z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2})(?::?(?P<zone_minute>\d{2}))?)?\s*$"
+    r"\s*(?P<zone>Z|z|UTC|(?P<sign>[+-])(?P<zone_hour>\d{2})(?::?(?P<zone_minute>\d{2}))?)?\s*$"
 )
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+
+
+class Dates(NamedTuple):
+    """Texts read as dates.
+
+    Attributes:
+        values: [n] int64, microseconds since the epoch, as in UTC where no zone is named.
+        valid: [n] bool, which texts are dates.
+        zoned: [n] bool, which of them name a zone.
+    """
+
+    values: np.ndarray
+    valid: np.ndarray
+    zoned: np.ndarray
 
 
 def latest() -> int:
@@ -92,9 +108,9 @@ def _parse(column: pa.Array) -> pa.Array:
     raw = column.cast(pa.binary())  # text that is not UTF-8 is no time
     numeric = np.asarray(pc.match_substring_regex(raw, _WHOLE_NUMBER).fill_null(False))
     numbers = pc.if_else(pa.array(numeric), pc.utf8_trim(_ascii(raw, numeric), " \t+"), None)
-    dates, valid = _dates(raw)
-    values = np.where(numeric, np.asarray(numbers.cast(pa.int64()).fill_null(0)), dates)
-    return pa.array(values, mask=~(numeric | valid))
+    dates = parse_dates(raw)
+    values = np.where(numeric, np.asarray(numbers.cast(pa.int64()).fill_null(0)), dates.values)
+    return pa.array(values, mask=~(numeric | dates.valid))
 
 
 def _ascii(raw: pa.Array, where: np.ndarray) -> pa.Array:
@@ -102,24 +118,24 @@ def _ascii(raw: pa.Array, where: np.ndarray) -> pa.Array:
     return pc.if_else(pa.array(where), raw, pa.scalar(None, pa.binary())).cast(pa.string())
 
 
-def _dates(raw: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Reads ISO 8601 dates and times.
+def parse_dates(raw: pa.Array, pattern: str = _ISO) -> Dates:
+    """Reads dates and times.
 
     Args:
         raw: [n] binary.
-
-    Returns:
-        [n] int64 microseconds, and [n] bool, which values are dates.
+        pattern: Regular expression with the groups `year`, `month` (a number or
+            an English name) and `day`; and, where there are any, `hour`, `minute`, `second`,
+            `fraction`, `half` (AM or PM), `zone`, `sign`, `zone_hour`, `zone_minute`.
     """
-    parts = pc.extract_regex(raw, _ISO)
+    parts = pc.extract_regex(raw, pattern)
     valid = np.asarray(parts.is_valid())
-    text = {part.name: parts.field(part.name) for part in parts.type}
+    text = {part.name: _ascii(parts.field(part.name), valid) for part in parts.type}
 
     def number(name: str) -> np.ndarray:
-        digits = _ascii(text[name], valid)
-        digits = pc.if_else(pc.equal(digits, ""), "0", digits)  # an optional part that is absent
+        digits = pc.if_else(pc.equal(text[name], ""), "0", text[name])  # optional and absent
         return np.asarray(digits.cast(pa.int64()).fill_null(0))
 
+    text["month"] = _month_numbers(text["month"])
     year, month, day = number("year"), number("month"), number("day")
     valid &= (year >= 1) & (month >= 1) & (month <= 12)
     months = (year - 1970) * 12 + np.where(valid, month - 1, 0)
@@ -127,12 +143,29 @@ def _dates(raw: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     length = (months + 1).astype("datetime64[M]").astype("datetime64[D]") - first
     valid &= (day >= 1) & (day <= length.astype(np.int64))
     hour, minute, second = number("hour"), number("minute"), number("second")
+    if "half" in text:
+        halves = pc.utf8_lower(text["half"])
+        given = np.asarray(pc.greater(pc.binary_length(halves), 0).fill_null(False))
+        valid &= ~given | ((hour >= 1) & (hour <= 12))
+        afternoon = np.asarray(pc.equal(halves, "pm").fill_null(False))
+        hour = np.where(given, hour % 12 + 12 * afternoon, hour)
     zone_hour, zone_minute = number("zone_hour"), number("zone_minute")
     for part, bound in ((hour, 24), (minute, 60), (second, 60), (zone_hour, 24), (zone_minute, 60)):
         valid &= part < bound
-    fraction = pc.utf8_slice_codeunits(pc.utf8_rpad(_ascii(text["fraction"], valid), 6, "0"), 0, 6)
+    fraction = pc.utf8_slice_codeunits(pc.utf8_rpad(text["fraction"], 6, "0"), 0, 6)
     micros = np.asarray(fraction.cast(pa.int64()).fill_null(0))
-    east = np.asarray(pc.equal(_ascii(text["sign"], valid), "+").fill_null(False))
+    east = np.asarray(pc.equal(text["sign"], "+").fill_null(False))
     away = (zone_hour * 60 + zone_minute) * np.where(east, -1, 1)
     minutes = ((first.astype(np.int64) + day - 1) * 24 + hour) * 60 + minute + away
-    return (minutes * 60 + second) * 1_000_000 + micros, valid
+    zoned = np.asarray(pc.greater(pc.binary_length(text["zone"]), 0).fill_null(False))
+    return Dates((minutes * 60 + second) * 1_000_000 + micros, valid, zoned)
+
+
+def _month_numbers(month: pa.Array) -> pa.Array:
+    """Returns months as digits; a name that is no month is 0."""
+    named = pc.match_substring_regex(month, "^[A-Za-z]")
+    if not pc.any(named).as_py():
+        return month
+    index = pc.index_in(pc.utf8_lower(pc.utf8_slice_codeunits(month, 0, 3)), pa.array(_MONTHS))
+    numbers = pc.add(index.fill_null(-1), 1).cast(pa.string())
+    return pc.if_else(named, numbers, month)

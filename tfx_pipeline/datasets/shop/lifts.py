@@ -1,4 +1,4 @@
-"""Whether videos make people want items, and items videos, as the log shows it."""
+"""Lifts of items after videos, and of videos after items, as the log shows them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,142 @@
+"""Formats of times: found, said, the same for every row, and asked for where two fit."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from datetime import timezone
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from tfx_pipeline.datasets.importer.time_format import TimeOptions
+from tfx_pipeline.datasets.importer.time_format import check_zone
+from tfx_pipeline.datasets.importer.time_format import find_time_format
+
+
+def read(*values: Any, kind: pa.DataType | None = None, **options: Any) -> tuple[str, list[Any]]:
+    """Returns the format in words, and the times as ISO 8601 in UTC."""
+    column = pa.array(values, kind)
+    found = find_time_format(column, "`t` of `a.csv`", TimeOptions(**options), 0.01)
+    assert found is not None
+    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc).timestamp()
+    return str(found), [
+        None
+        if value is None
+        else datetime.fromtimestamp(epoch + value / 1e6, timezone.utc).isoformat(" ")[:-6]
+        for value in found.parse(column).to_pylist()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "time"),
+    [
+        ("1704153600", "integers, seconds since 1970", "2024-01-02 00:00:00"),
+        (1704153600123, "integers, milliseconds since 1970", "2024-01-02 00:00:00.123000"),
+        ("1704153600123456", "integers, microseconds since 1970", "2024-01-02 00:00:00.123456"),
+        (1704153600123456789, "integers, nanoseconds since 1970", "2024-01-02 00:00:00.123456"),
+        ("1704153600.25", "decimals, seconds since 1970", "2024-01-02 00:00:00.250000"),
+        ("1.7041536E9", "decimals, seconds since 1970", "2024-01-02 00:00:00"),
+        (1704153600.5, "decimals, seconds since 1970", "2024-01-02 00:00:00.500000"),
+        ("20240102", "dates, digits, read as UTC", "2024-01-02 00:00:00"),
+        (20240102, "dates, digits, read as UTC", "2024-01-02 00:00:00"),
+        ("20240102T101112Z", "dates, digits, with their zone", "2024-01-02 10:11:12"),
+        ("2024-01-02", "dates, year first, read as UTC", "2024-01-02 00:00:00"),
+        ("2024/1/2 9:05", "dates, year first, read as UTC", "2024-01-02 09:05:00"),
+        (
+            "2024-01-02T10:11:12.5+02:00",
+            "dates, year first, with their zone",
+            "2024-01-02 08:11:12.500000",
+        ),
+        ("2024-01-02 10:11:12+00", "dates, year first, with their zone", "2024-01-02 10:11:12"),
+        ("02.01.2024 10:11", "dates, day first, read as UTC", "2024-01-02 10:11:00"),
+        ("13/01/2024 12:05 AM", "dates, day first, read as UTC", "2024-01-13 00:05:00"),
+        ("1/13/2024 9:05:06 pm", "dates, month first, read as UTC", "2024-01-13 21:05:06"),
+        ("2 Jan 2024", "dates, day first, read as UTC", "2024-01-02 00:00:00"),
+        (
+            "Tue, 02 Jan 2024 10:00:00 GMT",
+            "dates, day first, with their zone",
+            "2024-01-02 10:00:00",
+        ),
+        ("Tuesday January 2, 2024", "dates, month first, read as UTC", "2024-01-02 00:00:00"),
+        ("January 2, 2024", "dates, month first, read as UTC", "2024-01-02 00:00:00"),
+        ("02/Jan/2024:10:00:00 +0100", "dates, day first, with their zone", "2024-01-02 09:00:00"),
+    ],
+)
+def test_a_format_is_found_and_said(text: Any, said: str, time: str) -> None:
+    assert read(text) == (said, [time])
+
+
+def test_typed_columns_are_read_as_they_are() -> None:
+    when = datetime(2024, 1, 2, 10)
+    assert read(when, kind=pa.timestamp("ns")) == (
+        "timestamps, read as UTC",
+        ["2024-01-02 10:00:00"],
+    )
+    aware = pa.timestamp("s", "Europe/Berlin")
+    assert read(1704186000, kind=aware) == ("timestamps, with their zone", ["2024-01-02 09:00:00"])
+    assert read(when.date(), kind=pa.date32())[1] == ["2024-01-02 00:00:00"]
+    with pytest.raises(ValueError, match="is of the type bool, which holds no times"):
+        read(True)
+
+
+def test_the_zone_that_the_user_names_is_that_of_times_without_one() -> None:
+    said, times = read(
+        "2024-01-02 10:00", "2024-07-02 10:00", "2024-10-27 02:30", zone="Europe/Berlin"
+    )
+    assert said == "dates, year first, read as Europe/Berlin"
+    # Of the hour that comes twice, at 02:30 in October, the first one is meant.
+    assert times == ["2024-01-02 09:00:00", "2024-07-02 08:00:00", "2024-10-27 00:30:00"]
+    check_zone("Europe/Berlin")
+    with pytest.raises(ValueError, match="`--time-zone Berlin` is not a zone"):
+        check_zone("Berlin")
+    with pytest.raises(ValueError, match="numbers since 1970, which are the same in every zone"):
+        read("1704153600", zone="Europe/Berlin")
+    with pytest.raises(ValueError, match="times with a zone, the same in every zone"):
+        read("2024-01-02T10:00Z", zone="Europe/Berlin")
+
+
+def test_day_and_month_are_not_guessed() -> None:
+    with pytest.raises(ValueError, match="`01/02/2024`, `03/04/2024` may be day first or month fi"):
+        read("01/02/2024", "03/04/2024")
+    assert read("01/02/2024", order="day-first")[1] == ["2024-02-01 00:00:00"]
+    assert read("01/02/2024", order="month-first")[1] == ["2024-01-02 00:00:00"]
+    # One day above 12 says it for all.
+    assert read("01/02/2024", "03/14/2024")[1] == ["2024-01-02 00:00:00", "2024-03-14 00:00:00"]
+    with pytest.raises(ValueError, match="does not hold"):
+        read("14/03/2024", order="month-first")
+    late = ["01/02/2024"] * 20_000 + ["14/02/2024"]
+    assert read(*late)[1][-1] == "2024-02-14 00:00:00"
+
+
+def test_several_formats_are_named() -> None:
+    with pytest.raises(
+        ValueError, match="of its first 3, 2 are integers, seconds .*1 are integers, m"
+    ):
+        read("1704153600", "1704153601", "1704153600000")
+    with pytest.raises(ValueError, match="1 are dates, year first.*; 1 are none \\(`soon`\\)"):
+        read("2024-01-02", "soon")
+
+
+def test_fewer_values_of_another_format_are_no_times() -> None:
+    many = ["1704153600"] * 200
+    said, times = read(*many, "2024-01-02", "", None)
+    assert said == "integers, seconds since 1970"
+    assert times[199:] == ["2024-01-02 00:00:00", None, None, None]
+
+
+@pytest.mark.parametrize("text", ["yesterday", "45292.5", "17", "01/02/24", "2024-13-01"])
+def test_what_is_no_time_is_shown(text: str) -> None:
+    with pytest.raises(ValueError, match=f"does not hold times between 1990.*starts with `{text}`"):
+        read(text)
+
+
+def test_a_unit_that_the_user_names_is_held_to() -> None:
+    with pytest.raises(ValueError, match="does not hold milliseconds since 1970"):
+        read("1704153600", unit="ms")
+    assert read("1704153600", unit="s")[1] == ["2024-01-02 00:00:00"]
+
+
+def test_no_value_shows_no_format() -> None:
+    empty = pa.array(["", None], pa.string())
+    assert find_time_format(empty, "`t`", TimeOptions(), 0.01) is None

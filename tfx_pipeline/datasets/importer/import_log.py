@@ -1,0 +1,246 @@
+"""Imports CSV, JSON lines and Parquet files as an event log, a block of rows at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from tfx_pipeline.datasets.event_log_writer import EventLogWriter
+from tfx_pipeline.datasets.importer.blocks import InputFile
+from tfx_pipeline.datasets.importer.catalogue_and_users import CatalogueRows
+from tfx_pipeline.datasets.importer.catalogue_and_users import DescribedItems
+from tfx_pipeline.datasets.importer.catalogue_and_users import UserRows
+from tfx_pipeline.datasets.importer.catalogue_and_users import entity_names
+from tfx_pipeline.datasets.importer.catalogue_and_users import with_first_event
+from tfx_pipeline.datasets.importer.dead_letters import DeadLetters
+from tfx_pipeline.datasets.importer.event_counts import ItemTally
+from tfx_pipeline.datasets.importer.event_counts import RepeatTally
+from tfx_pipeline.datasets.importer.event_rows import EventRows
+from tfx_pipeline.datasets.importer.input_files import Reading
+from tfx_pipeline.datasets.importer.input_files import find_files
+from tfx_pipeline.datasets.importer.input_files import open_input
+from tfx_pipeline.datasets.importer.keyed_rows import KeyedRows
+from tfx_pipeline.datasets.importer.request import Imported
+from tfx_pipeline.datasets.importer.request import ImportRequest
+from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_format import check_zone
+from tfx_pipeline.datasets.limits import Limits
+from tfx_pipeline.datasets.limits import find_limits
+from tfx_pipeline.datasets.manifest import Manifest
+from transforms.arrow import pa
+from transforms.arrow import pc
+
+_LEAST_MATCH = 0.05  # share of events about items of the catalogue, as a run asks for
+_SHOWN = 3
+
+Say = Callable[[str], None]
+
+
+def import_log(request: ImportRequest, say: Say = lambda line: None) -> Imported:
+    """Turns files into an event log.
+
+    Args:
+        request: The files, and what their columns are.
+        say: Receives a line about each file: its format and that of its times.
+
+    Returns:
+        What was imported.
+
+    Raises:
+        FileExistsError: If `out` may not be replaced.
+        FileNotFoundError: If a file is not there.
+        ValueError: If a file cannot be read, a column is missing, times are ambiguous, or too
+            many rows cannot be used. Nothing is written then.
+    """
+    if request.times.zone:
+        check_zone(request.times.zone)
+    inputs = _open(request.files, _wanted(request), request.reading)
+    manifest = Manifest(
+        name=request.out.absolute().name,
+        source=", ".join(Path(file.name).name for file in inputs[:_SHOWN])
+        + (f" and {len(inputs) - _SHOWN} more" if len(inputs) > _SHOWN else ""),
+        time="ordinal" if request.ordinal else "real",
+        tie_order="the rows of the files",
+    )
+    with EventLogWriter(request.out, manifest, request.overwrite) as writer:
+        with DeadLetters(writer.directory) as letters:
+            work = _Import(request, letters, find_limits(manifest, []), say)
+            catalogue = work.read_catalogue()
+            users = work.read_users()
+            for events in work.read_events(inputs):
+                writer.write_events(events)
+            letters.require(request.max_dead_letter_fraction)
+            if not work.items.events:
+                raise ValueError(f"There is no row of events in {', '.join(request.files)}.")
+            found = work.imported(manifest, catalogue)
+            writer.write_catalogue(work.catalogue(catalogue))
+            if users is not None:
+                writer.write_users(users)
+        writer.manifest = manifest.model_copy(update={"notes": letters.notes() | work.notes})
+    return dataclasses.replace(found, manifest=writer.manifest)
+
+
+def _wanted(request: ImportRequest) -> list[str]:
+    """Returns the columns of the events' files that are read."""
+    described = [] if request.catalogue_files else request.catalogue.sources()
+    return list(dict.fromkeys([*request.events.sources().values(), *described]))
+
+
+def _open(patterns: Sequence[str], wanted: Sequence[str], reading: Reading) -> list[InputFile]:
+    """Opens files, all of which have the columns."""
+    inputs = (
+        [open_input(path, wanted, reading) for path in find_files(patterns)] if patterns else []
+    )
+    for file in inputs:
+        file.require(wanted)
+    return inputs
+
+
+@dataclass
+class _Import:
+    """An import under way.
+
+    Attributes:
+        request: What is asked for.
+        letters: Receives rows that cannot be used.
+        limits: What rows have to keep to.
+        say: Receives a line about each file.
+        items: The events' items.
+        repeats: The events' repeats.
+        span: First and last time.
+        notes: For the manifest.
+    """
+
+    request: ImportRequest
+    letters: DeadLetters
+    limits: Limits
+    say: Say
+    items: ItemTally = field(default_factory=ItemTally)
+    repeats: RepeatTally = field(default_factory=RepeatTally)
+    span: tuple[int, int] | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.rows = CatalogueRows(self.request.catalogue, self.limits, self.letters)
+        derived = not self.request.catalogue_files and self.request.catalogue.describes()
+        self.described = DescribedItems(self.rows) if derived else None
+
+    def read_catalogue(self) -> pa.Table | None:
+        """Reads the catalogue's files; None without any."""
+        if not self.request.catalogue_files:
+            return None
+        inputs = _open(
+            self.request.catalogue_files, self.rows.sources(), self.request.catalogue_reading
+        )
+        return self._read_keyed(self.rows, inputs, self.request.catalogue.available_from)
+
+    def read_users(self) -> pa.Table | None:
+        """Reads the users' files; None without any."""
+        if self.request.users is None:
+            return None
+        rows = UserRows(self.request.users, self.limits, self.letters)
+        inputs = _open(self.request.users_files, rows.sources(), self.request.users_reading)
+        return self._read_keyed(rows, inputs, None)
+
+    def _read_keyed(
+        self, rows: KeyedRows, inputs: Sequence[InputFile], time_column: str | None
+    ) -> pa.Table:
+        """Reads the files of a table that has files of its own."""
+        for file in inputs:
+            times = self.request.time_column(time_column, file.name)
+            for block in file.blocks(rows.sources()):
+                self.letters.add_broken(rows.name, file.name, block.broken)
+                if block.rows.num_rows:
+                    rows.add(block, file.name, times)
+            self._tell(file, time_column, times)
+        read = rows.rows()
+        self.letters.require(self.request.max_dead_letter_fraction)
+        return read
+
+    def read_events(self, inputs: Sequence[InputFile]) -> Iterator[pa.Table]:
+        """Yields the events of all files, a block at a time."""
+        first, wanted = 0, _wanted(self.request)
+        columns = self.request.events
+        for file in inputs:
+            times = self.request.time_column(columns.time, file.name)
+            available = self.request.time_column(self.request.catalogue.available_from, file.name)
+            rows = EventRows(columns, file.name, times, self.limits, self.letters)
+            for number, block in enumerate(file.blocks(wanted)):
+                self.letters.add_broken("events", file.name, block.broken)
+                events, kept = rows.convert(block, first)
+                if not number:
+                    self._tell(file, columns.time, times)
+                    if 2 * len(kept) < block.rows.num_rows + len(block.broken):
+                        # A wrong column or delimiter: the other blocks would be no better.
+                        self.letters.require(self.request.max_dead_letter_fraction)
+                first += block.rows.num_rows
+                if events.num_rows:
+                    self._count(events)
+                    if self.described:
+                        source = block.rows.take(pa.array(kept))
+                        self.described.add(source, events, file.name, available)
+                    yield events
+
+    def catalogue(self, given: pa.Table | None) -> pa.Table:
+        """Returns the rows of the catalogue: those given, or those of the events' items."""
+        items = self.items.table()
+        if given is None:
+            given = self.described.table() if self.described else None
+        if given is None:
+            given = items.select(["entity_type", "entity_id"])
+        return with_first_event(given, items) if self.request.available_from_first_event else given
+
+    def imported(self, manifest: Manifest, catalogue: pa.Table | None) -> Imported:
+        """Returns the counts.
+
+        Raises:
+            ValueError: Hardly an event is about an item of the given catalogue.
+        """
+        items = self.items.table()
+        found = Imported(manifest, items.num_rows, self.span, left_out=self.letters.text())
+        found.repeats, found.sampled = self.repeats.share(), self.repeats.level
+        if catalogue is not None:
+            known = pc.is_in(entity_names(items), value_set=entity_names(catalogue))
+            unknown = items.filter(pc.invert(known))
+            found.unknown_items = unknown.num_rows
+            found.unknown_events = pc.sum(unknown.column("events")).as_py() or 0
+            if self.items.events - found.unknown_events < _LEAST_MATCH * self.items.events:
+                raise ValueError(_mismatch(unknown, catalogue, found, self.items.events))
+        return found
+
+    def _count(self, events: pa.Table) -> None:
+        self.items.add(events)
+        users = events.column("user_id").combine_chunks()
+        self.repeats.add(users, entity_names(events))
+        span = pc.min_max(events.column("timestamp")).as_py()
+        low, high = self.span or (span["min"], span["max"])
+        self.span = min(low, span["min"]), max(high, span["max"])
+
+    def _tell(self, file: InputFile, column: str | None, times: TimeColumn | None) -> None:
+        """Says what a file was found to be."""
+        line = f"{file.name}: {file.format}"
+        if times is not None:
+            line += f"; {column}: {times.format or 'no time'}"
+            formats = self.notes.setdefault("times", {}).setdefault(column, [])
+            if times.format and str(times.format) not in formats:
+                formats.append(str(times.format))
+        self.say(line)
+
+
+def _mismatch(unknown: pa.Table, catalogue: pa.Table, found: Imported, events: int) -> str:
+    """Says that the ids of events and catalogue do not meet."""
+    sides = [
+        ", ".join(f"`{name}`" for name in entity_names(rows.slice(0, _SHOWN)).to_pylist())
+        for rows in (unknown, catalogue)
+    ]
+    return (
+        f"{found.unknown_events:,} of {events:,} events are about items that are not in the "
+        f"catalogue. The events name for instance {sides[0]}, the catalogue {sides[1]}. Is "
+        "`--catalogue-id` the column of the ids that the events have, and are they written alike?"
+    )
