@@ -23,9 +23,11 @@ PIPELINE = [
     *SERVING,
     "apache-beam>=2.62,<2.63",
     "google-crc32c>=1.5",
+    "optuna>=5",
     "pandas>=1.5",
     "pillow>=10",
     "scann>=1.3",
+    "scipy>=1.11",
     "tensorflow-recommenders>=0.7.6",
     "tf-keras>=2.16",
     "tfx>=1.16",
@@ -38,7 +40,6 @@ TEST = [
     "pytest>=8",
     "pytest-xdist",
     "pytest-timeout>=2.3",
-    "scipy>=1.11",
     "tensorflow-serving-api>=2.16",
 ]
 EXTRAS = {
@@ -46,7 +47,7 @@ EXTRAS = {
     "serving": SERVING,
     "pipeline": PIPELINE,
     "kubeflow": ["kfp>=2.5"],
-    "benchmarks": [*PIPELINE, "matplotlib>=3.8", "scipy>=1.11"],
+    "benchmarks": [*PIPELINE, "matplotlib>=3.8"],
     "test": TEST,
     "dev": [*TEST, "mypy>=1.10", "pandas-stubs", "ruff>=0.6", "types-PyYAML"],
 }

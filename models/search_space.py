@@ -1,0 +1,41 @@
+"""Values among which `vitrine tune` searches, a table a family beside its configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """Numbers between two bounds.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        log: Whether factors matter and not differences, as for learning rates.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def including(self, value: Any) -> Range:
+        """Returns the range with a value in it."""
+        return Range(min(self.low, value), max(self.high, value), self.log)
+
+
+class Choices(NamedTuple):
+    """Single values.
+
+    Attributes:
+        values: Numbers, names or booleans.
+    """
+
+    values: tuple[Any, ...]
+
+    def including(self, value: Any) -> Choices:
+        """Returns the choices with a value among them."""
+        return self if value in self.values else Choices((*self.values, value))
+
+
+Space = dict[str, Range | Choices]  # by dotted key of the Trainer's configuration

@@ -1,0 +1,239 @@
+"""Search for hyperparameters with Optuna: seeded, resumable, bad trials stopped early."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from absl import logging
+
+from models.config import RetrievalTrainerConfig
+from models.config import TrainerConfig
+from models.defaults import keys_of
+from models.defaults import read
+from models.defaults import write
+from models.search_space import Choices
+from models.search_space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+Report = Callable[[int, float], None]
+# Trains a configuration, reports each epoch's metric, and returns the best epoch's.
+Train = Callable[[TrainerConfig, Report], float]
+MINIMISED = ("log_loss",)
+_DEFAULT = "default"  # marks the trial of the configuration as it was given
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best trial of a search.
+
+    Attributes:
+        values: By dotted key of the Trainer's configuration.
+        metric: Which was compared, on the validation split.
+        best: Its value.
+        default: That of the configuration as it was given; None if its trial never ended.
+        trials: Ended trials, those stopped early included.
+        stopped: Of these, how many were stopped early.
+    """
+
+    values: dict[str, Any]
+    metric: str
+    best: float
+    default: float | None
+    trials: int
+    stopped: int
+
+    def __str__(self) -> str:
+        found = f"{self.metric} {self.best:.4f} on validation"
+        count = f"{self.trials} trials, {self.stopped} of them stopped early"
+        if self.default is None:
+            return f"{found} ({count}); the configuration as it was given has no figure yet"
+        gain = f" ({self.best / self.default - 1.0:+.1%})" if self.default else ""
+        return f"{found}, {self.default:.4f} before{gain}; {count}"
+
+
+def search_space(config: TrainerConfig) -> Space:
+    """Returns what is searched: the family's table, with the given values in it.
+
+    Keys that the configuration does not have (the negatives of a full softmax) are left out,
+    as are windows beyond the context of a chunk.
+    """
+    values = config.model_dump(mode="json")
+    space = {
+        key: among.including(read(values, key))
+        for key, among in config.model.SEARCH.items()
+        if read(values, key) is not None
+    }
+    if isinstance(config, RetrievalTrainerConfig):
+        key = f"model.{config.model.WINDOW_KEY}"
+        window = space.get(key)
+        if isinstance(window, Choices):
+            fits = tuple(one for one in window.values if one <= config.context_events)
+            space[key] = Choices(fits)
+        if not config.model.normalize:
+            space.pop("model.temperature", None)  # the lengths learn it
+    return space
+
+
+def tune(
+    config: TrainerConfig,
+    train: Train,
+    storage: Path,
+    data: str,
+    minutes: float,
+    trials: int | None = None,
+) -> Tuned:
+    """Searches, going on where an earlier search of the same configuration and data ended.
+
+    Args:
+        config: Whole: nothing in it follows from the log any more. It is the first trial.
+        train: Trains one trial.
+        storage: SQLite file of the trials; made when absent.
+        data: Name of the data; trials on other data do not count.
+        minutes: No trial begins after so many.
+        trials: Most ended trials, those of earlier searches included.
+
+    Returns:
+        The best of all trials. Ctrl-C ends the search, and the best so far is returned.
+
+    Raises:
+        RuntimeError: No trial ended.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    metric = config.validation.monitor
+    storage.parent.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(f"{config.to_json()} {data}".encode()).hexdigest()[:16]
+    study = optuna.create_study(
+        study_name=name,
+        storage=f"sqlite:///{storage.absolute()}",
+        load_if_exists=True,
+        direction="minimize" if metric in MINIMISED else "maximize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+    )
+    # The draws of a search that goes on are others than its first ones.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    _forget_killed(study)
+    space = search_space(config)
+    _begin_with_default(study, config, space)
+    left = None if trials is None else max(0, trials - len(_ended(study)))
+    deadline = time.monotonic() + 60.0 * minutes
+    try:
+        if left != 0:
+            study.optimize(_objective(config, space, train, deadline), left, 60.0 * minutes)
+    except KeyboardInterrupt:
+        logging.warning("stopped; the same command goes on")
+    return _best(study, config, metric)
+
+
+def _objective(
+    config: TrainerConfig, space: Space, train: Train, deadline: float
+) -> Callable[[optuna.Trial], float]:
+    """Makes what Optuna calls for a trial."""
+    import optuna
+
+    def objective(trial: optuna.Trial) -> float:
+        params = {key: _suggest(trial, key, among) for key, among in space.items()}
+        # A trial ends after the epoch in which the time is up.
+        left = max((deadline - time.monotonic()) / 60.0, 1e-3)
+        minutes = min(left, config.max_minutes or left)
+        try:
+            chosen = changed(config, params | {"max_minutes": minutes, "tensorboard": False})
+        except ValueError as error:
+            raise optuna.TrialPruned(f"values that exclude each other: {error}") from error
+
+        def report(epoch: int, value: float) -> None:
+            trial.report(value, epoch)
+            if _DEFAULT not in trial.user_attrs and trial.should_prune():
+                raise optuna.TrialPruned
+
+        value = train(chosen, report)
+        logging.info(
+            "trial %d: %s %.4f, %s", trial.number, config.validation.monitor, value, params
+        )
+        return value
+
+    return objective
+
+
+def changed(config: TrainerConfig, params: Mapping[str, Any]) -> TrainerConfig:
+    """Returns a configuration with other values, by dotted key.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
+    values = config.model_dump(mode="json")
+    for key, value in params.items():
+        write(values, key, value)
+    return type(config).model_validate(values)
+
+
+def _suggest(trial: optuna.Trial, key: str, among: Any) -> Any:
+    if isinstance(among, Choices):
+        return trial.suggest_categorical(key, among.values)
+    return trial.suggest_float(key, among.low, among.high, log=among.log)
+
+
+def _forget_killed(study: optuna.Study) -> None:
+    """Marks trials as failed whose process was killed."""
+    import optuna
+
+    state = optuna.trial.TrialState
+    for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,)):
+        study.tell(trial.number, state=state.FAIL)
+
+
+def _begin_with_default(study: optuna.Study, config: TrainerConfig, space: Space) -> None:
+    """Queues the configuration as it was given, unless its trial ended or waits."""
+    import optuna
+
+    state = optuna.trial.TrialState
+    there = study.get_trials(deepcopy=False, states=(state.COMPLETE, state.WAITING))
+    if not any(_DEFAULT in trial.user_attrs for trial in there):
+        values = config.model_dump(mode="json")
+        params = {key: read(values, key) for key in space}
+        study.enqueue_trial(params, user_attrs={_DEFAULT: True})
+
+
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    import optuna
+
+    state = optuna.trial.TrialState
+    return study.get_trials(deepcopy=False, states=(state.COMPLETE, state.PRUNED))
+
+
+def _best(study: optuna.Study, config: TrainerConfig, metric: str) -> Tuned:
+    """Returns the best trial, and with it what followed from the log."""
+    ended = _ended(study)
+    complete = [trial for trial in ended if trial.value is not None and not _pruned(trial)]
+    if not complete:
+        raise RuntimeError(
+            "No trial ended, so there is nothing to write. The same command goes on; give it more "
+            "`--minutes`."
+        )
+    best = study.best_trial
+    whole = changed(config, best.params).model_dump(mode="json")
+    family = config.model.family if isinstance(config, RetrievalTrainerConfig) else ""
+    keys = dict.fromkeys([*(keys_of(family) if family else ()), *best.params])
+    default = [trial.value for trial in complete if _DEFAULT in trial.user_attrs]
+    return Tuned(
+        values={key: read(whole, key) for key in keys},
+        metric=metric,
+        best=float(best.value or 0.0),
+        default=default[0] if default else None,
+        trials=len(ended),
+        stopped=len(ended) - len(complete),
+    )
+
+
+def _pruned(trial: optuna.trial.FrozenTrial) -> bool:
+    return trial.state.name == "PRUNED"

@@ -1,0 +1,116 @@
+"""Tests of the search for hyperparameters, on functions whose best values are known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.config import RankingTrainerConfig
+from models.families import FAMILIES
+from models.fixed_values import retrieval_trainer
+from models.search_space import Choices
+from models.tuning import Report
+from models.tuning import search_space
+from models.tuning import tune
+
+CONFIG = retrieval_trainer({"optimizer": {"learning_rate": 0.0005}, "epochs": 3})
+
+
+def quality(config: Any) -> float:
+    """Best at a rate of .005 and without dropout."""
+    distance = abs(math.log(config.optimizer.learning_rate / 0.005))
+    return 1.0 - 0.1 * distance - 0.2 * config.model.query.dropout
+
+
+class Trainings:
+    """Trains nothing, and remembers what it was asked to."""
+
+    def __init__(self, interrupt_at: int | None = None) -> None:
+        self.asked: list[Any] = []
+        self.ended = 0
+        self._interrupt_at = interrupt_at
+
+    def __call__(self, config: Any, report: Report) -> float:
+        self.asked.append(config)
+        if len(self.asked) == self._interrupt_at:
+            raise KeyboardInterrupt
+        value = quality(config)
+        for epoch in range(1, 4):
+            report(epoch, value * epoch / 3)
+        self.ended += 1
+        return value
+
+
+def test_the_first_trial_is_what_was_given_and_the_best_is_better(tmp_path: Path) -> None:
+    trainings = Trainings()
+    found = tune(CONFIG, trainings, tmp_path / "study.sqlite", "log", 5.0, 12)
+    first = trainings.asked[0]
+    assert first.model == CONFIG.model and first.optimizer == CONFIG.optimizer
+    assert found.default == pytest.approx(quality(CONFIG))
+    assert found.best > found.default and found.trials == len(trainings.asked) == 12
+    assert found.stopped == 12 - trainings.ended > 0  # the median stops bad ones
+    best = max(trainings.asked, key=quality)
+    assert found.values["optimizer.learning_rate"] == best.optimizer.learning_rate
+    assert found.values["epochs"] == 3  # what followed from the log is kept, too
+    assert f"{found.default:.4f} before" in str(found)
+
+
+def test_equal_seeds_search_equally(tmp_path: Path) -> None:
+    asked = []
+    for name in "ab":
+        trainings = Trainings()
+        tune(CONFIG, trainings, tmp_path / f"{name}.sqlite", "log", 5.0, 6)
+        asked.append([one.optimizer.learning_rate for one in trainings.asked])
+    assert asked[0] == asked[1]
+
+
+def test_an_interrupted_search_gives_the_best_so_far_and_goes_on(tmp_path: Path) -> None:
+    storage = tmp_path / "study.sqlite"
+    first = tune(CONFIG, Trainings(interrupt_at=3), storage, "log", 5.0, 8)
+    assert first.trials == 2 and first.default == pytest.approx(quality(CONFIG))
+    again = Trainings()
+    whole = tune(CONFIG, again, storage, "log", 5.0, 8)
+    assert whole.trials == 8 and len(again.asked) == 6
+    assert all(one.model != CONFIG.model for one in again.asked)  # the given one has ended
+    assert whole.best >= first.best
+    other = Trainings()  # what other data gave does not count
+    assert tune(CONFIG, other, storage, "another log", 5.0, 1).trials == len(other.asked) == 1
+
+
+def test_an_interrupted_first_trial_is_tried_again(tmp_path: Path) -> None:
+    storage = tmp_path / "study.sqlite"
+    with pytest.raises(RuntimeError, match="No trial ended"):
+        tune(CONFIG, Trainings(interrupt_at=1), storage, "log", 5.0, 1)
+    again = Trainings()
+    assert tune(CONFIG, again, storage, "log", 5.0, 1).default == pytest.approx(quality(CONFIG))
+
+
+def test_a_loss_is_minimised(tmp_path: Path) -> None:
+    config = RankingTrainerConfig.model_validate({"validation": {"monitor": "log_loss"}})
+
+    def train(chosen: Any, report: Report) -> float:
+        return float(chosen.model.dropout)
+
+    found = tune(config, train, tmp_path / "study.sqlite", "log", 5.0, 8)
+    assert found.default == 0.1 and found.best < 0.1
+
+
+def test_a_space_holds_what_is_given_and_what_the_configuration_has() -> None:
+    space = search_space(retrieval_trainer({"model": {"dim": 48, "loss": "full_softmax"}}))
+    assert 48 in space["model.dim"].values
+    assert "model.loss.negatives" not in space
+    bounded = search_space(retrieval_trainer({"context_events": 60}))
+    assert bounded["model.query.window"] == Choices((20, 50))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_family_has_a_table_of_its_own_keys(family: Any) -> None:
+    values = {"model": {"family": family.name}}
+    if family.stage == "retrieval":
+        config = retrieval_trainer(values | {"model": values["model"] | {"normalize": True}})
+    else:
+        config = RankingTrainerConfig.model_validate(values)
+    assert set(search_space(config)) == set(config.model.SEARCH)

@@ -1,0 +1,136 @@
+"""`vitrine tune`: a search for better values of a Trainer, on the validation split."""
+
+from __future__ import annotations
+
+import gc
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import click
+import yaml
+
+from models.tuning import Tuned
+from models.tuning import tune
+from tfx_pipeline.commands.log_check import check_log
+from tfx_pipeline.commands.run import require_writable
+from tfx_pipeline.config_file import given_values
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
+from tfx_pipeline.stages.table import STAGES
+
+if TYPE_CHECKING:
+    from models.config import TrainerConfig
+    from models.families import Stage
+    from models.training.data import TrainingData
+    from models.tuning import Report
+
+FILE = "tuned.yaml"
+
+
+def tune_stage(
+    name_or_path: str,
+    overrides: tuple[str, ...],
+    stage: Stage,
+    metric: str | None,
+    minutes: float,
+    trials: int | None,
+) -> str:
+    """Searches for better values of the Trainer of a stage and writes them.
+
+    The data stage runs once, or comes from TFX's cache; trials train on what it transformed.
+
+    Args:
+        name_or_path: A YAML file or the name of a shipped configuration.
+        overrides: `key=value` pairs.
+        stage: Whose Trainer.
+        metric: What is compared; the Trainer's monitor when None.
+        minutes: Time for trials.
+        trials: Most of them, those of earlier calls included.
+
+    Returns:
+        What to tell the user: how much better it is, and what to run.
+
+    Raises:
+        ValueError: The configuration or the log is not valid, has no such stage, or no
+            validation users.
+        RuntimeError: A component failed, or no trial ended.
+    """
+    if metric:
+        overrides = (*overrides, f"{stage}.trainer.validation.monitor={json.dumps(metric)}")
+    config = load_config(name_or_path, overrides)
+    if stage not in config.stages:
+        raise ValueError(
+            f"`{name_or_path}` has no section `{stage}`, so there is no Trainer to tune. It has "
+            f"{', '.join(config.stages)}: choose one of these with --stage."
+        )
+    click.echo(check_log(config))
+    require_writable(config)
+    # TensorFlow and TFX take half a minute to import, which a mistake should not cost.
+    import models  # noqa: F401  (before TensorFlow)
+    from models.trainer import resolved
+    from models.training.data import TrainingData
+    from tfx_pipeline.runners.transformed import transformed_log
+
+    made = transformed_log(config)
+    files = (made.files(split) for split in ("train", "catalogue", STAGES[stage].validation_split))
+    data = TrainingData(made.output(), *files)
+    require_validation(data)
+    whole, _ = resolved(getattr(config, stage).trainer, data)
+    folder = Path(config.run_dir)
+    found = tune(
+        whole,
+        lambda chosen, report: train_trial(chosen, data, report),
+        folder / "tuning" / f"{stage}.sqlite",
+        f"{made.graph} {made.examples}",
+        minutes,
+        trials,
+    )
+    write_tuned(folder / FILE, given_values(name_or_path, overrides), stage, found)
+    return f"{found}\nrun    vitrine run {shlex.quote(str(folder / FILE))}"
+
+
+def train_trial(config: TrainerConfig, data: TrainingData, report: Report) -> float:
+    """Trains one trial; returns the best epoch's metric."""
+    import tensorflow as tf
+
+    from models.trainer import train
+    from models.training.callbacks import EpochReport
+
+    tf.keras.backend.clear_session()  # graphs of the trials before
+    gc.collect()
+    monitor = config.validation.monitor
+    _, made = train(config, data, callbacks=[EpochReport(monitor, report)])
+    return float(made["best"][monitor])
+
+
+def require_validation(data: TrainingData) -> None:
+    """Looks whether there is anything to compare trials on.
+
+    Raises:
+        ValueError: The validation split is empty.
+    """
+    from models.input.timeline_files import timeline_records
+
+    if not data.validation_files or not any(True for _ in timeline_records(data.validation_files)):
+        raise ValueError(
+            "Expected users in the validation split, found none, so that trials cannot be "
+            "compared. Raise `timeline.validation_days`, or set `timeline.split: leave-last-out`."
+        )
+
+
+def write_tuned(path: Path, values: dict[str, Any], stage: Stage, found: Tuned) -> None:
+    """Writes a configuration file with the values that were found.
+
+    Args:
+        path: The file.
+        values: What the configuration gave, changed in place.
+        stage: Whose Trainer was tuned.
+        found: The best trial.
+    """
+    for key, value in found.values.items():
+        set_key(values, f"{stage}.trainer.{key}={json.dumps(value)}")
+    text = yaml.safe_dump(values, sort_keys=False)
+    path.write_text(f"# Found by `vitrine tune`: {found}.\n{text}", encoding="utf-8")
