@@ -16,6 +16,8 @@ from transforms.label_config import LabelConfig
 
 RANKED = ("hr", "recall", "ndcg", "mrr")  # metrics of where the targets stand
 MOST_POPULAR = "most_popular/"  # before the name of a metric: what the popular items reach
+NEIGHBOURS = "neighbours/"  # likewise, what neighbours of the history reach
+OVER_NEIGHBOURS = "over_neighbours/"  # likewise, how far the model is above them
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
 
@@ -39,7 +41,6 @@ class EvaluationConfig(Config):
     """
 
     STAGE: ClassVar[Literal["retrieval", "ranking"]]
-    SPLIT: ClassVar[str]  # what is evaluated
 
     min_users: int = Field(default=100, ge=1)
     min_slice_users: int = Field(default=1, ge=1)
@@ -75,6 +76,11 @@ class RetrievalEvaluationConfig(EvaluationConfig):
         change_thresholds: Lowest change against the served model that is blessed,
             e.g. `{"hr@10": -0.005}`; not checked on the first run, nor where the
             served model has seen the test (`held_out.py`).
+        beats_neighbours: By how much the model's metric that chose the epoch
+            (`trainer.validation.monitor`) has to be above what neighbours reach on the same
+            users, e.g. 0.0 for at least equal; null asks for nothing. Neighbours come from
+            counting alone (`sources.neighbours`), so that a model below them is not worth
+            its training.
         slices: Features by whose values users are grouped; several features
             in one entry are crossed. In `slice/activity=0` are the users of
             whom no event is known: every user, asked a second time without
@@ -86,12 +92,12 @@ class RetrievalEvaluationConfig(EvaluationConfig):
     """
 
     STAGE = "retrieval"
-    SPLIT = "test"
 
     ks: tuple[int, ...] = (10, 50, 100)
     list_k: int = Field(default=10, gt=0)
     thresholds: dict[str, float] = {}
     change_thresholds: dict[str, float] = {}
+    beats_neighbours: float | None = Field(default=None, ge=-1.0, le=1.0)
     slices: tuple[tuple[str, ...], ...] = (
         (features.SLICE_ACTIVITY,),
         (features.SLICE_TARGET_POPULARITY,),
@@ -171,7 +177,6 @@ class RankingEvaluationConfig(EvaluationConfig):
     """
 
     STAGE = "ranking"
-    SPLIT = "test_pages"
 
     label: LabelConfig = LabelConfig()
     thresholds: dict[str, Threshold] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from google.protobuf.wrappers_pb2 import DoubleValue
 from google.protobuf.wrappers_pb2 import Int32Value
 
 from tfx_pipeline.evaluation.config import MOST_POPULAR
+from tfx_pipeline.evaluation.config import NEIGHBOURS
+from tfx_pipeline.evaluation.config import OVER_NEIGHBOURS
 from tfx_pipeline.evaluation.config import RANKED
 from tfx_pipeline.evaluation.config import EvaluationConfig
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
@@ -24,6 +27,8 @@ METRICS_MODULE = "tfx_pipeline.evaluation.metrics"
 SIGNATURE = "serving_default"
 HITS_SOMETHING = 1e-9  # a bound that no model without a hit reaches
 _RANKED_AT_K = "RankedAtK"  # the class that measures each of `RANKED`
+_OVER = "OverNeighbours"
+_ROUNDING = 1e-9  # sums of the same terms in another order differ by less
 
 
 def make_eval_config(config: RetrievalEvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
@@ -39,6 +44,8 @@ def make_eval_config(config: RetrievalEvaluationConfig, monitor: str = "hr@10") 
         there is one), every metric with its thresholds, every slice.
     """
     metrics = _metrics(config, _watched(config, monitor))
+    if config.beats_neighbours is not None:
+        metrics.append(_gate_of_neighbours(config, monitor))
     return tfma_config(config, features.TARGET_ENTITY, config.slices, metrics)
 
 
@@ -107,6 +114,7 @@ def with_data(
     popularity: str,
     most_popular: str,
     exclude_seen: Sequence[str] = (),
+    neighbours: Mapping[str, str] | None = None,
 ) -> tfma.EvalConfig:
     """Fills in what is known only when the evaluation runs.
 
@@ -116,23 +124,32 @@ def with_data(
         popularity: Parquet file of training events by entity.
         most_popular: Parquet file of candidates, the most popular first.
         exclude_seen: Event types whose entities are not recommended again.
+        neighbours: Arguments of `NeighboursPreprocessor` but for `exclude_seen`; None
+            where nobody counted.
 
     Returns:
         A copy in which coverage@k and popularity@k can be computed, and in which the
-        ranking metrics are measured of the most popular candidates besides.
+        ranking metrics are measured of the most popular candidates and of neighbours besides.
     """
+    seen = {"exclude_seen": list(exclude_seen)}
+    beside = {MOST_POPULAR: {"popular": {"popular": most_popular} | seen}}
+    if neighbours:
+        beside[NEIGHBOURS] = {"neighbours": {**neighbours, **seen}}
     filled = tfma.EvalConfig()
     filled.CopyFrom(eval_config)
-    more = {"CoverageAtK": {"candidates": candidates}, "PopularityAtK": {"counts": popularity}}
+    more: dict[str, dict[str, Any]] = {
+        "CoverageAtK": {"candidates": candidates},
+        "PopularityAtK": {"counts": popularity},
+        _OVER: beside.get(NEIGHBOURS, {}),
+    }
     for spec in filled.metrics_specs:
         for metric in spec.metrics:
             if metric.module == METRICS_MODULE and metric.class_name in more:
                 metric.config = json.dumps(json.loads(metric.config) | more[metric.class_name])
         ranked = [metric for metric in spec.metrics if metric.class_name == _RANKED_AT_K]
-        for metric in ranked:
+        for (prefix, source), metric in itertools.product(beside.items(), ranked):
             arguments = json.loads(metric.config)
-            arguments["name"] = MOST_POPULAR + arguments["name"]
-            arguments |= {"popular": most_popular, "exclude_seen": list(exclude_seen)}
+            arguments = arguments | source | {"name": prefix + arguments["name"]}
             spec.metrics.add(
                 class_name=metric.class_name, module=METRICS_MODULE, config=json.dumps(arguments)
             )
@@ -143,6 +160,22 @@ def _watched(config: RetrievalEvaluationConfig, monitor: str) -> str:
     """Returns the hit rate of which a model has to have one: at the K that chose the epoch."""
     k = int(monitor.rpartition("@")[2])
     return f"hr@{k if k in config.ks else max(config.ks)}"
+
+
+def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> tfma.MetricConfig:
+    """Returns the metric that says how far the model is above neighbours, with its threshold."""
+    assert config.beats_neighbours is not None
+    value, _, k = monitor.partition("@")
+    length = int(k) if int(k) in config.ks else max(config.ks)
+    name = f"{OVER_NEIGHBOURS}{value}@{length}"
+    least = DoubleValue(value=config.beats_neighbours - _ROUNDING)
+    threshold = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound=least))
+    return tfma.MetricConfig(
+        class_name=_OVER,
+        module=METRICS_MODULE,
+        config=json.dumps({"value": value, "k": length, "name": name}),
+        per_slice_thresholds=per_slice(threshold, {}),
+    )
 
 
 def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.MetricConfig]:

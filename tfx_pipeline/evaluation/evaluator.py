@@ -18,6 +18,8 @@ from tfx.utils import path_utils
 from tfx.utils import proto_utils
 
 from serving.publishing.servable_file import SERVABLE
+from serving.sources.config import ScoringConfig
+from tfx_pipeline.artifacts import NeighbourLists
 from tfx_pipeline.evaluation.click_rates import write_click_rates
 from tfx_pipeline.evaluation.config import RankingEvaluationConfig
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
@@ -28,6 +30,7 @@ from tfx_pipeline.evaluation.page_eval_config import make_page_eval_config
 from tfx_pipeline.evaluation.page_eval_config import with_click_rates
 from tfx_pipeline.evaluation.popularity import write_most_popular
 from tfx_pipeline.evaluation.popularity import write_popularity
+from tfx_pipeline.stages.table import STAGES
 from transforms.label_config import LabelConfig
 
 EXTRACTION = {
@@ -38,6 +41,8 @@ ITEM_POPULARITY = "item_popularity.parquet"
 MOST_POPULAR_ITEMS = "most_popular.parquet"
 CLICK_RATES = "click_rates.parquet"
 CANDIDATES = "index/candidates.parquet"
+
+NEIGHBOURS_KEY = "neighbours"
 
 _MODEL = standard_component_specs.MODEL_KEY
 _BASELINE = standard_component_specs.BASELINE_MODEL_KEY
@@ -50,7 +55,8 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
 
     Before it does, it leaves an empty baseline out (the first run has none,
     and TFX would try to load it), counts popularity in the training split and
-    tells the metrics where, and names the module with our extractors.
+    tells the metrics where, and where neighbours are, and names the module with
+    our extractors.
     """
 
     def Do(  # noqa: N802, the name is TFX's
@@ -62,7 +68,8 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         """Evaluates, writes TFMA's output and the blessing.
 
         Args:
-            input_dict: Examples, model, and the baseline, which may be empty.
+            input_dict: Examples, model, the baseline, which may be empty, and neighbours,
+                where there are any.
             output_dict: Evaluation and blessing.
             exec_properties: As of `Evaluator`.
         """
@@ -99,12 +106,20 @@ def _with_popularity(
     most_popular = popularity.with_name(MOST_POPULAR_ITEMS)
     write_most_popular(popularity, servable / CANDIDATES, most_popular)
     description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
+    counted = None
+    if inputs.get(NEIGHBOURS_KEY):
+        counted = {
+            "neighbours": artifact_utils.get_single_uri(inputs[NEIGHBOURS_KEY]),
+            "candidates": str(servable / CANDIDATES),
+            "scoring": properties["scoring"],
+        }
     return with_data(
         eval_config,
         int(description["candidates"]),
         str(popularity),
         str(most_popular),
         description["exclude_seen"],
+        counted,
     )
 
 
@@ -130,9 +145,13 @@ class EvaluatorSpec(component_spec.ComponentSpec):
         "stage": component_spec.ExecutionParameter(type=str),
         "label": component_spec.ExecutionParameter(type=str, optional=True),
         "popularity_timelines": component_spec.ExecutionParameter(type=int),
+        "scoring": component_spec.ExecutionParameter(type=str, optional=True),
         "code_version": component_spec.ExecutionParameter(type=str),
     }
-    INPUTS = standard_component_specs.EvaluatorSpec.INPUTS
+    INPUTS = {
+        **standard_component_specs.EvaluatorSpec.INPUTS,
+        NEIGHBOURS_KEY: component_spec.ChannelParameter(type=NeighbourLists, optional=True),
+    }
     OUTPUTS = standard_component_specs.EvaluatorSpec.OUTPUTS
     TYPE_ANNOTATION = standard_component_specs.EvaluatorSpec.TYPE_ANNOTATION
 
@@ -151,10 +170,12 @@ class Evaluator(tfx.types.BaseBeamComponent):
             then not checked.
         config: Metrics, slices and gates.
         code_version: Hash of the code that evaluates, for TFX's cache.
-        split: The split that is evaluated; that of the stage when empty (`test`,
-            `test_pages`).
+        split: The split that is evaluated; the test split of the stage when empty.
         monitor: The metric that chose the epoch of a retrieval model; see
             `make_eval_config`.
+        neighbours: Neighbour lists, of type `NeighbourLists`: what they recommend is
+            measured beside the model. None where nobody counted.
+        scoring: How they score.
     """
 
     SPEC_CLASS = EvaluatorSpec
@@ -169,6 +190,8 @@ class Evaluator(tfx.types.BaseBeamComponent):
         code_version: str,
         split: str = "",
         monitor: str = "hr@10",
+        neighbours: tfx.types.BaseChannel | None = None,
+        scoring: ScoringConfig | None = None,
     ) -> None:
         label = None
         if isinstance(config, RankingEvaluationConfig):
@@ -182,10 +205,12 @@ class Evaluator(tfx.types.BaseBeamComponent):
                 model=model,
                 baseline_model=baseline_model,
                 eval_config=eval_config,
-                example_splits=json.dumps([split or config.SPLIT]),
+                example_splits=json.dumps([split or STAGES[config.STAGE].test_split]),
                 stage=config.STAGE,
                 label=label,
                 popularity_timelines=config.popularity_timelines,
+                neighbours=neighbours,
+                scoring=(scoring or ScoringConfig()).to_json() if neighbours else None,
                 code_version=code_version,
                 evaluation=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelEvaluation),
                 blessing=tfx.dsl.Channel(type=tfx.types.standard_artifacts.ModelBlessing),

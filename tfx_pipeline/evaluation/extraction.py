@@ -20,13 +20,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
-from tensorflow.core.example import example_pb2
 
 from transforms import features
+from transforms import timelines
 from transforms.arrow import pa
 
 ALIGNED_PREFIX = "slice/target_"
-_HISTORY_PREFIXES = ("event/", "page/", "impression/")
 _ASKED_AGAIN = "asked_again"  # marks the second time
 _SLICE_STAGE = tfma.extractors.SLICE_KEY_EXTRACTOR_STAGE_NAME
 
@@ -103,24 +102,16 @@ def without_history(extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if not batch.num_rows:
         return
     columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    columns = {name: columns[name] for name in columns if not name.startswith(_HISTORY_PREFIXES)}
+    dropped = timelines.HISTORY_PREFIXES
+    columns = {name: columns[name] for name in columns if not name.startswith(dropped)}
     raw = columns[tfma.ARROW_INPUT_COLUMN]
-    anonymous = [[_without_history(one)] for one in raw.flatten().to_pylist()]
+    anonymous = [[timelines.without_history(one)] for one in raw.flatten().to_pylist()]
     columns[tfma.ARROW_INPUT_COLUMN] = pa.array(anonymous, raw.type)
     column = pa.array([unknown] * batch.num_rows, pa.large_list(pa.large_binary()))
     columns[features.SLICE_ACTIVITY] = column
     columns[_ASKED_AGAIN] = pa.array([[1]] * batch.num_rows, pa.large_list(pa.int64()))
     changed = pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
     yield {**extracts, tfma.ARROW_RECORD_BATCH_KEY: changed}
-
-
-def _without_history(timeline: bytes) -> bytes:
-    example = example_pb2.Example.FromString(timeline)
-    for name in list(example.features.feature):
-        if name.startswith(_HISTORY_PREFIXES):
-            del example.features.feature[name]
-    serialised: bytes = example.SerializeToString(deterministic=True)
-    return serialised
 
 
 class _KeepFeatures(beam.PTransform):

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import tensorflow as tf
@@ -13,11 +14,15 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
-from models.families import Stage
+from tfx_pipeline.evaluation.config import NEIGHBOURS
+from tfx_pipeline.evaluation.config import OVER_NEIGHBOURS
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
 from tfx_pipeline.evaluation.page_eval_config import BETTER_THAN_CHANCE
 from transforms import features
+
+if TYPE_CHECKING:
+    from models.families import Stage
 
 _CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
 
@@ -88,6 +93,13 @@ def _explain(failure: validation_result_pb2.ValidationFailure, where: str, stage
         return (
             f"{name}{where} changed by {value:+.4g} against the served model; "
             f"at {'most' if lower else 'least'} {change.absolute.value:+.4g} is required"
+        )
+    if name.startswith(OVER_NEIGHBOURS):
+        plain = name.removeprefix(OVER_NEIGHBOURS)
+        return (
+            f"{plain}{where} is {abs(value):.4g} {'below' if value < 0 else 'above'} what counting "
+            f"neighbours gives (`{NEIGHBOURS}{plain}`), and `retrieval.evaluation."
+            f"beats_neighbours` asks for at least {round(lowest, 6) + 0.0:+.4g}"
         )
     if lowest == HITS_SOMETHING:
         return (

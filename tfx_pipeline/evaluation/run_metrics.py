@@ -16,6 +16,8 @@ from serving.publishing.origin import NOT_PUSHED
 from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice
+from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import StageEntry
 from transforms import features
 
 TRAINING = "training.json"
@@ -33,11 +35,12 @@ def write_run_metrics(
             returns them. What a run did not do is left out.
 
     Returns:
-        What `stage_metrics` says of the retrieval stage and, under `ranking`, of that one.
+        What `stage_metrics` says of the retrieval stage and, under their names, of the others.
     """
-    metrics: dict[str, dict[str, Any]] = stage_metrics(artifacts)
-    if ranking := stage_metrics(artifacts, "ranking-"):
-        metrics["ranking"] = ranking
+    metrics: dict[str, dict[str, Any]] = {}
+    for stage in STAGES.values():
+        if found := stage_metrics(artifacts, stage):
+            metrics |= found if stage.plain_names else {stage.name: found}
     target = Path(path)
     aside = target.with_suffix(".json.partial")
     aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
@@ -46,15 +49,16 @@ def write_run_metrics(
 
 
 def stage_metrics(
-    artifacts: Mapping[str, Mapping[str, str]], prefix: str = ""
+    artifacts: Mapping[str, Mapping[str, str]], stage: StageEntry
 ) -> dict[str, dict[str, Any]]:
     """Gathers the metrics of a stage.
 
     Args:
         artifacts: As of `write_run_metrics`.
-        prefix: What the ids of the stage's components begin with.
+        stage: The stage.
 
     Returns:
+        `chosen` (the Trainer's values that follow from the log, each with its reason),
         `validation` (the best validation metrics of the training), `test`
         (every metric over all users), `validation_slices` and `slices` (slice
         -> metrics; of the validation those without history alone), `index`
@@ -63,23 +67,33 @@ def stage_metrics(
         missed, `no_baseline`, why no change was measured, if none was, and
         `not_pushed`, why nothing was pushed, if nothing was).
     """
+
+    def directory(component: str, key: str) -> Path | None:
+        uri = artifacts.get(stage.component_id(component), {}).get(key)
+        return Path(uri) if uri else None
+
     metrics: dict[str, dict[str, Any]] = {}
-    training = _directory(artifacts, f"{prefix}trainer", "model_run")
+    training = directory("trainer", "model_run")
     if training and (training / TRAINING).exists():
         report = _read(training / TRAINING)
+        if "chosen" in report:
+            metrics["chosen"] = {
+                key: f"{choice['value']}: {choice['reason']}"
+                for key, choice in report["chosen"].items()
+            }
         metrics["validation"] = _beside_popularity(report)
         if "without_history" in report:
             slices = {_WITHOUT_HISTORY: _beside_popularity(report["without_history"])}
             metrics["validation_slices"] = slices
-    evaluation = _directory(artifacts, f"{prefix}evaluator", "evaluation")
+    evaluation = directory("evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)
-        baseline = _directory(artifacts, f"{prefix}latest-blessed", "model")
+        baseline = directory("latest-blessed", "model")
         if baseline and (baseline / NO_BASELINE).exists():
             reason = (baseline / NO_BASELINE).read_text(encoding="utf-8").strip()
             metrics["gate"]["no_baseline"] = reason
     for name, select in (("index", _index), ("serving", _serving)):
-        blessing = _directory(artifacts, f"{prefix}{name}-validator", "blessing")
+        blessing = directory(f"{name}-validator", "blessing")
         if blessing and (blessing / REPORT).exists():
             report = _read(blessing / REPORT)
             metrics[name] = select(report)
@@ -87,7 +101,7 @@ def stage_metrics(
                 gate = metrics.setdefault("gate", {"blessed": 0, "failures": []})
                 gate["blessed"] = 0
                 gate["failures"] += [f"{name}: {reason}" for reason in report.get("reasons", [])]
-    pushed = _directory(artifacts, f"{prefix}pusher", "pushed_model")
+    pushed = directory("pusher", "pushed_model")
     if pushed and (pushed / NOT_PUSHED).exists():
         reason = (pushed / NOT_PUSHED).read_text(encoding="utf-8").strip()
         metrics.setdefault("gate", {})["not_pushed"] = reason
@@ -146,11 +160,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-
-
-def _directory(artifacts: Mapping[str, Mapping[str, str]], node: str, key: str) -> Path | None:
-    uri = artifacts.get(node, {}).get(key)
-    return Path(uri) if uri else None
 
 
 def _read(file: Path) -> dict[str, Any]:

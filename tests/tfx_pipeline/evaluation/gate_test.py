@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow_model_analysis as tfma
 from ml_metadata.metadata_store import metadata_store
@@ -13,9 +15,12 @@ from tfx import v1 as tfx
 
 from serving.publishing.config import PusherConfig
 from serving.publishing.origin import read_push_state
+from serving.sources.neighbours import Neighbours
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import save_list_model
+from tests.tfx_pipeline.evaluation.lists import write_candidates
 from tests.tfx_pipeline.evaluation.lists import write_split
+from tfx_pipeline.artifacts import NeighbourLists
 from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.components.pusher import Pusher
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
@@ -29,6 +34,7 @@ CONFIG = RetrievalEvaluationConfig(
     min_users=10,
     thresholds={"hr@5": 0.3},
     change_thresholds={"hr@5": -0.01},
+    beats_neighbours=0.0,
     slices=((f.SLICE_ACTIVITY,),),
     slice_thresholds={
         f"{f.SLICE_ACTIVITY}=1-9": {"hr@5": 0.9},
@@ -71,6 +77,7 @@ def run_pipeline(
         "release_candidate": str(model),
         "serving_state": read_push_state(push_dir).seen_by(str(model)),
     }
+    neighbours = importer("neighbours", work / "neighbours", NeighbourLists)
     latest = LatestBlessed(
         examples.outputs["result"], "retrieval", push_dir, code_version="1", **state
     ).with_id("latest-blessed")
@@ -80,6 +87,7 @@ def run_pipeline(
         latest.outputs["model"],
         config,
         code_version="1",
+        neighbours=neighbours.outputs["result"],
     ).with_id("evaluator")
     pusher = Pusher(
         servable.outputs["result"],
@@ -99,7 +107,7 @@ def run_pipeline(
         tfx.dsl.Pipeline(
             "lists",
             str(work / "artifacts"),
-            components=[examples, servable, index, latest, evaluator, pusher],
+            components=[examples, servable, index, neighbours, latest, evaluator, pusher],
             enable_cache=True,
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 database
@@ -136,7 +144,25 @@ def make_model(path: Path, hits: int) -> Path:
     }
     (path / "Format-Serving").parent.mkdir(parents=True)
     save_list_model(path / "Format-Serving", lists, k=2, candidates=20)
+    index = path / "Format-Serving" / "index"
+    write_candidates(index / "candidates.parquet", {f"movie:{i}": 0 for i in range(20)})
     return path
+
+
+def write_neighbours(path: Path) -> None:
+    """Lists by which everybody is recommended the targets of the first five users."""
+    names = ["movie:2", *(user.targets[0] for user in USERS[:5])]
+    names.sort()
+    row = names.index("movie:2")
+    lengths = [5 if name == "movie:2" else 0 for name in names]
+    Neighbours(
+        entity=pa.array(names),
+        offsets=np.cumsum([0, *lengths]),
+        neighbour=np.array([other for other in range(6) if other != row]),
+        weight=np.full(5, 0.5),
+        events=np.ones(6, np.int64),
+        info={"settings": {"event_types": ["*"]}},
+    ).write(path)
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +171,7 @@ def work(tmp_path_factory):
     write_split(work / "examples", "train", USERS)
     write_split(work / "examples", "test", USERS)
     (work / "index").mkdir()
+    write_neighbours(work / "neighbours")
     return work
 
 
@@ -153,6 +180,7 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     first = run_pipeline(work, make_model(work / "first", hits=5))
     metrics = write_run_metrics(work / "metrics.json", first)
     assert metrics["test"]["hr@5"] == 0.5 and metrics["test"]["hr@1"] == 0.0
+    assert metrics["test"]["neighbours/hr@5"] == 0.5  # at least equal is what the gate asks for
     assert metrics["test"]["users"] == 10.0 and metrics["test"]["users_without_target"] == 2.0
     assert metrics["test"]["coverage@2"] == pytest.approx(7 / 20)
     # A slice below the threshold of all users is no failure.
@@ -175,6 +203,8 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
         "hr@5 changed by -0.1 against the served model; at least -0.01 is required",
         "hr@5 in slice/activity=0 is 0.4; at least 0.45 is required",
         "hr@5 in slice/activity=1-9 is 0.8; at least 0.9 is required",
+        "hr@5 is 0.1 below what counting neighbours gives (`neighbours/hr@5`), and "
+        "`retrieval.evaluation.beats_neighbours` asks for at least +0",
     ]
     assert worse["pusher"]["pushed"] == "0"
     assert gate["failures"][0] in worse["pusher"]["not_pushed_because"]

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +15,8 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx_bsl.public import tfxio
 
+from serving.sources.config import ScoringConfig
+from serving.sources.neighbours import Neighbours
 from tests.helpers.examples import example
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import random_users
@@ -27,6 +30,7 @@ from tfx_pipeline.evaluation.eval_config import make_eval_config
 from tfx_pipeline.evaluation.eval_config import with_data
 from tfx_pipeline.evaluation.extraction import custom_extractors
 from tfx_pipeline.evaluation.extraction import without_history
+from tfx_pipeline.evaluation.metrics import OverNeighbours
 from tfx_pipeline.evaluation.metrics import RankedAtK
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
@@ -43,6 +47,7 @@ CONFIG = RetrievalEvaluationConfig(
     ks=(1, 3, 10, 20),
     list_k=3,
     min_users=1_000,
+    beats_neighbours=0.9,
     slices=(
         (f.SLICE_ACTIVITY,),
         (f.SLICE_TARGET_POPULARITY,),
@@ -66,6 +71,43 @@ def popular_for(users):
     return listed
 
 
+def neighbour_weights(items=ITEMS):
+    """Random neighbours of some items; many weights are equal."""
+    generator = np.random.default_rng(3)
+    names = sorted(f"movie:{i}" for i in range(items) if i % 5)
+    weights = {}
+    for name in names:
+        size = int(generator.integers(0, 12))
+        chosen = generator.choice(names, size, replace=False).tolist()
+        values = -np.sort(-generator.integers(1, 16, size)) / 16
+        weights[name] = dict(zip(chosen, values.tolist(), strict=True))
+    return weights
+
+
+def write_neighbours(directory):
+    weights = neighbour_weights()
+    names = list(weights)
+    Neighbours(
+        entity=pa.array(names),
+        offsets=np.cumsum([0, *(len(of) for of in weights.values())]),
+        neighbour=np.array([names.index(n) for of in weights.values() for n in of], np.int32),
+        weight=np.array([w for of in weights.values() for w in of.values()], np.float16),
+        events=np.ones(len(names), np.int64),
+        info={"settings": {"event_types": ["*"]}},
+    ).write(directory)
+
+
+def neighbours_of(user):
+    """The candidates by a double loop: three events, each half of the next newer one."""
+    weights = neighbour_weights()
+    scores = Counter()
+    for steps, event in enumerate(list(user.history)[::-1][:3]):
+        for name, weight in weights.get(event, {}).items():
+            scores[name] += 0.5**steps * weight
+    shown = [n for n in scores if n in LAUNCH and LAUNCH[n] <= user.time and n not in user.history]
+    return sorted(shown, key=lambda name: (-scores[name], name))
+
+
 def evaluate(directory, users, config):
     """Runs TFMA on hand-made lists and returns the output directory."""
     write_split(directory, "test", users)
@@ -77,8 +119,14 @@ def evaluate(directory, users, config):
     most_popular = str(directory / "most_popular.parquet")
     popularity = str(directory / "popularity.parquet")
     write_most_popular(popularity, directory / "candidates.parquet", most_popular)
+    write_neighbours(directory / "neighbours")
+    neighbours = {
+        "neighbours": str(directory / "neighbours"),
+        "candidates": str(directory / "candidates.parquet"),
+        "scoring": ScoringConfig(decay=0.5, newest_events=3).to_json(),
+    }
     eval_config = with_data(
-        make_eval_config(config), ITEMS, popularity, most_popular, ("buy", "watch")
+        make_eval_config(config), ITEMS, popularity, most_popular, ("buy", "watch"), neighbours
     )
     model = tfma.default_eval_shared_model(str(directory / "model"), eval_config=eval_config)
     options = beam.options.pipeline_options.PipelineOptions(["--direct_running_mode=in_memory"])
@@ -119,7 +167,7 @@ def measured(evaluation):
 
 def oracle(users, **more):
     counts = counts_of(users["all"])
-    more["popular"] = popular_for(users["all"])
+    more |= {"popular": popular_for(users["all"]), "neighbours": neighbours_of}
     return expected(users["some"], CONFIG.ks, CONFIG.list_k, ITEMS, counts, **more)
 
 
@@ -132,6 +180,7 @@ def assert_same(found, wanted):
 def test_overall(users, measured):
     wanted = oracle({"all": users, "some": users})
     assert wanted["users_without_target"] > 10 and 0.1 < wanted["hr@10"] < 0.9
+    assert 0.1 < wanted["neighbours/hr@10"] < wanted["hr@10"] - 0.1
     assert_same(measured[""], wanted)
 
 
@@ -170,7 +219,14 @@ def test_everybody_is_asked_again_without_history(users, measured):
     ):
         some = [user for user in nobody_knows if chosen(user) or not name]
         wanted = expected(
-            some, CONFIG.ks, CONFIG.list_k, ITEMS, counts_of(users), chosen, popular_for(users)
+            some,
+            CONFIG.ks,
+            CONFIG.list_k,
+            ITEMS,
+            counts_of(users),
+            chosen,
+            popular_for(users),
+            neighbours_of,
         )
         assert_same(measured[f"{f.SLICE_ACTIVITY}=0{name}"], wanted)
 
@@ -223,11 +279,14 @@ def test_context_that_chunks_repeat_is_counted_once(tmp_path):
     }
 
 
-def test_too_few_users_are_refused_and_counted(users, evaluation, capfd):
+def test_too_few_users_and_too_small_a_lead_are_refused(users, measured, evaluation, capfd):
     tested = sum(bool(user.targets) for user in users)
-    assert read_failures(evaluation) == [
+    lead = measured[""]["over_neighbours/hr@10"]
+    assert sorted(read_failures(evaluation)) == [
+        f"hr@10 is {lead:.4g} above what counting neighbours gives (`neighbours/hr@10`), and "
+        "`retrieval.evaluation.beats_neighbours` asks for at least +0.9",
         f"only {tested} test users have a target, and `retrieval.evaluation.min_users` asks "
-        "for 1000: over so few, the metrics are mostly chance"
+        "for 1000: over so few, the metrics are mostly chance",
     ]
     assert "deprecated" not in capfd.readouterr().err
 
@@ -269,6 +328,11 @@ def test_nobody_to_evaluate():
     sums = RankingSums(10)
     sums.add([Outcome((), 0, 0)])
     assert math.isnan(sums.mean("hr")) and sums.without_target == 1 and sums.users == 0
+
+
+def test_a_lead_has_a_configuration():
+    metric = OverNeighbours("hr", k=5, name="over_neighbours/hr@5", neighbours={"scoring": "{}"})
+    assert OverNeighbours.from_config(metric.get_config()).get_config() == metric.get_config()
 
 
 @pytest.mark.slow

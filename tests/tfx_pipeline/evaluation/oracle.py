@@ -17,8 +17,9 @@ def expected(
     counts: dict[str, float],
     targets_of: Callable[[User], Sequence[str]] = lambda user: user.targets,
     popular: Callable[[User], Sequence[str]] = lambda user: (),
+    neighbours: Callable[[User], Sequence[str]] = lambda user: (),
 ) -> dict[str, float]:
-    """Every metric over `users`, of whom only `targets_of` count; beside what is `popular`."""
+    """Every metric over `users`, of whom only `targets_of` count; beside what else is listed."""
     asked = [(user, set(targets_of(user))) for user in users]
     evaluated = [(user, targets) for user, targets in asked if targets]
     metrics = {
@@ -41,6 +42,8 @@ def expected(
         for k in ks:
             rank("", lambda user: user.recommended, k)
             rank("most_popular/", popular, k)
+            rank("neighbours/", neighbours, k)
+        metrics["over_neighbours/hr@10"] = metrics["hr@10"] - metrics["neighbours/hr@10"]
         total = sum(len(targets) for _, targets in evaluated)
         repeated = sum(t in user.history for user, targets in evaluated for t in targets)
         metrics["repeat_share"] = repeated / total

@@ -7,6 +7,7 @@ with `classes` [B, k], ids best first with an empty tail where fewer exist.
 from tfx_pipeline.evaluation.metrics.listed import CoverageAtK
 from tfx_pipeline.evaluation.metrics.listed import PopularityAtK
 from tfx_pipeline.evaluation.metrics.listed import SeenAtK
+from tfx_pipeline.evaluation.metrics.ranked import OverNeighbours
 from tfx_pipeline.evaluation.metrics.ranked import RankedAtK
 from tfx_pipeline.evaluation.metrics.ranked import RepeatShare
 from tfx_pipeline.evaluation.metrics.ranked import Users
@@ -14,6 +15,7 @@ from tfx_pipeline.evaluation.metrics.ranked import UsersWithoutTarget
 
 __all__ = [
     "CoverageAtK",
+    "OverNeighbours",
     "PopularityAtK",
     "RankedAtK",
     "RepeatShare",

@@ -51,7 +51,7 @@ class OutcomePreprocessor(tfma.metrics.Preprocessor):
 
     def process(self, extracts: dict[str, Any]) -> Iterator[Outcome]:
         """Yields one `Outcome`."""
-        targets = set(_ids(_of_model(extracts[tfma.LABELS_KEY], self._names)))
+        targets = targets_of(extracts, self._names)
         if not targets:
             yield Outcome((), 0, 0)
             return
@@ -83,30 +83,23 @@ class MostPopularPreprocessor(tfma.metrics.Preprocessor):
     ) -> None:
         super().__init__(name=f"most_popular:{model_name}:{output_name}")
         self._popular = popular
-        self._exclude_seen = frozenset(name.encode() for name in exclude_seen)
+        self._exclude_seen = exclude_seen
         self._names = (model_name, output_name)
 
     def process(self, extracts: dict[str, Any]) -> Iterator[Outcome]:
         """Yields one `Outcome`."""
-        targets = set(_ids(_of_model(extracts[tfma.LABELS_KEY], self._names)))
+        targets = targets_of(extracts, self._names)
         rank_of, available_from = _read_most_popular(self._popular)
         read = extracts[tfma.FEATURES_KEY]
-        moment = next(iter(_values(read.get(features.REQUEST_TIME))), 0)
+        moment = moment_of(read)
         hidden = not_yet_available(available_from, moment)  # [n]
-        hidden[[rank_of[name] for name in self._seen(read) if name in rank_of]] = True
+        hidden[
+            [rank_of[name] for name in events_of(read, self._exclude_seen) if name in rank_of]
+        ] = True
         shown = np.cumsum(~hidden) - 1  # ranks without what is hidden
         found = (rank_of[target] for target in targets if target in rank_of)
         ranks = sorted(int(shown[at]) for at in found if not hidden[at])
         yield Outcome(tuple(ranks), len(targets), 0)
-
-    def _seen(self, read: Mapping[str, Any]) -> set[bytes]:
-        """Returns the entities of the history that are not recommended again."""
-        entities = _values(read.get(features.EVENT_ENTITY))
-        if EVERY.encode() in self._exclude_seen:
-            return set(entities)
-        types = _values(read.get(features.EVENT_TYPE))
-        pairs = zip(entities, types, strict=True)
-        return {entity for entity, kind in pairs if kind in self._exclude_seen}
 
 
 class ListedPreprocessor(tfma.metrics.Preprocessor):
@@ -128,6 +121,27 @@ class ListedPreprocessor(tfma.metrics.Preprocessor):
         ids = [name for name in _classes(extracts, self._names)[: self._k] if name]
         history = _history(extracts)
         yield Listed(ids, sum(name in history for name in ids))
+
+
+def targets_of(extracts: Mapping[str, Any], names: tuple[str, str]) -> set[bytes]:
+    """Returns the targets of one user for a model and its output."""
+    return set(_ids(_of_model(extracts[tfma.LABELS_KEY], names)))
+
+
+def moment_of(read: Mapping[str, Any]) -> int:
+    """Returns when one user asks, microseconds; 0 where nobody knows."""
+    moment: int = next(iter(_values(read.get(features.REQUEST_TIME))), 0)
+    return moment
+
+
+def events_of(read: Mapping[str, Any], types: Sequence[str]) -> list[bytes]:
+    """Returns the entities of one user's events of some types, oldest first; `*` is all."""
+    entities = _values(read.get(features.EVENT_ENTITY))
+    if EVERY in types:
+        return entities
+    wanted = {name.encode() for name in types}
+    kinds = _values(read.get(features.EVENT_TYPE))
+    return [entity for entity, kind in zip(entities, kinds, strict=True) if kind in wanted]
 
 
 def _classes(extracts: Mapping[str, Any], names: tuple[str, str]) -> list[bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -13,6 +14,7 @@ from tensorflow_model_analysis.metrics.metric_types import register_metric
 
 from tfx_pipeline.evaluation.metrics.extracts import MostPopularPreprocessor
 from tfx_pipeline.evaluation.metrics.extracts import OutcomePreprocessor
+from tfx_pipeline.evaluation.metrics.neighbours import NeighboursPreprocessor
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 
@@ -26,9 +28,10 @@ class RankedAtK(tfma.metrics.Metric):
         value: Which of `RANKED`; the field of `RankingSums` of that name is its sum.
         k: How many recommended items count.
         name: What the metric is called, e.g. `hr@10` when empty.
-        popular: Measures not the model but the most popular candidates, those
-            of this Parquet file, the most popular first.
-        exclude_seen: Event types whose entities these leave out.
+        popular: Measures not the model but the most popular candidates: the arguments of
+            `MostPopularPreprocessor`.
+        neighbours: Measures not the model but the neighbours of the history: the arguments
+            of `NeighboursPreprocessor`.
     """
 
     def __init__(
@@ -36,11 +39,35 @@ class RankedAtK(tfma.metrics.Metric):
         value: str,
         k: int,
         name: str = "",
-        popular: str = "",
-        exclude_seen: Sequence[str] = (),
+        popular: Mapping[str, Any] | None = None,
+        neighbours: Mapping[str, Any] | None = None,
     ) -> None:
-        more = {"popular": popular, "exclude_seen": list(exclude_seen)} if popular else {}
+        given = {"popular": popular, "neighbours": neighbours}
+        more = {name: dict(of) for name, of in given.items() if of}
         super().__init__(_computations(_mean(value)), name=name or f"{value}@{k}", k=k, **more)
+        self._value = value
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the constructor."""
+        return {**self.kwargs, "value": self._value}
+
+
+class OverNeighbours(tfma.metrics.Metric):
+    """Difference between the model's value of `RankedAtK` and that of neighbours.
+
+    Args:
+        value: Which of `RANKED`.
+        k: How many recommended items count.
+        name: What the metric is called.
+        neighbours: The arguments of `NeighboursPreprocessor`.
+    """
+
+    def __init__(
+        self, value: str, k: int, name: str, neighbours: Mapping[str, Any] | None = None
+    ) -> None:
+        more = {"neighbours": dict(neighbours)} if neighbours else {}
+        create = tfma.metrics.merge_per_key_computations(partial(_lead, value))
+        super().__init__(create, name=name, k=k, **more)
         self._value = value
 
     def get_config(self) -> dict[str, Any]:
@@ -72,7 +99,7 @@ class RepeatShare(tfma.metrics.Metric):
         super().__init__(_computations(RankingSums.repeat_share), name=name)
 
 
-for _metric in (RankedAtK, Users, UsersWithoutTarget, RepeatShare):
+for _metric in (RankedAtK, OverNeighbours, Users, UsersWithoutTarget, RepeatShare):
     register_metric(_metric)
 
 
@@ -131,28 +158,60 @@ def _computations(value: Callable[[RankingSums], float]) -> Callable[..., list[A
     def create(
         name: str,
         k: int | None = None,
-        popular: str = "",
-        exclude_seen: Sequence[str] = (),
+        popular: Mapping[str, Any] | None = None,
+        neighbours: Mapping[str, Any] | None = None,
         model_name: str = "",
         output_name: str = "",
     ) -> list[Any]:
-        what = "_most_popular" if popular else "_ranking"  # TFMA reports no key with a leading _
-        private = f"{what}@{k}" if k else what
-        source = tfma.metrics.MetricKey(private, model_name=model_name, output_name=output_name)
+        sums, source = _sums(k, popular, neighbours, model_name, output_name)
         key = tfma.metrics.MetricKey(name, model_name=model_name, output_name=output_name)
-        outcome: tfma.metrics.Preprocessor
-        if popular:
-            outcome = MostPopularPreprocessor(popular, exclude_seen, model_name, output_name)
-        else:
-            outcome = OutcomePreprocessor(model_name, output_name, with_repeats=k is None)
-        sums = tfma.metrics.MetricComputation(
-            keys=[source],
-            preprocessors=[outcome],
-            combiner=_Combiner(source, k),
-        )
         derived = tfma.metrics.DerivedMetricComputation(
             keys=[key], result=lambda metrics: {key: value(metrics[source])}
         )
         return [sums, derived]
 
     return tfma.metrics.merge_per_key_computations(create)
+
+
+def _lead(
+    value: str,
+    name: str,
+    k: int,
+    neighbours: Mapping[str, Any],
+    model_name: str = "",
+    output_name: str = "",
+) -> list[Any]:
+    """Returns what TFMA calls to compute `OverNeighbours`."""
+    names = (model_name, output_name)
+    ours, model = _sums(k, None, None, *names)
+    theirs, counting = _sums(k, None, neighbours, *names)
+    key = tfma.metrics.MetricKey(name, model_name=model_name, output_name=output_name)
+    derived = tfma.metrics.DerivedMetricComputation(
+        keys=[key],
+        result=lambda metrics: {key: metrics[model].mean(value) - metrics[counting].mean(value)},
+    )
+    return [ours, theirs, derived]
+
+
+def _sums(
+    k: int | None,
+    popular: Mapping[str, Any] | None,
+    neighbours: Mapping[str, Any] | None,
+    model_name: str,
+    output_name: str,
+) -> tuple[Any, tfma.metrics.MetricKey]:
+    """Returns the computation of the sums at one k, and its key: equal ones are shared."""
+    given: dict[str, Any] = {"model_name": model_name, "output_name": output_name}
+    outcome: tfma.metrics.Preprocessor
+    if popular:
+        what, outcome = "_most_popular", MostPopularPreprocessor(**popular, **given)
+    elif neighbours:
+        what, outcome = "_neighbours", NeighboursPreprocessor(**neighbours, **given)
+    else:
+        what, outcome = "_ranking", OutcomePreprocessor(**given, with_repeats=k is None)
+    private = f"{what}@{k}" if k else what  # TFMA reports no key with a leading _
+    source = tfma.metrics.MetricKey(private, model_name=model_name, output_name=output_name)
+    sums = tfma.metrics.MetricComputation(
+        keys=[source], preprocessors=[outcome], combiner=_Combiner(source, k)
+    )
+    return sums, source
