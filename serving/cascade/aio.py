@@ -10,6 +10,7 @@ from serving.cascade.base import CascadeBase
 from serving.client.aio import AsyncRecommenderClient
 from serving.client.errors import ArgumentError
 from serving.client.errors import ServingError
+from serving.client.retry import Deadline
 from serving.client.types import Event
 from serving.client.types import Ranking
 from serving.client.types import Request
@@ -69,17 +70,17 @@ class AsyncCascade(CascadeBase[AsyncRecommenderClient]):
         answers: list[CascadeAnswer] = []
         seconds = self._seconds(timeout)
         for part, fetch in self._parts(requests, k):
-            deadline = self._deadline(seconds)
+            deadline = Deadline(seconds)
             fetched = await self._retriever.recommend_batch(part, fetch, timeout=seconds)
             rankings: list[Ranking] = []
             failure: ServingError | None = None
             try:
                 if asked := self._rank_requests(part, fetched):
-                    left = deadline.remaining()
+                    left = deadline.remaining(self._ranker.target.of("rank"))
                     rankings = await self._ranker.rank_batch(asked, timeout=left)
             except ArgumentError:
                 raise
             except ServingError as error:
                 failure = error
-            answers += join(fetched, rankings, failure, k)
+            answers += join(fetched, rankings, failure, k, self._retrieval_weight)
         return answers

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from serving.client.errors import ServingError
 from serving.client.types import Ranking
 from serving.client.types import Recommendation
@@ -30,7 +33,8 @@ class CascadeAnswer:
     """Ranked recommendations for one user.
 
     Attributes:
-        items: best first by the ranker; by the retrieval where that did not answer.
+        items: best first by the ranker, or by both scores where the cascade weighs the
+            retrieval's, too; by the retrieval alone where the ranker did not answer.
         retrieval: all that was fetched, with the version that answered.
         ranking: the ranker's order of all of it, with every head; `None` where it did not
             answer, or nothing was fetched.
@@ -49,12 +53,12 @@ class CascadeAnswer:
 
     @property
     def is_fallback(self) -> bool:
-        """Whether this is the retrieval's order because the ranker did not answer."""
+        """True if this is the retrieval's order because the ranker did not answer."""
         return self.error is not None
 
     @property
     def reason(self) -> str:
-        """Why the ranker did not answer; empty if it did."""
+        """Reason why the ranker did not answer; empty if it did."""
         return "" if self.error is None else str(self.error)
 
     def __len__(self) -> int:
@@ -66,6 +70,7 @@ def join(
     rankings: Sequence[Ranking],
     error: ServingError | None,
     k: int,
+    retrieval_weight: float = 0.0,
 ) -> list[CascadeAnswer]:
     """Returns the best k of each row with both scores.
 
@@ -74,6 +79,7 @@ def join(
         rankings: their order by the ranker, B rows; none if it did not answer.
         error: why it did not.
         k: how many items of each row to keep.
+        retrieval_weight: how much the retrieval's score counts; see `CascadeBase`.
     """
     found = []
     for row, retrieval in enumerate(fetched):
@@ -84,5 +90,28 @@ def join(
         else:
             ranked = zip(ranking.ids, ranking.scores.tolist(), strict=True)
             items = [RankedItem(name, scores[name], score) for name, score in ranked]
+            if retrieval_weight:
+                order = joint_order(
+                    ranking.scores, [scores[n] for n in ranking.ids], retrieval_weight
+                )
+                items = [items[position] for position in order]
         found.append(CascadeAnswer(tuple(items[:k]), retrieval, ranking, error))
     return found
+
+
+def joint_order(
+    ranking: npt.ArrayLike, retrieval: npt.ArrayLike, retrieval_weight: float
+) -> npt.NDArray[np.intp]:
+    """Returns the order by log(p / (1 - p)) + w * retrieval score, best first.
+
+    Args:
+        ranking: [..., n], probabilities p of the ranker.
+        retrieval: [..., n], scores of the retrieval.
+        retrieval_weight: w, not negative.
+
+    Returns:
+        [..., n], positions; of equal sums the earlier one is first.
+    """
+    p = np.clip(np.asarray(ranking, np.float64), 1e-12, 1.0 - 1e-12)
+    joint = np.log(p / (1.0 - p)) + retrieval_weight * np.asarray(retrieval, np.float64)
+    return np.argsort(-joint, axis=-1, kind="stable")

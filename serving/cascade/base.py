@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -13,8 +14,6 @@ from typing import TypeVar
 from serving.client.base import ClientBase
 from serving.client.base import check_count
 from serving.client.errors import arguments
-from serving.client.retry import Attempts
-from serving.client.retry import RetryPolicy
 from serving.client.types import Candidate
 from serving.client.types import CatalogueRow
 from serving.client.types import RankRequest
@@ -34,12 +33,16 @@ class CascadeBase(Generic[ClientT]):
         retriever: client of the retrieval model.
         ranker: client of the ranker.
         fetch: how many items to fetch and rank.
+        retrieval_weight: w, how much the retrieval's score counts in the order of items:
+            log(p / (1 - p)) + w * retrieval score, with p the ranker's probability. 0 leaves
+            the order to the ranker.
         timeout: seconds for both calls together, retries included; by default the
             retriever's.
         rows: catalogue rows of items that are newer than the ranker's export, by id.
 
     Raises:
-        ArgumentError: `fetch` is no whole number above 0, or `timeout` cannot be waited for.
+        ArgumentError: `fetch` is no whole number above 0, `retrieval_weight` is negative or not
+            finite, or `timeout` cannot be waited for.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class CascadeBase(Generic[ClientT]):
         ranker: ClientT,
         *,
         fetch: int = 100,
+        retrieval_weight: float = 0.0,
         timeout: float | None = None,
         rows: Mapping[str, CatalogueRow | bytes] | None = None,
     ) -> None:
@@ -57,6 +61,7 @@ class CascadeBase(Generic[ClientT]):
         self._rows = rows or {}
         with arguments(retriever.target):
             self._fetch = check_count(fetch, "fetch")
+            self._retrieval_weight = _check_weight(retrieval_weight)
         if timeout is not None:
             retriever.seconds(timeout)
 
@@ -83,10 +88,6 @@ class CascadeBase(Generic[ClientT]):
     def _seconds(self, timeout: float | None) -> float:
         return self._retriever.seconds(self._timeout if timeout is None else timeout)
 
-    def _deadline(self, seconds: float) -> Attempts:
-        """Starts the clock of both calls, which says what is left for the ranker's."""
-        return Attempts(RetryPolicy(attempts=1), seconds, self._ranker.target.of("rank"))
-
     def _rank_requests(
         self, requests: Sequence[Request], fetched: Sequence[Recommendation]
     ) -> list[RankRequest]:
@@ -103,3 +104,9 @@ class CascadeBase(Generic[ClientT]):
             )
             for request, found in zip(requests, fetched, strict=True)
         ]
+
+
+def _check_weight(weight: float) -> float:
+    if not (math.isfinite(weight) and weight >= 0.0):
+        raise ValueError(f"`retrieval_weight` should be 0 or a positive number, received {weight}")
+    return weight

@@ -19,6 +19,7 @@ from serving.client.errors import InvalidRequestError
 from serving.client.errors import ServingError
 from serving.client.errors import from_rpc_error
 from serving.client.retry import Attempts
+from serving.client.retry import Deadline
 from serving.client.types import Candidate
 from serving.client.types import Event
 from serving.client.types import ModelMetadata
@@ -82,7 +83,7 @@ class AsyncRecommenderClient(ClientBase):
         Args:
             requests: one for each user; more than `max_rows` go as several calls.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed, or could not be made.
@@ -100,7 +101,7 @@ class AsyncRecommenderClient(ClientBase):
         Args:
             requests: one for each user.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Returns:
             In the order of the requests; an `InvalidRequestError` in place of the
@@ -119,7 +120,7 @@ class AsyncRecommenderClient(ClientBase):
         Args:
             examples: serialised `tf.Example`s, as the example generator writes them.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed.
@@ -136,7 +137,7 @@ class AsyncRecommenderClient(ClientBase):
         Args:
             examples: serialised `tf.Example`s, as the example generator writes them.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Returns:
             In the order of the examples; an `InvalidRequestError` in place of the
@@ -182,7 +183,7 @@ class AsyncRecommenderClient(ClientBase):
         Args:
             requests: one for each user, with as many candidates as it has; more than
                 `max_rows` go as several calls.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed, or could not be made.
@@ -246,12 +247,12 @@ class AsyncRecommenderClient(ClientBase):
         await self.close()
 
     async def _run(self, plan: Plan[T], timeout: float | None) -> T:
-        seconds = self.seconds(timeout)
+        deadline = Deadline(self.seconds(timeout))
         try:
             step = next(plan)
             while True:
                 try:
-                    answer = await self._call(step, seconds)
+                    answer = await self._call(step, deadline)
                 except ServingError as error:
                     step = plan.throw(error)
                 else:
@@ -260,9 +261,9 @@ class AsyncRecommenderClient(ClientBase):
             result: T = stop.value
             return result
 
-    async def _call(self, step: Step, timeout: float) -> Any:
+    async def _call(self, step: Step, deadline: Deadline) -> Any:
         target, message = step.target, self._serialise(step)
-        attempts = Attempts(self._retry, timeout, target)
+        attempts = Attempts(self._retry, deadline, target)
         while True:
             try:
                 return self._parse(step, await self._send(step, message, attempts.remaining()))

@@ -82,7 +82,7 @@ class ClientBase:
         model: name of the model.
         version: a version to insist on; by default the server's latest.
         label: a version label such as `stable`, in place of a version.
-        timeout: seconds for a call, retries included.
+        timeout: seconds for a call, retries and all requests of a long batch included.
         retry: which failures are tried again, and when.
         tls: TLS or mutual TLS; `None` sends in the clear.
         max_message_bytes: bound of a request and of an answer.

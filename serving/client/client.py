@@ -19,6 +19,7 @@ from serving.client.errors import InvalidRequestError
 from serving.client.errors import ServingError
 from serving.client.errors import from_rpc_error
 from serving.client.retry import Attempts
+from serving.client.retry import Deadline
 from serving.client.types import Candidate
 from serving.client.types import Event
 from serving.client.types import ModelMetadata
@@ -81,7 +82,7 @@ class RecommenderClient(ClientBase):
         Args:
             requests: one for each user; more than `max_rows` go as several calls.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed, or could not be made.
@@ -99,7 +100,7 @@ class RecommenderClient(ClientBase):
         Args:
             requests: one for each user.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Returns:
             In the order of the requests; an `InvalidRequestError` in place of the
@@ -118,7 +119,7 @@ class RecommenderClient(ClientBase):
         Args:
             examples: serialised `tf.Example`s, as the example generator writes them.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed.
@@ -135,7 +136,7 @@ class RecommenderClient(ClientBase):
         Args:
             examples: serialised `tf.Example`s, as the example generator writes them.
             k: how many for each.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Returns:
             In the order of the examples; an `InvalidRequestError` in place of the
@@ -181,7 +182,7 @@ class RecommenderClient(ClientBase):
         Args:
             requests: one for each user, with as many candidates as it has; more than
                 `max_rows` go as several calls.
-            timeout: seconds for each call.
+            timeout: seconds for all of them together.
 
         Raises:
             ServingError: a call failed, or could not be made.
@@ -245,12 +246,12 @@ class RecommenderClient(ClientBase):
         self.close()
 
     def _run(self, plan: Plan[T], timeout: float | None) -> T:
-        seconds = self.seconds(timeout)
+        deadline = Deadline(self.seconds(timeout))
         try:
             step = next(plan)
             while True:
                 try:
-                    answer = self._call(step, seconds)
+                    answer = self._call(step, deadline)
                 except ServingError as error:
                     step = plan.throw(error)
                 else:
@@ -259,9 +260,9 @@ class RecommenderClient(ClientBase):
             result: T = stop.value
             return result
 
-    def _call(self, step: Step, timeout: float) -> Any:
+    def _call(self, step: Step, deadline: Deadline) -> Any:
         target, message = step.target, self._serialise(step)
-        attempts = Attempts(self._retry, timeout, target)
+        attempts = Attempts(self._retry, deadline, target)
         while True:
             try:
                 answer = self._methods[step.method](message, timeout=attempts.remaining())

@@ -62,23 +62,50 @@ class RetryPolicy:
         return full * (1 - self.jitter * draw)
 
 
+class Deadline:
+    """The end of the time for a call, which all of its requests share.
+
+    Args:
+        timeout: seconds from now on.
+        clock: says what time it is, in seconds.
+    """
+
+    def __init__(self, timeout: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._end = clock() + timeout
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left; 0 or less when it has passed."""
+        return self._end - self._clock()
+
+    def remaining(self, target: Target) -> float:
+        """Returns the seconds that are left for asking a target.
+
+        Raises:
+            DeadlineError: none are left.
+        """
+        left = self.left
+        if left <= 0:
+            raise DeadlineError(target, "DEADLINE_EXCEEDED", f"no answer within {self._timeout} s")
+        return left
+
+
 class Attempts:
-    """The tries of one call against its deadline."""
+    """The tries of one request against the deadline of its call."""
 
     def __init__(
         self,
         policy: RetryPolicy,
-        timeout: float,
+        deadline: Deadline,
         target: Target,
-        clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
         self._policy = policy
+        self._deadline = deadline
         self._target = target
-        self._clock = clock
         self._draw = draw
-        self._timeout = timeout
-        self._end = clock() + timeout
         self._failures = 0
 
     def remaining(self) -> float:
@@ -87,12 +114,7 @@ class Attempts:
         Raises:
             DeadlineError: none are left.
         """
-        left = self._end - self._clock()
-        if left <= 0:
-            raise DeadlineError(
-                self._target, "DEADLINE_EXCEEDED", f"no answer within {self._timeout} s"
-            )
-        return left
+        return self._deadline.remaining(self._target)
 
     def next_delay(self, failure: ServingError) -> float | None:
         """Returns the seconds to wait before the next try, `None` to give up."""
@@ -100,4 +122,4 @@ class Attempts:
         if not failure.transient or self._failures >= self._policy.attempts:
             return None
         delay = self._policy.delay(self._failures, self._draw())
-        return delay if self._clock() + delay < self._end else None
+        return delay if delay < self._deadline.left else None

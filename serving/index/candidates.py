@@ -19,13 +19,14 @@ class CandidateIds(tf.Module):
 
     Args:
         ids: N names, each once.
+        name: Of the module.
 
     Raises:
         ValueError: There are none, or one comes twice.
     """
 
-    def __init__(self, ids: Sequence[str]) -> None:
-        super().__init__(name="candidate_ids")
+    def __init__(self, ids: Sequence[str], name: str = "candidate_ids") -> None:
+        super().__init__(name=name)
         names = tf.constant(list(ids), tf.string)
         if not ids:
             raise ValueError("There are no candidates; expected at least one.")

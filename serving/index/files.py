@@ -94,7 +94,7 @@ class IndexFiles:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of `index.json`, which holds the hashes of the other files."""
-        return _sha256(self.path / INDEX)
+        return sha256(self.path / INDEX)
 
 
 def counts(candidates: pa.Table, vectors: np.ndarray) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def write_info(path: Path, info: Mapping[str, Any]) -> dict[str, Any]:
     """Seals a directory: writes `index.json` with `info` and every file's size and hash."""
     refuse_pickles(path)
     files = {
-        str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": _sha256(file)}
+        str(file.relative_to(path)): {"bytes": file.stat().st_size, "sha256": sha256(file)}
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != INDEX
     }
@@ -216,7 +216,7 @@ def directory_fingerprint(path: str | Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(Path(path).rglob("*")):
         if file.is_file():
-            digest.update(f"{file.relative_to(path)}\0{_sha256(file)}\0".encode())
+            digest.update(f"{file.relative_to(path)}\0{sha256(file)}\0".encode())
     return digest.hexdigest()
 
 
@@ -248,7 +248,7 @@ def _check_files(path: Path, info: Mapping[str, Any], check_hashes: bool) -> Non
         )
     for name, file in found.items():
         if file.stat().st_size != listed[name]["bytes"] or (
-            check_hashes and _sha256(file) != listed[name]["sha256"]
+            check_hashes and sha256(file) != listed[name]["sha256"]
         ):
             raise IndexIntegrityError(
                 f"`{file}` was altered or cut short since the index was built. "
@@ -256,7 +256,8 @@ def _check_files(path: Path, info: Mapping[str, Any], check_hashes: bool) -> Non
             )
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal, read in pieces."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(1 << 20):

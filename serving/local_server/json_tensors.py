@@ -253,7 +253,7 @@ _CONTAINERS = {list: "a list", dict: "an object"}
 
 
 def _is_text(value: str) -> bool:
-    """Whether a string is UTF-8: JSON may hold half of a pair of surrogates."""
+    """Returns whether a string is UTF-8: JSON may hold half of a pair of surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -148,7 +148,7 @@ class ServedModel:
 
     @property
     def draining(self) -> bool:
-        """Whether a version is being freed."""
+        """True while a version is being freed."""
         return bool(self._draining)
 
     async def drained(self) -> None:

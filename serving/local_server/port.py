@@ -1,4 +1,4 @@
-"""Whether a port is free, found out before anything slow begins."""
+"""Check for a free port, before anything slow begins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Whether another process listens on a port.
+    """Returns whether another process listens on a port.
 
     Args:
         host: name or address, IPv6 also in brackets.

@@ -87,7 +87,7 @@ class Registry:
         return self._settle_labels()
 
     def ready(self) -> bool:
-        """Whether every model has a version that answers."""
+        """Returns whether every model has a version that answers."""
         return all(model.available() for model in self.models.values())
 
     def start_polling(self, models: tuple[ModelConfig, ...]) -> None:

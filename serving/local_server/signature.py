@@ -41,7 +41,7 @@ class TensorSpec:
         return f"{data_type_name(self.dtype)} {sizes}"
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape may be fed."""
+        """Returns whether a tensor of this shape may be fed."""
         wanted = (None,) * len(shape) if self.shape is None else self.shape
         if len(shape) != len(wanted):
             return False
@@ -87,7 +87,7 @@ class ServedSignature:
 
     @functools.cached_property
     def by_rows(self) -> bool:
-        """Whether the inputs share a batch dimension."""
+        """True if the inputs share a batch dimension."""
         return bool(self.inputs) and all(
             spec.shape is not None and spec.shape[:1] == (None,) for spec in self.inputs.values()
         )

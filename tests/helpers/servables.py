@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,6 +92,7 @@ def write_tiny_servable(
     interests: int = 1,
     seed: int = 0,
     weighted: bool = False,
+    sources: Callable[[Path, str], tuple[Path, Path]] | None = None,
 ) -> Path:
     """Writes a servable over tiny towers that answers by exact search.
 
@@ -103,18 +105,22 @@ def write_tiny_servable(
         interests: Vectors of one query.
         seed: Of the towers; another seed is another model.
         weighted: Whether a query's interests are a mixture.
+        sources: Writes neighbour lists and a combination below a folder, for towers of a
+            fingerprint, and returns where they are; None for the tower alone.
 
     Returns:
         The servable's directory.
     """
     import tensorflow as tf
 
-    from serving.index.searching.servable import write_servable
+    from serving.index.searching.assemble import write_servable
     from tests.helpers.towers import save_towers
 
     towers = save_towers(path / "towers", interests=interests, seed=seed, weighted=weighted)
     vectors = towers.vectors(tf.constant(list(ids))).numpy()
     write_vectors(path / "index", ids, vectors, available_from)
-    seal_without_scann(path / "index", path / "towers")
-    write_servable(path / "towers", path / "index", path / "servable", config or ServeConfig(k=10))
+    index = seal_without_scann(path / "index", path / "towers")
+    more = sources(path, index.info["towers"]) if sources else ()
+    config = config or ServeConfig(k=10)
+    write_servable(path / "towers", path / "index", path / "servable", config, *more)
     return path / "servable"

@@ -13,8 +13,6 @@ from tfx.utils import path_utils
 from serving.index.embedding.records import split_files
 
 Artifacts = Mapping[str, Sequence[Any]]
-# The split that judges the servable of a stage, and that warm-up requests are made of.
-TEST_SPLITS = {"retrieval": "test", "ranking": "test_pages"}
 
 
 def directory(artifacts: Artifacts, key: str) -> Path:

@@ -27,10 +27,10 @@ from serving.publishing.push import push
 from serving.publishing.servable_file import read_servable
 from serving.publishing.warmup import write_warmup
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.locations import TEST_SPLITS
 from tfx_pipeline.components.request_examples import request_examples
 from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
+from tfx_pipeline.stages.table import STAGES
 
 RUN_CONFIG = "config.json"
 _standard = tfx.types.standard_artifacts
@@ -83,7 +83,7 @@ class Executor(base_executor.BaseExecutor):
             text = json.dumps(run_config, indent=1, sort_keys=True)
             (version_dir / RUN_CONFIG).write_text(text + "\n", encoding="utf-8")
             write_origin(version_dir, release_candidate, exec_properties["serving_state"], content)
-            split = TEST_SPLITS[read_servable(servable).stage]
+            split = STAGES[read_servable(servable).stage].test_split
             files = locations.record_files(input_dict, "examples", split)
             examples = request_examples(files, config.warmup_requests)
             write_warmup(version_dir, examples, config.batching.max_batch_size)

@@ -60,7 +60,7 @@ def to_text(search: Mapping[str, Any]) -> str:
 
 
 def is_chosen(point: Mapping[str, Any], search: Mapping[str, Any]) -> bool:
-    """Whether a point of the curve is the setting that the index searches with."""
+    """Returns whether a point of the curve is the setting that the index searches with."""
     return all(point[name] == search[name] for name in ("leaves_to_search", "reorder"))
 
 

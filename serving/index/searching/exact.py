@@ -46,3 +46,8 @@ class ExactIndex(Searcher):
             scores = hide_later(scores, self.available_from[None], request_time[:, None])
         scores, rows = tf.math.top_k(mask_columns(scores, excluded), self.found)
         return rows, scores
+
+    def vectors_at(self, rows: tf.Tensor) -> tf.Tensor:
+        """Looks vectors of candidates up; see `Searcher.vectors_at`."""
+        # A sparse read would make every dense one, that of `search_chunk`, copy all vectors.
+        return tf.gather(self.vectors.read_value(), rows)

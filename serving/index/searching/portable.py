@@ -181,13 +181,15 @@ class PortableIndex(Searcher):
         wide = [batch, interests * self.found]
         rows, scores = tf.reshape(rows, wide), tf.reshape(scores, wide)
         if weight is not None:
-            mixed = combine(tf.einsum("bkd,bmd->bkm", query, self._vectors(rows)), weight)
+            mixed = combine(
+                tf.einsum("bkd,bmd->bkm", query, self.vectors_at(tf.maximum(rows, 0))), weight
+            )
             scores = tf.where(scores == -np.inf, -np.inf, mixed)
         return merge_interests(rows, scores, self.found)
 
-    def _vectors(self, rows: tf.Tensor) -> tf.Tensor:
-        """Looks candidates up: [B, M] int32 -> [B, M, d]; any vector where the row is -1."""
-        slot = tf.gather(self.row_slot, tf.maximum(rows, 0))
+    def vectors_at(self, rows: tf.Tensor) -> tf.Tensor:
+        """Looks vectors of candidates up; see `Searcher.vectors_at`."""
+        slot = tf.gather(self.row_slot, rows)
         slots = self.layout.slots
         return self.blocks.at(tf.stack([slot // slots, slot % slots], -1))
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -62,20 +66,38 @@ class Searcher(tf.Module):
             rows: [B, k] int32, -1 where nothing more was found.
             scores: [B, k] float32, finite where a row was found, else -inf.
         """
-        query = tf.cast(query, tf.float32)
-        if query.shape.rank not in (2, 3):
-            raise ValueError(f"Query embeddings are [B, d] or [B, K, d]; received {query.shape}.")
-        usable = tf.reduce_all(tf.math.is_finite(query), axis=-1, keepdims=True)
-        query = tf.where(usable, query, 0.0)  # a broken query finds nothing, below
-        usable = tf.reduce_all(tf.reshape(usable, [tf.shape(query)[0], -1]), axis=1)  # [B]
-        if weight is not None:
-            usable &= tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0.0), axis=1)
+        query, usable = _usable(query, weight)
         rows, scores = self._in_chunks(query, excluded, request_time, weight)
         real = tf.math.is_finite(scores) & usable[:, None]  # [B, found]
         gap = [[0, 0], [0, self.k - self.found]]
         rows = tf.pad(tf.where(real, rows, -1), gap, constant_values=-1)
         scores = tf.pad(tf.where(real, scores, -np.inf), gap, constant_values=-np.inf)
         return tf.ensure_shape(rows, [None, self.k]), tf.ensure_shape(scores, [None, self.k])
+
+    def score(
+        self, query: tf.Tensor, rows: tf.Tensor, weight: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Scores given candidates, as `search` does.
+
+        Args:
+            query: As of `search`.
+            rows: [B, U] int32; any score where a row is negative.
+            weight: As of `search`.
+
+        Returns:
+            [B, U] float32, NaN for a query that is not finite.
+        """
+        query, usable = _usable(query, weight)
+        vectors = self.vectors_at(tf.maximum(rows, 0))  # [B, U, d]
+        if query.shape.rank == 3:
+            scores = combine(tf.einsum("bkd,bud->bku", query, vectors), weight)
+        else:
+            scores = tf.linalg.matvec(vectors, query)  # [B, U]
+        return tf.where(usable[:, None], scores, np.nan)
+
+    def vectors_at(self, rows: tf.Tensor) -> tf.Tensor:
+        """Looks vectors of candidates up: [B, U] int32 -> [B, U, d] float32."""
+        raise NotImplementedError
 
     def search_chunk(
         self,
@@ -94,33 +116,57 @@ class Searcher(tf.Module):
         request_time: tf.Tensor,
         weight: tf.Tensor | None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = tf.shape(query)[0]
         interests = query.shape[1] if query.shape.rank == 3 else 1
         cells = self._cells * (interests or 1)
-        chunk = max(1, self._budget // max(1, cells))
-        chunks = tf.maximum(1, -(-batch // chunk))
-        all_rows = tf.TensorArray(tf.int32, chunks, infer_shape=False, element_shape=[None, None])
-        all_scores = tf.TensorArray(
-            tf.float32, chunks, infer_shape=False, element_shape=[None, None]
+        inputs = (query, excluded, request_time) + (() if weight is None else (weight,))
+        rows, scores = in_chunks(
+            self.search_chunk, inputs, (tf.int32, tf.float32), self._budget // max(1, cells)
         )
+        shape = [tf.shape(query)[0], self.found]
+        return tf.reshape(rows, shape), tf.reshape(scores, shape)
 
-        def one(
-            i: tf.Tensor, rows_so_far: tf.TensorArray, scores_so_far: tf.TensorArray
-        ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
-            part = slice(i * chunk, tf.minimum(batch, (i + 1) * chunk))
-            rows, scores = self.search_chunk(
-                query[part],
-                excluded[part],
-                request_time[part],
-                None if weight is None else weight[part],
-            )
-            return i + 1, rows_so_far.write(i, rows), scores_so_far.write(i, scores)
 
-        _, all_rows, all_scores = tf.while_loop(
-            lambda i, *_: i < chunks, one, [0, all_rows, all_scores], parallel_iterations=1
-        )
-        shape = [batch, self.found]
-        return tf.reshape(all_rows.concat(), shape), tf.reshape(all_scores.concat(), shape)
+def in_chunks(
+    function: Callable[..., tuple[tf.Tensor, ...]],
+    inputs: Sequence[tf.Tensor],
+    outputs: Sequence[tf.DType],
+    rows: int,
+) -> list[tf.Tensor]:
+    """Calls a function with parts of a batch, one after the other, to bound its memory.
+
+    Args:
+        function: Takes and returns tensors of [b, ...].
+        inputs: Tensors of [B, ...].
+        outputs: Types of what the function returns.
+        rows: Rows of a part at most; 1 if it is less.
+
+    Returns:
+        What the function returned, concatenated to [B, ...].
+    """
+    batch, rows = tf.shape(inputs[0])[0], max(1, rows)
+    chunks = tf.maximum(1, -(-batch // rows))
+    arrays = [tf.TensorArray(kind, chunks, infer_shape=False) for kind in outputs]
+
+    def one(i: tf.Tensor, *so_far: tf.TensorArray) -> tuple[Any, ...]:
+        part = slice(i * rows, tf.minimum(batch, (i + 1) * rows))
+        found = function(*(values[part] for values in inputs))
+        return i + 1, *(array.write(i, one) for array, one in zip(so_far, found, strict=True))
+
+    _, *arrays = tf.while_loop(lambda i, *_: i < chunks, one, [0, *arrays], parallel_iterations=1)
+    return [array.concat() for array in arrays]
+
+
+def _usable(query: tf.Tensor, weight: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns queries with zeros in place of what is not finite, and which are whole: [B] bool."""
+    query = tf.cast(query, tf.float32)
+    if query.shape.rank not in (2, 3):
+        raise ValueError(f"Query embeddings are [B, d] or [B, K, d]; received {query.shape}.")
+    usable = tf.reduce_all(tf.math.is_finite(query), axis=-1, keepdims=True)
+    query = tf.where(usable, query, 0.0)
+    usable = tf.reduce_all(tf.reshape(usable, [tf.shape(query)[0], -1]), axis=1)  # [B]
+    if weight is not None:
+        usable &= tf.reduce_all(tf.math.is_finite(weight) & (weight >= 0.0), axis=1)
+    return query, usable
 
 
 def mask_columns(scores: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from serving.index import files
 from serving.index.candidates import CandidateIds
 from serving.index.config import EVERY
-from serving.index.config import ServeConfig
-from serving.index.files import INDEX_DIR
-from serving.index.searching.backend import PORTABLE
-from serving.index.searching.backend import choose_backend
-from serving.index.searching.backend import make_searcher
-from serving.index.searching.quantised_vectors import FLOAT32
 from serving.index.searching.searcher import Searcher
 from serving.index.towers import NEEDED
-from serving.index.towers import check_towers
-from serving.index.towers import load_towers
-from serving.publishing.servable_file import SERVABLE
+from serving.sources.history import History
+from serving.sources.joined import Described
+from serving.sources.joined import JoinedSearch
 from transforms import features
 
-_REQUIRED = (
-    "saved_model.pb",
-    "variables/variables.index",
-    SERVABLE,
-    f"{INDEX_DIR}/{files.INDEX}",
-    f"{INDEX_DIR}/{files.CANDIDATES}",
-    f"{INDEX_DIR}/{files.VECTORS}",
-)
 _EXCLUDE = {
     "exclude_ids": tf.TensorSpec([None, None], tf.string, name="exclude_ids"),
     "exclude_length": tf.TensorSpec([None], tf.int64, name="exclude_length"),
@@ -50,6 +32,8 @@ class RetrievalServable(tf.Module):
         exclude_seen: Types of history events whose entities are excluded;
             ["*"] is every type.
         seen_events: How many of the newest events of a history they are looked for among.
+        joined: Search over more sources than the tower, with `searcher` among them; None
+            for the tower alone.
     """
 
     def __init__(
@@ -59,6 +43,7 @@ class RetrievalServable(tf.Module):
         candidates: CandidateIds,
         exclude_seen: tuple[str, ...] = (),
         seen_events: int = 4_096,
+        joined: JoinedSearch | None = None,
     ) -> None:
         super().__init__(name="retrieval_servable")
         self.towers = towers
@@ -66,6 +51,7 @@ class RetrievalServable(tf.Module):
         self.candidates = candidates
         self._exclude_seen = tuple(exclude_seen)
         self._seen_events = seen_events
+        self.joined = joined
 
     def recommend(self, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers dense requests.
@@ -78,18 +64,20 @@ class RetrievalServable(tf.Module):
 
         Returns:
             ids [B, k] string and scores [B, k] float32, best first; "" and
-            -inf where nothing more can be recommended.
+            -inf where nothing more can be recommended. With more sources than the
+            tower also sources [B, k] int32, bits as in `serving.sources.candidates`.
         """
-        more = inputs.pop("exclude_ids"), inputs.pop("exclude_length")
+        excluded = self._listed(inputs.pop("exclude_ids"), inputs.pop("exclude_length"))
         embedded = self.towers.signatures["embed_query"](**inputs)
-        excluded = self._listed(*more)
-        if self._exclude_seen:
-            seen = self._seen(
-                inputs["history_ids"], inputs["history_events"], inputs["history_length"]
-            )
-            excluded = tf.concat([excluded, seen], axis=1)
-        rows, scores = self._search(embedded, excluded, inputs["request_time"])
-        return {"ids": self.candidates.names(rows), "scores": scores}
+        names, length = inputs["history_ids"], inputs["history_length"]
+        history = History(
+            self._listed(names, length),
+            inputs["history_events"],
+            inputs["history_timestamps"],
+            length,
+        )
+        answer = self._search(embedded, excluded, names, history, inputs["request_time"])
+        return {"ids": self.candidates.names(answer.pop("rows")), **answer}
 
     def serve_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers serialised timelines, of which no target is read.
@@ -100,33 +88,72 @@ class RetrievalServable(tf.Module):
         Returns:
             classes [B, k] string and scores [B, k] float32, as `recommend`'s.
         """
+        answer = self._search(*self._read(examples))
+        return {"classes": self.candidates.names(answer["rows"]), "scores": answer["scores"]}
+
+    def describe_examples(self, examples: tf.Tensor) -> tuple[Described, tf.Tensor]:
+        """Describes the united candidates of serialised timelines, before they are ordered.
+
+        Returns:
+            The candidates with their features, and the lengths of the histories, [B] int64.
+        """
+        assert self.joined is not None
+        embedded, excluded, names, history, request_time = self._read(examples)
+        excluded, history = self._prepared(excluded, names, history)
+        return self.joined.describe(embedded, excluded, history, request_time), history.length
+
+    def _read(self, examples: tf.Tensor) -> tuple[Any, tf.Tensor, tf.Tensor, History, tf.Tensor]:
+        """Returns the arguments of `_search` for serialised timelines."""
         embedded = self.towers.signatures["serving_default"](examples=examples)
-        excluded = tf.fill([tf.shape(examples)[0], 0], -1)
-        history = _parse_history(examples)
-        if self._exclude_seen:
-            seen = history[features.EVENT_ENTITY]
-            excluded = self._seen(
-                seen.to_tensor(""),
-                history[features.EVENT_TYPE].to_tensor("", shape=seen.bounding_shape()),
-                seen.row_lengths(),
-            )
-        rows, scores = self._search(embedded, excluded, history[features.REQUEST_TIME])
-        return {"classes": self.candidates.names(rows), "scores": scores}
+        parsed = _parse_history(examples)
+        ids = parsed[features.EVENT_ENTITY]
+        shape = ids.bounding_shape()
+        names, length = ids.to_tensor(""), ids.row_lengths()
+        history = History(
+            self._listed(names, length),
+            parsed[features.EVENT_TYPE].to_tensor("", shape=shape),
+            parsed[features.EVENT_TIMESTAMP].to_tensor(0, shape=shape),
+            length,
+        )
+        nothing = tf.fill([tf.shape(examples)[0], 0], -1)
+        return embedded, nothing, names, history, parsed[features.REQUEST_TIME]
 
     def _search(
-        self, embedded: dict[str, tf.Tensor], excluded: tf.Tensor, request_time: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        self,
+        embedded: dict[str, tf.Tensor],
+        excluded: tf.Tensor,
+        names: tf.Tensor,
+        history: History,
+        request_time: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """Returns rows and scores [B, k], with more sources also which brought each."""
+        excluded, history = self._prepared(excluded, names, history)
+        if self.joined is not None:
+            found = self.joined.search(embedded, excluded, history, request_time)
+            return dict(zip(("rows", "scores", "sources"), found, strict=True))
         weight = embedded.get("weight")
-        return self.searcher.search(embedded["embedding"], excluded, request_time, weight)
+        rows, scores = self.searcher.search(embedded["embedding"], excluded, request_time, weight)
+        return {"rows": rows, "scores": scores}
 
-    def _seen(self, ids: tf.Tensor, events: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Finds the rows that the history excludes: [B, T] names and events -> [B, T] int32."""
-        position = tf.range(tf.shape(ids, tf.int64)[1])  # oldest first
-        newest = position >= length[:, None] - self._seen_events  # [B, T]
-        rows = tf.where(newest, self._listed(ids, length), -1)
+    def _prepared(
+        self, excluded: tf.Tensor, names: tf.Tensor, history: History
+    ) -> tuple[tf.Tensor, History]:
+        """Adds what was seen to what is excluded, and rows of entities that are no candidates."""
+        if self._exclude_seen:
+            excluded = tf.concat([excluded, self._seen(history)], axis=1)
+        if self.joined is not None:
+            history = history._replace(rows=self.joined.rows(names, history.rows))
+        return excluded, history
+
+    def _seen(self, history: History) -> tf.Tensor:
+        """Finds the rows that histories exclude: [B, T] int32, -1 for none."""
+        position = tf.range(tf.shape(history.rows, tf.int64)[1])  # oldest first
+        newest = position >= history.length[:, None] - self._seen_events  # [B, T]
+        rows = tf.where(newest, history.rows, -1)
         if EVERY in self._exclude_seen:
             return rows
-        counts = tf.reduce_any(events[:, :, None] == tf.constant(self._exclude_seen), axis=-1)
+        types = tf.constant(self._exclude_seen)
+        counts = tf.reduce_any(history.events[:, :, None] == types, axis=-1)
         return tf.where(counts, rows, -1)
 
     def _listed(self, names: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
@@ -152,73 +179,11 @@ class RetrievalServable(tf.Module):
         return exported
 
 
-def write_servable(
-    towers_dir: str | Path, index_dir: str | Path, target: str | Path, config: ServeConfig
-) -> dict[str, Any]:
-    """Writes the servable of towers and index.
-
-    Args:
-        towers_dir: SavedModel of the towers.
-        index_dir: Index directory, built from the same towers.
-        target: Directory to write: a SavedModel, `servable.json`, and the
-            index in `index/`.
-        config: Results, search backend and what is excluded.
-
-    Returns:
-        The content of `servable.json`.
-
-    Raises:
-        FileNotFoundError: There are no towers or no index.
-        IndexIntegrityError: The index is damaged, or of other towers.
-        ValueError: The towers lack a signature, or have other dimensions.
-    """
-    index = files.open_index(index_dir)
-    towers = load_towers(towers_dir)
-    check_towers(index, towers, towers_dir)
-    return assemble(towers, index, Path(target), config)
-
-
-def assemble(
-    towers: Any, index: files.IndexFiles, target: Path, config: ServeConfig
-) -> dict[str, Any]:
-    """Does what `write_servable` does with loaded towers, which the index was built with."""
-    backend = choose_backend(index, config.exact_below)
-    servable = RetrievalServable(
-        towers,
-        make_searcher(index, backend, config.k, config.chunk_mb, config.vectors),
-        CandidateIds(index.candidates["id"].to_pylist()),
-        config.exclude_seen,
-        config.seen_events,
-    )
-    signatures = servable.signatures()
-    tf.saved_model.save(servable, str(target), signatures=signatures)
-    shutil.copytree(index.path, target / INDEX_DIR, dirs_exist_ok=True)
-    description = {
-        "stage": "retrieval",
-        "signatures": sorted(signatures),
-        "required": list(_REQUIRED),
-        "backend": backend.name,
-        "reason": backend.reason,
-        "vectors": config.vectors if backend.name == PORTABLE else FLOAT32,
-        "k": config.k,
-        "exclude_seen": list(config.exclude_seen),
-        "seen_events": config.seen_events,
-        "candidates": index.size,
-        "candidate_types": index.info["candidate_types"],
-        "dimension": index.info["dimension"],
-        "search": {name: index.info["search"][name] for name in ("leaves_to_search", "reorder")},
-        "towers": index.info["towers"],
-        "index": index.fingerprint,
-    }
-    text = json.dumps(description, indent=1, sort_keys=True) + "\n"
-    (target / SERVABLE).write_text(text, encoding="utf-8")
-    return description
-
-
 def _parse_history(examples: tf.Tensor) -> dict[str, Any]:
     spec = {
         features.EVENT_ENTITY: tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
         features.EVENT_TYPE: tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int64),
+        features.EVENT_TIMESTAMP: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
         features.REQUEST_TIME: tf.io.FixedLenFeature([], tf.int64, 0),
     }
     return tf.io.parse_example(examples, spec)

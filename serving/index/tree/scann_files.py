@@ -137,12 +137,12 @@ def _read_tree(path: Path) -> Partition:
 
 
 def holds(path: Path, vectors: np.ndarray) -> bool:
-    """Whether a serialised searcher holds just these vectors, [N, d] float32."""
+    """Returns whether a serialised searcher holds just these vectors, [N, d] float32."""
     return same_rows(np.load(path / DATASET, mmap_mode="r", allow_pickle=False), vectors)
 
 
 def same_rows(some: np.ndarray, others: np.ndarray) -> bool:
-    """Whether two arrays [N, d] are equal, in bounded memory."""
+    """Returns whether two arrays [N, d] are equal, in bounded memory."""
     return some.shape == others.shape and all(
         np.array_equal(some[start : start + _BLOCK], others[start : start + _BLOCK])
         for start in range(0, len(some), _BLOCK)

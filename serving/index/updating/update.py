@@ -4,6 +4,9 @@ The towers stay the very same. The ScaNN index is changed in place of being
 built again (`serving.index.updating.apply`), and the stock operations of the SavedModel
 are laid out over the leaves that ScaNN gave, so that both hold one truth.
 
+Neighbour lists and the combination of sources name entities, not rows: they stay, too, and
+are aligned with the changed index.
+
 TensorFlow wraps each function of a loaded model when it is saved again: an
 update adds about 2 % to the graph (30 KB with the two-tower model), until a
 run pushes a version of its own.
@@ -30,15 +33,18 @@ from serving.index.config import IndexConfig
 from serving.index.config import ServeConfig
 from serving.index.embedding.sample import sample_queries
 from serving.index.files import INDEX_DIR
+from serving.index.searching.assemble import assemble
 from serving.index.searching.quantised_vectors import FLOAT32
-from serving.index.searching.servable import assemble
 from serving.index.updating.changes import Changes
 from serving.publishing.servable_file import SERVABLE
+from serving.sources import servable_sources
+from serving.sources.combination import SOURCES_DIR
 
 NOTE = "update.json"
 # What `assemble` writes anew; the rest of a version goes with it as it is.
 _REWRITTEN = {
-    "saved_model.pb", "fingerprint.pb", "variables", "assets", SERVABLE, INDEX_DIR, NOTE
+    "saved_model.pb", "fingerprint.pb", "variables", "assets", SERVABLE, INDEX_DIR, SOURCES_DIR,
+    NOTE,
 }  # fmt: skip
 
 
@@ -156,7 +162,10 @@ def _write(version: Version, index: files.IndexFiles, target: Path, report: dict
     measured |= {"queries": report["queries"], "asked": report["asked"]}
     files.write_info(index.path, {**index.info, "measured": measured})
     index = files.open_index(index.path, check_hashes=False)
-    assemble(version.servable.towers, index, target, version.config.section(ServeConfig))
+    folder = version.path / SOURCES_DIR
+    sources = servable_sources.read(folder, folder, index) if folder.is_dir() else None
+    config = version.config.section(ServeConfig)
+    assemble(version.servable.towers, index, target, config, sources)
     for entry in version.path.iterdir():
         if entry.name in _REWRITTEN:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from serving.client import Request
 from serving.client import UnavailableError
 from serving.client import protos
 from serving.client.catalogue_rows import serialise_row
+from serving.client.retry import Deadline
 from serving.client.tensors import fill_proto
 from serving.client.tensors import from_proto
 from serving.local_server.config import ModelConfig
@@ -106,6 +108,20 @@ def test_items_come_in_the_rankers_order_with_both_scores(ask, server):
     assert answer.ranking.heads["buy"].tolist() == (-answer.ranking.scores).tolist()
     assert (answer.retrieval.version, answer.ranking.version) == (1, 3)
     assert (answer.is_fallback, answer.reason, answer.error) == (False, "", None)
+
+
+@either
+def test_the_score_of_the_retrieval_can_count(ask, server):
+    both = (server.address, "shop", {"version": 1}), (server.address, "ranking", {})
+    settings = {"fetch": 4, "retrieval_weight": 0.6}
+    answer = ask(*both, lambda c: c.recommend(HISTORY, k=4), **settings)
+
+    # log odds of .3, .2, .1 and 0 + .6 times 0, 1, 2 and 3, with log odds of 0 bounded
+    logits = [math.log(p / (1 - p)) + 0.6 * s for p, s in ((0.3, 0), (0.2, 1), (0.1, 2))]
+    assert sorted(logits, reverse=True) == [logits[1], logits[0], logits[2]]
+    assert answer.ids == ("v1:2:2", "v1:2:3", "v1:2:1", "v1:2:0")
+    assert answer.items[0] == RankedItem("v1:2:2", 1.0, pytest.approx(0.2))
+    assert answer.ranking.ids[0] == "v1:2:3"
 
 
 @either
@@ -236,21 +252,15 @@ def test_a_deadline_that_the_retrieval_used_up_leaves_nothing_to_ask_the_ranker(
     with Scripted(reply=recommendation(0.0)) as one, Scripted() as two:
         both = (one.address, "m", {}), (two.address, "n", {})
         clock = iter([0.0, 30.0])
-        monkeypatch.setattr(
-            "serving.cascade.base.CascadeBase._deadline",
-            lambda self, seconds: _used_up(self, seconds, lambda: next(clock)),
-        )
+        for module in ("cascade", "aio"):
+            monkeypatch.setattr(
+                f"serving.cascade.{module}.Deadline",
+                lambda seconds: Deadline(seconds, lambda: next(clock)),
+            )
         answer = ask(*both, lambda c: c.recommend(HISTORY), timeout=30.0)
     assert answer.ids == ("a", "b") and two.calls == 0
     assert isinstance(answer.error, DeadlineError)
     assert "model `n`" in answer.reason and "no answer within 30.0 s" in answer.reason
-
-
-def _used_up(cascade: Any, seconds: float, clock: Any) -> Any:
-    from serving.client.retry import Attempts
-    from serving.client.retry import RetryPolicy
-
-    return Attempts(RetryPolicy(), seconds, cascade._ranker.target.of("rank"), clock)
 
 
 @either
@@ -302,6 +312,6 @@ def test_a_retrieval_that_fails_and_wrong_arguments_are_errors(ask, server):
     ):
         with pytest.raises(ArgumentError, match=cause):
             ask(*both, call)
-    for settings in ({"fetch": 0}, {"timeout": -1}):
+    for settings in ({"fetch": 0}, {"timeout": -1}, {"retrieval_weight": -0.1}):
         with pytest.raises(ArgumentError, match=next(iter(settings))):
             ask(*both, lambda c: c.recommend(HISTORY), **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from serving.client import ArgumentError
+from serving.client import DeadlineError
 from serving.client import Event
 from serving.client import InvalidRequestError
 from serving.client import Recommendation
@@ -67,6 +69,23 @@ def test_a_server_that_takes_fewer_rows_is_asked_with_as_many_as_it_says(ask):
         assert reply.rows == [256, 64, 64, 64, 64, 44]
         answers = ask(server.address, lambda c: c.recommend_examples([k.encode() for k in keys]))
         assert ids_of(answers) == [f"for:{key}" for key in keys]
+
+
+@either_client
+def test_the_requests_of_a_long_batch_share_one_deadline(ask):
+    def slow(method: str, request: Any) -> Any:
+        time.sleep(0.4)
+        return Server()(method, request)
+
+    with Scripted(reply=slow) as server:
+        batch = requests_of(*"abc")
+        ask(server.address, lambda c: c.recommend_batch(batch, timeout=9.0), max_rows=1)
+    first, second, third = server.seconds
+    assert second < first - 0.3 and third < second - 0.3
+    with Scripted(reply=slow) as server:
+        with pytest.raises(DeadlineError, match="no answer within 0.9 s|Deadline Exceeded"):
+            ask(server.address, lambda c: c.recommend_batch(batch * 9, timeout=0.9), max_rows=1)
+    assert server.calls < 9
 
 
 def test_the_client_remembers_how_many_rows_the_server_takes():

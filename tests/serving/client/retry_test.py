@@ -13,6 +13,7 @@ from serving.client import TooLargeError
 from serving.client import UnavailableError
 from serving.client.errors import Target
 from serving.client.retry import Attempts
+from serving.client.retry import Deadline
 from tests.serving.client.scripted import FAST
 from tests.serving.client.scripted import Scripted
 
@@ -101,7 +102,7 @@ def test_delays_grow_to_their_bound_and_jitter_shortens_them():
 def test_all_attempts_share_one_deadline():
     now = [0.0]
     policy = RetryPolicy(attempts=9, first_delay=0.4, jitter=0.0)
-    attempts = Attempts(policy, 1.0, TARGET, clock=lambda: now[0], draw=lambda: 0.0)
+    attempts = Attempts(policy, Deadline(1.0, lambda: now[0]), TARGET, draw=lambda: 0.0)
     failure = UnavailableError(TARGET, "UNAVAILABLE", "down")
     assert attempts.remaining() == 1.0
     now[0] = 0.5

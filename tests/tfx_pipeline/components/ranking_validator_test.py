@@ -204,7 +204,7 @@ def test_each_fault_fails_its_check(
     ranker: Path, answers: RankingAnswers, fault: Any, checks: list[str]
 ) -> None:
     given = dataclasses.replace(answers, **fault(answers))
-    judged = judge_answers(ranker, PAGES, given, ServingValidationConfig())
+    judged = judge_answers(ranker, ranker, PAGES, given, ServingValidationConfig())
     assert [check.name for check in judged if check.passed is False] == checks
 
 

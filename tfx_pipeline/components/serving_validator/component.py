@@ -14,15 +14,14 @@ from tfx.types import component_spec
 from serving.publishing.config import PusherConfig
 from serving.publishing.servable_file import read_servable
 from tfx_pipeline.components import locations
-from tfx_pipeline.components.locations import TEST_SPLITS
-from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
+from tfx_pipeline.components.serving_validator.validate import ASKED
 from tfx_pipeline.components.serving_validator.validate import ExampleFiles
 from tfx_pipeline.components.serving_validator.validate import validate
 from tfx_pipeline.components.verdict import write_verdict
+from tfx_pipeline.stages.table import STAGES
 
 SERVER_LOG = "server.log"
-_SECTIONS = {"retrieval": RetrievalServingValidationConfig, "ranking": ServingValidationConfig}
 _standard = tfx.types.standard_artifacts
 
 
@@ -55,12 +54,13 @@ class Executor(base_executor.BaseExecutor):
         folder.mkdir(parents=True, exist_ok=True)
         servable_dir = locations.saved_model(input_dict, "servable")
         stage = read_servable(servable_dir).stage
-        splits = (TEST_SPLITS[stage], *(["catalogue"] if stage == "ranking" else []))
+        asked = ASKED[stage]
+        splits = (STAGES[stage].test_split, *(["catalogue"] if asked.reads_catalogue else []))
         report = validate(
             servable_dir,
             locations.saved_model(input_dict, "model"),
             ExampleFiles(*(locations.record_files(input_dict, "examples", one) for one in splits)),
-            _SECTIONS[stage].model_validate_json(exec_properties["config"]),
+            asked.config.model_validate_json(exec_properties["config"]),
             exec_properties["name"],
             PusherConfig.model_validate_json(exec_properties["push"]),
             folder / SERVER_LOG,

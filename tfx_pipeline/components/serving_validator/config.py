@@ -89,11 +89,11 @@ class ServingValidationConfig(Config):
 
     @property
     def is_address(self) -> bool:
-        """Whether a server is asked that runs already."""
+        """True if a server is asked that runs already."""
         return self.server != LOCAL and "/" not in self.server
 
     def puts_into(self, push_dir: str) -> bool:
-        """Whether the release candidate would be put among the pushed versions, unchecked."""
+        """Returns whether the release candidate would be put among the pushed versions."""
         return bool(self.base_path) and Path(self.base_path).resolve() == Path(push_dir).resolve()
 
 

@@ -103,6 +103,7 @@ def ask(
 
 def judge(
     servable: Path,
+    model: Path,
     pages: Sequence[bytes],
     answers: RankingAnswers,
     config: ServingValidationConfig,
@@ -111,6 +112,7 @@ def judge(
 
     Args:
         servable: The release candidate.
+        model: What the Trainer wrote, which is the release candidate itself.
         pages: What was asked.
         answers: What came back.
         config: Bounds.
@@ -118,6 +120,7 @@ def judge(
     Raises:
         ReleaseCandidateError: The release candidate cannot be loaded in this process.
     """
+    del model
     signature = load_here(servable).signatures["serving_default"]
     expected = [run_here(signature, {"examples": np.array([page], object)}) for page in pages]
     lengths = [_length(page) for page in pages]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from itertools import chain
@@ -20,7 +21,6 @@ from serving.publishing.announce import announce_version
 from serving.publishing.config import PusherConfig
 from serving.publishing.servable_file import read_servable
 from serving.publishing.warmup import WARMUP_FILE
-from tfx_pipeline.components.locations import TEST_SPLITS
 from tfx_pipeline.components.request_examples import request_examples
 from tfx_pipeline.components.serving_validator import ranking
 from tfx_pipeline.components.serving_validator.answers import Answers
@@ -30,17 +30,38 @@ from tfx_pipeline.components.serving_validator.checks import quantile
 from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.components.serving_validator.loading import wait_until_loaded
-from tfx_pipeline.components.serving_validator.ranking import RankingAnswers
 from tfx_pipeline.components.serving_validator.release_candidate import ReleaseCandidateError
 from tfx_pipeline.components.serving_validator.release_candidate import placed
-from tfx_pipeline.components.serving_validator.retrieval.ask import RetrievalAnswers
 from tfx_pipeline.components.serving_validator.retrieval.ask import ask as ask_retrieval
 from tfx_pipeline.components.serving_validator.retrieval.checks import judge as judge_retrieval
 from tfx_pipeline.components.serving_validator.server import ending
 from tfx_pipeline.components.serving_validator.server import serving
+from tfx_pipeline.stages.table import STAGES
 
 _ROWS = 256  # of one call
 _ROWS_SENT = 8  # of the catalogue, with one request
+
+
+class Asked(NamedTuple):
+    """Requests to the servables of a stage, and checks of their answers.
+
+    Attributes:
+        config: The stage's section `serving_validation`.
+        reads_catalogue: Whether requests hold rows of the catalogue.
+        ask: Sends every kind of request.
+        judge: Compares what came back with what it should be.
+    """
+
+    config: type[ServingValidationConfig]
+    reads_catalogue: bool
+    ask: Callable[..., Answers]
+    judge: Callable[..., list[Check]]
+
+
+ASKED = {
+    "retrieval": Asked(RetrievalServingValidationConfig, False, ask_retrieval, judge_retrieval),
+    "ranking": Asked(ServingValidationConfig, True, ranking.ask, ranking.judge),
+}
 
 
 class ExampleFiles(NamedTuple):
@@ -93,13 +114,14 @@ def validate(
         ServingError: The server cannot be reached, or has no such model.
     """
     stage = read_servable(servable).stage
+    asked = ASKED[stage]
     examples = request_examples(files.test, config.requests)
     batches = read_batches(files.catalogue, _ROWS_SENT, _ROWS_SENT)
     catalogue = list(chain.from_iterable(batches))
     answers, version = Answers(), None
     try:
         if not examples:
-            split = TEST_SPLITS[stage]
+            split = STAGES[stage].test_split
             raise ReleaseCandidateError(f"the split `{split}` holds nothing to make a request of")
         warmup = request_examples(files.test, push.warmup_requests)
         with _placed(servable, warmup, config, push) as place:
@@ -107,15 +129,12 @@ def validate(
                 patient, rows = not config.latency_p99_ms, _rows(push)
                 warmed = Answers(patient=patient)
                 warmed.warm_up(client, place / WARMUP_FILE)
-                if stage == "ranking":
-                    answers = ranking.ask(client, examples, catalogue, rows, patient)
-                else:
-                    answers = ask_retrieval(client, examples, rows, patient)
+                answers = asked.ask(client, examples, catalogue, rows, patient)
             recorded = sum(1 for _ in warmup_requests(place / WARMUP_FILE))
         checks = [
             Check("load", True, "a server that answers from it", f"version {version} answers"),
             _warm_up(warmed, recorded),
-            *_judged(servable, model, examples, answers, config),
+            *asked.judge(servable, model, examples, answers, config),
         ]
     except ReleaseCandidateError as error:
         checks = [Check("load", False, "a server that answers from it", str(error))]
@@ -132,21 +151,6 @@ def validate(
         },
         "checks": [check._asdict() for check in checks],
     }
-
-
-def _judged(
-    servable: Path,
-    model: Path,
-    examples: Sequence[bytes],
-    answers: Answers,
-    config: ServingValidationConfig,
-) -> list[Check]:
-    """Returns the checks of the stage that answered."""
-    if isinstance(answers, RankingAnswers):
-        return ranking.judge(servable, examples, answers, config)
-    assert isinstance(answers, RetrievalAnswers)
-    assert isinstance(config, RetrievalServingValidationConfig)
-    return judge_retrieval(servable, model, examples, answers, config)
 
 
 @contextlib.contextmanager

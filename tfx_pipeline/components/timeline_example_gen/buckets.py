@@ -186,7 +186,7 @@ class WriteBucket(BucketFn):
     """Writes one file a split with the examples of a sorted bucket."""
 
     def process(
-        self, element: Sorted, index: bytes, classes: bytes, items: bytes = b""
+        self, element: Sorted, index: bytes, classes: bytes, names: bytes = b""
     ) -> Iterator[bytes | beam.pvalue.TaggedOutput]:
         """Yields counts for the report and, of labelled impressions, hashes of page ids."""
         number, rows, users = element
@@ -196,15 +196,14 @@ class WriteBucket(BucketFn):
                 self._write(split, number, [])
             return
         bucket = self._bucket(Timelines.from_bytes(Store.get(rows), Store.get(users)))
+        items = Items(names, CatalogueIndex(index), self._config.candidate_types)
         counts: Counts = {}
         with ThreadPoolExecutor() as pool:  # encoding and gzip release the lock
             jobs = [pool.submit(self._train, bucket, number)]
             for split in HELD_OUT:
                 jobs.append(pool.submit(self._held_out, bucket, number, split, index, classes))
             for split in PAGES if label else ():
-                jobs.append(
-                    pool.submit(self._pages, bucket, number, split, Items(items), index, classes)
-                )
+                jobs.append(pool.submit(self._pages, bucket, number, split, items, index, classes))
             for job in jobs:
                 counts.update(job.result())
         if label and label.source == "impressions":
@@ -213,8 +212,8 @@ class WriteBucket(BucketFn):
             counts.update(page_rows.count(*given))
             for part, hashes in page_rows.divide_ids(timelines, pages, self._buckets):
                 yield beam.pvalue.TaggedOutput(PAGE_IDS, (part, hashes))
-        if label and label.source == "values":
-            found = page_examples.count_training_values(bucket, label)
+        if label and label.source != "impressions":
+            found = page_examples.count_training_events(bucket, label, items)
             counts.update({f"train/{name}": value for name, value in found.items()})
         yield report.pack(counts)
 
@@ -274,8 +273,9 @@ class WriteBucket(BucketFn):
     def _pages(
         self, bucket: Bucket, number: int, split: str, items: Items, index: bytes, classes: bytes
     ) -> Counts:
-        most, label = self._config.max_events_per_example, self._config.label
+        label = self._config.label
         assert label is not None
+        most = label.max_history
         pages = page_examples.held_out_pages(bucket, PAGES[split], label, items)
         slices = page_examples.slice_candidates(bucket, pages, CatalogueIndex(index), classes)
         self._write_records(split, number, page_examples.records(bucket, pages, slices, most))

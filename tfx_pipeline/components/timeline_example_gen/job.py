@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import posixpath
-import tempfile
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 from absl import logging
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.runners.direct.direct_runner import DirectRunner
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from tfx_pipeline.components.timeline_example_gen import pages
 from tfx_pipeline.components.timeline_example_gen import popularity
@@ -33,6 +28,7 @@ from tfx_pipeline.components.timeline_example_gen.catalogue_split import WriteCa
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.field_rows import SendFields
 from tfx_pipeline.components.timeline_example_gen.messages import Store
+from tfx_pipeline.components.timeline_example_gen.messages import temporary_storage
 from tfx_pipeline.components.timeline_example_gen.negatives import MergeNames
 from tfx_pipeline.components.timeline_example_gen.negatives import ReadNames
 from tfx_pipeline.components.timeline_example_gen.partition import Partition
@@ -81,7 +77,7 @@ def generate(
         _make_directory(posixpath.join(uri, name))
     logging.info("Reading %s rows into %d buckets", f"{plan.rows[EVENTS_TABLE]:,}", plan.buckets)
     pipeline = make_pipeline()
-    with _temporary_storage(pipeline) as directory:
+    with temporary_storage(pipeline) as directory:
         build(pipeline, plan, uri, config, Store(directory))
         pipeline.run().wait_until_finish()
     counts = _finish(uri, plan, config)
@@ -201,19 +197,6 @@ def _catalogue_split(
         | "WriteCatalogue" >> beam.ParDo(write, index).with_output_types(bytes)
     )
     return [written, *reports]
-
-
-@contextlib.contextmanager
-def _temporary_storage(pipeline: beam.Pipeline) -> Iterator[str]:
-    """Makes a directory for the time of a run on this machine; "" when a cluster runs it.
-
-    It is in the system's directory for temporary files (`TMPDIR` names another).
-    """
-    if not isinstance(pipeline.runner, (DirectRunner, FnApiRunner)):
-        yield ""
-        return
-    with tempfile.TemporaryDirectory(prefix="timelines-") as directory:
-        yield directory
 
 
 def _file_parts(

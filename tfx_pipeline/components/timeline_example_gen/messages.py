@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 import uuid
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import apache_beam as beam
+from apache_beam.runners.direct.direct_runner import DirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from transforms.arrow import pa
 
@@ -63,6 +70,19 @@ class Store:
         with open(path, "rb") as file:
             file.seek(offset)
             return file.read(length)
+
+
+@contextlib.contextmanager
+def temporary_storage(pipeline: beam.Pipeline) -> Iterator[str]:
+    """Makes a directory for the time of a run on this machine; "" when a cluster runs it.
+
+    It is in the system's directory for temporary files (`TMPDIR` names another).
+    """
+    if not isinstance(pipeline.runner, (DirectRunner, FnApiRunner)):
+        yield ""
+        return
+    with tempfile.TemporaryDirectory(prefix="timelines-") as directory:
+        yield directory
 
 
 Message = tuple[int, str, bytes]  # order, kind, and what `Store.get` returns the rows for

@@ -1,4 +1,4 @@
-"""Random negatives of held-out pages, the same in every run and on any number of workers."""
+"""Candidates of held-out pages of events, and random negatives: the same in every run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from tfx_pipeline.components.timeline_example_gen import messages
 from tfx_pipeline.components.timeline_example_gen.config import ANY
+from tfx_pipeline.components.timeline_example_gen.splits import of_entity_type
+from tfx_pipeline.datasets.catalogue_index import CatalogueIndex
 from tfx_pipeline.datasets.file_parts import FilePart
 from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.judge import judge_names
@@ -69,39 +71,49 @@ class MergeNames(beam.CombineFn):
 
 
 class Items:
-    """The entities that negatives are drawn from."""
+    """The candidates: positives of `events` are among them, and negatives are drawn from them.
 
-    def __init__(self, data: bytes) -> None:
-        """Takes what `MergeNames` returns, or b"" for nothing."""
+    Args:
+        data: What `MergeNames` returns, or b"" for nothing.
+        catalogue: Says since when items are available.
+        candidate_types: Their entity types; `*` is all.
+
+    Attributes:
+        names: [n] binary, by the moment from which they are available.
+        hashes: [n] uint64, of the names.
+    """
+
+    def __init__(
+        self, data: bytes, catalogue: CatalogueIndex, candidate_types: Sequence[str]
+    ) -> None:
         table = messages.unpack(data) if data else _EMPTY
-        self.names: pa.BinaryArray = table.column("name").combine_chunks()
-        self._hashes = np.asarray(table.column("hash"))
+        hashes = np.asarray(table.column("hash"))
+        _, available_from = catalogue.find(hashes)
+        order = np.argsort(available_from, kind="stable")
+        self.names: pa.BinaryArray = table.column("name").combine_chunks().take(pa.array(order))
+        self.hashes = hashes[order]
+        self._available_from = available_from[order]
+        self._catalogue = catalogue
+        self._types = candidate_types
 
-    def find(self, names: pa.Array, codes: np.ndarray) -> np.ndarray:
-        """Looks entities up.
+    def hold(self, names: pa.Array) -> np.ndarray:
+        """Returns [V] bool, which of [V] entities are candidates."""
+        known, _ = self._catalogue.find(hash_ids(names))
+        return known & of_entity_type(names, self._types)
 
-        Args:
-            names: [V] binary.
-            codes: [...] int64, numbers of names.
+    def draw(
+        self, users: np.ndarray, numbers: np.ndarray, times: np.ndarray, count: int
+    ) -> np.ndarray:
+        """Draws items for events, with replacement, each as likely that was available then.
 
-        Returns:
-            [...] int64, the number of each entity among the items, -1 for none.
-        """
-        distinct, inverse = np.unique(codes, return_inverse=True)
-        hashes = hash_ids(names.take(pa.array(distinct)))
-        found = np.searchsorted(self._hashes, hashes)
-        known = self._hashes[np.minimum(found, len(self._hashes) - 1)] == hashes
-        return np.where(known, found, -1)[inverse].reshape(codes.shape)
-
-    def draw(self, users: np.ndarray, numbers: np.ndarray, count: int) -> np.ndarray:
-        """Draws items for events, with replacement and each as likely as the others.
-
-        The draws depend on the user and on the event's number in the user's life alone
+        Where none was, all are. Beside them the draws depend on the user and on the event's
+        number in the user's life alone
         (SplitMix64; Steele et al. 2014, https://doi.org/10.1145/2714064.2660195).
 
         Args:
             users: [n] uint64, a hash of each event's user.
             numbers: [n] int64, how many events of the user came before.
+            times: [n] int64, microseconds.
             count: Draws for each event.
 
         Returns:
@@ -110,7 +122,7 @@ class Items:
         Raises:
             ValueError: There is no item.
         """
-        if not len(self._hashes):
+        if not len(self.hashes):
             raise ValueError(
                 "`label.source: events` draws negatives from the catalogue, but no row of it is "
                 "of a type in `candidate_types`. Name types that the catalogue has."
@@ -118,7 +130,9 @@ class Items:
         event = _mix(_mix(users) ^ numbers.astype(np.uint64))  # [n]
         step = np.uint64(0x9E3779B97F4A7C15) * np.arange(1, count + 1, dtype=np.uint64)
         random = _mix(event[:, None] + step) >> np.uint64(32)  # [n, count]
-        return (random * np.uint64(len(self._hashes)) >> np.uint64(32)).astype(np.int64)
+        available = np.searchsorted(self._available_from, times, side="right")
+        among = np.where(available > 0, available, len(self.hashes)).astype(np.uint64)  # [n]
+        return (random * among[:, None] >> np.uint64(32)).astype(np.int64)
 
 
 def _mix(values: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ class PageExamples(NamedTuple):
         position: [C] int64, -1 where there is none.
         label: [C] int64, bit h is head h.
         left_out: Candidates behind the last that a page keeps.
+        not_candidates: Events of `events` that make no page: their entities are no candidates.
     """
 
     user: np.ndarray
@@ -60,6 +61,7 @@ class PageExamples(NamedTuple):
     position: np.ndarray
     label: np.ndarray
     left_out: int = 0
+    not_candidates: int = 0
 
 
 class Slices(NamedTuple):
@@ -83,7 +85,7 @@ def held_out_pages(bucket: Bucket, split: int, label: LabelConfig, items: Items)
         bucket: The bucket.
         split: `pages.VALIDATION` or `pages.TEST`.
         label: Which rows there are, and when they are positive.
-        items: What negatives of `events` are drawn from.
+        items: The candidates of `events`.
     """
     if label.source == "impressions":
         return _of_impressions(bucket, split, label)
@@ -100,6 +102,7 @@ def count(pages: PageExamples, slices: Slices, label: LabelConfig) -> Counts:
         "candidates": len(pages.candidate),
         "candidates_over_the_limit": pages.left_out,
         "candidates_not_in_catalogue": int((~slices.known).sum()),
+        "events_not_candidates": pages.not_candidates,
         "without_label": len(pages.user) - len(labelled),
         **{
             f"labels/{head}": int((pages.label >> bit & 1).sum())
@@ -108,9 +111,12 @@ def count(pages: PageExamples, slices: Slices, label: LabelConfig) -> Counts:
     }
 
 
-def count_training_values(bucket: Bucket, label: LabelConfig) -> Counts:
-    """Returns counts of what a model of `values` is trained on, named as those of pages."""
-    rows = bucket.events.row[_labelled_events(bucket, page_rows.TRAIN, label)]
+def count_training_events(bucket: Bucket, label: LabelConfig, items: Items) -> Counts:
+    """Returns counts of what a model of `values` or `events` is trained on, as those of pages."""
+    chosen, left_out = _labelled_events(bucket, page_rows.TRAIN, label, items)
+    if label.source == "events":
+        return {"events_not_candidates": left_out}
+    rows = bucket.events.row[chosen]
     positive = _is_positive(bucket.timelines.value[rows], label)
     (head,) = label.heads
     return {"candidates": len(rows), f"labels/{head}": int(positive.sum())}
@@ -171,7 +177,7 @@ def _of_impressions(bucket: Bucket, split: int, label: LabelConfig) -> PageExamp
 
 def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> PageExamples:
     timelines, events = bucket.timelines, bucket.events
-    chosen = _labelled_events(bucket, split, label)
+    chosen, left_out = _labelled_events(bucket, split, label, items)
     user, row = events.user[chosen].astype(np.int64), events.row[chosen]
     history = chosen - events.offsets[user]
     names = timelines.dictionaries["entity"]
@@ -179,8 +185,9 @@ def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> 
     if label.source == "values":
         positive = _is_positive(timelines.value[row][:, None], label)
     else:
-        drawn = items.draw(hash_ids(timelines.users)[user], history, label.negatives)
-        again = drawn == items.find(names, candidate)
+        users, time = hash_ids(timelines.users)[user], timelines.timestamp[row]
+        drawn = items.draw(users, history, time, label.negatives)
+        again = items.hashes[drawn] == hash_ids(names)[candidate]
         positive = np.concatenate([np.ones_like(candidate, bool), again], axis=1)
         candidate = np.concatenate([candidate, len(names) + drawn], axis=1)
         names = pa.concat_arrays([names, items.names])
@@ -193,17 +200,26 @@ def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> 
         candidate=candidate.reshape(-1),
         position=np.full(candidate.size, -1),
         label=positive.reshape(-1).astype(np.int64),
+        not_candidates=left_out,
     )
 
 
-def _labelled_events(bucket: Bucket, split: int, label: LabelConfig) -> np.ndarray:
-    """Returns [P] int64, the events of a split that `values` or `events` make pages of."""
+def _labelled_events(
+    bucket: Bucket, split: int, label: LabelConfig, items: Items
+) -> tuple[np.ndarray, int]:
+    """Finds the events of a split that `values` or `events` make pages of.
+
+    Returns:
+        [P] int64, the events; and how many `events` leaves out, being of no candidate.
+    """
     timelines, events = bucket.timelines, bucket.events
     of_split = page_rows.split_of(events.row, events.user, bucket.cuts)
     chosen = (of_split == split) & is_of_type(timelines, events.row, label.events)
     if label.source == "values":
         chosen &= timelines.value[events.row] != 0  # 0 is no value
-    return np.flatnonzero(chosen)
+        return np.flatnonzero(chosen), 0
+    candidate = items.hold(timelines.dictionaries["entity"])[timelines.codes["entity"][events.row]]
+    return np.flatnonzero(chosen & candidate), int((chosen & ~candidate).sum())
 
 
 def _is_positive(value: np.ndarray, label: LabelConfig) -> np.ndarray:

@@ -71,7 +71,8 @@ def _require_splits(counts: dict[str, Any], config: TimelineConfig) -> None:
         held = {
             "impressions": "result pages",
             "values": f"events of the types {list(config.label.events)} with a value other than 0",
-            "events": f"events of the types {list(config.label.events)}",
+            "events": f"events of the types {list(config.label.events)} on entities of the "
+            f"catalogue of the types {list(config.candidate_types)}",
         }
         hint = f"Behind each cut there have to be {held[config.label.source]}."
     raise ValueError(

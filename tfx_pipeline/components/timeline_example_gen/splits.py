@@ -74,9 +74,8 @@ def select_events(timelines: Timelines, shown: np.ndarray, config: TimelineConfi
     offsets = np.searchsorted(user, np.arange(len(timelines.users) + 1))
     eligible = is_of_type(timelines, row, config.target_events)
     if ANY not in config.candidate_types:
-        types = pc.list_element(pc.split_pattern(timelines.dictionaries["entity"], ":"), 0)
-        wanted = pc.is_in(types, pa.array([t.encode() for t in config.candidate_types]))
-        eligible = eligible & np.asarray(wanted)[timelines.codes["entity"][row]]
+        wanted = of_entity_type(timelines.dictionaries["entity"], config.candidate_types)
+        eligible = eligible & wanted[timelines.codes["entity"][row]]
     return Events(row, user, offsets, eligible)
 
 
@@ -105,6 +104,14 @@ def is_of_type(timelines: Timelines, rows: np.ndarray, types: Sequence[str]) -> 
     wanted = pa.array([name.encode() for name in types], pa.binary())
     listed = np.asarray(pc.is_in(timelines.dictionaries["event"], wanted))
     return listed[timelines.codes["event"][rows]]
+
+
+def of_entity_type(names: pa.Array, types: Sequence[str]) -> np.ndarray:
+    """Returns [V] bool, which of [V] entities `type:id` are of some types; `*` is all."""
+    if ANY in types:
+        return np.ones(len(names), bool)
+    found = pc.list_element(pc.split_pattern(names, ":"), 0)
+    return np.asarray(pc.is_in(found, pa.array([name.encode() for name in types], pa.binary())))
 
 
 def training_targets(events: Events, train_end: np.ndarray) -> np.ndarray:

@@ -85,6 +85,19 @@ def test_excluded_rows_never_come_back_and_k_results_do(backend, queries):
 
 
 @BOTH
+@pytest.mark.parametrize("queries", [QUERIES, INTERESTS], ids=["vector", "interests"])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_given_candidates_get_the_scores_that_a_search_gives_them(backend, queries, mixed):
+    weight = np.full((5, 3), 1 / 3, np.float32) if mixed and queries.ndim == 3 else None
+    searcher = make(backend, N)
+    rows, scores = ask(searcher, queries, weight=weight)
+    shuffled = np.array(rows[:, ::-7])
+    mixture = None if weight is None else tf.constant(weight)
+    found = tf.function(searcher.score)(tf.constant(queries), tf.constant(shuffled), mixture)
+    np.testing.assert_allclose(found, scores[:, ::-7], rtol=1e-4, atol=1e-5)
+
+
+@BOTH
 def test_a_mixture_of_interests_with_excluded_rows(backend):
     weight = np.array([[0.7, 0.2, 0.1]] * 4 + [[0.0, 1.0, 0.0]], np.float32)
     hidden = np.zeros((5, N), bool)

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from serving.index import files
 from serving.index.config import ServeConfig
-from serving.index.searching.servable import write_servable
+from serving.index.searching.assemble import write_servable
 from serving.publishing.publish import missing_files
 from serving.publishing.servable_file import read_servable
 from tests.helpers.examples import catalogue_row

@@ -15,7 +15,7 @@ from serving.index import files
 from serving.index.config import BuildConfig
 from serving.index.config import ServeConfig
 from serving.index.search_quality import recall
-from serving.index.searching.servable import write_servable
+from serving.index.searching.assemble import write_servable
 from serving.index.tree.routing import sources
 from serving.index.tree.scann_files import read_partition
 from serving.index.updating.changes import Changes
@@ -28,6 +28,9 @@ from tests.helpers.examples import timeline
 from tests.helpers.operations import operations
 from tests.helpers.servables import build_index
 from tests.helpers.servables import write_vectors
+from tests.helpers.sources import weights_of
+from tests.helpers.sources import write_combination
+from tests.helpers.sources import write_neighbours
 from tests.helpers.towers import TinyTowers
 from tests.serving.index.updating.changes_test import changes_of
 
@@ -81,8 +84,19 @@ def workplace(tmp_path_factory) -> Path:
     write_vectors(path / "index", IDS, towers.vectors(tf.constant(IDS)).numpy())
     config = BuildConfig(leaves=45, leaves_to_search=40, reorder=400)
     build_index(path / "index", config, path / "towers")
+    # Only who saw the video is recommended neighbours; for all others the tower decides.
+    lists = {"video:1": {NEW[0]: 0.75, GONE[0]: 0.5, IDS[3]: 0.25}}
+    digest = write_neighbours(path / "neighbours", lists, {})
+    weights = weights_of(tower=1.0, neighbours_of_last=10.0)
+    fingerprint = files.directory_fingerprint(path / "towers")
+    write_combination(path / "combination", weights, digest, fingerprint)
     write_servable(
-        path / "towers", path / "index", path / "pushed/4", ServeConfig(k=20, exact_below=0)
+        path / "towers",
+        path / "index",
+        path / "pushed/4",
+        ServeConfig(k=20, exact_below=0),
+        path / "neighbours",
+        path / "combination",
     )
     (path / "pushed/4/assets.extra").mkdir()
     (path / "pushed/4/assets.extra/requests").write_bytes(b"abc")
@@ -142,6 +156,18 @@ def test_a_changed_vector_counts_and_the_old_one_does_not(updated):
     ids, _ = ask(updated[0], ["movie:other"], [MOVED])
     assert ids[0, 0] == MOVED
     assert ids[1, 0] != MOVED
+
+
+def test_neighbours_follow_their_names_as_rows_come_and_go(workplace, updated):
+    before, _ = ask(workplace / "pushed/4", ["video:1"])
+    assert before[0, :2].tolist() == [GONE[0], IDS[3]]
+    after, _ = ask(updated[0], ["video:1"])
+    assert after[0, :2].tolist() == [NEW[0], IDS[3]]
+    old, new = (
+        (path / "sources" / "combination.json").read_text()
+        for path in (workplace / "pushed/4", updated[0])
+    )
+    assert old == new
 
 
 def test_untouched_candidates_keep_their_place_and_score(workplace, updated):

@@ -111,6 +111,6 @@ def test_negatives_are_the_same_for_two_threads(tmp_path: Path) -> None:
 def test_rows_may_wait_in_elements_as_they_do_on_a_cluster(
     tmp_path: Path, one_worker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "_temporary_storage", lambda pipeline: contextlib.nullcontext(""))
+    monkeypatch.setattr(job, "temporary_storage", lambda pipeline: contextlib.nullcontext(""))
     run(a_log(tmp_path / "log"), tmp_path / "out", ONE_WORKER, **CONFIG)
     assert digests(tmp_path / "out") == digests(one_worker)

@@ -24,8 +24,8 @@ from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 
 T = 1_700_000_000_000_000
 LABELS: dict[str, dict[str, Any]] = {
-    "clicked": {"max_candidates": 3},
-    "heads": {"events": ["click", "buy"]},
+    "clicked": {"max_candidates": 3, "max_history": 20},
+    "heads": {"events": ["click", "buy"], "max_history": 7},
     "values": {"source": "values", "events": ["click", "cart"], "at_least": 3.0},
     "events": {"source": "events", "events": ["click"], "negatives": 3},
 }
@@ -87,7 +87,7 @@ def test_pages_are_those_that_a_reader_of_the_rows_finds(
     expected = page_oracle.pages(rows, CATALOGUE, config, STARTS)
 
     for name in ("validation_pages", "test_pages"):
-        assert len(expected[name]) >= 3
+        assert len(expected[name]) >= 2
         assert as_set(found[name]) == as_set(expected[name])
     if config.label and config.label.source != "impressions":
         assert "impression/events" not in found["train"][0]
@@ -185,6 +185,7 @@ def test_odd_pages_have_rules_and_are_counted(tmp_path: Path) -> None:
         "candidates": 9,
         "candidates_over_the_limit": 0,
         "candidates_not_in_catalogue": 1,
+        "events_not_candidates": 0,
         "without_label": 1,
         "histories_truncated": 0,
         "labels": {"click": 3},
@@ -224,13 +225,15 @@ def test_batches_and_buckets_change_no_page(
             assert as_set(one[name]) == as_set(buckets[name])
         files = "Split-test_pages/data_tfrecord-00000-of-00001.gz"
         sizes = [len(read_records(tmp_path / label / n / files)) for n in ("one", "batches")]
-        assert sizes[0] == sizes[1] > 20
+        assert sizes[0] == sizes[1] > 10
 
 
 def test_negatives_are_of_the_candidate_types_and_each_as_likely(tmp_path: Path) -> None:
-    events = [event(f"u{i}", "video:0", T + j * DAY) for i in range(40) for j in range(5)]
+    events = [event(f"u{i}", "item:0", T + j * DAY) for i in range(40) for j in range(5)]
+    others = ["video:0", "item:hat"]  # of another type, and outside the catalogue
+    events += [event("u0", other, T + 4 * DAY) for other in others]
     label = {"source": "events", "negatives": 50}
-    run(
+    report = run(
         write_log(tmp_path / "log", events, CATALOGUE),
         tmp_path / "out",
         label=label,
@@ -238,12 +241,31 @@ def test_negatives_are_of_the_candidate_types_and_each_as_likely(tmp_path: Path)
         **SPLITS["time"] | MANY,
     )
     pages = read_splits(tmp_path / "out")["test_pages"]
+    assert {page["candidate/entity"][0] for page in pages} == {"item:0"}
+    assert report["test_pages"]["events_not_candidates"] == 2
+    assert report["train"]["events_not_candidates"] == 0
     drawn = np.array([page["candidate/entity"][1:] for page in pages])
     names, counts = np.unique(drawn, return_counts=True)
     assert list(names) == [f"item:{i}" for i in range(6)]
     expected = drawn.size / 6
     assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
     assert len({tuple(row) for row in drawn}) == len(drawn) == 40
+
+
+def test_negatives_were_available_at_the_time(tmp_path: Path) -> None:
+    events = [event(f"u{i}", "old", T + j * DAY) for i in range(40) for j in range(8)]
+    catalogue = [
+        {"entity_type": "item", "entity_id": "old", "available_from": T - DAY},
+        {"entity_type": "item", "entity_id": "always", "available_from": None},
+        {"entity_type": "item", "entity_id": "new", "available_from": T + 6 * DAY},
+    ]
+    label = {"source": "events", "negatives": 20}
+    log = write_log(tmp_path / "log", events, catalogue)
+    run(log, tmp_path / "out", label=label, **SPLITS["time"] | MANY)
+    for page in read_splits(tmp_path / "out")["test_pages"]:
+        before = page["request/time"][0] < T + 6 * DAY
+        names = {"item:old", "item:always"} | (set() if before else {"item:new"})
+        assert set(page["candidate/entity"][1:]) == names
 
 
 def test_an_item_that_is_drawn_beside_itself_is_positive_both_times(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ def _pages_of(
     if label.source == "impressions":
         return [_page_of_impressions(user, life, part, config) for part in _parts(life)]
     found = []
-    items = sorted({_name(row) for row in catalogue if row["entity_type"] == "item"}, key=_hash)
+    first = {_name(row): row for row in reversed(catalogue)}
+    items = {name: row for name, row in first.items() if row["entity_type"] == "item"}
     number = 0
     for index, row in enumerate(life):
         if row["event"] == "impression":
@@ -96,7 +97,12 @@ def _pages_of(
         if label.source == "values":
             labels = [int(value >= label.at_least)]
         else:
-            drawn = [items[i] for i in _draws(user, number - 1, label.negatives, len(items))]
+            if names[0] not in items:
+                continue
+            since = {name: _available_from(row) for name, row in items.items()}
+            there = [name for name in items if since[name] <= row["timestamp"]] or list(items)
+            there.sort(key=lambda name: (since[name], _hash(name)))
+            drawn = [there[i] for i in _draws(user, number - 1, label.negatives, len(there))]
             labels += [int(name == names[0]) for name in drawn]
             names += drawn
         page = _example(user, life, index, names, [-1] * len(names), labels, config)
@@ -160,7 +166,7 @@ def _example(
     assert config.label is not None
     row, most = life[index], config.label.width
     before = [r for r in life[:index] if r["event"] != "impression"]
-    newest = before[-config.max_events_per_example :]
+    newest = before[-config.label.max_history :]
     return {
         "id": row.get("page_id"),
         "user_id": [user],
@@ -215,6 +221,11 @@ def _popularity(
         )
         covered += counts[name]
     return classes
+
+
+def _available_from(row: Row) -> int:
+    moment = row.get("available_from")
+    return -FOREVER if moment is None else moment
 
 
 def _name(row: Row) -> str:

@@ -34,6 +34,9 @@ def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str)
 
     import models  # noqa: F401  (chooses Keras 2)
     from models.input import batch as b
+    from models.input.catalogue import load_catalogue
+    from models.input.config import CandidateTowerConfig
+    from models.input.negatives import Items
     from models.input.page_batches import PageSpec
     from models.input.page_batches import cut_pages
     from models.input.page_batches import evaluation_pages
@@ -51,11 +54,12 @@ def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str)
     users = [{"user_id": f"u{i}", "attributes": ["a=1", f"name=u{i}"]} for i in range(9)]
     log = write_log(tmp_path / "log", random_log(7, rows=800), CATALOGUE, users)
     options = {"max_events_per_example": 24, "context_events": 8, "buckets": 1, **MANY}
+    types = ["item"] if source == "events" else ["*"]
     for name, days in {"held": (3, 4), "trained": (4, 4.5)}.items():
         starts = [START + round(day * DAY) for day in days]
         periods = {"validation_start": starts[0], "test_start": starts[1]}
-        label = LABELS[source]
-        run(log, tmp_path / name, split="time-cut", label=label, **periods, **options)
+        options |= {"label": LABELS[source], "candidate_types": types}
+        run(log, tmp_path / name, split="time-cut", **periods, **options)
     both = tmp_path / "both"
     both.mkdir()
     for name, split in {
@@ -75,7 +79,9 @@ def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str)
     config = LabelConfig(**LABELS[source])
     types = data.event_types(config.events) if source != "impressions" else None
     windows = WindowSpec(window=8, use_time=True, attributes=2, query_tokens=3, use_value=True)
-    spec = PageSpec(windows, config, types, items=np.array([1]))
+    table = load_catalogue(files("catalogue"), data.spec, data.sizes.entity, CandidateTowerConfig())
+    items = Items.of(table.candidates(["item"]), table.available_from)
+    spec = PageSpec(windows, config, types, items=items)
 
     read = (*spec.timeline_features, f.USER_ID)
     (timelines,) = parsed_timelines(timeline_records(files("train")), data.spec, 10**6, read)

@@ -1,4 +1,4 @@
-"""Whether two rankings are the same, up to ties and rounding."""
+"""Agreement of two rankings, up to ties and rounding."""
 
 from __future__ import annotations
 

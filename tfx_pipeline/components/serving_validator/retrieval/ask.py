@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import sys
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from tfx_pipeline.components.serving_validator.answers import Answers
 from tfx_pipeline.components.serving_validator.retrieval.requests import request_of
 
 ALL = sys.maxsize  # results of a request: as many as the servable returns
+Row = TypeVar("Row")
 _EXCLUDED = 5  # of the best items, that are asked to be left out
 
 
@@ -45,13 +48,18 @@ class RetrievalAnswers(Answers):
 
 
 def ask(
-    client: RecommenderClient, timelines: Sequence[bytes], max_rows: int, patient: bool
+    client: RecommenderClient,
+    timelines: Sequence[bytes],
+    catalogue: Sequence[bytes],
+    max_rows: int,
+    patient: bool,
 ) -> RetrievalAnswers:
     """Sends every kind of request.
 
     Args:
         client: A client of a server that has loaded the release candidate.
         timelines: Serialised raw timelines.
+        catalogue: Serialised raw catalogue rows, of which requests hold none.
         max_rows: Rows of one call.
         patient: Whether an answer that does not come in time is no fault of the
             release candidate's.
@@ -63,6 +71,7 @@ def ask(
         ServingError: Nobody answers, the server takes no more requests, or gives
             no answer in time: of that the release candidate is innocent.
     """
+    del catalogue
     answers = RetrievalAnswers(patient=patient)
     requests = [request_of(timeline) for timeline in timelines]
     with answers.noting("recommend"):
@@ -74,12 +83,27 @@ def ask(
             dataclasses.replace(request, exclude_ids=answer.ids[:_EXCLUDED])
             for request, answer in zip(requests, answers.recommended, strict=True)
         ]
-        answers.excluded = client.recommend_batch(answers.excluding, ALL)
+        # One call for each request, so that each has the whole time.
+        answers.excluded = [
+            answer
+            for part in _parts(answers.excluding, max_rows)
+            for answer in client.recommend_batch(part, ALL)
+        ]
     with answers.noting("serving_default"):
-        answers.examples = client.recommend_examples(timelines, ALL)
+        answers.examples = [
+            answer
+            for part in _parts(timelines, max_rows)
+            for answer in client.recommend_examples(part, ALL)
+        ]
     with answers.noting("embed_query"):
         answers.embeddings = _embed(client, requests, max_rows)
     return answers
+
+
+def _parts(rows: Sequence[Row], max_rows: int) -> Iterator[Sequence[Row]]:
+    """Yields rows in parts of at most `max_rows`."""
+    for start in range(0, len(rows), max_rows):
+        yield rows[start : start + max_rows]
 
 
 def _embed(
@@ -87,9 +111,8 @@ def _embed(
 ) -> npt.NDArray[np.float32] | None:
     """Returns the embeddings of requests; nothing if there is no such output."""
     parts = []
-    for start in range(0, len(requests), max_rows):
-        inputs = query_inputs(requests[start : start + max_rows])
-        outputs = client.predict("embed_query", inputs).outputs
+    for part in _parts(requests, max_rows):
+        outputs = client.predict("embed_query", query_inputs(part)).outputs
         if "embedding" not in outputs:
             return None
         parts.append(outputs["embedding"])

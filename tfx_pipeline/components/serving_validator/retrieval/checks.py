@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from serving.client import InvalidAnswerError
 from serving.client import Recommendation
 from serving.client import Request
 from serving.index.config import EVERY
+from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.components.serving_validator.checks import NOTHING
 from tfx_pipeline.components.serving_validator.checks import Check
 from tfx_pipeline.components.serving_validator.checks import latency
@@ -24,6 +26,7 @@ from tfx_pipeline.components.serving_validator.config import RetrievalServingVal
 from tfx_pipeline.components.serving_validator.retrieval import reference
 from tfx_pipeline.components.serving_validator.retrieval.agreement import differences
 from tfx_pipeline.components.serving_validator.retrieval.ask import RetrievalAnswers
+from tfx_pipeline.components.serving_validator.retrieval.joined import JoinedExactSearch
 from tfx_pipeline.components.serving_validator.retrieval.requests import request_of
 
 
@@ -138,9 +141,17 @@ def _against_exact_search(
 ) -> list[Check]:
     scored = "the Trainer's query embedding times the index's vector, of every item"
     best = f"at least {config.min_recall:g} of the best by exact search with the Trainer's towers"
+    joined = joins(servable)
+    if joined:
+        scored = f"{scored}, with its other sources and as they are combined"
+        best = f"{best}, among all sources"
     if "recommend" in answers.faults:
         return [Check("scores", None, scored, NOTHING), Check("recall", None, best, NOTHING)]
-    search = reference.ExactSearch(servable, queries)
+    search = (
+        JoinedExactSearch(servable, queries, requests)
+        if joined
+        else reference.ExactSearch(servable, queries)
+    )
     found = []
     expected = search.score(answers.recommended)
     for number, (scores, answer) in enumerate(zip(expected, answers.recommended, strict=True), 1):
@@ -155,6 +166,12 @@ def _against_exact_search(
         Check("scores", not found, scored, listed(found, "such scores")),
         Check("recall", recall >= config.min_recall, best, f"{recall:.4f}"),
     ]
+
+
+def joins(servable: Path) -> bool:
+    """Says whether a servable has more sources than its tower."""
+    description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
+    return len(description.get("sources", ())) > 1
 
 
 def _excluded(answers: RetrievalAnswers) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -112,10 +113,10 @@ class ExactSearch:
     def __init__(self, servable: Path, queries: Mapping[str, npt.NDArray[np.float32]]) -> None:
         try:
             self._index = files.open_index(servable / files.INDEX_DIR, check_hashes=False)
-            kind = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))["vectors"]
+            self._description = json.loads((servable / SERVABLE).read_text(encoding="utf-8"))
+            self._kind = self._description["vectors"]  # how the servable holds and rounds vectors
         except (OSError, ValueError, KeyError) as error:
             raise ReleaseCandidateError(f"its index cannot be read ({error})") from error
-        self._kind = kind  # how the servable holds vectors, and rounds them
         self._rows = self._index.rows()
         self._queries = queries
 
@@ -132,8 +133,8 @@ class ExactSearch:
         for i, answer in enumerate(answers):
             known = np.array([name in self._rows for name in answer.ids], bool)
             chosen = np.array([self._rows.get(name, 0) for name in answer.ids], np.int64)
-            held = QuantisedVectors(np.asarray(self._index.vectors[chosen])[None], self._kind)
-            scores.append(np.where(known, self._scores(held, i), np.nan).astype(np.float32))
+            found = self._scores(self._held(chosen), i)
+            scores.append(np.where(known, found, np.nan).astype(np.float32))
         return scores
 
     def recall(self, hidden: Sequence[Collection[str]], answers: Sequence[Recommendation]) -> float:
@@ -150,17 +151,24 @@ class ExactSearch:
             The share of the best candidates, as many as each answer has, that are in it.
         """
         always = np.asarray(self._index.candidates["available_from"].is_null())  # [N]
-        held = QuantisedVectors(np.asarray(self._index.vectors)[None], self._kind)
         found = best = 0
         for i, (names, answer) in enumerate(zip(hidden, answers, strict=True)):
             allowed = always.copy()
             allowed[[self._rows[name] for name in names if name in self._rows]] = False
-            exact = np.sort(self._scores(held, i)[allowed])[::-1][: len(answer.ids)]
+            exact = np.sort(self._scores(self._everything, i)[allowed])[::-1][: len(answer.ids)]
             if exact.size:
                 margin = 1e-4 * max(1.0, abs(float(exact[-1])))
                 found += min(exact.size, int((np.array(answer.scores) >= exact[-1] - margin).sum()))
                 best += exact.size
         return found / best if best else 1.0
+
+    @functools.cached_property
+    def _everything(self) -> QuantisedVectors:
+        return self._held(slice(None))
+
+    def _held(self, rows: npt.NDArray[np.int64] | slice) -> QuantisedVectors:
+        """Returns vectors of the index as the servable holds them."""
+        return QuantisedVectors(np.asarray(self._index.vectors[rows])[None], self._kind)
 
     def _scores(self, held: QuantisedVectors, i: int) -> npt.NDArray[np.float32]:
         """Scores vectors with query i, by the best of its interests or their mixture: [n]."""
