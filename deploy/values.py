@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
-from tfx_pipeline.config import read_typed
+from tfx_pipeline.config_file import read_typed
 from transforms.base_config import Config
 
 VALUES = Path(__file__).with_name("values.yaml")

@@ -10,8 +10,8 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 def __getattr__(name: str) -> Any:
     # Kubeflow Pipelines imports an artifact type by its name, from here; TFX
     # takes half a minute to import, and the command line must not wait for it.
-    if name == "RetrievalIndex":
-        from tfx_pipeline.artifacts import RetrievalIndex
+    if name in ("NeighbourLists", "RetrievalIndex", "SourceCombination"):
+        from tfx_pipeline import artifacts
 
-        return RetrievalIndex
+        return getattr(artifacts, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,3 +14,18 @@ class RetrievalIndex(tfx.dsl.Artifact):
     """
 
     TYPE_NAME = "tfx_pipeline.RetrievalIndex"
+
+
+class NeighbourLists(tfx.dsl.Artifact):
+    """Neighbour lists of entities, as `serving.sources.neighbours` describes their directory.
+
+    Their counts and the hash of the table are custom properties, as those of `RetrievalIndex`.
+    """
+
+    TYPE_NAME = "tfx_pipeline.NeighbourLists"
+
+
+class SourceCombination(tfx.dsl.Artifact):
+    """Combination of sources; `serving.sources.combination` describes its directory."""
+
+    TYPE_NAME = "tfx_pipeline.SourceCombination"

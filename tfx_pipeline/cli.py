@@ -7,13 +7,18 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.index import index
 from tfx_pipeline.commands.options import which_run
 from tfx_pipeline.commands.options import which_versions
 from tfx_pipeline.commands.push import push
+
+if TYPE_CHECKING:
+    from models.families import Stage
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -28,7 +33,10 @@ cli.add_command(push)
 
 @cli.group()
 def data() -> None:
-    """Prepare an event log, or check one of your own."""
+    """Import your own files as an event log, prepare a public one, or check one."""
+
+
+data.add_command(import_files)
 
 
 @data.command("prepare")
@@ -83,6 +91,38 @@ def run(config: str, overrides: tuple[str, ...]) -> None:
     text, blessed = run_pipeline(config, overrides, started)
     click.echo(text)
     sys.exit(0 if blessed else REFUSED)
+
+
+@cli.command()
+@click.argument("config")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    required=True,
+    help="Time for the search, the data stage apart.",
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Most trials, earlier ones included.")
+@click.option("--metric", help="On the validation split; the Trainer's monitor by default.")
+@click.option(
+    "--stage", type=click.Choice(["retrieval", "ranking"]), default="retrieval", show_default=True
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
+def tune(
+    config: str,
+    minutes: float,
+    trials: int | None,
+    metric: str | None,
+    stage: Stage,
+    overrides: tuple[str, ...],
+) -> None:
+    """Search for better values of the Trainer of CONFIG on the validation split.
+
+    The first trial is CONFIG itself. The best is written to <run_dir>/tuned.yaml, which `run`
+    takes. Started again, the search goes on; Ctrl-C ends it with the best so far.
+    """
+    from tfx_pipeline.commands.tune import tune_stage
+
+    click.echo(tune_stage(config, overrides, stage, metric, minutes, trials))
 
 
 @cli.command()

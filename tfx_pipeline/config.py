@@ -1,39 +1,39 @@
-"""The configuration of a pipeline run: one YAML file, typed, with overrides."""
+"""The configuration of a pipeline run: its sections, and what they have to agree on."""
 
 from __future__ import annotations
 
 import json
 import posixpath
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from types import NoneType
 from typing import Any
-from typing import TypeVar
 from typing import get_args
 
 import yaml
-from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
-from models.families import STAGES
 from models.families import Stage
 from models.input.config import ITEM_FEATURES
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.stages.config import RankingConfig
 from tfx_pipeline.stages.config import RetrievalConfig
 from tfx_pipeline.stages.config import StageConfig
+from tfx_pipeline.stages.table import STAGES
 from transforms.base_config import Config
-from transforms.base_config import explain
 from transforms.config import TransformConfig
 from transforms.label_config import LabelConfig
 
 SHARED = ("target_events", "candidate_types", "exclude_seen")
+# Keys whose value comes from another key, beside those above.
+DERIVED = (
+    "retrieval.index.seen_events",
+    "retrieval.trainer.context_events",
+    "ranking.trainer.label",
+    "ranking.evaluation.label",
+)
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
-CONFIGS = Path(__file__).parent / "configs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-Kind = TypeVar("Kind", bound=Config)
 
 
 class PipelineConfig(Config):
@@ -115,17 +115,38 @@ class PipelineConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
+    def _choose_within_the_context(cls, values: Any) -> Any:
+        """Hands the context of chunks to the Trainer: a window that it chooses fits in it."""
+        sections = values if isinstance(values, dict) else {}
+        timeline, retrieval = (sections.get(name, {}) for name in ("timeline", "retrieval"))
+        trainer = retrieval.get("trainer", {}) if isinstance(retrieval, dict) else None
+        key = "context_events"
+        known = TimelineConfig.model_fields[key].default
+        context = timeline.get(key, known) if isinstance(timeline, dict) else known
+        if not isinstance(trainer, dict) or not isinstance(context, int):
+            return values  # off, or of a wrong type, which its own field says better
+        if trainer.get(key, context) != context:
+            raise ValueError(f"Set `timeline.{key}`, not `retrieval.trainer.{key}`.")
+        return {**values, "retrieval": {**retrieval, "trainer": {**trainer, key: context}}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _label_once(cls, values: Any) -> Any:
         """Hands what is predicted to what makes the rows, learns them and judges them."""
         ranking = values.get("ranking") if isinstance(values, dict) else None
         if not isinstance(ranking, dict) or not isinstance(ranking.get("label", {}), dict):
             return values  # off, or of a wrong type, which its own field says better
-        defaults = LabelConfig().model_dump(mode="json")
-        label = defaults | ranking.get("label", {})
+        defaults = LabelConfig().model_dump()
+
+        def complete(given: dict[str, Any]) -> dict[str, Any]:
+            found = defaults | given
+            return {key: tuple(one) if isinstance(one, list) else one for key, one in found.items()}
+
+        label = complete(ranking.get("label", {}))
 
         def labelled(section: Any, where: str) -> Any:
             given = section.get("label", label) if isinstance(section, dict) else label
-            if isinstance(given, dict) and defaults | given != label:
+            if isinstance(given, dict) and complete(given) != label:
                 raise ValueError(f"Set `ranking.label`, not `{where}.label`.")
             return section | {"label": label} if isinstance(section, dict) else section
 
@@ -147,6 +168,11 @@ class PipelineConfig(Config):
                     f"a file `{key}:` indented below `retrieval:`."
                 )
         return values
+
+    @model_validator(mode="before")  # the last of these runs first
+    @classmethod
+    def _as_in_a_file(cls, values: Any) -> Any:
+        return _without_objects(cls, values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _validated_before_the_push(self) -> PipelineConfig:
@@ -173,9 +199,10 @@ class PipelineConfig(Config):
                 "be measured without what it learned from. Set `timeline.request_query: target`, "
                 "or leave `use_query` off."
             )
-        if model.longest_window > timeline.context_events:
+        window = model.longest_window or 1  # None follows from the log, and fits
+        if window > timeline.context_events:
             raise ValueError(
-                f"`retrieval.trainer.model.{model.WINDOW_KEY}` ({model.longest_window}) is more "
+                f"`retrieval.trainer.model.{model.WINDOW_KEY}` ({window}) is more "
                 "events than a chunk of a long timeline repeats, `timeline.context_events` "
                 f"({timeline.context_events}): the targets behind them would be learned from "
                 "shorter histories than are served. Raise the second, or lower the first."
@@ -207,14 +234,25 @@ class PipelineConfig(Config):
                 f"timeline repeats, `timeline.context_events` ({self.timeline.context_events}). "
                 "Raise the second, or lower the first."
             )
+        if self.ranking and window > self.ranking.label.max_history:
+            raise ValueError(
+                f"`ranking.trainer.model.window` ({window}) is more events than a held-out page "
+                f"has, `ranking.label.max_history` ({self.ranking.label.max_history}). Raise the "
+                "second, or lower the first."
+            )
         if not self.stages:
             raise ValueError("Nothing would be trained: give `retrieval`, `ranking` or both.")
         return self
 
     @property
+    def derived(self) -> tuple[str, ...]:
+        """Dotted keys of values and sections that are set by another key, e.g. `ranking.label`."""
+        return (*DERIVED, *(["timeline.label"] if self.ranking else []))
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are trained and pushed."""
-        return tuple(stage for stage in STAGES if getattr(self, stage) is not None)
+        return tuple(one.name for one in STAGES.values() if getattr(self, one.name) is not None)
 
     def push_dir_of(self, stage: Stage) -> str:
         """Returns the directory that holds the versions of a stage, one integer name each."""
@@ -222,7 +260,7 @@ class PipelineConfig(Config):
 
     def model_name(self, stage: Stage) -> str:
         """Returns what requests call the model of a stage."""
-        return self.name if stage == "retrieval" else f"{self.name}-{stage}"
+        return STAGES[stage].model_name(self.name)
 
     def pushed_json(self, stage: Stage) -> str:
         """Returns what a pushed version depends on: neither how it was run nor other stages."""
@@ -232,6 +270,24 @@ class PipelineConfig(Config):
     def to_yaml(self) -> str:
         """Returns the resolved configuration, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _without_objects(kind: type[Config], values: Any) -> Any:
+    """Returns a configuration as a dictionary of what was given, sections that are objects too.
+
+    Args:
+        kind: The configuration.
+        values: What was given of it: an object, or a dictionary with objects in it.
+    """
+    if isinstance(values, Config):
+        values = {name: getattr(values, name) for name in values.model_fields_set}
+    if not isinstance(values, dict):
+        return values  # off, or of a wrong type, which its own field says better
+    fields = {name: _section(field.annotation) for name, field in kind.model_fields.items()}
+    return {
+        name: _without_objects(section, value) if (section := fields.get(name)) else value
+        for name, value in values.items()
+    }
 
 
 def _with_shared(
@@ -268,96 +324,3 @@ def _section(annotation: Any) -> type[Config] | None:
     kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not NoneType]
     kind = kinds[0]
     return kind if len(kinds) == 1 and isinstance(kind, type) and issubclass(kind, Config) else None
-
-
-def load_config(name_or_path: str, overrides: tuple[str, ...] = ()) -> PipelineConfig:
-    """Loads a configuration file and applies `key=value` overrides.
-
-    Args:
-        name_or_path: A YAML file, or the name of one in `tfx_pipeline/configs`.
-        overrides: Dotted keys with YAML values, e.g. `retrieval.trainer.seed=2`.
-
-    Returns:
-        The typed configuration.
-
-    Raises:
-        ValueError: No such file, an override without `=`, an unknown key
-            (the message names the nearest one), or a value of a wrong type.
-    """
-    return read_typed(PipelineConfig, _find(name_or_path), overrides)
-
-
-def read_typed(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) -> Kind:
-    """Reads a YAML file as a typed configuration, with `key=value` overrides.
-
-    Raises:
-        ValueError: As `load_config`, but for a file that is not there.
-    """
-    values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} should hold keys and values, `name: value` on a line each.")
-    for override in overrides:
-        set_key(values, override)
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise ValueError(explain(error, str(path))) from None
-
-
-def differences(config: PipelineConfig, base: PipelineConfig) -> list[str]:
-    """Returns the values in which a configuration differs from another, a line each."""
-    new, old = (dict(_leaves(c.model_dump(mode="json"))) for c in (config, base))
-    keys = [key for key in (new | old) if new.get(key) != old.get(key)]
-    return [f"{key}: {new.get(key, 'unset')} (was {old.get(key, 'unset')})" for key in keys]
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields dotted keys and values; what sections share is at the top alone."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        elif not (prefix and key in SHARED):
-            yield prefix + key, value
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Reads YAML; a mistake in it is a `ValueError` that says where."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"`{where}` is not valid YAML: {error}") from None
-
-
-def _find(name_or_path: str) -> Path:
-    """Returns the file for a path or for the name of a configuration that ships."""
-    for path in (Path(name_or_path), CONFIGS / f"{name_or_path}.yaml"):
-        if path.is_file():
-            return path
-    known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
-    raise ValueError(
-        f"No configuration `{name_or_path}`: give a YAML file, or one of these names: {known}."
-    )
-
-
-def set_key(values: dict[str, Any], override: str) -> None:
-    """Sets one dotted key in nested dictionaries.
-
-    Args:
-        values: The dictionaries, changed in place.
-        override: `section.key=value`, the value in YAML.
-
-    Raises:
-        ValueError: There is no `=`, or the key goes through a plain value.
-    """
-    key, separator, value = override.partition("=")
-    if not separator:
-        raise ValueError(
-            "An override is written key=value, for example retrieval.trainer.seed=2; received "
-            f"`{override}`."
-        )
-    *sections, leaf = key.strip().split(".")
-    for section in sections:
-        values = values.setdefault(section, {})
-        if not isinstance(values, dict):
-            raise ValueError(f"`{section}` in the override `{override}` is a value, not a section.")
-    values[leaf] = parse_yaml(value, override)

@@ -1,4 +1,4 @@
-"""When a candidate may be recommended: one rule for training, evaluation and serving."""
+"""Time from which a candidate may be recommended: one rule for training, evaluation and serving."""
 
 from __future__ import annotations
 

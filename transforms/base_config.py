@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+from typing import TYPE_CHECKING
 from typing import Annotated
 from typing import Any
+from typing import Optional
+from typing import TypeVar
 from typing import Union
 
 from pydantic import BaseModel
@@ -14,6 +17,19 @@ from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import ValidationError
 from pydantic import model_validator
+
+T = TypeVar("T")
+if TYPE_CHECKING:
+    FromLog = Annotated[T, "None until the log is known"]
+else:
+    # A value that follows from the log where its key is left out (`models.defaults`): None until
+    # then. What trains sees resolved configurations alone, hence the type without None above.
+    FromLog = Optional[T]  # noqa: UP007, UP045
+
+
+def from_log(**bounds: Any) -> Any:
+    """Makes the field of a `FromLog` value, with the bounds of a given one, e.g. `ge=1`."""
+    return Field(default=None, **bounds)
 
 
 class Config(BaseModel):

@@ -19,13 +19,17 @@ class LabelConfig(Config):
     Attributes:
       source: `impressions` are what result pages showed, positive where an event of a
         head's type with the same entity followed on the page. `values` are events with
-        a value, one a page, positive from `at_least` on. `events` are events, all of
-        them positive, each on a page with `negatives` random items.
+        a value, one a page, positive from `at_least` on. `events` are events about
+        candidates, all of them positive, each on a page with `negatives` random candidates
+        that were available then.
       events: Event types. Of impressions each is a head of the model; `*` is any, and
         one head. Of `values` and `events` the types that give rows.
       at_least: The least value of a positive row (`values`).
-      negatives: Random items beside each event (`events`).
+      negatives: Random candidates beside each event (`events`).
       max_candidates: Candidates of a page that are kept, from the first position on.
+      max_history: The newest events before a held-out page that are written with it. Each
+        page repeats them. The default is four times the longest window that a ranker has
+        with the other defaults: events of unknown entities are dropped before it is cut.
     """
 
     source: Literal["impressions", "values", "events"] = "impressions"
@@ -33,6 +37,7 @@ class LabelConfig(Config):
     at_least: float = 4.0
     negatives: int = Field(default=4, ge=1)
     max_candidates: int = Field(default=64, ge=1)
+    max_history: int = Field(default=1_000, ge=1)
 
     @model_validator(mode="after")
     def _fits_a_bit_mask(self) -> LabelConfig:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 
 USERS = 300
 SHRUNK = (
@@ -19,6 +19,7 @@ SHRUNK = (
     "retrieval.trainer.input.batch_size=128",
     "retrieval.trainer.tensorboard=false",
     "retrieval.index.k=50",
+    "retrieval.sources.enabled=true",
     "retrieval.index.max_latency_ms=1e9",  # a busy machine is no fault of the index
     "retrieval.evaluation.ks=[10, 50]",
     "retrieval.evaluation.min_users=1",
@@ -43,6 +44,7 @@ DATA = {
     "statistics-gen",
     "example-validator",
     "transform",
+    "neighbour-builder",
 }
 
 

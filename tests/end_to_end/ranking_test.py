@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Run
 from tests.end_to_end.conftest import overrides
 from tests.end_to_end.conftest import pushed
 from tfx_pipeline.commands.run import execute
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from transforms import features as f
 
 pytestmark = [
@@ -104,7 +104,7 @@ def test_every_stage_of_a_run_is_served(run: Run) -> None:
 
 def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
     metrics, _, cached = execute(run.config)
-    assert len(cached) == 18  # retrieval's 13 components, ranking's 5
+    assert len(cached) == 20  # retrieval's 15 components, ranking's 5
     assert metrics == run.metrics
     assert pushed(run.version.parent) == pushed(run.config.push_dir_of("ranking")) == ["1"]
 
@@ -115,7 +115,7 @@ def test_an_edit_of_the_ranking_stage_trains_nothing_else(run: Run, shop_log: Pa
     edited = load_config(run.name, (*keys, *RANKED, where, "ranking.trainer.seed=9"))
     metrics, _, cached = execute(edited)
     assert {name for name in cached if not name.startswith("ranking-")} == set(cached)
-    assert len(cached) == 13
+    assert len(cached) == 15
     assert metrics["test"] == run.metrics["test"]
     assert metrics["ranking"]["test"] != run.metrics["ranking"]["test"]
     assert pushed(run.version.parent) == ["1"]

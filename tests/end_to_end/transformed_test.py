@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.transformed import transformed_log
 from tests.end_to_end.conftest import Run
+from tfx_pipeline.runners.transformed import transformed_log
 from transforms.vocabulary import entity_vocabulary
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -15,9 +15,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
 @pytest.mark.parametrize("run", ["shop_demo"], indirect=True)
 def test_the_timelines_of_a_run_are_read_from_its_cache(run: Run) -> None:
+    trained_on = run.artifact("transform/transformed_examples")
+    assert {path.name for path in trained_on.iterdir()} == {
+        f"Split-{split}" for split in ("train", "validation", "validation_pages", "catalogue")
+    }  # what any stage trains on or watches
     data = transformed_log(run.config)
 
-    assert len(list(data.examples.parent.iterdir())) == 1  # nothing was made anew
+    timelines = Path(run.config.run_dir, "artifacts", "timeline-example-gen", "examples")
+    assert len(list(timelines.iterdir())) == 1  # made by the run, and not anew
     for split in ("train", "validation", "test", "catalogue"):
         assert data.files(split)
     assert data.graph.is_relative_to(Path(run.config.run_dir))

@@ -9,10 +9,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tfx_pipeline.config import CONFIGS
+from models.config import RetrievalTrainerConfig
+from models.sequence.config import SequenceConfig
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import differences
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import CONFIGS
+from tfx_pipeline.config_file import differences
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.stages.config import RankingConfig
+from tfx_pipeline.stages.config import RetrievalConfig
+from transforms.label_config import LabelConfig
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -104,6 +110,49 @@ def test_only_what_differs_is_listed_and_shared_keys_once() -> None:
     ]
 
 
+def test_a_difference_is_named_by_the_key_that_sets_it() -> None:
+    base = load_config("shop_demo", ("ranking={}",))
+    changes = ("ranking.label.events=[click, buy]", "timeline.max_events_per_example=5000")
+    assert differences(load_config("shop_demo", ("ranking={}", *changes)), base) == [
+        "timeline.max_events_per_example: 5000 (was 4096)",
+        "ranking.label.events: ['click', 'buy'] (was ['*'])",
+    ]
+    # Without the stage nothing else sets the label of the timelines.
+    pages = load_config("shop_demo", ("timeline.label={}",))
+    assert "timeline.label.negatives: 4 (was unset)" in differences(pages, load_config("shop_demo"))
+
+
+def test_sections_that_are_objects_share_as_those_of_a_file_do() -> None:
+    label = LabelConfig(events=("click", "buy"))
+    trainer = RetrievalTrainerConfig(model=SequenceConfig(), seed=7)
+    config = PipelineConfig(
+        name="shop",
+        log_dir="log",
+        run_dir="run",
+        candidate_types=("item",),
+        timeline=TimelineConfig(max_events_per_example=5_000),
+        retrieval=RetrievalConfig(trainer=trainer),
+        ranking=RankingConfig(label=label),
+    )
+    assert config.ranking and config.retrieval
+    assert config.ranking.trainer.label == config.ranking.evaluation.label == label
+    assert config.timeline.label == label
+    assert config.retrieval.trainer.model == SequenceConfig()
+    assert config.retrieval.trainer.seed == 7
+    assert config.retrieval.index.seen_events == 5_000
+    sections = (config.timeline, config.retrieval.trainer, config.ranking.trainer)
+    assert {section.candidate_types for section in sections} == {("item",)}
+    assert PipelineConfig.model_validate(yaml.safe_load(config.to_yaml())) == config
+    with pytest.raises(ValueError, match="Set `ranking.label`, not `timeline.label`"):
+        PipelineConfig(
+            name="shop",
+            log_dir="log",
+            run_dir="run",
+            timeline=TimelineConfig(label=LabelConfig(source="events")),
+            ranking=RankingConfig(label=label),
+        )
+
+
 def test_the_template_takes_an_order_without_times(tmp_path: Path) -> None:
     lines = (CONFIGS / "template.yaml").read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("  split: time-cut"))
@@ -151,6 +200,10 @@ def test_what_is_ranked_is_said_once(tmp_path: Path) -> None:
 def test_the_window_of_a_ranker_is_within_the_context_of_a_chunk() -> None:
     with pytest.raises(ValueError, match=r"`ranking.trainer.model.window` \(257\) is more events"):
         load_config("shop_demo", ("ranking.trainer.model.window=257",))
+    with pytest.raises(ValueError, match=r"\(100\) is more events than a held-out page has"):
+        load_config(
+            "shop_demo", ("ranking.trainer.model.window=100", "ranking.label.max_history=99")
+        )
 
 
 def test_each_stage_has_its_push_directory() -> None:

@@ -11,7 +11,7 @@ from serving.local_server.port import is_taken
 from tfx_pipeline.commands.run import execute
 from tfx_pipeline.commands.run import summarise
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.registry import prepare
 

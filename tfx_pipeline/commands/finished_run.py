@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.families import Stage
 from serving.publishing.versions import pushed_versions
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import StageEntry
 
 RUNS = Path("runs")
 
@@ -40,23 +41,22 @@ def refusal(config: PipelineConfig) -> str:
     """Says by which gates the last models of a run were refused; nothing if none was."""
     file = Path(config.run_dir) / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return "\n".join(
-        _refusal(config, stage, (metrics if stage == "retrieval" else metrics.get(stage, {})))
-        for stage in config.stages
-    ).strip()
+    stages = [STAGES[name] for name in config.stages]
+    found = [_refusal(config, stage, stage.metrics_in(metrics)) for stage in stages]
+    return "\n".join(found).strip()
 
 
-def _refusal(config: PipelineConfig, stage: Stage, metrics: dict[str, Any]) -> str:
+def _refusal(config: PipelineConfig, stage: StageEntry, metrics: dict[str, Any]) -> str:
     gate = metrics.get("gate")
     if not gate or gate.get("blessed", 1):
         return ""
-    served = pushed_versions(config.push_dir_of(stage))
+    served = pushed_versions(config.push_dir_of(stage.name))
     then = (
         f"Version {served[-1]}, pushed before, is the newest."
         if served
         else "There is nothing to serve until a run passes its gates."
     )
-    where = "" if stage == "retrieval" else f" in the stage {stage}"
+    where = "" if stage.plain_names else f" in the stage {stage.name}"
     return (
         f"The last run in {config.run_dir} was refused{where}, and pushed nothing: "
         f"{'; '.join(gate['failures'])}. {then}"

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import click
 
+from tfx_pipeline.stages.table import STAGES
+
 _PATH = click.Path(path_type=Path)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -20,7 +22,7 @@ def which_run(command: Command) -> Command:
 
 def which_stage(command: Command) -> Command:
     """Adds `--stage`: which of a run's push directories is meant."""
-    stages = click.Choice(["retrieval", "ranking"])  # models.families.STAGES, not imported here
+    stages = click.Choice(list(STAGES))
     return click.option("--stage", type=stages, default="retrieval", show_default=True)(command)
 
 

@@ -12,12 +12,13 @@ import click
 
 from tfx_pipeline.commands.log_check import check_log
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import differences
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import differences
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.problem import counted
+from tfx_pipeline.evaluation.config import MOST_POPULAR
+from tfx_pipeline.evaluation.config import NEIGHBOURS
+from tfx_pipeline.stages.table import STAGES
 
-HEADLINE = ("hr@10", "hr@50", "ndcg@10", "mrr@10")
-RANKING_HEADLINE = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
@@ -89,8 +90,7 @@ def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, t
 
 def refused_stages(metrics: dict[str, dict[str, Any]]) -> dict[str, list[str]]:
     """Returns the stages whose model a gate refused, and which thresholds it missed."""
-    stages = {"retrieval": metrics, "ranking": metrics.get("ranking", {})}
-    gates = {stage: found["gate"] for stage, found in stages.items() if "gate" in found}
+    gates = {stage: entry.metrics_in(metrics).get("gate", {}) for stage, entry in STAGES.items()}
     return {
         stage: gate.get("failures", [])
         for stage, gate in gates.items()
@@ -105,9 +105,10 @@ def summarise(
     cached: tuple[str, ...],
 ) -> str:
     """Returns the figures of a run and where its results are, in a few lines."""
-    lines = _of_stage(metrics, HEADLINE) if config.retrieval else []
-    if config.ranking:
-        lines += ["ranking", *_of_stage(metrics.get("ranking", {}), RANKING_HEADLINE)]
+    lines: list[str] = []
+    for stage in (STAGES[name] for name in config.stages):
+        lines += [] if stage.plain_names else [stage.name]
+        lines += _of_stage(stage.metrics_in(metrics), stage.headline)
     lines.append(
         f"wall   {seconds:.0f} s"
         + (f", {counted(len(cached), 'component')} from cache" if cached else "")
@@ -121,10 +122,15 @@ def summarise(
 def _of_stage(metrics: dict[str, dict[str, Any]], headline: tuple[str, ...]) -> list[str]:
     """Returns the figures of a stage, and what its gates said."""
     test = metrics.get("test", {})
+    chosen = [f"chosen {key} {why}" for key, why in metrics.get("chosen", {}).items()]
     shown = [f"{key} {test[key]:.4f}" for key in headline if key in test]
     if "users" in test:
         shown.append(f"over {counted(int(test['users']), 'user')}")
-    lines = ["test   " + " · ".join(shown)]
+    lines = [*chosen, "test   " + " · ".join(shown)]
+    for prefix in (MOST_POPULAR, NEIGHBOURS):  # on the same users
+        beside = [f"{key} {test[prefix + key]:.4f}" for key in headline if prefix + key in test]
+        if beside:
+            lines.append(f"       {prefix.rstrip('/')}: " + " · ".join(beside))
     if "index" in metrics:
         lines.append("index  " + " · ".join(f"{k} {v:.4g}" for k, v in metrics["index"].items()))
     gate = metrics.get("gate", {})

@@ -16,7 +16,7 @@ from serving.local_server.port import is_taken
 from serving.publishing.models_config import MODELS_CONFIG
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.commands.finished_run import refusal
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config_file import set_key
 from transforms.base_config import explain
 
 

@@ -8,6 +8,7 @@ from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
+from serving.sources.config import SourcesConfig
 from tfx_pipeline.components.serving_validator.config import RetrievalServingValidationConfig
 from tfx_pipeline.components.serving_validator.config import ServingValidationConfig
 from tfx_pipeline.evaluation.config import RankingEvaluationConfig
@@ -22,6 +23,7 @@ class RetrievalConfig(Config):
     Attributes:
         trainer: The model and how it is trained.
         index: How candidates are searched.
+        sources: Where candidates come from besides the index.
         evaluation: Metrics, slices and gates.
         serving_validation: How the release candidate is asked through a server before the push.
         push: How versions are pushed.
@@ -29,6 +31,7 @@ class RetrievalConfig(Config):
 
     trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
     index: IndexConfig = IndexConfig()
+    sources: SourcesConfig = SourcesConfig()
     evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
     serving_validation: RetrievalServingValidationConfig = RetrievalServingValidationConfig()
     push: PusherConfig = PusherConfig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from tfx import v1 as tfx
@@ -13,6 +14,8 @@ from tfx_pipeline.components.example_validator import TimelineStatisticsGen
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.stages.state import RunState
+from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import TRAINING_SPLITS
 
 _COMPONENTS = "tfx_pipeline.components"
 
@@ -27,8 +30,18 @@ class Data(NamedTuple):
     transform: tfx.components.Transform
 
 
-def data(config: PipelineConfig, state: RunState) -> Data:
-    """Makes the components that every other stage reads from."""
+def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) -> Data:
+    """Makes the components that every other stage reads from.
+
+    Args:
+        config: What to run.
+        state: Holds the fingerprint of the event log.
+        splits: Splits that Transform writes; by default those that Trainers read.
+            Whatever else reads examples takes raw ones.
+    """
+    # Of every stage that the examples are for, so that to add one trains no other again.
+    validation = [entry.validation_split for entry in STAGES.values()]
+    validation = [name for name in validation if name in config.timeline.splits]
     # One example a user, and the catalogue as a split beside them.
     example_gen = TimelineExampleGen(
         log_dir=config.log_dir,
@@ -60,7 +73,7 @@ def data(config: PipelineConfig, state: RunState) -> Data:
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
         splits_config=tfx.proto.SplitsConfig(
-            analyze=["train", "catalogue"], transform=config.timeline.splits
+            analyze=["train", "catalogue"], transform=splits or [*TRAINING_SPLITS, *validation]
         ),
         custom_config={
             "config": config.transform.to_json(),

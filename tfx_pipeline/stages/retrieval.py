@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
-from tfx import v1 as tfx
-
+from serving.sources.config import ScoringConfig
 from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.index_validator import IndexValidator
-from tfx_pipeline.components.latest_blessed import LatestBlessed
-from tfx_pipeline.components.pusher import Pusher
+from tfx_pipeline.components.neighbour_builder import NeighbourBuilder
 from tfx_pipeline.components.servable_builder import ServableBuilder
-from tfx_pipeline.components.serving_validator import ServingValidator
+from tfx_pipeline.components.source_combiner import SourceCombiner
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.evaluation.evaluator import Evaluator
 from tfx_pipeline.stages.config import RetrievalConfig
 from tfx_pipeline.stages.data import Data
+from tfx_pipeline.stages.release import release
 from tfx_pipeline.stages.state import RunState
 from tfx_pipeline.stages.training import training
 
 _COMPONENTS = "tfx_pipeline.components"
 
 
-class Retrieval(NamedTuple):
-    """The components that train, judge and push a retrieval model."""
-
-    latest_blessed: LatestBlessed
-    trainer: tfx.components.Trainer
-    index_builder: IndexBuilder
-    index_validator: IndexValidator
-    servable_builder: ServableBuilder
-    evaluator: Evaluator
-    serving_validator: ServingValidator | None
-    pusher: Pusher
-
-
 def retrieval(
     section: RetrievalConfig, config: PipelineConfig, state: RunState, made: Data
-) -> Retrieval:
+) -> tuple[Any, ...]:
     """Makes the components of the retrieval stage.
 
     Args:
@@ -49,11 +34,21 @@ def retrieval(
     """
     examples = made.example_gen.outputs["examples"]
     builders = (f"{_COMPONENTS}.index_builder", f"{_COMPONENTS}.servable_builder")
-    made_of = (section.index.to_json(), *map(code_version, builders))
+    made_of = [section.index.to_json(), *map(code_version, builders)]
+    if section.sources.enabled:
+        combiners = (f"{_COMPONENTS}.neighbour_builder", f"{_COMPONENTS}.source_combiner")
+        made_of += [section.sources.to_json(), *map(code_version, combiners)]
 
     # The towers: what embeds a query and what embeds a candidate.
-    trained = training("retrieval", section.trainer, config, state, made, "validation", *made_of)
+    trained = training("retrieval", section.trainer, config, state, made, *made_of)
     towers = trained.trainer.outputs["model"]
+
+    # What counting gives: said beside what the model gives.
+    neighbour_builder = NeighbourBuilder(
+        examples=examples,
+        config=section.sources.neighbours,
+        code_version=code_version(f"{_COMPONENTS}.neighbour_builder"),
+    ).with_id("neighbour-builder")
 
     index_builder = IndexBuilder(
         model=towers,
@@ -70,60 +65,51 @@ def retrieval(
         code_version=code_version(f"{_COMPONENTS}.index_validator"),
     ).with_id("index-validator")
 
+    # More sources than the tower, and in what order their candidates go.
+    joined: dict[str, Any] = {}
+    source_combiner: tuple[Any, ...] = ()
+    if section.sources.enabled:
+        combiner = SourceCombiner(
+            model=towers,
+            index=index_builder.outputs["index"],
+            neighbours=neighbour_builder.outputs["neighbours"],
+            examples=examples,
+            config=section.sources,
+            serve=section.index,
+            monitor=section.trainer.validation.monitor,
+            code_version=code_version(f"{_COMPONENTS}.source_combiner"),
+        ).with_id("source-combiner")
+        joined["neighbours"] = neighbour_builder.outputs["neighbours"]
+        joined["combination"] = combiner.outputs["combination"]
+        source_combiner = (combiner,)
+
     # Towers and index in one directory: they can never disagree.
     servable_builder = ServableBuilder(
         model=towers,
         index=index_builder.outputs["index"],
         config=section.index,
         code_version=code_version(f"{_COMPONENTS}.servable_builder"),
+        **joined,
     ).with_id("servable-builder")
     servable = servable_builder.outputs["servable"]
 
-    evaluator = Evaluator(
-        examples=examples,
-        model=servable,
-        baseline_model=trained.latest_blessed.outputs["model"],
-        config=section.evaluation,
-        code_version=code_version("tfx_pipeline.evaluation.evaluator"),
-        monitor=section.trainer.validation.monitor,
-    ).with_id("evaluator")
-
-    # Asked over the wire, as it would be pushed, before it may be.
-    serving_validator = None
-    if section.serving_validation.enabled:
-        serving_validator = ServingValidator(
-            servable=servable,
-            model=towers,
-            examples=examples,
-            config=section.serving_validation,
-            name=config.model_name("retrieval"),
-            push=section.push,
-            code_version=code_version(f"{_COMPONENTS}.serving_validator", "serving.local_server"),
-        ).with_id("serving-validator")
-
-    pusher = Pusher(
-        servable=servable,
-        index_blessing=index_validator.outputs["blessing"],
-        model_blessing=evaluator.outputs["blessing"],
-        serving_blessing=serving_validator.outputs["blessing"] if serving_validator else None,
-        evaluation=evaluator.outputs["evaluation"],
-        examples=examples,
-        config=section.push,
-        name=config.model_name("retrieval"),
-        push_dir=config.push_dir_of("retrieval"),
-        release_candidate=trained.release_candidate,
-        serving_state=trained.serving_state,
-        code_version=code_version(f"{_COMPONENTS}.pusher"),
-        run_config=config.pushed_json("retrieval"),
-    ).with_id("pusher")
-
-    return Retrieval(
+    released = release(
+        trained,
+        servable,
+        section,
+        config,
+        made,
+        index_validator.outputs["blessing"],
+        neighbour_builder.outputs["neighbours"],
+        section.sources.neighbours.section(ScoringConfig),
+    )
+    return (
         trained.latest_blessed,
         trained.trainer,
+        neighbour_builder,
         index_builder,
         index_validator,
+        *source_combiner,
         servable_builder,
-        evaluator,
-        serving_validator,
-        pusher,
+        *released,
     )

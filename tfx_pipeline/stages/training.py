@@ -15,18 +15,22 @@ from tfx_pipeline.components.latest_blessed import LatestBlessed
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.stages.data import Data
 from tfx_pipeline.stages.state import RunState
+from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import TRAINING_SPLITS
 
 
 class Training(NamedTuple):
     """A model in training, and what it will be compared with.
 
     Attributes:
+        stage: The stage that the model is of.
         latest_blessed: Looks up the servable that is served.
         trainer: Trains.
         release_candidate: What the servable will be made of, hashed.
         serving_state: State of the push directory, as the release candidate sees it.
     """
 
+    stage: Stage
     latest_blessed: LatestBlessed
     trainer: tfx.components.Trainer
     release_candidate: str
@@ -39,22 +43,20 @@ def training(
     config: PipelineConfig,
     state: RunState,
     made: Data,
-    validation_split: str,
     *builders: str,
 ) -> Training:
     """Makes the look-up of the baseline and the Trainer.
 
     Args:
-        stage: Which; components of other stages than retrieval have it before their ids.
+        stage: Which.
         section: The stage's Trainer.
         config: What to run.
         state: What is served decides what a release candidate is compared with: TFX's cache
             has to see it.
         made: The data stage.
-        validation_split: The split that chooses the epoch to keep.
         *builders: Configurations and code versions of what makes the servable of the model.
     """
-    prefix = "" if stage == "retrieval" else f"{stage}-"
+    entry = STAGES[stage]
     settings = {
         "stage": stage,
         "config": section.to_json(),
@@ -70,18 +72,18 @@ def training(
         release_candidate=release_candidate,
         serving_state=serving_state,
         code_version=code_version("tfx_pipeline.components.latest_blessed"),
-    ).with_id(f"{prefix}latest-blessed")
+    ).with_id(entry.component_id("latest-blessed"))
     trainer = tfx.components.Trainer(
         run_fn="models.trainer.run_fn",
         examples=made.transform.outputs["transformed_examples"],
         transform_graph=made.transform.outputs["transform_graph"],
         schema=made.schema_gen.outputs["schema"],
-        train_args=tfx.proto.TrainArgs(splits=["train", "catalogue"]),
-        eval_args=tfx.proto.EvalArgs(splits=[validation_split]),
+        train_args=tfx.proto.TrainArgs(splits=TRAINING_SPLITS),
+        eval_args=tfx.proto.EvalArgs(splits=[entry.validation_split]),
         base_model=latest_blessed.outputs["model"] if section.warm_start else None,
         custom_config=settings,
-    ).with_id(f"{prefix}trainer")
-    return Training(latest_blessed, trainer, release_candidate, serving_state)
+    ).with_id(entry.component_id("trainer"))
+    return Training(stage, latest_blessed, trainer, release_candidate, serving_state)
 
 
 def trainer_code_version(family: str) -> str:

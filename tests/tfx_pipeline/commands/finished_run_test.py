@@ -11,7 +11,7 @@ from tfx_pipeline.cli import cli
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.commands.finished_run import refusal
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 
 
 def test_a_run_that_was_copied_is_where_it_is_now(tmp_path):

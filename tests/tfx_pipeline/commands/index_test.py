@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from serving.index import files
 from serving.index.config import ServeConfig
-from serving.index.searching.servable import write_servable
+from serving.index.searching.assemble import write_servable
 from serving.publishing.label_moves import introduce
 from serving.publishing.label_moves import promote
 from serving.publishing.label_moves import rollback

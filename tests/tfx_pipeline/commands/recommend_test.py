@@ -19,7 +19,7 @@ from tfx_pipeline.commands.recommend import UserRecommendations
 from tfx_pipeline.commands.recommend import format_recommendations
 from tfx_pipeline.commands.recommend import recommend_for_user
 from tfx_pipeline.commands.recommend import recommend_to
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.user_history import read_titles
 

@@ -11,7 +11,7 @@ from tests.tfx_pipeline.commands.log_check_test import make_log
 from tfx_pipeline.commands import run
 from tfx_pipeline.commands.run import describe
 from tfx_pipeline.commands.run import summarise
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 
 
 def metrics(blessed: int, *failures: str) -> dict[str, dict[str, Any]]:
@@ -28,6 +28,13 @@ def test_the_users_are_counted_beside_the_metrics() -> None:
     assert lines[-1] == "serve  vitrine serve --run runs/shop-demo"
     config = load_config("shop_demo", ("run_dir=my run",))
     assert summarise(config, metrics(1), 22.4, ()).endswith("vitrine serve --run 'my run'")
+
+
+def test_popularity_and_neighbours_stand_below_the_model() -> None:
+    measured = metrics(1)
+    measured["test"] |= {"neighbours/hr@10": 0.4, "most_popular/hr@10": 0.1}
+    lines = summarise(load_config("shop_demo"), measured, 1.0, ()).splitlines()
+    assert lines[1:3] == ["       most_popular: hr@10 0.1000", "       neighbours: hr@10 0.4000"]
 
 
 def test_what_was_not_pushed_is_not_served() -> None:

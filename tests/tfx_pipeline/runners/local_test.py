@@ -19,7 +19,7 @@ from tfx_pipeline.cli import cli
 from tfx_pipeline.cli import main
 from tfx_pipeline.components.example_validator import CuratedSchemaGen
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.runners import local
 from tfx_pipeline.stages.state import RunState
 
