@@ -6,7 +6,9 @@ Requests are result pages of items in the test period of `benchmarks.ranking_sho
 and the query that they had. The two-tower retrieves 100 items of all that are out by then, as its
 exported towers score them, exactly; DIN's exported ranker orders these anew. Both were
 trained on what came before the test period, the two-tower on clicks, carts and purchases, DIN on
-pages. The first ten of each order are put before the truth:
+pages. How much the retrieval's score counts beside the ranker's (`serving.cascade`,
+`retrieval_weight`) is chosen on validation pages: the weight with the best AUC within pages. The
+first ten of each order are put before the truth:
 
 - `utility@10`: the mean of the simulator's utility U, whose standard deviation among what the
   shop showed is `utility_spread`;
@@ -29,24 +31,28 @@ import numpy as np
 
 from benchmarks.environment import ROOT
 from benchmarks.ranking_run import TEST
+from benchmarks.ranking_run import VALIDATION
 from benchmarks.ranking_run import run_ranking
 from benchmarks.ranking_shop import BENCHMARK
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
-from benchmarks.transformed import Transformed
 from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
+from serving.cascade.answer import joint_order
 from tfx_pipeline.datasets.shop import utility
 from tfx_pipeline.datasets.shop.truth import Truth
+from tfx_pipeline.runners.transformed import Transformed
 from transforms import features as f
 
 NAME = "cascade"
 STAGES = ("retrieval", "retrieve_then_rank")
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 KIND = "item"
 CANDIDATES, SHOWN = 100, 10
 REQUESTS = 1_000
-RETRIEVAL = RetrievalTrainerConfig.model_validate(
+RETRIEVAL = retrieval_trainer(
     {
         "model": {"query": {"use_time": True, "use_query": True}},
         "target_events": BENCHMARK.shared["target_events"],
@@ -105,7 +111,14 @@ def main() -> None:
         for stage in STAGES:
             run = partial(found.__getitem__, stage)
             results.measure({"stage": stage}, seed, run, settings, seconds)
-    columns = ("stage", "utility@10", "expected_clicks@10", "utility_spread", "runs")
+    columns = (
+        "stage",
+        "utility@10",
+        "expected_clicks@10",
+        "utility_spread",
+        "retrieval_weight",
+        "runs",
+    )
     print(render(results.path, columns))
 
 
@@ -122,10 +135,47 @@ def measure(
         towers, ranker = Path(folder) / "towers", Path(folder) / "ranker"
         run_ranking(ranking.model_copy(update={"seed": seed + 1}), data, export=ranker)
         train_retrieval(RETRIEVAL.model_copy(update={"seed": seed + 1}), data, towers)
-        retrieved = retrieve(towers, raw, requests, CANDIDATES)
-        ranked = rank(ranker, requests, retrieved)
+        weight = choose_weight(towers, ranker, raw, requests.page.size)
+        retrieved, scores = retrieve(towers, raw, requests, CANDIDATES)
+        ranked = rank(ranker, requests, retrieved, scores, weight)
     orders = zip(STAGES, (retrieved, ranked), strict=True)
-    return {stage: judge(truth, requests, items[:, :SHOWN]) for stage, items in orders}
+    found = {stage: judge(truth, requests, items[:, :SHOWN]) for stage, items in orders}
+    found[STAGES[1]]["retrieval_weight"] = weight
+    return found
+
+
+def choose_weight(towers: Path, ranker: Path, raw: Path, number: int) -> float:
+    """Returns the weight of `WEIGHTS` whose order of validation pages' candidates is best.
+
+    Args:
+        towers: The exported two-tower.
+        ranker: The exported ranking model.
+        raw: Directory of the raw splits.
+        number: How many pages are asked about.
+    """
+    import tensorflow as tf
+
+    from models.ranking.page_metrics import grouped_auc
+
+    pages = draw_pages(raw, VALIDATION, number)
+    ids, _, rows = read_items(raw)
+    row_of = {name: row for row, name in enumerate(ids)}
+    query, item = embed(towers, rows, pages)
+    loaded = tf.saved_model.load(str(ranker))
+    columns: dict[str, list[np.ndarray]] = {"page": [], "label": [], "p": [], "score": []}
+    for page, example in enumerate(pages):
+        feature = tf.train.Example.FromString(example).features.feature
+        names = feature[f.CANDIDATE_ENTITY].bytes_list.value
+        at = [row_of[name.decode().partition(":")[2]] for name in names]
+        columns["page"].append(np.full(len(at), page))
+        columns["label"].append(np.array(feature[f.LABEL_EVENTS].int64_list.value) > 0)
+        columns["p"].append(_ask(loaded, "serving_default", [example])["scores"][0])
+        columns["score"].append(item[at] @ query[page])
+    page_of, label, p, score = (np.concatenate(column) for column in columns.values())
+    joint = [np.argsort(joint_order(p, score, weight)) for weight in WEIGHTS]  # ranks, 0 is best
+    aucs = [grouped_auc(label, -rank.astype(np.float64), page_of) for rank in joint]
+    print(dict(zip(WEIGHTS, np.round(aucs, 4), strict=True)), flush=True)
+    return WEIGHTS[int(np.argmax(aucs))]
 
 
 def train_retrieval(config: RetrievalTrainerConfig, data: Transformed, path: Path) -> None:
@@ -141,7 +191,16 @@ def train_retrieval(config: RetrievalTrainerConfig, data: Transformed, path: Pat
     model.export(transform.transform_features_layer(), str(path))
 
 
-def retrieve(towers: Path, raw: Path, requests: Requests, k: int) -> np.ndarray:
+def embed(towers: Path, rows: list[bytes], examples: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Embeds [N] examples and [V] raw rows of the catalogue: [N, d] and [V, d] float32."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(towers))
+    item = _ask(loaded, "embed_candidate", rows)["embedding"]
+    return _ask(loaded, "serving_default", examples)["embedding"], item
+
+
+def retrieve(towers: Path, raw: Path, requests: Requests, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the best items that are out at the time of each request.
 
     Args:
@@ -151,32 +210,33 @@ def retrieve(towers: Path, raw: Path, requests: Requests, k: int) -> np.ndarray:
         k: How many are returned.
 
     Returns:
-        [N, k] str, ids of items without their type, best first.
+        [N, k] str, ids of items without their type, best first, and their scores, float32.
     """
-    import tensorflow as tf
-
     ids, available, rows = read_items(raw)
-    loaded = tf.saved_model.load(str(towers))
-    item = _ask(loaded, "embed_candidate", rows)["embedding"]  # [V, d]
-    query = _ask(loaded, "serving_default", requests.examples)["embedding"]  # [N, d]
+    query, item = embed(towers, rows, requests.examples)
     scores = np.where(available > requests.time[:, None], -np.inf, query @ item.T)
-    return ids[np.argsort(-scores, axis=1, kind="stable")[:, :k]]
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return ids[order], np.take_along_axis(scores, order, axis=1)
 
 
-def rank(ranker: Path, requests: Requests, items: np.ndarray) -> np.ndarray:
-    """Returns the items of each request in the order of the ranker's scores.
+def rank(
+    ranker: Path, requests: Requests, items: np.ndarray, scores: np.ndarray, weight: float
+) -> np.ndarray:
+    """Returns the items of each request in the order of both stages' scores.
 
     Args:
         ranker: The exported ranking model.
         requests: N of them.
         items: [N, k] str, ids of items.
+        scores: [N, k] float32, the retrieval's.
+        weight: How much the retrieval's score counts; see `serving.cascade`.
     """
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(ranker))
     asked = [with_candidates(*pair) for pair in zip(requests.examples, items, strict=True)]
-    scores = _ask(loaded, "serving_default", asked)["scores"]  # [N, k]
-    return np.take_along_axis(items, np.argsort(-scores, axis=1, kind="stable"), axis=1)
+    p = _ask(loaded, "serving_default", asked)["scores"]  # [N, k]
+    return np.take_along_axis(items, joint_order(p, scores, weight), axis=1)
 
 
 def with_candidates(example: bytes, items: np.ndarray) -> bytes:
@@ -208,15 +268,10 @@ def read_requests(raw: Path, truth: Truth, number: int) -> Requests:
     """Draws pages of items from the raw split `test_pages`, the same ones for every seed."""
     import tensorflow as tf
 
-    found = []
-    for example in _records(raw, TEST):
-        page = tf.train.Example.FromString(example).features.feature
-        if page[f.CANDIDATE_ENTITY].bytes_list.value[0].startswith(f"{KIND}:".encode()):
-            user = int(page[f.USER_ID].bytes_list.value[0]) - 1
-            found.append((example, user, page[f.REQUEST_TIME].int64_list.value[0]))
-    drawn = np.random.default_rng(0).permutation(len(found))[:number]
-    examples, users, times = zip(*(found[index] for index in drawn), strict=True)
-    time = np.array(times)
+    examples = draw_pages(raw, TEST, number)
+    pages = [tf.train.Example.FromString(example).features.feature for example in examples]
+    users = [int(page[f.USER_ID].bytes_list.value[0]) - 1 for page in pages]
+    time = np.array([page[f.REQUEST_TIME].int64_list.value[0] for page in pages])
     span = truth.config.span
     known = truth.pages["user"] * span + truth.pages["time"]
     order = np.argsort(known)
@@ -224,7 +279,20 @@ def read_requests(raw: Path, truth: Truth, number: int) -> Requests:
     page_rows = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
     if (known[page_rows] != wanted).any():
         raise ValueError("Some pages are not in the shop's truth; make it with `truth_users`.")
-    return Requests(list(examples), page_rows, time)
+    return Requests(examples, page_rows, time)
+
+
+def draw_pages(raw: Path, split: str, number: int) -> list[bytes]:
+    """Draws page examples of items from a raw split, the same ones each time."""
+    import tensorflow as tf
+
+    found = []
+    for example in _records(raw, split):
+        page = tf.train.Example.FromString(example).features.feature
+        if page[f.CANDIDATE_ENTITY].bytes_list.value[0].startswith(f"{KIND}:".encode()):
+            found.append(example)
+    drawn = np.random.default_rng(0).permutation(len(found))[:number]
+    return [found[index] for index in drawn]
 
 
 def read_items(raw: Path) -> tuple[np.ndarray, np.ndarray, list[bytes]]:

@@ -34,16 +34,16 @@ from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
-from benchmarks.transformed import Transformed
-from benchmarks.transformed import transformed_log
 from models.config import RetrievalTrainerConfig
-from tfx_pipeline.config import load_config
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.event_log import write_event_log
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import transformed_log
 from transforms.arrow import pa
 
 NAME = "cold_users"

@@ -26,8 +26,8 @@ from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.serving import local_server
 from benchmarks.serving import measure_address
-from benchmarks.transformed import Transformed
-from benchmarks.transformed import transformed_log
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import transformed_log
 
 NAME = "rank_latency"
 RUN_DIR = ROOT / "runs" / "benchmarks" / NAME
@@ -64,7 +64,7 @@ def loads_of(history: int, candidates: list[int], clients: list[int]) -> list[Lo
 
 def transformed_shop(users: int) -> Transformed:
     """Makes a simulated shop and runs the pipeline as far as Transform; kept if there."""
-    from tfx_pipeline.config import load_config
+    from tfx_pipeline.config_file import load_config
     from tfx_pipeline.datasets.registry import prepare
 
     home = RUN_DIR / f"{users}-users"

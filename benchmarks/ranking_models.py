@@ -29,13 +29,13 @@ from benchmarks.ranking_run import run_ranking
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
-from benchmarks.transformed import Transformed
-from benchmarks.transformed import last_transformed
-from benchmarks.transformed import transformed_log
 from models.config import RankingTrainerConfig
 from models.families import FAMILIES
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config_file import set_key
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import last_transformed
+from tfx_pipeline.runners.transformed import transformed_log
 
 RANKERS = tuple(family.name for family in FAMILIES if family.stage == "ranking")
 CONTROL = "din_other_histories"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.ranking_run import TEST
-from benchmarks.transformed import Transformed
 from tfx_pipeline.datasets.shop import utility
 from tfx_pipeline.datasets.shop.truth import POSITIVE
 from tfx_pipeline.datasets.shop.truth import Truth
+from tfx_pipeline.runners.transformed import Transformed
 
 
 class Judged(NamedTuple):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 from unittest import mock
 
-from benchmarks.transformed import Transformed
 from models.config import RankingTrainerConfig
+from tfx_pipeline.runners.transformed import Transformed
 from transforms.features import PAGE_SPLITS
 
 if TYPE_CHECKING:

@@ -38,8 +38,8 @@ from benchmarks.ranking_shop import BENCHMARK
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.sequence_training import use_cores
-from benchmarks.transformed import Transformed
 from models.config import RankingTrainerConfig
+from tfx_pipeline.runners.transformed import Transformed
 
 NAME = "ranking_speed"
 DEEPCTR = "deepctr"  # benchmarks/peers/requirements-deepctr.txt

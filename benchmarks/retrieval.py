@@ -39,7 +39,7 @@ from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from tfx_pipeline.config import PipelineConfig
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.event_log import EventLog
 
 MEASURED = ("hr@10", "hr@50", "hr@100", "ndcg@10", "mrr", "coverage@10")

@@ -21,11 +21,11 @@ from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
-from benchmarks.transformed import Transformed
-from benchmarks.transformed import transformed_log
 from models.config import RetrievalTrainerConfig
-from tfx_pipeline.config import load_config
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import transformed_log
 
 NAME = "sequence_ablation"
 CONFIG = "movielens_1m_sequence"

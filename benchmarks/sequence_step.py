@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.random_catalogue import draw_items
 from benchmarks.random_catalogue import random_catalogue
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 
 if TYPE_CHECKING:
     from models.sequence.model import SequenceModel
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SMALL, LARGE = 10_000, 1_000_000
 ROWS, LENGTH = 40, 100
 WARM_UP, STEPS, BATCHES = 5, 40, 8
-CONFIG = RetrievalTrainerConfig.model_validate(
+CONFIG = retrieval_trainer(
     {"model": {"family": "sequence", "loss": {"negatives": 1024}}, "exclude_seen": ["*"]}
 )
 

@@ -42,10 +42,11 @@ from benchmarks.results_table import render
 from benchmarks.sequence_step import step_time_ratio
 from benchmarks.training_run import is_same_training
 from benchmarks.training_run import run_training
-from benchmarks.transformed import Transformed
-from benchmarks.transformed import transformed_log
 from models.config import RetrievalTrainerConfig
-from tfx_pipeline.config import load_config
+from models.fixed_values import retrieval_trainer
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import transformed_log
 
 NAME = "sequence_training"
 CONFIG = "movielens_1m_sequence"
@@ -153,9 +154,7 @@ def _speed(
     keep = partial(_keep, results, repetition=repetition)
     peer = keep("peer_windows_per_second", measure=lambda: _peer_speed(exported, repetition, cores))
     for suffix, precision in (("", "float32"), ("_bfloat16", "mixed_bfloat16")):
-        config = RetrievalTrainerConfig.model_validate(
-            PLAIN | {"precision": precision, "seed": repetition}
-        )
+        config = retrieval_trainer(PLAIN | {"precision": precision, "seed": repetition})
         own = keep(
             f"windows_per_second{suffix}",
             measure=lambda config=config: _own_speed(config, data, lengths),

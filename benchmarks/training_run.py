@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import ROOT
-from benchmarks.transformed import Transformed
 from models.config import RetrievalTrainerConfig
+from tfx_pipeline.runners.transformed import Transformed
 
 
 def run_training(

@@ -38,7 +38,7 @@ from benchmarks.random_catalogue import draw_items
 from benchmarks.random_catalogue import random_catalogue
 from benchmarks.results import Results
 from benchmarks.results_table import render
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from transforms import features as f
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 USERS, EVENTS, ITEMS = 6_000, 1_000_000, 10_000
 SMALL, LARGE = 10_000, 1_000_000
 WARM_UP, BATCHES = 10, 200
-CONFIG = RetrievalTrainerConfig.model_validate(
+CONFIG = retrieval_trainer(
     {"model": {"query": {"use_user_attributes": False}}, "exclude_seen": ["*"]}
 )
 

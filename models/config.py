@@ -11,11 +11,15 @@ from pydantic import model_validator
 
 from models.families import configs_of
 from models.families import find_family
-from models.ranking.config import RankingModelConfig
-from models.retrieval.config import RetrievalModelConfig
 from transforms.base_config import Config
+from transforms.base_config import FromLog
 from transforms.base_config import chosen_by
+from transforms.base_config import from_log
 from transforms.label_config import LabelConfig
+
+if TYPE_CHECKING:
+    from models.ranking.config import RankingModelConfig
+    from models.retrieval.config import RetrievalModelConfig
 
 
 def _default(family: str) -> Any:
@@ -108,6 +112,19 @@ class TrainerConfig(Config):
     checkpoints: bool = True
 
 
+class RetrievalOptimizerConfig(OptimizerConfig):
+    """Configuration of the optimizer; a rate that is None follows from the log."""
+
+    learning_rate: FromLog[float] = from_log(gt=0.0)
+
+
+class RetrievalInputConfig(InputConfig):
+    """Configuration of batches; what is None follows from the log."""
+
+    batch_size: FromLog[int] = from_log(ge=1)
+    pool: FromLog[int] = from_log(ge=1)
+
+
 class RetrievalValidationConfig(ValidationConfig):
     """Configuration of validation by ranking the whole catalogue.
 
@@ -141,18 +158,28 @@ else:
 class RetrievalTrainerConfig(TrainerConfig):
     """A retrieval model and how it is trained.
 
+    What is None follows from the log (`models.defaults`); `epochs` then is a ceiling that
+    validation stays below (`validation.patience`).
+
     Attributes:
       target_events: Event types that may be targets; `*` is all. The same as Transform's.
       candidate_types: Entity types that are retrieved; `*` is all. The same as Transform's.
       exclude_seen: Event types whose entities are never recommended to the same
         user again; `*` is all. The same as the index's.
+      context_events: The longest window that may follow from the log. The same as the example
+        generator's.
     """
 
     model: RetrievalModelChoice = _default("two_tower")
     validation: RetrievalValidationConfig = RetrievalValidationConfig()
+    optimizer: RetrievalOptimizerConfig = RetrievalOptimizerConfig()
+    input: RetrievalInputConfig = RetrievalInputConfig()
+    epochs: FromLog[int] = from_log(ge=1)
+    steps_per_epoch: FromLog[int] = from_log(ge=0)
     target_events: tuple[str, ...] = ("*",)
     candidate_types: tuple[str, ...] = ("*",)
     exclude_seen: tuple[str, ...] = ()
+    context_events: int = Field(default=256, ge=0)
 
 
 class RankingInputConfig(InputConfig):
@@ -189,7 +216,7 @@ class RankingTrainerConfig(TrainerConfig):
     Attributes:
       input: How batches are made of pages.
       label: What is predicted, and on which rows. The same as the example generator's.
-      candidate_types: Entity types of random negatives (`label.source: events`).
+      candidate_types: Entity types of positives and random negatives (`label.source: events`).
     """
 
     model: RankingModelChoice = _default("din")

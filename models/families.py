@@ -6,7 +6,6 @@ import dataclasses
 import importlib
 from typing import Any
 from typing import Literal
-from typing import get_args
 
 from models.din.config import DINConfig
 from models.logistic_regression.config import LogisticRegressionConfig
@@ -41,8 +40,6 @@ class Family:
         module, _, name = self.model.rpartition(".")
         return getattr(importlib.import_module(module), name)
 
-
-STAGES: tuple[Stage, ...] = get_args(Stage)
 
 FAMILIES = (
     Family("two_tower", TwoTowerConfig, "models.two_tower.model.TwoTower", "retrieval"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -14,8 +15,12 @@ import tensorflow as tf
 from absl import logging
 
 from models.config import TRAINERS
+from models.config import RetrievalTrainerConfig
 from models.config import TrainerConfig
+from models.defaults import is_whole
+from models.defaults import resolve
 from models.families import find_family
+from models.input.log_statistics import log_statistics
 from models.training.callbacks import Progress
 from models.training.callbacks import Validation
 from models.training.checkpoints import Checkpoints
@@ -86,21 +91,24 @@ def train(
     earlier: str | None = None,
     checkpoints: str | None = None,
     code_version: str = "",
+    callbacks: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> tuple[Learner, dict[str, Any]]:
     """Trains a model and keeps its best epoch on the validation split.
 
     Args:
-        config: The model and how it is trained.
+        config: The model and how it is trained; what it leaves out follows from the data.
         data: What it learns from.
         run_dir: Where logs for TensorBoard go; none are written when None.
         earlier: A SavedModel whose weights training starts from; fresh ones when None.
         checkpoints: Where the training is kept after each epoch, and taken up where it was
             killed (`models.training.checkpoints`); nowhere when None.
         code_version: Checkpoints of other code are not taken up.
+        callbacks: Called after each epoch's validation, whose metrics are `val_<name>` in the logs.
 
     Returns:
         The model with the best epoch's weights, and the report of the training
-        (`training.json`): the configuration, the best epoch's metrics, what the stage
+        (`training.json`): the configuration, every value of it that follows from the log
+        (`chosen`) and the log's counts (`log`), the best epoch's metrics, what the stage
         measures beside them (popularity's metrics, and both where all users are asked
         without their history), every epoch's metrics, examples, steps and seconds.
 
@@ -116,6 +124,7 @@ def train(
     strategy = training_strategy()
     seed_everything(config)
     start = time.monotonic()
+    config, said = resolved(config, data)
     family = find_family(config.model.family).load()
     with strategy.scope():
         model = family.of(config, data)
@@ -146,10 +155,11 @@ def train(
             graph = data.transform.transform_savedmodel_dir
             name = fingerprint(read, config.to_json(), graph, earlier or "", code_version)
             kept = Checkpoints(checkpoints, name, validation)
-        _fit(model, config, batches_of, steps, validation, kept, run_dir)
+        _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
         final = model.finish(evaluation)
     report = {
         "config": config.model_dump(mode="json"),
+        **said,
         "best": validation.best | final,
         **evaluation.report(),
         "epochs": validation.epochs,
@@ -160,6 +170,27 @@ def train(
     return model, report
 
 
+def resolved(config: TrainerConfig, data: TrainingData) -> tuple[TrainerConfig, dict[str, Any]]:
+    """Gives every key that was left out its value.
+
+    Args:
+        config: What was configured.
+        data: What is learned from; it is read where something was left out.
+
+    Returns:
+        The configuration, and for the report the values that were `chosen`, each with its
+        reason, and the counts of the `log`; nothing where nothing was left out.
+    """
+    if not isinstance(config, RetrievalTrainerConfig) or is_whole(config):
+        return config, {}
+    counts = log_statistics(data)
+    whole, chosen = resolve(config, counts)
+    for key, (value, reason) in chosen.items():
+        logging.info("%s %s: %s", key, value, reason)
+    report = {key: choice._asdict() for key, choice in chosen.items()}
+    return whole, {"chosen": report, "log": dataclasses.asdict(counts)}
+
+
 def _fit(
     model: Learner,
     config: TrainerConfig,
@@ -168,6 +199,7 @@ def _fit(
     validation: Validation,
     checkpoints: Checkpoints | None,
     run_dir: str | None,
+    others: Sequence[tf.keras.callbacks.Callback],
 ) -> None:
     """Trains for the epochs that an earlier process has not had."""
     done = checkpoints.restore(model) if checkpoints else 0
@@ -178,7 +210,7 @@ def _fit(
         )
     else:
         batches = batches_of(WHOLE, done)
-    callbacks = [Progress(config.input.batch_size, steps, config.epochs), validation]
+    callbacks = [Progress(config.input.batch_size, steps, config.epochs), validation, *others]
     if checkpoints:
         callbacks.append(checkpoints)
     if config.tensorboard and run_dir:

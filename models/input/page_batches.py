@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models.config import InputConfig
 from models.input import batch as b
+from models.input.negatives import Items
 from models.input.timeline_files import Spec
 from models.input.timeline_files import parsed_timelines
 from models.input.timeline_files import timeline_records
@@ -52,14 +53,14 @@ class PageSpec:
         event_types: Indices of the event types that give rows (`values` and `events`);
             None is all.
         negative_rate: Share of the candidates without any label that training keeps.
-        items: [n] int64, the items that negatives of `events` are drawn from.
+        items: The candidates of `events`: its positives and negatives are among them.
     """
 
     windows: WindowSpec
     label: LabelConfig
     event_types: tuple[int, ...] | None = None
     negative_rate: float = 1.0
-    items: np.ndarray | None = None
+    items: Items | None = None
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -345,22 +346,21 @@ def _pages_of_events(timelines: Timelines, spec: PageSpec, seed: tf.Tensor) -> P
     events = timelines[f.EVENT_ENTITY]
     index = tf.where(_rows_of_events(timelines, spec))[:, 0]  # [P]
     own = tf.gather(events.flat_values, index)[:, None]  # [P, 1]
+    time = tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, index)
     if spec.label.source == "values":
         value = tf.gather(timelines[f.EVENT_VALUE].flat_values, index)
         candidates = own
         label = tf.cast(value >= spec.label.at_least, tf.int64)[:, None]
     else:
-        items = tf.constant(spec.items, tf.int64)
-        shape = [tf.size(index), spec.label.negatives]
-        drawn = tf.random.stateless_uniform(shape, seed, 0, tf.size(items), tf.int32)
-        negatives = tf.gather(items, drawn)
+        assert spec.items is not None
+        negatives = spec.items.draw(time, spec.label.negatives, seed)
         candidates = tf.concat([own, negatives], axis=1)
         label = tf.cast(tf.equal(candidates, own), tf.int64)
     rows = tf.gather(events.value_rowids(), index)
     return Pages(
         rows=rows,
         ends=known_before(timelines, rows, tf.gather(positions(events), index)),
-        time=tf.gather(timelines[f.EVENT_TIMESTAMP].flat_values, index),
+        time=time,
         query=tf.gather(timelines[names.EVENT_QUERY_TOKENS].values, index),
         candidates=tf.RaggedTensor.from_tensor(candidates, row_splits_dtype=tf.int64),
         position=tf.RaggedTensor.from_tensor(-tf.ones_like(candidates), row_splits_dtype=tf.int64),
@@ -369,13 +369,20 @@ def _pages_of_events(timelines: Timelines, spec: PageSpec, seed: tf.Tensor) -> P
 
 
 def _rows_of_events(timelines: Timelines, spec: PageSpec) -> tf.Tensor:
-    """Returns which events give rows, [E] bool: not those that an earlier chunk holds."""
+    """Returns which events give rows, [E] bool: not those that an earlier chunk holds.
+
+    Negatives of `events` are candidates, so positives are, too: else a model would learn to
+    tell candidates from other entities.
+    """
     events = timelines[f.EVENT_ENTITY]
     chosen = positions(events) >= per_value(context_lengths(timelines), events)
     if spec.event_types is not None:
         chosen &= is_one_of(timelines[f.EVENT_TYPE].flat_values, spec.event_types)
     if spec.label.source == "values":
         chosen &= tf.not_equal(timelines[f.EVENT_VALUE].flat_values, 0.0)  # 0 is no value
+    if spec.label.source == "events":
+        assert spec.items is not None
+        chosen &= spec.items.hold(events.flat_values)
     return chosen
 
 

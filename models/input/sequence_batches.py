@@ -64,7 +64,7 @@ class SequenceSpec:
 
     @property
     def hides(self) -> bool:
-        """Whether events are masked and to be found."""
+        """True where events are masked and to be found."""
         return self.mask_share > 0
 
     @property

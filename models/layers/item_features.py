@@ -61,7 +61,7 @@ class ItemFeatures(tf.keras.layers.Layer):
 
     @property
     def is_empty(self) -> bool:
-        """Whether the catalogue has no feature, so that the sum is always zero."""
+        """True where the catalogue has no feature, so that the sum is always zero."""
         return not (self.bags or self.vectors or self.has_price)
 
     def call(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:

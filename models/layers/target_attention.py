@@ -9,16 +9,15 @@ import tensorflow as tf
 
 
 class TargetAttention(tf.keras.layers.Layer):
-    r"""Sums a history by how much each event matters to a candidate.
+    r"""Averages a history by how much each event matters to a candidate.
 
-        a[t] = MLP([h[t] ; c ; h[t] - c ; h[t] * c]),   out = sum_t mask[t] a[t] h[t] / sqrt(n)
+        a[t] = MLP([h[t] ; c ; h[t] - c ; h[t] * c]),   out = sum_t softmax(a)[t] h[t]
 
-    with n the events that are there. (DIN, Zhou et al. 2018, section 4.3: weights are not
-    normalised to sum to 1, so that the sum keeps how strong an interest is; the square root,
-    not in the paper, keeps long histories in the range of short ones. The MLP's activation is
-    ReLU; Keras's PReLU takes half as long again as the rest of the layer.) The parts of the first
-    layer that see the history or the candidate alone are multiplied once for each, and not
-    for each pair.
+    over the events that are there. (DIN, Zhou et al. 2018, section 4.3. The paper leaves the
+    softmax out, so that the sum keeps how strong an interest is; weights that sum to 1 measured
+    better here. The MLP's activation is ReLU; Keras's PReLU takes half as long again as the rest
+    of the layer.) The parts of the first layer that see the history or the candidate alone are
+    multiplied once for each, and not for each pair.
 
     Time goes into memory traffic, so training takes the pages in parts, short histories first:
     a part has as many events as its longest history, and more of it stays in the cache.
@@ -47,8 +46,7 @@ class TargetAttention(tf.keras.layers.Layer):
         self.of_candidate = dense(first, name="of_candidate")
         self.of_product = dense(first, use_bias=False, name="of_product")
         self.others = [dense(w, "relu", name=f"hidden_{i}") for i, w in enumerate(others, 1)]
-        # Weights start near 1: the sum of the history, which learns at once.
-        self.weigh = dense(1, bias_initializer="ones", name="weigh")
+        self.weigh = dense(1, use_bias=False, name="weigh")
         super().build(input_shape)
 
     def call(
@@ -132,8 +130,8 @@ class TargetAttention(tf.keras.layers.Layer):
         hidden = tf.nn.relu(first + self.of_product(events * candidate[:, None]))
         for layer in self.others:
             hidden = layer(hidden)
-        number = tf.maximum(tf.reduce_sum(there, axis=1, keepdims=True), 1.0)
-        weight = self.weigh(hidden)[:, :, 0] * there * tf.math.rsqrt(number)  # [I, T]
+        logits = tf.where(there > 0.0, self.weigh(hidden)[:, :, 0], -1e9)  # [I, T]
+        weight = tf.nn.softmax(logits) * there  # zeros for an empty history
         return tf.matmul(weight[:, None], events)[:, 0]
 
     def get_config(self) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from typing import Literal
 
 from pydantic import Field
 
 from models.ranking.config import RankingModelConfig
+from models.search_space import Range
+from models.search_space import Space
 
 
 class PopularityConfig(RankingModelConfig):
@@ -18,3 +21,5 @@ class PopularityConfig(RankingModelConfig):
 
     family: Literal["popularity"] = "popularity"
     prior: float = Field(default=20.0, gt=0.0)
+
+    SEARCH: ClassVar[Space] = {"model.prior": Range(1.0, 1000.0, log=True)}

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from models.input.config import CandidateTowerConfig
+from models.search_space import Choices
+from models.search_space import Range
+from models.search_space import Space
 from transforms.base_config import Config
 
 
@@ -48,6 +53,14 @@ class RankingModelConfig(Config):
     negative_rate: float = Field(default=1.0, gt=0.0, le=1.0)
     calibrate: bool = True
 
+    # What `vitrine tune` searches for every ranking model; a family adds its own.
+    SEARCH: ClassVar[Space] = {
+        "optimizer.learning_rate": Range(1e-4, 1e-2, log=True),
+        "model.dim": Choices((16, 32, 64)),
+        "model.candidate.id_dropout": Range(0.0, 0.5),
+        "input.batch_size": Choices((64, 128, 256)),
+    }
+
 
 class CrossedRankingModelConfig(RankingModelConfig):
     """Configuration of the ranking models whose vectors are crossed, then go through an MLP.
@@ -61,3 +74,8 @@ class CrossedRankingModelConfig(RankingModelConfig):
     hidden_units: tuple[int, ...] = (128, 64)
     crosses: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+    SEARCH: ClassVar[Space] = RankingModelConfig.SEARCH | {
+        "model.dropout": Range(0.0, 0.5),
+        "model.crosses": Choices((0, 1, 2, 3)),
+    }

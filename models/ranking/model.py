@@ -16,6 +16,7 @@ from models.export.ranker import save_ranker
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
+from models.input.negatives import Items
 from models.input.page_batches import PageSpec
 from models.input.page_batches import candidate_mask
 from models.input.page_batches import count_items
@@ -102,7 +103,7 @@ class RankingModel(Learner):
             config.label,
             data.event_types(config.label.events) if config.label.source != "impressions" else None,
             config.model.negative_rate,
-            table.candidates(config.candidate_types),
+            Items.of(table.candidates(config.candidate_types), table.available_from),
         )
         known = count_items(data.train_files, data.spec, data.sizes.entity) > 0
         return cls(config, data.sizes, table, known, pages)

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
 from models.input.config import CandidateTowerConfig
+from models.search_space import Choices
+from models.search_space import Range
+from models.search_space import Space
 from models.tasks.config import RetrievalLossChoice
-from models.tasks.config import SampledSoftmaxConfig
 from transforms.base_config import Config
+from transforms.base_config import FromLog
+from transforms.base_config import from_log
+
+# What `vitrine tune` searches for every retrieval model; a family adds its own.
+RETRIEVAL: Space = {
+    "optimizer.learning_rate": Range(3e-4, 2e-2, log=True),
+    "model.temperature": Range(0.02, 2.0, log=True),
+    "model.candidate.id_dropout": Range(0.0, 0.5),
+    "model.loss.negatives": Choices((256, 512, 1024, 2048)),  # of losses that sample
+    "model.loss.uniform_share": Range(0.0, 1.0),
+}
 
 
 class RetrievalModelConfig(Config):
     """Configuration of every retrieval model.
+
+    What is None follows from the log (`models.defaults`).
 
     Attributes:
       family: The kind of model (`models.families`).
@@ -29,16 +42,17 @@ class RetrievalModelConfig(Config):
     """
 
     family: str
-    loss: RetrievalLossChoice = SampledSoftmaxConfig()
-    dim: int = Field(default=64, ge=1)
+    loss: FromLog[RetrievalLossChoice] = from_log()
+    dim: FromLog[int] = from_log(ge=1)
     candidate: CandidateTowerConfig = CandidateTowerConfig()
     tie_item_tables: bool = False
     history_features: bool = True
-    normalize: bool = False
-    temperature: float = Field(default=1.0, gt=0.0)
+    normalize: FromLog[bool] = from_log()
+    temperature: FromLog[float] = from_log(gt=0.0)
     learn_temperature: bool = False
 
     WINDOW_KEY: ClassVar[str] = ""  # the dotted key of `longest_window`
+    SEARCH: ClassVar[Space] = RETRIEVAL
 
     @property
     def longest_window(self) -> int:
@@ -47,5 +61,5 @@ class RetrievalModelConfig(Config):
 
     @property
     def reads_queries(self) -> bool:
-        """Whether the words of a request's query are read."""
+        """True where the words of a request's query are read."""
         return False

@@ -163,7 +163,7 @@ class RetrievalModel(Learner):
 
     @property
     def excludes_history(self) -> bool:
-        """Whether items of a query's own history are no negatives of it."""
+        """True where items of a query's own history are no negatives of it."""
         exclude = self.towers.loss.exclude_history
         return self._seen_types != () if exclude is None else exclude
 

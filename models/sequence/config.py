@@ -8,51 +8,24 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
+from models.retrieval.config import RETRIEVAL
 from models.retrieval.config import RetrievalModelConfig
+from models.search_space import Choices
+from models.search_space import Range
+from models.search_space import Space
+from models.sequence.encoder_config import EncoderConfig
 from transforms.base_config import Config
+from transforms.base_config import FromLog
+from transforms.base_config import from_log
 
 
-class EncoderConfig(Config):
-    """Configuration of the encoder, from a sequence of events to a sequence of query vectors.
+class RetrievalEncoderConfig(EncoderConfig):
+    """Configuration of the encoder in a retrieval model; what is None follows from the log."""
 
-    Attributes:
-      block: `attention` is a transformer's block with softmax attention, `hstu` the
-        gated pointwise attention of HSTU, `gru` a recurrent unit, which needs no
-        positions and cannot read masked sequences.
-      blocks: How many blocks follow one another.
-      heads: Attention heads of a block; they divide the dimension.
-      feed_forward_multiplier: Width of a transformer block's feed-forward layer, in dimensions.
-      dropout: Share of values that are zeroed in training, of the events and in
-        each block.
-      event_dropout: Share of whole events that are zeroed in training, so that no
-        single event decides; helps where histories are short and items rare.
-      positions: How positions are told apart: `absolute` adds a vector for the
-        position in the window, `rotary` turns queries and keys by it, `relative`
-        adds a bias for the distance to the attention; `none` leaves it to the
-        direction of attention.
-      use_event_types: Whether the type of an event is read.
-      use_time: Whether times are read: the interval before an event, and, where there
-        is attention, how long before the request it was as a bias of it.
-      use_user_attributes: Whether the user's attributes are read, with every event.
-      max_user_attributes: The attributes of a user that are read.
-    """
-
-    block: Literal["attention", "hstu", "gru"] = "attention"
-    blocks: int = Field(default=2, ge=1)
-    heads: int = Field(default=2, ge=1)
-    feed_forward_multiplier: float = Field(default=4.0, gt=0.0)
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    event_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    positions: Literal["absolute", "rotary", "relative", "none"] = "relative"
-    use_event_types: bool = True
-    use_time: bool = False
-    use_user_attributes: bool = False
-    max_user_attributes: int = Field(default=16, ge=1)
-
-    @property
-    def attributes(self) -> int:
-        """Number of a user's attributes that are read; 0 is none."""
-        return self.max_user_attributes if self.use_user_attributes else 0
+    blocks: FromLog[int] = from_log(ge=1)
+    dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
+    event_dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
+    use_time: FromLog[bool] = from_log()
 
 
 class SequenceInputConfig(Config):
@@ -69,14 +42,14 @@ class SequenceInputConfig(Config):
         compiles anew for each shape.
     """
 
-    length: int = Field(default=200, ge=1)
+    length: FromLog[int] = from_log(ge=1)
     windows: Literal["all", "last"] = "all"
     overlap: int = Field(default=0, ge=0)
     length_multiple: int = Field(default=8, ge=1)
 
     @model_validator(mode="after")
     def _windows_advance(self) -> SequenceInputConfig:
-        if self.overlap >= self.length:
+        if self.length and self.overlap >= self.length:  # None follows from the log
             raise ValueError(
                 f"`overlap` ({self.overlap}) should be below `length` ({self.length})."
             )
@@ -101,13 +74,21 @@ class SequenceConfig(RetrievalModelConfig):
 
     family: Literal["sequence"] = "sequence"
     tie_item_tables: bool = True
-    encoder: EncoderConfig = EncoderConfig()
+    encoder: RetrievalEncoderConfig = RetrievalEncoderConfig()
     input: SequenceInputConfig = SequenceInputConfig()
     objective: Literal["next", "masked"] = "next"
     mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)
     xla: bool = False
 
     WINDOW_KEY: ClassVar[str] = "input.length"
+    SEARCH: ClassVar[Space] = RETRIEVAL | {
+        "model.dim": Choices((64, 128, 256)),
+        "model.input.length": Choices((50, 100, 200)),
+        "model.encoder.blocks": Choices((1, 2)),
+        "model.encoder.dropout": Range(0.0, 0.6),
+        "model.encoder.event_dropout": Range(0.0, 0.4),
+        "input.batch_size": Choices((512, 1024, 2048, 4096)),
+    }
 
     @property
     def longest_window(self) -> int:
@@ -117,8 +98,9 @@ class SequenceConfig(RetrievalModelConfig):
     @model_validator(mode="after")
     def _parts_fit(self) -> SequenceConfig:
         heads = self.encoder.heads
-        if self.dim % heads:
-            raise ValueError(f"`encoder.heads` ({heads}) should divide `dim` ({self.dim}).")
+        dim = self.dim or 2 * heads  # None follows from the log, and fits
+        if dim % heads:
+            raise ValueError(f"`encoder.heads` ({heads}) should divide `dim` ({dim}).")
         if self.encoder.block == "gru" and self.objective == "masked":
             raise ValueError(
                 "A `gru` reads forwards only, so it cannot find events from both sides: set "
@@ -134,9 +116,9 @@ class SequenceConfig(RetrievalModelConfig):
                 "XLA cannot compile the mean over a user's attributes: leave `xla` or "
                 "`encoder.use_user_attributes` off."
             )
-        if self.encoder.positions == "rotary" and self.dim // heads % 2:
+        if self.encoder.positions == "rotary" and dim // heads % 2:
             raise ValueError(
                 f"Rotary positions turn pairs of values: `dim` / `encoder.heads` should be even, "
-                f"received {self.dim} / {heads}."
+                f"received {dim} / {heads}."
             )
         return self

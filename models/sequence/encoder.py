@@ -18,7 +18,7 @@ from models.layers.hstu_block import HSTUBlock
 from models.layers.positions import RelativePositionBias
 from models.layers.positions import TimeBias
 from models.layers.rms_norm import RMSNorm
-from models.sequence.config import EncoderConfig
+from models.sequence.encoder_config import EncoderConfig
 
 _FORBIDDEN = -1e9  # added to a score; the exponential of it is 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from models.ranking.config import CrossedRankingModelConfig
-from models.sequence.config import EncoderConfig
+from models.sequence.encoder_config import EncoderConfig
 
 
 class SequenceRankerConfig(CrossedRankingModelConfig):

@@ -60,7 +60,7 @@ class Validation(tf.keras.callbacks.Callback):
 
     @property
     def is_over(self) -> bool:
-        """Whether training should end after the last epoch."""
+        """Returns whether training should end after the last epoch."""
         if not self.epochs:
             return False
         waited = len(self.epochs) - int(self.best["epoch"])
@@ -110,6 +110,23 @@ class Validation(tf.keras.callbacks.Callback):
         if best != best:  # NaN, as the AUC of labels that are all equal
             return True
         return value < best if self._monitor in LOWER_IS_BETTER else value > best
+
+
+class EpochReport(tf.keras.callbacks.Callback):
+    """Hands an epoch's validation to what may end the training by an exception.
+
+    Args:
+        metric: Which.
+        report: Takes the epoch's number, from 1, and the metric.
+    """
+
+    def __init__(self, metric: str, report: Callable[[int, float], None]) -> None:
+        super().__init__()
+        self._metric, self._report = metric, report
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Reports."""
+        self._report(epoch + 1, float((logs or {})[f"val_{self._metric}"]))
 
 
 class Progress(tf.keras.callbacks.Callback):

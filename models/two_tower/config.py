@@ -8,8 +8,14 @@ from typing import Literal
 from pydantic import Field
 from pydantic import model_validator
 
+from models.retrieval.config import RETRIEVAL
 from models.retrieval.config import RetrievalModelConfig
+from models.search_space import Choices
+from models.search_space import Range
+from models.search_space import Space
 from transforms.base_config import Config
+from transforms.base_config import FromLog
+from transforms.base_config import from_log
 
 
 class QueryTowerConfig(Config):
@@ -32,15 +38,15 @@ class QueryTowerConfig(Config):
       max_query_tokens: The words of a query that are read.
     """
 
-    window: int = Field(default=50, ge=1)
+    window: FromLog[int] = from_log(ge=1)
     heads: int = Field(default=8, ge=1)
     last_items: int = Field(default=3, ge=1)
     content_dim: int = Field(default=32, ge=0)
     hidden_units: tuple[int, ...] = (256,)
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
-    item_dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
+    item_dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
     use_event_types: bool = True
-    use_time: bool = False
+    use_time: FromLog[bool] = from_log()
     use_user_attributes: bool = True
     use_query: bool = False
     max_user_attributes: int = Field(default=16, ge=1)
@@ -48,7 +54,7 @@ class QueryTowerConfig(Config):
 
     @model_validator(mode="after")
     def _window_holds_the_last_items(self) -> QueryTowerConfig:
-        if self.last_items > self.window:
+        if self.last_items > (self.window or self.last_items):  # None follows from the log
             raise ValueError(
                 f"`last_items` ({self.last_items}) should be at most `window` ({self.window})."
             )
@@ -82,6 +88,13 @@ class TwoTowerConfig(RetrievalModelConfig):
     input: TargetInputConfig = TargetInputConfig()
 
     WINDOW_KEY: ClassVar[str] = "query.window"
+    SEARCH: ClassVar[Space] = RETRIEVAL | {
+        "model.dim": Choices((32, 64, 128, 256)),
+        "model.query.window": Choices((20, 50, 100)),
+        "model.query.dropout": Range(0.0, 0.6),
+        "model.query.item_dropout": Range(0.0, 0.5),
+        "input.batch_size": Choices((128, 256, 512, 1024)),
+    }
 
     @property
     def longest_window(self) -> int:
@@ -90,5 +103,5 @@ class TwoTowerConfig(RetrievalModelConfig):
 
     @property
     def reads_queries(self) -> bool:
-        """Whether the words of a request's query are read."""
+        """True where the words of a request's query are read."""
         return self.query.use_query

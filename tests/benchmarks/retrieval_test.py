@@ -16,7 +16,7 @@ from benchmarks import retrieval
 from benchmarks.baselines import BaselineSettings
 from benchmarks.interactions import Interactions
 from benchmarks.results import Results
-from tfx_pipeline.config import load_config
+from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets import registry
 
 MODULES = (amazon_beauty, movielens_1m_retrieval, retailrocket)

@@ -5,8 +5,8 @@ from benchmarks.sequence_ablation import ROWS
 from benchmarks.sequence_ablation import SMALLER
 from benchmarks.training_run import is_same_training
 from models.config import RetrievalTrainerConfig
-from tfx_pipeline.config import load_config
-from tfx_pipeline.config import set_key
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
 
 
 def test_every_row_is_another_configuration():

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from models.config import RetrievalTrainerConfig
 from models.export.towers import save_towers
+from models.fixed_values import retrieval_trainer
 from models.retrieval.model import RetrievalModel
 from models.tasks.config import FullSoftmaxConfig
 from models.tasks.config import GBCEConfig
@@ -21,7 +22,7 @@ from tests.helpers.timelines import run_transform
 from tests.helpers.timelines import small_log
 from tests.helpers.timelines import write_examples
 
-SMALL = RetrievalTrainerConfig.model_validate(
+SMALL = retrieval_trainer(
     {
         "model": {
             "dim": 16,
@@ -35,7 +36,7 @@ SMALL = RetrievalTrainerConfig.model_validate(
         "exclude_seen": [],  # the small log's users return to what they had
     }
 )
-SEQUENCE = RetrievalTrainerConfig.model_validate(
+SEQUENCE = retrieval_trainer(
     SMALL.model_dump()
     | {
         "model": {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from models.input import batch as b
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
@@ -77,7 +77,7 @@ def make(name):
         values["encoder"] = encoder | given.get("encoder", {})
         values["input"] = {"length": 6}
     tf.keras.utils.set_random_seed(0)
-    model = family(RetrievalTrainerConfig.model_validate({"model": values}), SIZES, TABLE, COUNTS)
+    model = family(retrieval_trainer({"model": values}), SIZES, TABLE, COUNTS)
     model.embed_queries(batch())
     model.embed_items(tf.constant([1], tf.int64))
     for number, weight in enumerate(model.trainable_variables):

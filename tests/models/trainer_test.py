@@ -5,6 +5,7 @@ import pytest
 from tensorflow.python.framework import config as framework_config
 
 from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from models.trainer import train
 from tests.models.conftest import SEQUENCE
 from tests.models.conftest import SMALL
@@ -22,7 +23,7 @@ def changed(**sections):
             values[name] = values[name] | update
         else:
             values[name] = update
-    return RetrievalTrainerConfig.model_validate(values)
+    return retrieval_trainer(values)
 
 
 def test_report_holds_the_configuration_and_every_epoch(trained):
@@ -152,7 +153,7 @@ def test_no_such_target_event_is_an_error(log):
 def test_every_option_of_sequences_trains(log, sequence):
     values = SEQUENCE.model_dump() | {"epochs": 2}
     values["model"] = {"family": "sequence", "dim": 16, "input": {"length": 6}} | sequence
-    _, report = run(log, RetrievalTrainerConfig.model_validate(values))
+    _, report = run(log, retrieval_trainer(values))
 
     assert report["epochs"][1]["loss"] < report["epochs"][0]["loss"]
 
@@ -161,7 +162,7 @@ def test_sequences_train_for_all_epochs(log):
     """Epochs of sequences have unequally many batches; none of them ends the training."""
     sequence = {"family": "sequence", "dim": 16, "input": {"length": 3}, "encoder": {"blocks": 1}}
     values = SEQUENCE.model_dump() | {"epochs": 8, "input": {"batch_size": 16, "pool": 7}}
-    _, report = run(log, RetrievalTrainerConfig.model_validate(values | {"model": sequence}))
+    _, report = run(log, retrieval_trainer(values | {"model": sequence}))
 
     assert len(report["epochs"]) == 8
     assert report["epochs"][-1]["loss"] < report["epochs"][0]["loss"]

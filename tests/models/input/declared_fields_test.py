@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from models.config import RankingTrainerConfig
-from models.config import RetrievalTrainerConfig
 from models.din.model import DIN
 from models.export.ranker import RANK_INPUTS
+from models.fixed_values import retrieval_trainer
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
 from models.input.config import CandidateTowerConfig
@@ -93,7 +93,7 @@ def declared(tmp_path_factory: pytest.TempPathFactory) -> Declared:
 @pytest.fixture(scope="module")
 def towers(declared: Declared, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Path]:
     """A two-tower that reads the two fields beside ids, its SavedModel, and where that is."""
-    config = RetrievalTrainerConfig.model_validate(
+    config = retrieval_trainer(
         {
             "model": {
                 "dim": 8,

@@ -5,6 +5,7 @@ import tensorflow as tf
 import models  # noqa: F401  (chooses Keras 2)
 from models.config import InputConfig
 from models.input import batch as b
+from models.input.negatives import Items
 from models.input.page_batches import PageSpec
 from models.input.page_batches import count_items
 from models.input.page_batches import count_labels
@@ -119,15 +120,33 @@ def test_pages_of_values_are_events_with_a_value_that_no_earlier_chunk_has():
     np.testing.assert_array_equal(batch[b.QUERY_TOKENS], [[8, 0], [0, 0], [9, 0]])
 
 
-def test_pages_of_events_have_random_negatives_of_the_catalogue():
-    label = LabelConfig(source="events", events=("buy",), negatives=50)
-    items = np.array([11, 12])
-    batch, pages = cut(label, [0], event_types=(2,), items=items)
+def test_pages_of_events_are_about_candidates_and_have_random_ones_as_negatives():
+    label = LabelConfig(source="events", events=("view",), negatives=50)
+    items = Items.of(np.array([3, 7, 11, 12]))
+    batch, pages = cut(label, [0, 1], event_types=(1,), items=items)
 
-    assert pages.rows.numpy().tolist() == [0]
-    entity = batch[b.CANDIDATE_ENTITY].numpy()[0]
-    assert entity[0] == 6 and set(entity[1:]) == {11, 12}
-    np.testing.assert_array_equal(batch[b.LABEL][0, :, 0], [1.0] + [0.0] * 50)
+    assert pages.rows.numpy().tolist() == [0, 1]  # 7 and 3; 5 is no candidate
+    entity = batch[b.CANDIDATE_ENTITY].numpy()
+    assert entity[:, 0].tolist() == [7, 3]
+    assert set(entity[0, 1:]) == set(entity[1, 1:]) == {3, 7, 11, 12}
+    np.testing.assert_array_equal(batch[b.LABEL][:, :, 0], entity == entity[:, :1])
+
+
+def test_negatives_are_drawn_among_what_was_available_each_as_likely():
+    available_from = np.zeros(9, np.int64)
+    available_from[[2, 4, 8]] = [300, 100, 200]
+    items = Items.of(np.array([2, 4, 8]), available_from)
+    time = tf.constant([99, 100, 250, 300], tf.int64)
+    drawn = items.draw(time, 3000, SEED).numpy()
+
+    among = [{2, 4, 8}, {4}, {4, 8}, {2, 4, 8}]  # all, where there was nothing yet
+    assert [set(row.tolist()) for row in drawn] == among
+    for row, expected in zip(drawn, among, strict=True):
+        share = np.unique(row, return_counts=True)[1] / 3000
+        np.testing.assert_allclose(share, 1 / len(expected), atol=0.05)
+    np.testing.assert_array_equal(items.draw(time, 3000, SEED), drawn)
+    found = items.hold(tf.constant([[0, 1, 2], [8, 9, 5000]], tf.int64))
+    assert found.numpy().tolist() == [[False, False, True], [True, False, False]]
 
 
 def test_negatives_are_left_out_at_a_rate_and_positives_never():

@@ -220,15 +220,15 @@ def test_target_attention_equals_numpy():
     kernel = {k.split("/", 1)[-1]: v for k, v in weights.items()}
     expected = np.zeros([3, 4])
     for i, page in enumerate(row):
+        odds = np.zeros(6)
         for t in range(6):
             h, c = history[page, t], candidate[i]
             x = h @ kernel["of_history/kernel"] + c @ kernel["of_candidate/kernel"]
             x = x + kernel["of_candidate/bias"] + (h * c) @ kernel["of_product/kernel"]
             x = np.maximum(x, 0)
             x = np.maximum(x @ kernel["hidden_1/kernel"] + kernel["hidden_1/bias"], 0)
-            weight = x @ kernel["weigh/kernel"] + kernel["weigh/bias"]
-            expected[i] += weight * h * mask[page, t]
-        expected[i] /= np.sqrt(max(mask[page].sum(), 1))
+            odds[t] = np.exp((x @ kernel["weigh/kernel"])[0]) * mask[page, t]
+        expected[i] = odds @ history[page] / max(odds.sum(), 1e-9)
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 

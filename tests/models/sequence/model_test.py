@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.sequence_batches import SequenceSpec
@@ -36,7 +36,7 @@ LENGTH = np.array([5, 3, 4])
 
 
 def make(task=None, seen_types=(), encoder=None, **sequence):
-    config = RetrievalTrainerConfig.model_validate(
+    config = retrieval_trainer(
         {
             "model": {
                 "family": "sequence",
@@ -385,12 +385,10 @@ def test_a_recurrent_unit_has_no_distances():
 )
 def test_what_cannot_be_is_an_error(changed, message):
     with pytest.raises(ValueError, match=message):
-        RetrievalTrainerConfig.model_validate({"model": {"family": "sequence"} | changed})
+        retrieval_trainer({"model": {"family": "sequence"} | changed})
 
 
 def test_parts_of_a_sequence_cannot_be_drawn():
     input_section = {"targets_per_timeline": 2}
     with pytest.raises(ValueError, match="`targets_per_timeline` is not a key"):
-        RetrievalTrainerConfig.model_validate(
-            {"model": {"family": "sequence", "input": input_section}}
-        )
+        retrieval_trainer({"model": {"family": "sequence", "input": input_section}})

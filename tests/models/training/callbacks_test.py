@@ -1,8 +1,10 @@
 import logging
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from models.training.callbacks import EpochReport
 from models.training.callbacks import Progress
 from models.training.callbacks import Validation
 
@@ -70,3 +72,18 @@ def test_progress_says_steps_speed_and_time_left(caplog):
     assert len(caplog.messages) == 2  # the first step traces the graph and does not count
     assert "epoch 1/2, step 3/3: loss 1.5000" in caplog.messages[-1]
     assert "examples/s" in caplog.messages[-1] and "left" in caplog.messages[-1]
+
+
+def test_an_epoch_reports_its_metric_and_may_be_the_last():
+    reported = []
+
+    def report(epoch, value):
+        reported.append((epoch, value))
+        if value < 0.2:
+            raise StopIteration
+
+    callback = EpochReport("hr@5", report)
+    callback.on_epoch_end(0, {"val_hr@5": 0.25, "mean_loss": 3.0})
+    with pytest.raises(StopIteration):
+        callback.on_epoch_end(1, {"val_hr@5": 0.125})
+    assert reported == [(1, 0.25), (2, 0.125)]

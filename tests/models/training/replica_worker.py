@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import models  # noqa: F401  (before TensorFlow)
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
@@ -47,7 +47,7 @@ def make(name: str, loss: str, optimizer: str):
     loss_section = {"exclude_history": name == "sequence", "name": loss}
     if loss != "full_softmax":
         loss_section["negatives"] = 7
-    config = RetrievalTrainerConfig.model_validate(
+    config = retrieval_trainer(
         {
             "model": {"family": name, "loss": loss_section} | model,
             "optimizer": {

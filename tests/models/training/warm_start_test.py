@@ -11,6 +11,7 @@ from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from models.din.model import DIN
 from models.export.towers import save_towers
+from models.fixed_values import retrieval_trainer
 from models.trainer import train
 from models.training.replicas import WHOLE
 from models.training.warm_start import warm_start
@@ -76,7 +77,7 @@ def config(name: str, **more) -> RetrievalTrainerConfig:
     }
     values = SMALL.model_dump() | {"epochs": 6}
     values["model"] = sequence if name == "sequence" else values["model"]
-    return RetrievalTrainerConfig.model_validate(values | more)
+    return retrieval_trainer(values | more)
 
 
 def run(log, settings, **more):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.config import RetrievalTrainerConfig
+from models.fixed_values import retrieval_trainer
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
@@ -15,7 +15,7 @@ TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLE
 
 
 def make(loss="sampled", in_batch=True, seen_types=(), **towers):
-    config = RetrievalTrainerConfig.model_validate(
+    config = retrieval_trainer(
         {
             "model": {
                 "dim": 8,
@@ -141,7 +141,7 @@ def test_temperature_and_normalisation_are_folded_into_the_embeddings():
 
 
 def test_event_types_are_read_where_there_are_several():
-    config = RetrievalTrainerConfig.model_validate({"model": {"dim": 8, "query": {"window": 4}}})
+    config = retrieval_trainer({"model": {"dim": 8, "query": {"window": 4}}})
     tf.keras.utils.set_random_seed(0)
     model = TwoTower(config, VocabularySizes(entity=7, event_type=4, title_token=9), TABLE, COUNTS)
     other = batch(**{b.HISTORY_TYPE: tf.constant([[2, 1, 0, 0], [3, 0, 0, 0], [1, 1, 1, 1]])})
