@@ -1,4 +1,4 @@
-"""Timelines and the embedded catalogue from a Flink cluster, one of whose hosts may fail."""
+"""Timelines, neighbours and the embedded catalogue from Flink, one of whose hosts may fail."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from serving.index.config import BuildConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.records import split_files
+from serving.sources.config import CountingConfig
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import write_examples
 from tests.helpers.flink_cluster import FlinkCluster
@@ -31,6 +32,9 @@ from tests.helpers.flink_cluster import flink_cluster
 from tests.helpers.flink_cluster import missing
 from tests.helpers.flink_settings import HOSTS
 from tests.helpers.towers import save_towers
+from tests.tfx_pipeline.components.neighbour_builder.job_test import random_users
+from tests.tfx_pipeline.components.neighbour_builder.job_test import run as count
+from tests.tfx_pipeline.components.neighbour_builder.job_test import write_log
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import CONFIG
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import a_log
 from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
@@ -137,6 +141,17 @@ def test_the_embedded_catalogue_is_that_of_the_local_runner(
     wanted, same = embed(catalogue, tmp_path / "local", list(ONE_WORKER), parts=4)
     assert candidates.num_rows == ITEMS and candidates.equals(wanted)
     np.testing.assert_array_equal(vectors, same)
+
+
+def test_neighbours_are_those_of_the_local_runner(
+    cluster: FlinkCluster, start: Any, tmp_path: Path
+) -> None:
+    log = write_log(tmp_path / "log", random_users(seed=9, users=400), files=5)
+    config = CountingConfig(half_life_days=5.0, partners=8, neighbours=5)
+    more = {"events_a_range": 500}
+    start(count, log, tmp_path / "flink", config, cluster.options, **more).result(PATIENCE)
+    count(log, tmp_path / "local", config, ONE_WORKER, **more)
+    assert digests(tmp_path / "flink") == digests(tmp_path / "local")
 
 
 def test_timelines_when_a_host_is_lost(cluster: FlinkCluster, start: Any, tmp_path: Path) -> None:
