@@ -40,7 +40,7 @@ from benchmarks.results_table import render
 from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from models.fixed_values import retrieval_trainer
-from serving.cascade.answer import joint_order
+from serving.cascade.answer import joint_scores
 from tfx_pipeline.datasets.shop import utility
 from tfx_pipeline.datasets.shop.truth import Truth
 from tfx_pipeline.runners.transformed import Transformed
@@ -172,8 +172,8 @@ def choose_weight(towers: Path, ranker: Path, raw: Path, number: int) -> float:
         columns["p"].append(_ask(loaded, "serving_default", [example])["scores"][0])
         columns["score"].append(item[at] @ query[page])
     page_of, label, p, score = (np.concatenate(column) for column in columns.values())
-    joint = [np.argsort(joint_order(p, score, weight)) for weight in WEIGHTS]  # ranks, 0 is best
-    aucs = [grouped_auc(label, -rank.astype(np.float64), page_of) for rank in joint]
+    joint = [joint_scores(p, score, weight) for weight in WEIGHTS]
+    aucs = [grouped_auc(label, scores, page_of) for scores in joint]
     print(dict(zip(WEIGHTS, np.round(aucs, 4), strict=True)), flush=True)
     return WEIGHTS[int(np.argmax(aucs))]
 
@@ -236,7 +236,8 @@ def rank(
     loaded = tf.saved_model.load(str(ranker))
     asked = [with_candidates(*pair) for pair in zip(requests.examples, items, strict=True)]
     p = _ask(loaded, "serving_default", asked)["scores"]  # [N, k]
-    return np.take_along_axis(items, joint_order(p, scores, weight), axis=1)
+    order = np.argsort(-joint_scores(p, scores, weight), axis=1, kind="stable")
+    return np.take_along_axis(items, order, axis=1)
 
 
 def with_candidates(example: bytes, items: np.ndarray) -> bytes:

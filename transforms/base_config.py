@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pydantic import model_validator
 
 T = TypeVar("T")
+SectionT = TypeVar("SectionT", bound="Config")
 if TYPE_CHECKING:
     FromLog = Annotated[T, "None until the log is known"]
 else:
@@ -59,6 +60,13 @@ class Config(BaseModel):
     def to_json(self) -> str:
         """Returns the configuration as JSON with sorted keys, the same for equal values."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    def section(self, part: type[SectionT]) -> SectionT:
+        """Returns the fields that one component reads.
+
+        A component's cache then sees a change of its own fields alone.
+        """
+        return part(**{name: getattr(self, name) for name in part.model_fields})
 
 
 def chosen_by(key: str, default: str, *kinds: type[Config]) -> Any:

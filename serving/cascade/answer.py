@@ -91,18 +91,17 @@ def join(
             ranked = zip(ranking.ids, ranking.scores.tolist(), strict=True)
             items = [RankedItem(name, scores[name], score) for name, score in ranked]
             if retrieval_weight:
-                order = joint_order(
-                    ranking.scores, [scores[n] for n in ranking.ids], retrieval_weight
-                )
-                items = [items[position] for position in order]
+                retrieved = [scores[name] for name in ranking.ids]
+                joint = joint_scores(ranking.scores, retrieved, retrieval_weight)
+                items = [items[position] for position in np.argsort(-joint, kind="stable")]
         found.append(CascadeAnswer(tuple(items[:k]), retrieval, ranking, error))
     return found
 
 
-def joint_order(
+def joint_scores(
     ranking: npt.ArrayLike, retrieval: npt.ArrayLike, retrieval_weight: float
-) -> npt.NDArray[np.intp]:
-    """Returns the order by log(p / (1 - p)) + w * retrieval score, best first.
+) -> npt.NDArray[np.float64]:
+    """Returns log(p / (1 - p)) + w * retrieval score, by which a cascade orders.
 
     Args:
         ranking: [..., n], probabilities p of the ranker.
@@ -110,8 +109,8 @@ def joint_order(
         retrieval_weight: w, not negative.
 
     Returns:
-        [..., n], positions; of equal sums the earlier one is first.
+        [..., n].
     """
     p = np.clip(np.asarray(ranking, np.float64), 1e-12, 1.0 - 1e-12)
-    joint = np.log(p / (1.0 - p)) + retrieval_weight * np.asarray(retrieval, np.float64)
-    return np.argsort(-joint, axis=-1, kind="stable")
+    score: npt.NDArray[np.float64] = np.log(p / (1.0 - p))
+    return score + retrieval_weight * np.asarray(retrieval, np.float64)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from typing import Literal
-from typing import TypeVar
 
 from pydantic import Field
 from pydantic import model_validator
@@ -13,7 +12,6 @@ from transforms.base_config import Config
 
 EVERY = "*"  # in a list of names: all of them
 VectorType = Literal["float32", "bfloat16", "int8"]  # as in `quantised_vectors`
-SectionT = TypeVar("SectionT", bound=Config)
 
 
 class BuildConfig(Config):
@@ -145,10 +143,3 @@ class IndexConfig(BuildConfig, CheckConfig, ServeConfig):
                 "Raise the first or lower the second."
             )
         return self
-
-    def section(self, part: type[SectionT]) -> SectionT:
-        """Returns the fields that one component reads.
-
-        A component's cache then sees a change of its own fields alone.
-        """
-        return part(**{name: getattr(self, name) for name in part.model_fields})

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from pydantic import Field
 from pydantic import model_validator
 
 from serving.index.config import EVERY
 from transforms.base_config import Config
-
-SectionT = TypeVar("SectionT", bound=Config)
 
 
 class CountingConfig(Config):
@@ -92,13 +88,6 @@ class NeighboursConfig(CountingConfig, ScoringConfig):
                 "chosen from: raise the first or lower the second."
             )
         return self
-
-    def section(self, part: type[SectionT]) -> SectionT:
-        """Returns the fields that one component reads.
-
-        A component's cache then sees a change of its own fields alone.
-        """
-        return part(**{name: getattr(self, name) for name in part.model_fields})
 
 
 class UnionConfig(Config):
