@@ -74,23 +74,65 @@ def validate(log_dir: Path, config: str | None, overrides: tuple[str, ...]) -> N
 
 
 @cli.command()
-@click.argument("config")
+@click.argument("config", required=False)
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. retrieval.trainer.seed=2"
 )
-def run(config: str, overrides: tuple[str, ...]) -> None:
+@click.option(
+    "--from-compiled",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Run what `compile` wrote, task by task as Kubeflow would; --set gives its parameters.",
+)
+@click.option(
+    "--work-dir", type=click.Path(path_type=Path), help="Where the tasks of a compiled file run."
+)
+@click.option(
+    "--root",
+    default="s3://vitrine/pipelines",
+    show_default=True,
+    help="Artifacts of a compiled file; an S3 server at $AWS_ENDPOINT_URL, else a folder.",
+)
+def run(
+    config: str | None,
+    overrides: tuple[str, ...],
+    from_compiled: Path | None,
+    work_dir: Path | None,
+    root: str,
+) -> None:
     """Run the pipeline that CONFIG (a YAML file or a shipped name) describes.
 
     Returns 0 when the model passed its gates and is pushed, 3 when a gate refused it, 1 when the
     run failed, 2 when the command was wrongly typed.
     """
     started = time.time()  # imports count too
+    if (config is None) == (from_compiled is None):
+        raise click.UsageError("Name a configuration, or a file with --from-compiled.")
     from tfx_pipeline.commands.run import REFUSED
     from tfx_pipeline.commands.run import run_pipeline
 
-    text, blessed = run_pipeline(config, overrides, started)
+    if from_compiled:
+        from tfx_pipeline.commands.kubeflow import run_compiled_file
+
+        text, blessed = run_compiled_file(from_compiled, overrides, work_dir, root, started)
+    else:
+        assert config
+        text, blessed = run_pipeline(config, overrides, started)
     click.echo(text)
     sys.exit(0 if blessed else REFUSED)
+
+
+@cli.command("compile")
+@click.argument("config")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default="pipeline.yaml", show_default=True
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
+def compile_command(config: str, output: Path, overrides: tuple[str, ...]) -> None:
+    """Compile CONFIG for Kubeflow Pipelines v2. Reads no event log and no push directory."""
+    from tfx_pipeline.commands.kubeflow import compile_to
+
+    click.echo(compile_to(config, overrides, output))
 
 
 @cli.command()

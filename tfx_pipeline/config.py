@@ -16,6 +16,7 @@ from pydantic import model_validator
 from models.families import Stage
 from models.input.config import ITEM_FEATURES
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.runners.kubeflow.config import KubeflowConfig
 from tfx_pipeline.stages.config import RankingConfig
 from tfx_pipeline.stages.config import RetrievalConfig
 from tfx_pipeline.stages.config import StageConfig
@@ -32,7 +33,7 @@ DERIVED = (
     "ranking.trainer.label",
     "ranking.evaluation.label",
 )
-RUN_ONLY = {"beam_pipeline_args", "enable_cache", "run_dir", "push_dir"}
+RUN_ONLY = {"beam_pipeline_args", "enable_cache", "kubeflow", "run_dir", "push_dir"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -57,6 +58,7 @@ class PipelineConfig(Config):
         transform: How raw features become model features.
         retrieval: The retrieval stage; there is none if it is null.
         ranking: The ranking stage; there is none unless it is given.
+        kubeflow: How steps run on Kubeflow Pipelines; of no meaning elsewhere.
     """
 
     name: str
@@ -72,6 +74,7 @@ class PipelineConfig(Config):
     transform: TransformConfig = TransformConfig()
     retrieval: RetrievalConfig | None = RetrievalConfig()
     ranking: RankingConfig | None = None
+    kubeflow: KubeflowConfig = KubeflowConfig()
 
     @field_validator("name")
     @classmethod

@@ -44,11 +44,24 @@ def read_typed(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) ->
     Raises:
         ValueError: As `load_config`, but for a file that is not there.
     """
-    values = _read_values(path, overrides)
+    return typed(kind, _read_values(path, overrides), str(path))
+
+
+def typed(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:
+    """Returns values as a typed configuration.
+
+    Args:
+        kind: The configuration.
+        values: What was given of it.
+        where: What to call it in errors.
+
+    Raises:
+        ValueError: As `load_config`.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ValueError(explain(error, str(path))) from None
+        raise ValueError(explain(error, where)) from None
 
 
 def given_values(name_or_path: str, overrides: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -16,11 +16,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
+import pyarrow.fs as pafs
 import pyarrow.json as pajson
 import pyarrow.parquet as pq
 import pyarrow_hotfix  # noqa: F401  (before Beam's import of it, which then leaves `_Refused` alone)
 
-__all__ = ["UnsafeFileError", "csv", "pa", "pajson", "parquet_dataset", "pc", "pq", "read_table"]
+__all__ = [
+    "UnsafeFileError",
+    "csv",
+    "pa",
+    "pafs",
+    "pajson",
+    "parquet_dataset",
+    "pc",
+    "pq",
+    "read_table",
+]
 
 _PICKLED = "arrow.py_extension_type"
 

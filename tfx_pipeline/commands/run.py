@@ -18,6 +18,7 @@ from tfx_pipeline.datasets.problem import counted
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import NEIGHBOURS
 from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import StageEntry
 
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
@@ -107,8 +108,7 @@ def summarise(
     """Returns the figures of a run and where its results are, in a few lines."""
     lines: list[str] = []
     for stage in (STAGES[name] for name in config.stages):
-        lines += [] if stage.plain_names else [stage.name]
-        lines += _of_stage(stage.metrics_in(metrics), stage.headline)
+        lines += stage_lines(stage, stage.metrics_in(metrics))
     lines.append(
         f"wall   {seconds:.0f} s"
         + (f", {counted(len(cached), 'component')} from cache" if cached else "")
@@ -119,14 +119,15 @@ def summarise(
     return "\n".join(lines)
 
 
-def _of_stage(metrics: dict[str, dict[str, Any]], headline: tuple[str, ...]) -> list[str]:
+def stage_lines(stage: StageEntry, metrics: dict[str, dict[str, Any]]) -> list[str]:
     """Returns the figures of a stage, and what its gates said."""
+    headline = stage.headline
     test = metrics.get("test", {})
     chosen = [f"chosen {key} {why}" for key, why in metrics.get("chosen", {}).items()]
     shown = [f"{key} {test[key]:.4f}" for key in headline if key in test]
     if "users" in test:
         shown.append(f"over {counted(int(test['users']), 'user')}")
-    lines = [*chosen, "test   " + " · ".join(shown)]
+    lines = [*([] if stage.plain_names else [stage.name]), *chosen, "test   " + " · ".join(shown)]
     for prefix in (MOST_POPULAR, NEIGHBOURS):  # on the same users
         beside = [f"{key} {test[prefix + key]:.4f}" for key in headline if prefix + key in test]
         if beside:

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: the compiled file, and what runs in its pods."""

@@ -1,0 +1,26 @@
+"""Folders below which Kubeflow's launcher keeps copies of artifacts in object stores."""
+
+from __future__ import annotations
+
+import os
+
+# `s3://bucket/key` is `/s3/bucket/key` in the pod.
+_MOUNTS = {"s3://": "/s3/", "gs://": "/gcs/", "minio://": "/minio/"}
+ROOT = "VITRINE_MOUNT_ROOT"  # environment variable: a folder in place of `/`, outside of pods
+
+
+def to_local(address: str) -> str:
+    """Returns where the launcher keeps the copy of an address; anything else as it is."""
+    for scheme, mount in _MOUNTS.items():
+        if address.startswith(scheme):
+            return os.environ.get(ROOT, "") + mount + address.removeprefix(scheme)
+    return address
+
+
+def to_address(path: str) -> str:
+    """Returns the address that a path below a mount is the copy of; anything else as it is."""
+    for scheme, mount in _MOUNTS.items():
+        folder = os.environ.get(ROOT, "") + mount
+        if path.startswith(folder):
+            return scheme + path.removeprefix(folder)
+    return path
