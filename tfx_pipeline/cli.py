@@ -13,6 +13,7 @@ import click
 
 from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.index import index
+from tfx_pipeline.commands.options import PLACE
 from tfx_pipeline.commands.options import which_run
 from tfx_pipeline.commands.options import which_versions
 from tfx_pipeline.commands.push import push
@@ -41,7 +42,7 @@ data.add_command(import_files)
 
 @data.command("prepare")
 @click.argument("source")
-@click.option("--out", type=click.Path(path_type=Path), help="Directory of the event log.")
+@click.option("--out", type=PLACE, help="Directory of the event log.")
 @click.option("--from", "location", help="The source's files: a folder or an archive.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="Option of the source.")
 @click.option("--overwrite", is_flag=True, help="Replace an event log that is there.")
@@ -55,7 +56,7 @@ def prepare(
 
 
 @data.command("validate")
-@click.argument("log_dir", type=click.Path(path_type=Path))
+@click.argument("log_dir", type=PLACE)
 @click.option("--config", help="A YAML file or a shipped name: what is to be run on the log.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
 def validate(log_dir: Path, config: str | None, overrides: tuple[str, ...]) -> None:
@@ -209,7 +210,7 @@ def serve(
 @which_run
 @click.option(
     "--ranker",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="RUN",
     help="A run whose ranker puts them in order; by default the run's own, if it has one.",
 )

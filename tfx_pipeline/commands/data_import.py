@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
+from tfx_pipeline.commands.options import PLACE
+
 if TYPE_CHECKING:
     from tfx_pipeline.datasets.importer.request import Imported
     from tfx_pipeline.datasets.importer.request import ImportRequest
 
-_PATH = click.Path(path_type=Path)
 _COLUMN = "COL"
 _LEAST_DAYS, _MANY_DAYS = 4, 42
 _ITEMS = "File of items, or a pattern; several times. Else the events' items."
@@ -124,7 +124,7 @@ vitrine data import 'orders-*.csv.gz' --user customer_id --item sku --time creat
 @_CATALOGUE
 @_USERS
 @_FORM
-@click.option("--out", type=_PATH, required=True, help="Directory of the event log.")
+@click.option("--out", type=PLACE, required=True, help="Directory of the event log.")
 @click.option("--overwrite", is_flag=True, help="Replace an event log that is there.")
 def import_files(**given: Any) -> None:
     """Turns files of events into an event log, and says what it holds and what to do next."""

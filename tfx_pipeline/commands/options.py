@@ -11,13 +11,31 @@ import click
 
 from tfx_pipeline.stages.table import STAGES
 
-_PATH = click.Path(path_type=Path)
+
+class PlaceType(click.ParamType):
+    """A file or folder of this machine or of an object store, as `transforms.storage` knows it."""
+
+    name = "path"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Returns where an address is."""
+        from transforms.storage import place
+
+        try:
+            return place(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+PLACE = PlaceType()
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def which_run(command: Command) -> Command:
     """Adds `--run`, the directory of a finished run."""
-    return click.option("--run", "run_dir", type=_PATH, help="A run; else the newest.")(command)
+    return click.option("--run", "run_dir", type=PLACE, help="A run; else the newest.")(command)
 
 
 def which_stage(command: Command) -> Command:
@@ -28,5 +46,5 @@ def which_stage(command: Command) -> Command:
 
 def which_versions(command: Command) -> Command:
     """Adds `--run` and `--base-path`: whose pushed versions are meant."""
-    base = click.option("--base-path", type=_PATH, help="Versions, instead of a run's.")
+    base = click.option("--base-path", type=PLACE, help="Versions, instead of a run's.")
     return which_run(base(command))

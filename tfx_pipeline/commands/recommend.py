@@ -30,6 +30,7 @@ from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.datasets.user_history import some_users
 from transforms.arrow import parquet_dataset
 from transforms.arrow import pc
+from transforms.storage import place
 
 _TITLE_WIDTH = 44
 
@@ -131,8 +132,8 @@ def recommend_to(
     answer = recommend_for_user(
         user,
         k,
-        Path(config.log_dir),
-        Path(config.push_dir_of("retrieval")),
+        place(config.log_dir),
+        place(config.push_dir_of("retrieval")),
         address=address,
         model=config.name,
         ranker=ranker,

@@ -14,8 +14,8 @@ from tfx_pipeline.datasets.convert import is_text
 from tfx_pipeline.datasets.file_parts import FilePart
 from tfx_pipeline.datasets.rules import excess
 from transforms.arrow import pa
+from transforms.arrow import parquet_file
 from transforms.arrow import pc
-from transforms.arrow import pq
 
 DIRECTORY = "dead_letter"
 
@@ -94,7 +94,7 @@ def dead_letters(file_part: FilePart, rows: np.ndarray, reasons: Sequence[str]) 
         The rows with all columns as strings, and `table`, `file`, `row` (its
         number in the file) and `reason`.
     """
-    with pq.ParquetFile(file_part.path) as file:
+    with parquet_file(file_part.path) as file:
         whole = file.read_row_groups(list(range(file_part.first_group, file_part.last_group)))
     taken = whole.take(pa.array(rows))
     columns = {name: as_text(taken.column(name)) for name in taken.column_names}

@@ -32,7 +32,9 @@ from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.schemas import conform
 from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
+from transforms.storage import is_store
+from transforms.storage import place
 
 __all__ = [
     "CATALOGUE",
@@ -70,7 +72,7 @@ class EventLog:
         Raises:
             FileNotFoundError: If the directory or its events are not there.
         """
-        self.path = Path(path)
+        self.path = place(path)
         if not self.path.is_dir():
             raise FileNotFoundError(
                 f"`{self.path}` is not a directory. An event log is a directory with "
@@ -113,7 +115,7 @@ class EventLog:
         """
         wanted = TABLES[table].names if columns is None else list(columns)
         for path in self.files(table):
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 for group in range(file.num_row_groups):
                     rows = file.read_row_group(group, columns=wanted)
                     yield conform(rows, table, wanted)
@@ -134,9 +136,12 @@ class EventLog:
         but for statistics, and a modification time changes with every copy.
         Hashing runs at the disk's pace on all cores, far above the rate of
         anything that reads the events afterwards.
+
+        An object store has hashed its objects: their entity tags stand in for the bytes. So a
+        log has another fingerprint there than on a disk.
         """
         files = [path for table in (*TABLES, FEATURES_TABLE) for path in self.files(table)]
-        manifest = Path(self.path, MANIFEST_NAME)
+        manifest = self.path / MANIFEST_NAME
         if manifest.is_file():
             files.append(manifest)
         with ThreadPoolExecutor() as pool:  # hashlib releases the lock
@@ -149,6 +154,8 @@ class EventLog:
 
 def _content_hash(path: Path) -> str:
     """Hashes a file once for as long as its size and modification time stay."""
+    if is_store(path):
+        return path.etag() or hashlib.sha256(path.read_bytes()).hexdigest()
     status = path.stat()
     return _hash_file(path.absolute(), status.st_size, status.st_mtime_ns)
 

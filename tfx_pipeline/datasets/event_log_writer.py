@@ -19,6 +19,9 @@ from tfx_pipeline.datasets.schemas import conform
 from tfx_pipeline.datasets.schemas import require_values
 from transforms.arrow import pa
 from transforms.arrow import pq
+from transforms.storage import is_store
+from transforms.storage import place
+from transforms.storage import upload
 
 ROW_GROUPS_PER_FILE = 16
 _COMPRESSION = "zstd"
@@ -124,7 +127,8 @@ class EventLogWriter(EventLogShard):
     """Writes a whole event log; the target appears complete or not at all.
 
     Everything goes to a temporary directory beside the target, which is
-    renamed when the `with` block ends well and removed when it does not. The
+    renamed when the `with` block ends well and removed when it does not. An
+    object store renames nothing: there `manifest.json` goes last. The
     counts of the manifest are taken from the files, whoever wrote them.
     """
 
@@ -139,12 +143,13 @@ class EventLogWriter(EventLogShard):
         Raises:
             FileExistsError: If something is at `path` that may not be replaced.
         """
-        self.path = Path(path).absolute()
+        self.path = place(path).absolute()
         self.manifest = manifest
         self._overwrite = overwrite
         self._check_target()
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        directory = tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        beside = None if is_store(self.path) else self.path.parent
+        directory = tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=beside)
         Path(directory).chmod(0o755)
         super().__init__(directory)
 
@@ -158,6 +163,12 @@ class EventLogWriter(EventLogShard):
         self.manifest = self.manifest.with_counts(self.directory)
         self.manifest.write(self.directory)
         self._check_target()
+        target = self.path
+        if is_store(target):
+            upload(self.directory, target, last=MANIFEST_NAME)
+            shutil.rmtree(self.directory)
+            self.directory = self.path
+            return
         old = Path(tempfile.mkdtemp(prefix=f".{self.path.name}.", dir=self.path.parent))
         if self.path.exists():
             self.path.rename(old / "replaced")
@@ -188,7 +199,7 @@ class EventLogWriter(EventLogShard):
                 f"`{self.path}` exists already. Use it as it is, choose another directory, or "
                 f"replace it with `--overwrite`."
             )
-        if not Path(self.path, MANIFEST_NAME).is_file():
+        if not (self.path / MANIFEST_NAME).is_file():
             raise FileExistsError(
                 f"`{self.path}` is not an event log (it has no {MANIFEST_NAME}), so it is not "
                 f"overwritten. Choose another directory, or remove it yourself."

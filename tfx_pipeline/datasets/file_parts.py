@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tfx_pipeline.datasets.columns import Batch
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 
 
 class FilePart(NamedTuple):
@@ -52,7 +52,7 @@ def batches(
     Yields:
         Row number of the batch within the part, and the batch.
     """
-    with pq.ParquetFile(file_part.path, buffer_size=buffer_size) as file:
+    with parquet_file(file_part.path, buffer_size=buffer_size) as file:
         present = [name for name in columns if name in file.schema_arrow.names]
         groups = list(range(file_part.first_group, file_part.last_group))
         row = 0

@@ -13,7 +13,7 @@ from tfx_pipeline.datasets.timestamps import FAR_FUTURE
 from tfx_pipeline.datasets.timestamps import latest as end_of_tomorrow
 from tfx_pipeline.datasets.validate_files import TableFile
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 from transforms.base_config import Config
 
 VECTORS = ("image_vector", "text_vector")
@@ -82,7 +82,7 @@ def first_length(files: Iterable[TableFile], column: str) -> int:
         if column not in entry.columns:
             continue
         try:
-            with pq.ParquetFile(entry.path) as file:
+            with parquet_file(entry.path) as file:
                 kind = file.schema_arrow.field(column).type
                 if pa.types.is_fixed_size_list(kind):
                     return int(kind.list_size)

@@ -14,10 +14,11 @@ from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.schemas import MANIFEST_NAME
 from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
+from transforms.arrow import parquet_file
 from transforms.arrow import pc
-from transforms.arrow import pq
 from transforms.arrow import read_table
 from transforms.base_config import Config
+from transforms.storage import place
 
 
 class Manifest(Config):
@@ -56,7 +57,7 @@ class Manifest(Config):
             FileNotFoundError: If there is none.
             ValueError: If it is not JSON or has a wrong or unknown key.
         """
-        path = Path(directory, MANIFEST_NAME)
+        path = place(directory) / MANIFEST_NAME
         if not path.is_file():
             raise FileNotFoundError(
                 f"`{path}` is missing. An event log says its name and its kind of time there, "
@@ -97,7 +98,7 @@ class Manifest(Config):
         """
         events, users, types = 0, _Distinct(), _Distinct()
         for path in parquet_files(directory, EVENTS_TABLE):
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 events += file.metadata.num_rows
                 for group in range(file.num_row_groups):
                     table = file.read_row_group(group, columns=["user_id", "event"])

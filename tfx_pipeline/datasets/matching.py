@@ -13,8 +13,8 @@ from tfx_pipeline.datasets.schemas import CATALOGUE_TABLE
 from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import pa
+from transforms.arrow import parquet_file
 from transforms.arrow import pc
-from transforms.arrow import pq
 
 _SHOWN = 3
 _LOOKED_AT = 10_000  # rows of each table, for names to show
@@ -47,7 +47,7 @@ def mismatch(
 def _some_names(root: Path, table: str, types: Sequence[str]) -> list[str]:
     """Returns a few entities `type:id` that a table names."""
     for path in parquet_files(root, table):
-        with pq.ParquetFile(path) as file:
+        with parquet_file(path) as file:
             rows = next(file.iter_batches(_LOOKED_AT, columns=["entity_type", "entity_id"]), None)
         if rows is None:
             continue

@@ -16,7 +16,7 @@ from tfx_pipeline.datasets.validate_features import check_feature_files
 from tfx_pipeline.datasets.validate_files import TableFile
 from tfx_pipeline.datasets.validate_files import check_files
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 from transforms.catalogue_fields import CatalogueFields
 
 
@@ -95,7 +95,7 @@ def _span(files: Iterable[TableFile], column: str) -> tuple[int, int] | None:
     for entry in files:
         if column not in entry.columns:
             continue
-        with pq.ParquetFile(entry.path) as file:
+        with parquet_file(entry.path) as file:
             for group in range(file.num_row_groups):
                 found = footer_range(file, group, column)
                 if found is None:

@@ -21,6 +21,7 @@ from pydantic import create_model
 
 from tfx_pipeline.datasets.manifest import Manifest
 from transforms.base_config import Config
+from transforms.storage import place
 
 _GIVEN = ("out", "source", "overwrite", "config")  # parameters that are not options
 
@@ -154,7 +155,7 @@ def prepare(
         kind = typing.get_type_hints(function)["config"]
         told = {key: options[key] for key in options if key in kind.model_fields}
         given["config"] = kind.model_validate(told)
-    return function(Path(out), **{key: given[key] for key in given if key in parameters})
+    return function(place(out), **{key: given[key] for key in given if key in parameters})
 
 
 def _check(source: Source, options: dict[str, Any]) -> Config:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transforms.storage import files_below
+from transforms.storage import place
+
 SUFFIX = ".parquet"
 
 
@@ -20,9 +23,8 @@ def visible_files(folder: Path) -> list[Path]:
     """
     return [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+        for path in files_below(folder)
+        if not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     ]
 
 
@@ -37,7 +39,7 @@ def all_files(root: str | Path, table: str) -> list[Path]:
         root: Directory of the event log.
         table: `events`, `catalogue`, `users`, or `features.<name>`.
     """
-    return visible_files(Path(root, folder_of(table)))
+    return visible_files(place(root) / folder_of(table))
 
 
 def parquet_files(root: str | Path, table: str) -> list[Path]:

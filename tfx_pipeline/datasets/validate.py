@@ -34,6 +34,7 @@ from tfx_pipeline.datasets.validate_events import check_events
 from tfx_pipeline.datasets.validate_events import report_tally
 from tfx_pipeline.datasets.validate_features import check_features
 from tfx_pipeline.datasets.validate_features import guess_fields
+from transforms.storage import place
 
 # What a log is looked at with when nobody says how it is to be split: as the template does.
 _GUESSES = (
@@ -130,7 +131,7 @@ def inspect_event_log(
     Returns:
         What was found.
     """
-    root, findings, summary = Path(path), Findings(), LogSummary()
+    root, findings, summary = place(path), Findings(), LogSummary()
     if not root.is_dir():
         message = (
             f"`{root}` is not a directory. An event log is a directory with events/*.parquet, "

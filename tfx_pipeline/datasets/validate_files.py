@@ -26,7 +26,7 @@ from tfx_pipeline.datasets.table_files import all_files
 from tfx_pipeline.datasets.table_files import parquet_files
 from transforms.arrow import UnsafeFileError
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 
 _MAGIC = b"PAR1"
 
@@ -95,7 +95,7 @@ def check_table(
     schemas: dict[Path, tuple[pa.Schema, int]] = {}
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with parquet_file(path) as file:
                 schemas[path] = file.schema_arrow, file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             unreadable[_why_unreadable(path, error)].append(path)
@@ -290,7 +290,7 @@ def _how_to_cast(name: str, expected: pa.DataType | str) -> str:
 def _look_at(path: Path, root: Path, column: str) -> tuple[dict[str, object], ...]:
     """Returns a few values of a column as samples."""
     try:
-        with pq.ParquetFile(path) as file:
+        with parquet_file(path) as file:
             batch = next(file.iter_batches(SAMPLES, columns=[column]), None)
     except (pa.ArrowException, OSError):
         batch = None  # that the file is damaged is said elsewhere

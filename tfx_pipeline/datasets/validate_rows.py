@@ -23,7 +23,7 @@ from tfx_pipeline.datasets.schemas import ROW_GROUP_ROWS
 from tfx_pipeline.datasets.schemas import USERS_TABLE
 from tfx_pipeline.datasets.validate_files import TableFile
 from transforms.arrow import pa
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 
 _BATCH_ROWS = {**ROW_GROUP_ROWS, CATALOGUE_TABLE: 1_024}  # an image or two vectors a row
 _FEATURES_ROWS = 4_096  # a vector or some tokens a row
@@ -53,7 +53,7 @@ def read_rows(
     for file in files:
         first = 0
         try:
-            with pq.ParquetFile(file.path) as parquet:
+            with parquet_file(file.path) as parquet:
                 present = [name for name in wanted if name in file.columns]
                 for rows in parquet.iter_batches(size, columns=present):
                     place = np.arange(rows.num_rows)
@@ -86,7 +86,7 @@ def rows_at(
             start += file.rows
         row, skipped = int(number - start), 0
         present = [name for name in columns if name in file.columns]
-        with pq.ParquetFile(file.path) as parquet:
+        with parquet_file(file.path) as parquet:
             for batch in parquet.iter_batches(columns=present):
                 if row < skipped + batch.num_rows:
                     values = {c: plain_value(batch.column(c)[row - skipped]) for c in present}

@@ -29,7 +29,7 @@ from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.row_groups import footer_range
 from tfx_pipeline.datasets.row_groups import read_values
 from tfx_pipeline.datasets.validate_files import TableFile
-from transforms.arrow import pq
+from transforms.arrow import parquet_file
 
 ROWS_A_PART = {EVENTS_TABLE: 262_144, USERS_TABLE: 262_144, CATALOGUE_TABLE: 16_384}
 ROWS_A_FEATURES_PART = 65_536
@@ -115,7 +115,8 @@ def _file_parts(table: str, files: Iterable[TableFile]) -> Iterator[FilePart]:
     number = first_row = 0
     least = ROWS_A_PART.get(table, ROWS_A_FEATURES_PART)
     for entry in files:
-        metadata = pq.read_metadata(entry.path)
+        with parquet_file(entry.path) as file:
+            metadata = file.metadata
         group = first_group = row_of_file = size = 0
         for group in range(metadata.num_row_groups):
             size += metadata.row_group(group).num_rows
@@ -150,7 +151,7 @@ def _time_range(files: Iterable[TableFile], limits: Limits) -> tuple[int, int]:
     """Returns the earliest and the latest acceptable timestamp of the log."""
     lows, highs = [], []
     for entry in files:
-        with pq.ParquetFile(entry.path) as file:
+        with parquet_file(entry.path) as file:
             for group in range(file.num_row_groups):
                 found = footer_range(file, group, "timestamp")
                 if found is None or found[0] < limits.earliest or found[1] >= limits.latest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
@@ -13,6 +12,7 @@ from tfx_pipeline.datasets.schemas import features_table
 from tfx_pipeline.datasets.validate_features import no_match
 from transforms.features import PAGE_SPLITS
 from transforms.label_config import LabelConfig
+from transforms.storage import place
 
 
 def check(log_dir: str, counts: dict[str, Any], config: TimelineConfig) -> None:
@@ -38,7 +38,7 @@ def _require_match(log_dir: str, counts: dict[str, Any], config: TimelineConfig)
     of_events = counts.get("events", {})
     removed = counts.get("dead_letters", {}).get(EVENTS_TABLE, {})
     told = mismatch(
-        Path(log_dir),
+        place(log_dir),
         of_events.get("may_be_targets_in_catalogue", 0),
         of_events.get("may_be_targets", 0) + removed.get(reason("unknown-entity", "", ""), 0),
         config.min_catalogue_match,
