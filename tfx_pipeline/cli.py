@@ -137,6 +137,27 @@ def compile_command(config: str, output: Path, overrides: tuple[str, ...]) -> No
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--host", required=True, help="Address of Kubeflow Pipelines.")
+@click.option("--root", default="", help="Artifacts, e.g. s3://bucket/pipelines.")
+@click.option("--set", "parameters", multiple=True, metavar="NAME=VALUE", help="Of the run.")
+@click.option("--cron", default="", help="Recurring: six fields, seconds first: '0 0 3 * * *'.")
+@click.option("--experiment", default="vitrine", show_default=True)
+@click.option("--name", default="", help="Of the run; the pipeline's by default.")
+@click.option("--namespace", default="", help="Where Kubeflow serves several users.")
+@click.option("--service-account", default="", help="That the pods run as.")
+def submit(file: Path, parameters: tuple[str, ...], **where: str) -> None:
+    """Submit FILE, which `compile` wrote, as a run of Kubeflow Pipelines; with --cron recurring.
+
+    $KFP_TOKEN is sent as a token, if it is set.
+    """
+    from tfx_pipeline.commands.submit import Submission
+    from tfx_pipeline.commands.submit import submit as submit_to
+
+    click.echo(submit_to(file, parameters, Submission(**where)))
+
+
+@cli.command()
 @click.argument("config")
 @click.option(
     "--minutes",

@@ -1,4 +1,4 @@
-"""`vitrine compile`, `vitrine submit` and `vitrine run --from-compiled`."""
+"""`vitrine compile` and `vitrine run --from-compiled`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfx_pipeline.stages.table import STAGES
 
 # Outputs from which the metrics of a run are gathered.
 _MEASURED = {"model_run", "evaluation", "blessing", "pushed_model"}
-_NEEDS_KFP = (
+NEEDS_KFP = (
     "This needs Kubeflow's own packages, which the extra `kubeflow` holds: "
     '`pip install ".[pipeline,kubeflow]"` in a clone.'
 )
@@ -98,4 +98,4 @@ def _require_kfp() -> None:
     try:
         import kfp.pipeline_spec  # noqa: F401
     except ModuleNotFoundError:
-        raise RuntimeError(_NEEDS_KFP) from None
+        raise RuntimeError(NEEDS_KFP) from None
