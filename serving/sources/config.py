@@ -19,7 +19,10 @@ class CountingConfig(Config):
         F(a, b)      = sum over pairs of one user's events, a then b, g <= window apart,
                        of g ** -gap_power
                      + backwards * the same sum over pairs b then a
-                     + cooccurrence * users who have both
+                     + cooccurrence * users who have both, where a is not b
+
+    An entity that users come back to within the window is a neighbour of itself, with the
+    weight of its repeats; `exclude_seen` keeps it out of answers.
 
     Attributes:
         event_types: Events of these types are counted; ["*"] is all. Only they are
@@ -140,7 +143,7 @@ class SourcesConfig(Config):
         fit: How their combination is learned.
     """
 
-    enabled: bool = False
+    enabled: bool = True
     neighbours: NeighboursConfig = NeighboursConfig()
     union: UnionConfig = UnionConfig()
     fit: FitConfig = FitConfig()

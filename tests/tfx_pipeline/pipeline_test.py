@@ -48,7 +48,18 @@ INPUTS: dict[str, dict[str, str]] = {
     "neighbour-builder": {"examples": RAW},
     "index-builder": {"model": TOWERS, "examples": RAW},
     "index-validator": {"index": INDEX, "model": TOWERS, "examples": RAW},
-    "servable-builder": {"model": TOWERS, "index": INDEX},
+    "source-combiner": {
+        "model": TOWERS,
+        "index": INDEX,
+        "neighbours": "neighbour-builder.neighbours",
+        "examples": RAW,
+    },
+    "servable-builder": {
+        "model": TOWERS,
+        "index": INDEX,
+        "neighbours": "neighbour-builder.neighbours",
+        "combination": "source-combiner.combination",
+    },
     "evaluator": {
         "examples": RAW,
         "model": SERVABLE,
@@ -102,6 +113,7 @@ RUNS: dict[str, set[str]] = {
     "neighbour-builder": {"serving.sources.neighbours", "transforms.features", "apache_beam"},
     "index-builder": {"serving.index.building.build", "transforms.features", "scann"},
     "index-validator": {"serving.index.checking.validate", "scann"},
+    "source-combiner": {"serving.sources.learning", "models.retrieval.catalogue_ranking"},
     "servable-builder": {"serving.index.searching.servable", "tensorflow"},
     "evaluator": {
         "tfx_pipeline.evaluation.extraction",
@@ -198,7 +210,7 @@ def test_a_stage_that_is_off_has_no_component(log: Path) -> None:
 def test_a_change_of_one_stage_leaves_the_other_as_it_was(log: Path, override: str) -> None:
     before, after = components(log), components(log, override)
     others = [name for name in before if not name.startswith("ranking-")]
-    assert len(others) == 14
+    assert len(others) == 15
     for name in others:
         assert before[name].exec_properties == after[name].exec_properties, name
     assert any(before[name].exec_properties != after[name].exec_properties for name in before)

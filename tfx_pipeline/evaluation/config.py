@@ -78,9 +78,9 @@ class RetrievalEvaluationConfig(EvaluationConfig):
             served model has seen the test (`held_out.py`).
         beats_neighbours: By how much the model's metric that chose the epoch
             (`trainer.validation.monitor`) has to be above what neighbours reach on the same
-            users, e.g. 0.0 for at least equal; null asks for nothing. Neighbours come from
-            counting alone (`sources.neighbours`), so that a model below them is not worth
-            its training.
+            users; by default it is at least equal, and null asks for nothing. Neighbours come
+            from counting alone (`sources.neighbours`), so that a model below them is not
+            worth its training.
         slices: Features by whose values users are grouped; several features
             in one entry are crossed. In `slice/activity=0` are the users of
             whom no event is known: every user, asked a second time without
@@ -97,7 +97,7 @@ class RetrievalEvaluationConfig(EvaluationConfig):
     list_k: int = Field(default=10, gt=0)
     thresholds: dict[str, float] = {}
     change_thresholds: dict[str, float] = {}
-    beats_neighbours: float | None = Field(default=None, ge=-1.0, le=1.0)
+    beats_neighbours: float | None = Field(default=0.0, ge=-1.0, le=1.0)
     slices: tuple[tuple[str, ...], ...] = (
         (features.SLICE_ACTIVITY,),
         (features.SLICE_TARGET_POPULARITY,),

@@ -210,9 +210,8 @@ def test_first_run_then_a_worse_model_then_a_better_one(work):
     assert gate["failures"][0] in worse["pusher"]["not_pushed_because"]
     assert [p.name for p in (work / "pushed").iterdir() if p.name.isdigit()] == ["1"]
 
-    nothing = run_pipeline(
-        work, make_model(work / "nothing", hits=0), RetrievalEvaluationConfig(ks=(1, 5))
-    )
+    config = RetrievalEvaluationConfig(ks=(1, 5), beats_neighbours=None)
+    nothing = run_pipeline(work, make_model(work / "nothing", hits=0), config)
     gate = write_run_metrics(work / "metrics.json", nothing)["gate"]
     assert gate["blessed"] == 0 and len(gate["failures"]) == 2
     assert any(failure.startswith("hr@5 is 0: a model that hits") for failure in gate["failures"])

@@ -182,9 +182,8 @@ def best_of_each(source: np.ndarray, weight: np.ndarray, most: int) -> np.ndarra
 
 
 def _apart(events: Events, gap: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where pairs of different entities are that have `gap` between them: [p], [p]."""
-    user, row = events.user, events.row
-    first = np.flatnonzero((user[gap:] == user[:-gap]) & (row[gap:] != row[:-gap]))
+    """Returns where pairs of one user's events are that have `gap` between them: [p], [p]."""
+    first = np.flatnonzero(events.user[gap:] == events.user[:-gap])
     return first, first + gap
 
 

@@ -34,7 +34,7 @@ def count(
         for i, (a, _, _) in enumerate(events):
             for j in range(i + 1, len(events)):
                 b, _, time = events[j]
-                if a != b and j - i <= config.window:
+                if j - i <= config.window:
                     weight = aged((j - i) ** -config.gap_power, time)
                     sums[a, b] += weight
                     sums[b, a] += config.backwards * weight
