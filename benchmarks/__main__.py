@@ -22,6 +22,7 @@ ALL = (
     "amazon_beauty",
     "retailrocket",
     "cold_users",
+    "sources",
     "ranking_shop",
     "ranking_trivago",
     "ranking_movielens_1m",

@@ -141,8 +141,10 @@ def main() -> None:
         for log in logs:
             places = (options.data_dir / log.name, options.runs_dir / log.name)
             measure(results, log, places, seed, options.rows)
-    order = [{"data": log.name, "model": row} for log in LOGS for row in ROWS]
-    results.runs.sort(key=lambda run: (order.index(run.key), run.seed))
+    order = [(log.name, row) for log in LOGS for row in ROWS]
+    results.runs.sort(
+        key=lambda run: (order.index((str(run.key["data"]), str(run.key["model"]))), run.seed)
+    )
     results.save()
     print(render(results.path, COLUMNS))
 
