@@ -1,12 +1,17 @@
-"""Speed of the sources of candidates: NeighbourBuilder's Beam job, in events a second.
+"""Speed of the sources of candidates: NeighbourBuilder's job, and answers that join them.
 
     python -m benchmarks.sources_speed                      # 1,000,000 and 10,000,000 events
     python -m benchmarks.sources_speed --events 1000000
 
-The log is that of `benchmarks.timeline_generation` (power-law activity and popularity), its
-timelines are made first and are not in the time. Each run is a process of its own, with Beam's
-in-memory runner. `value` is training events by the seconds from the start of the job until the
-lists are written; `peak_megabytes` is that of the process, imports included (about 600).
+`recommend_*`: two servables of one training on MovieLens-1M, with the tower alone and with all
+sources, are asked for 10 items at batch 1, in one process and by turns; the ratios are joined
+over alone, of the wall time of a call.
+
+`neighbours_*`: the log is that of `benchmarks.timeline_generation` (power-law activity and
+popularity), its timelines are made first and are not in the time. Each run is a process of its
+own, with Beam's in-memory runner. `value` is training events by the seconds from the start of the
+job until the lists are written; `peak_megabytes` is that of the process, imports included (about
+600).
 """
 
 from __future__ import annotations
@@ -22,9 +27,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.timeline_generation import make_log
 
+_WARM_UP = 50  # calls of each servable before the clock
 MODE = "--direct_running_mode=in_memory"
 
 
@@ -90,12 +97,75 @@ def child(examples: Path) -> dict[str, float]:
     }
 
 
+def recommend_latency(run_dir: Path, requests: int) -> dict[str, float]:
+    """Returns percentiles of `recommend` in milliseconds by name, and their ratios.
+
+    Args:
+        run_dir: Where the two runs of the pipeline are made.
+        requests: How often each servable is asked.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from serving.client import Event
+    from serving.client import Request
+    from serving.client.calls import recommend_inputs
+
+    servables = {name: make_servable(run_dir, name == "joined") for name in ("alone", "joined")}
+    loaded = {name: tf.saved_model.load(str(path)) for name, path in servables.items()}
+    recommend = {name: model.signatures["recommend"] for name, model in loaded.items()}
+    draw = np.random.default_rng(0)
+    seconds: dict[str, list[float]] = {name: [] for name in recommend}
+    for number in range(_WARM_UP + requests):
+        history = [
+            Event(f"movie:{item}", "rating", 0)
+            for item in draw.integers(1, 3_000, draw.integers(1, 50))
+        ]
+        inputs = {
+            name: tf.constant(value) for name, value in recommend_inputs([Request(history)]).items()
+        }
+        for name, ask in recommend.items():
+            started = time.perf_counter()
+            ask(**{key: inputs[key] for key in ask.structured_input_signature[1]})["ids"].numpy()
+            seconds[name].append(time.perf_counter() - started)
+            if number < _WARM_UP:
+                seconds[name].clear()
+    found = {
+        f"{name}_p{share}_ms": float(np.percentile(times, share)) * 1e3
+        for name, times in seconds.items()
+        for share in (50, 99)
+    }
+    ratios = {f"p{q}_ratio": found[f"joined_p{q}_ms"] / found[f"alone_p{q}_ms"] for q in (50, 99)}
+    return found | ratios
+
+
+def make_servable(run_dir: Path, joined: bool) -> Path:
+    """Runs the pipeline, whose training the second run takes from the cache."""
+    settings = [f"retrieval.sources.enabled={joined}", f"run_dir={run_dir}"]
+    settings += [f"log_dir={run_dir / 'log'}", "retrieval.evaluation.thresholds={}"]
+    settings += ["retrieval.evaluation.beats_neighbours=null"]
+    if not (run_dir / "log").exists():
+        _vitrine("data", "prepare", "movielens-1m", "--out", str(run_dir / "log"))
+    overrides = (part for setting in settings for part in ("--set", setting))
+    _vitrine("run", "movielens_1m_demo", *overrides)
+    made = (run_dir / "artifacts" / "servable-builder" / "servable").iterdir()
+    return max(made, key=lambda path: int(path.name)) / "Format-Serving"
+
+
+def _vitrine(*arguments: str) -> None:
+    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
 def main() -> None:
     """Measures what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--events", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--logs", type=Path, help="keep the synthetic logs here")
+    parser.add_argument("--requests", type=int, default=2_000, help="of `recommend`")
+    runs = ROOT / "runs" / "benchmarks" / "sources_speed"
+    parser.add_argument("--run-dir", type=Path, default=runs, help="of the servables")
     parser.add_argument("--fresh", action="store_true", help="forget earlier results")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -109,9 +179,14 @@ def main() -> None:
             key = {"name": f"neighbours_{events}_events", "unit": "events/s", "events": events}
             for seed in range(options.runs):
                 results.measure(key, seed, functools.partial(run_once, folder, events))
+    if not results.find({"name": "recommend_p99_ratio", "unit": ""}):
+        latency = recommend_latency(options.run_dir, options.requests)
+        for name, value in latency.items():
+            key = {"name": f"recommend_{name}", "unit": "ms" if name.endswith("ms") else ""}
+            results.measure(key, 0, functools.partial(dict, value=value), seconds=0.0)
     for row in results.rows():
         print(
-            f"{row['name']:30}{row['value']:>12,.0f} {row['unit']}"
+            f"{row['name']:30}{row['value']:>12,.2f} {row['unit']}"
             f"{row.get('peak_megabytes', 0.0):>8,.0f} MB"
         )
 
