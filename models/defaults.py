@@ -15,6 +15,7 @@ from typing import Any
 from typing import NamedTuple
 
 from models.config import RetrievalTrainerConfig
+from models.config import TrainerConfig
 
 FEW_EVENTS = 100  # events an item, below which directions are learned and lengths are not
 SMALL_LOG = 300_000  # targets, below which a model learns the log by heart
@@ -105,6 +106,18 @@ def is_whole(config: RetrievalTrainerConfig) -> bool:
 def keys_of(family: str) -> tuple[str, ...]:
     """Returns the dotted keys whose values may follow from the log."""
     return tuple(key for key, _ in (*_RETRIEVAL, *_FAMILIES.get(family, ())))
+
+
+def changed(config: TrainerConfig, params: Mapping[str, Any]) -> TrainerConfig:
+    """Returns a configuration with other values, by dotted key.
+
+    Raises:
+        ValueError: They do not fit each other.
+    """
+    values = config.model_dump(mode="json")
+    for key, value in params.items():
+        write(values, key, value)
+    return type(config).model_validate(values)
 
 
 def read(values: Mapping[str, Any], key: str) -> Any:

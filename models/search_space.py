@@ -1,9 +1,26 @@
-"""Values among which `vitrine tune` searches, a table a family beside its configuration."""
+"""What a search for hyperparameters tries: values, a table a family beside its configuration."""
 
 from __future__ import annotations
 
 from typing import Any
 from typing import NamedTuple
+
+from pydantic import Field
+
+from transforms.base_config import Config
+
+
+class TuningConfig(Config):
+    """The section `tuning`: a search before the Trainer, for better values of its section.
+
+    Attributes:
+        minutes: Time for trials, which begin with the section as it is; 0 for no search. It
+            is repeated when log, section or code change.
+        trials: Most ended trials.
+    """
+
+    minutes: float = Field(0.0, ge=0)
+    trials: int | None = Field(None, gt=0)
 
 
 class Range(NamedTuple):

@@ -17,6 +17,7 @@ from absl import logging
 from models.config import TRAINERS
 from models.config import RetrievalTrainerConfig
 from models.config import TrainerConfig
+from models.defaults import changed
 from models.defaults import is_whole
 from models.defaults import resolve
 from models.families import find_family
@@ -50,12 +51,15 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         fn_args: `train_files` hold the splits `train` and `catalogue`,
             `eval_files` the split `validation`; `custom_config` has the `stage`, as JSON
             the `config` of its Trainer, and the `code_version` that checkpoints of other
-            code are told by.
+            code are told by. `hyperparameters` are values of the configuration that a
+            search found, by dotted key.
     """
     import tensorflow_transform as tft
 
     stage = fn_args.custom_config["stage"]
     config = TRAINERS[stage].model_validate_json(fn_args.custom_config["config"])
+    if fn_args.hyperparameters:
+        config = changed(config, fn_args.hyperparameters)
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = _expanded(fn_args.train_files)
     data = TrainingData(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
 import time
 from collections.abc import Callable
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +16,16 @@ from absl import logging
 
 from models.config import RetrievalTrainerConfig
 from models.config import TrainerConfig
+from models.defaults import changed
 from models.defaults import keys_of
 from models.defaults import read
-from models.defaults import write
 from models.search_space import Choices
 from models.search_space import Space
 
 if TYPE_CHECKING:
     import optuna
+
+    from models.training.data import TrainingData
 
 Report = Callable[[int, float], None]
 # Trains a configuration, reports each epoch's metric, and returns the best epoch's.
@@ -135,6 +138,65 @@ def tune(
     return _best(study, config, metric)
 
 
+def tune_on(
+    data: TrainingData,
+    config: TrainerConfig,
+    storage: Path,
+    name: str,
+    minutes: float,
+    trials: int | None = None,
+) -> Tuned:
+    """Searches with trainings on some data; see `tune`.
+
+    Args:
+        data: What trials learn from and are compared on.
+        config: A Trainer's; what it leaves out follows from the data.
+        storage: SQLite file of the trials.
+        name: Name of the data.
+        minutes: No trial begins after so many.
+        trials: Most ended trials.
+
+    Raises:
+        ValueError: The validation split is empty.
+        RuntimeError: No trial ended.
+    """
+    from models.trainer import resolved
+
+    require_validation(data)
+    whole, _ = resolved(config, data)
+    train = functools.partial(train_trial, data)
+    return tune(whole, train, storage, name, minutes, trials)
+
+
+def train_trial(data: TrainingData, config: TrainerConfig, report: Report) -> float:
+    """Trains one trial; returns the best epoch's metric."""
+    import tensorflow as tf
+
+    from models.trainer import train
+    from models.training.callbacks import EpochReport
+
+    tf.keras.backend.clear_session()  # graphs of the trials before
+    gc.collect()
+    monitor = config.validation.monitor
+    _, made = train(config, data, callbacks=[EpochReport(monitor, report)])
+    return float(made["best"][monitor])
+
+
+def require_validation(data: TrainingData) -> None:
+    """Looks whether there is anything to compare trials on.
+
+    Raises:
+        ValueError: The validation split is empty.
+    """
+    from models.input.timeline_files import timeline_records
+
+    if not data.validation_files or not any(True for _ in timeline_records(data.validation_files)):
+        raise ValueError(
+            "Expected users in the validation split, found none, so that trials cannot be "
+            "compared. Raise `timeline.validation_days`, or set `timeline.split: leave-last-out`."
+        )
+
+
 def _objective(
     config: TrainerConfig, space: Space, train: Train, deadline: float
 ) -> Callable[[optuna.Trial], float]:
@@ -163,18 +225,6 @@ def _objective(
         return value
 
     return objective
-
-
-def changed(config: TrainerConfig, params: Mapping[str, Any]) -> TrainerConfig:
-    """Returns a configuration with other values, by dotted key.
-
-    Raises:
-        ValueError: They do not fit each other.
-    """
-    values = config.model_dump(mode="json")
-    for key, value in params.items():
-        write(values, key, value)
-    return type(config).model_validate(values)
 
 
 def _suggest(trial: optuna.Trial, key: str, among: Any) -> Any:

@@ -143,6 +143,7 @@ def trained(
                 model_run_dir=str(path / "run"),
                 custom_config={"stage": "retrieval", "config": request.param.to_json()},
                 base_model=None,
+                hyperparameters=None,
             )
         )
     towers = tf.saved_model.load(str(path / "model"))

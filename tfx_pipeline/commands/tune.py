@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import shlex
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 import yaml
 
 from models.tuning import Tuned
-from models.tuning import tune
+from models.tuning import tune_on
 from tfx_pipeline.commands.log_check import check_log
 from tfx_pipeline.commands.run import require_writable
 from tfx_pipeline.config_file import given_values
@@ -22,10 +21,7 @@ from tfx_pipeline.config_file import set_key
 from tfx_pipeline.stages.table import STAGES
 
 if TYPE_CHECKING:
-    from models.config import TrainerConfig
     from models.families import Stage
-    from models.training.data import TrainingData
-    from models.tuning import Report
 
 FILE = "tuned.yaml"
 
@@ -70,19 +66,16 @@ def tune_stage(
     require_writable(config)
     # TensorFlow and TFX take half a minute to import, which a mistake should not cost.
     import models  # noqa: F401  (before TensorFlow)
-    from models.trainer import resolved
     from models.training.data import TrainingData
     from tfx_pipeline.runners.transformed import transformed_log
 
     made = transformed_log(config)
     files = (made.files(split) for split in ("train", "catalogue", STAGES[stage].validation_split))
     data = TrainingData(made.output(), *files)
-    require_validation(data)
-    whole, _ = resolved(getattr(config, stage).trainer, data)
     folder = Path(config.run_dir)
-    found = tune(
-        whole,
-        lambda chosen, report: train_trial(chosen, data, report),
+    found = tune_on(
+        data,
+        getattr(config, stage).trainer,
         folder / "tuning" / f"{stage}.sqlite",
         f"{made.graph} {made.examples}",
         minutes,
@@ -90,35 +83,6 @@ def tune_stage(
     )
     write_tuned(folder / FILE, given_values(name_or_path, overrides), stage, found)
     return f"{found}\nrun    vitrine run {shlex.quote(str(folder / FILE))}"
-
-
-def train_trial(config: TrainerConfig, data: TrainingData, report: Report) -> float:
-    """Trains one trial; returns the best epoch's metric."""
-    import tensorflow as tf
-
-    from models.trainer import train
-    from models.training.callbacks import EpochReport
-
-    tf.keras.backend.clear_session()  # graphs of the trials before
-    gc.collect()
-    monitor = config.validation.monitor
-    _, made = train(config, data, callbacks=[EpochReport(monitor, report)])
-    return float(made["best"][monitor])
-
-
-def require_validation(data: TrainingData) -> None:
-    """Looks whether there is anything to compare trials on.
-
-    Raises:
-        ValueError: The validation split is empty.
-    """
-    from models.input.timeline_files import timeline_records
-
-    if not data.validation_files or not any(True for _ in timeline_records(data.validation_files)):
-        raise ValueError(
-            "Expected users in the validation split, found none, so that trials cannot be "
-            "compared. Raise `timeline.validation_days`, or set `timeline.split: leave-last-out`."
-        )
 
 
 def write_tuned(path: Path, values: dict[str, Any], stage: Stage, found: Tuned) -> None:

@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
+from models.search_space import TuningConfig
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from serving.sources.config import SourcesConfig
@@ -22,6 +23,7 @@ class RetrievalConfig(Config):
 
     Attributes:
         trainer: The model and how it is trained.
+        tuning: Whether better values of `trainer` are searched first.
         index: How candidates are searched.
         sources: Where candidates come from besides the index.
         evaluation: Metrics, slices and gates.
@@ -30,6 +32,7 @@ class RetrievalConfig(Config):
     """
 
     trainer: RetrievalTrainerConfig = RetrievalTrainerConfig()
+    tuning: TuningConfig = TuningConfig()
     index: IndexConfig = IndexConfig()
     sources: SourcesConfig = SourcesConfig()
     evaluation: RetrievalEvaluationConfig = RetrievalEvaluationConfig()
@@ -55,6 +58,7 @@ class RankingConfig(Config):
         label: What is predicted, and on which rows. Said once here, it reaches `timeline`,
             `trainer` and `evaluation`.
         trainer: The model and how it is trained.
+        tuning: Whether better values of `trainer` are searched first.
         evaluation: Metrics, slices and gates.
         serving_validation: How the release candidate is asked through a server before the push.
         push: How versions are pushed.
@@ -62,6 +66,7 @@ class RankingConfig(Config):
 
     label: LabelConfig = LabelConfig()
     trainer: RankingTrainerConfig = RankingTrainerConfig()
+    tuning: TuningConfig = TuningConfig()
     evaluation: RankingEvaluationConfig = RankingEvaluationConfig()
     serving_validation: ServingValidationConfig = ServingValidationConfig()
     push: PusherConfig = PusherConfig()

@@ -23,6 +23,6 @@ def ranking(
         state: What is served.
         made: The data stage, which writes page examples for `section.label`.
     """
-    trained = training("ranking", section.trainer, config, state, made)
+    trained = training("ranking", section, config, state, made)
     released = release(trained, trained.trainer.outputs["model"], section, config, made)
-    return (trained.latest_blessed, trained.trainer, *released)
+    return (*trained.components, *released)

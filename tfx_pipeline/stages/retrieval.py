@@ -40,7 +40,7 @@ def retrieval(
         made_of += [section.sources.to_json(), *map(code_version, combiners)]
 
     # The towers: what embeds a query and what embeds a candidate.
-    trained = training("retrieval", section.trainer, config, state, made, *made_of)
+    trained = training("retrieval", section, config, state, made, *made_of)
     towers = trained.trainer.outputs["model"]
 
     # What counting gives: said beside what the model gives.
@@ -104,8 +104,7 @@ def retrieval(
         section.sources.neighbours.section(ScoringConfig),
     )
     return (
-        trained.latest_blessed,
-        trained.trainer,
+        *trained.components,
         neighbour_builder,
         index_builder,
         index_validator,

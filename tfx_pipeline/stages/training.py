@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
 from typing import NamedTuple
 
 from tfx import v1 as tfx
 
-from models.config import TrainerConfig
 from models.families import Stage
 from models.families import find_family
 from serving.publishing.origin import release_candidate_id
 from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.latest_blessed import LatestBlessed
+from tfx_pipeline.components.tuner import Tuner
 from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.stages.config import StageConfig
 from tfx_pipeline.stages.data import Data
 from tfx_pipeline.stages.state import RunState
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import TRAINING_SPLITS
+
+_COMPONENTS = "tfx_pipeline.components"
 
 
 class Training(NamedTuple):
@@ -24,6 +28,8 @@ class Training(NamedTuple):
 
     Attributes:
         stage: The stage that the model is of.
+        components: The look-up of the servable that is served, the search for better values if
+            there is one, and the Trainer.
         latest_blessed: Looks up the servable that is served.
         trainer: Trains.
         release_candidate: What the servable will be made of, hashed.
@@ -31,6 +37,7 @@ class Training(NamedTuple):
     """
 
     stage: Stage
+    components: tuple[Any, ...]
     latest_blessed: LatestBlessed
     trainer: tfx.components.Trainer
     release_candidate: str
@@ -39,7 +46,7 @@ class Training(NamedTuple):
 
 def training(
     stage: Stage,
-    section: TrainerConfig,
+    section: StageConfig,
     config: PipelineConfig,
     state: RunState,
     made: Data,
@@ -49,7 +56,7 @@ def training(
 
     Args:
         stage: Which.
-        section: The stage's Trainer.
+        section: The stage's section of the configuration.
         config: What to run.
         state: What is served decides what a release candidate is compared with: TFX's cache
             has to see it.
@@ -59,9 +66,11 @@ def training(
     entry = STAGES[stage]
     settings = {
         "stage": stage,
-        "config": section.to_json(),
-        "code_version": trainer_code_version(section.model.family),
+        "config": section.trainer.to_json(),
+        "code_version": trainer_code_version(section.trainer.model.family),
     }
+    if section.tuning.minutes:
+        builders = (*builders, section.tuning.to_json())
     sources = (made.example_gen, made.schema_gen, made.transform)
     release_candidate = release_candidate_id(sources, *settings.values(), *builders)
     serving_state = state.push_state(stage).seen_by(release_candidate)
@@ -71,19 +80,36 @@ def training(
         push_dir=config.push_dir_of(stage),
         release_candidate=release_candidate,
         serving_state=serving_state,
-        code_version=code_version("tfx_pipeline.components.latest_blessed"),
+        code_version=code_version(f"{_COMPONENTS}.latest_blessed"),
     ).with_id(entry.component_id("latest-blessed"))
+    transformed = {
+        "examples": made.transform.outputs["transformed_examples"],
+        "transform_graph": made.transform.outputs["transform_graph"],
+    }
+    tuner: tuple[Any, ...] = ()
+    if section.tuning.minutes:
+        versions = (code_version(f"{_COMPONENTS}.tuner"), settings["code_version"])
+        tuner = (
+            Tuner(
+                **transformed,
+                stage=stage,
+                config=section.trainer,
+                tuning=section.tuning,
+                code_version=" ".join(versions),
+            ).with_id(entry.component_id("tuner")),
+        )
     trainer = tfx.components.Trainer(
         run_fn="models.trainer.run_fn",
-        examples=made.transform.outputs["transformed_examples"],
-        transform_graph=made.transform.outputs["transform_graph"],
+        **transformed,
         schema=made.schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=TRAINING_SPLITS),
         eval_args=tfx.proto.EvalArgs(splits=[entry.validation_split]),
-        base_model=latest_blessed.outputs["model"] if section.warm_start else None,
+        base_model=latest_blessed.outputs["model"] if section.trainer.warm_start else None,
+        hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
         custom_config=settings,
     ).with_id(entry.component_id("trainer"))
-    return Training(stage, latest_blessed, trainer, release_candidate, serving_state)
+    components = (latest_blessed, *tuner, trainer)
+    return Training(stage, components, latest_blessed, trainer, release_candidate, serving_state)
 
 
 def trainer_code_version(family: str) -> str:

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from models.tuning import Tuned
+from models.tuning import require_validation
 from tfx_pipeline.cli import cli
-from tfx_pipeline.commands.tune import require_validation
 from tfx_pipeline.commands.tune import write_tuned
 from tfx_pipeline.config_file import given_values
 from tfx_pipeline.config_file import load_config
