@@ -237,6 +237,13 @@ def serve(
 )
 @click.option("--address", default="127.0.0.1:8500", show_default=True, help="gRPC server.")
 @click.option("--ranker-address", help="The ranker's gRPC server, if it is another one.")
+@click.option(
+    "--retrieval-weight",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="How much the retrieval's score counts in the ranker's order.",
+)
 @click.option("--name", help="What the server calls the model; the run's name by default.")
 @click.option(
     "--timeout",
@@ -252,14 +259,15 @@ def recommend(
     ranker: Path | None,
     address: str,
     ranker_address: str | None,
+    retrieval_weight: float,
     name: str | None,
     timeout: float,
 ) -> None:
     """Ask a server for recommendations and print them beside the user's recent history."""
     from tfx_pipeline.commands.recommend import recommend_to
 
-    asked = recommend_to(user, k, run_dir, address, name, timeout, ranker, ranker_address)
-    click.echo(asked)
+    second = (ranker, ranker_address, retrieval_weight)
+    click.echo(recommend_to(user, k, run_dir, address, name, timeout, *second))
 
 
 @cli.command()

@@ -99,6 +99,7 @@ def recommend_to(
     timeout: float,
     ranker_dir: Path | None = None,
     ranker_address: str | None = None,
+    retrieval_weight: float = 0.0,
 ) -> str:
     """Asks a server for recommendations for a user of a run's event log.
 
@@ -113,6 +114,7 @@ def recommend_to(
         ranker_dir: The run whose ranker puts the recommendations in order; when None
             `run_dir`'s own, if that has one.
         ranker_address: `host:port` of the ranker's server; the same one when None.
+        retrieval_weight: How much the retrieval's score counts; see `serving.cascade`.
 
     Returns:
         The user's recent history beside the recommendations.
@@ -138,6 +140,7 @@ def recommend_to(
         model=config.name,
         ranker=ranker,
         ranker_address=ranker_address,
+        retrieval_weight=retrieval_weight,
         wait=timeout,
         say=lambda line: click.echo(line, err=True),
         timeout=timeout,
@@ -163,6 +166,7 @@ def recommend_for_user(
     model: str = "recommender",
     ranker: str | None = None,
     ranker_address: str | None = None,
+    retrieval_weight: float = 0.0,
     recent: int = 10,
     request_time: int | None = None,
     wait: float = 0.0,
@@ -181,6 +185,7 @@ def recommend_for_user(
         model: What the server calls the retrieval model.
         ranker: What the ranker that puts the recommendations in order is called, if any.
         ranker_address: `host:port` of its server; the same one when None.
+        retrieval_weight: How much the retrieval's score counts beside the ranker's.
         recent: How many events of the history to return.
         request_time: Microseconds; by default just after the user's last event,
             for a log may be of long ago.
@@ -217,7 +222,8 @@ def recommend_for_user(
                     if wait > 0 and _may_become_ready(second):
                         with suppress(ServingError):  # the answer will say why
                             wait_until_ready(second, wait, say)
-                    (answer,) = Cascade(retriever, second).recommend_batch([request], k)
+                    cascade = Cascade(retriever, second, retrieval_weight=retrieval_weight)
+                    (answer,) = cascade.recommend_batch([request], k)
     except ServingError as error:
         raise ConnectionError(str(error)) from error
     last = history[: -recent - 1 : -1] if recent else []

@@ -170,6 +170,19 @@ def test_a_ranker_puts_them_in_order_and_both_scores_are_there(log_dir, pushed):
         assert row.title == f"Title of {row.entity}"
 
 
+def test_a_large_weight_leaves_the_order_to_the_retrieval(log_dir, pushed):
+    base, address = pushed
+    given = {"address": address, "timeout": 60}
+    plain = recommend_for_user("u1", 4, log_dir, base, **given)
+    ranked = recommend_for_user(
+        "u1", 4, log_dir, base, **given, ranker="r", retrieval_weight=1_000.0
+    )
+    assert ranked.ranker == "r version 2"
+    assert [row.title for row in ranked.recommendations] == [
+        row.title for row in plain.recommendations
+    ]
+
+
 def test_without_an_answer_of_the_ranker_the_retrievals_order_stays_and_it_is_said(log_dir, pushed):
     base, address = pushed
     given = {"address": address, "timeout": 60, "wait": 60}
