@@ -29,6 +29,7 @@ ALL = (
     "ranking_speed",
     "cascade",
     "shop_statistics",
+    "kubeflow",
     "results_table",
 )
 

@@ -90,9 +90,9 @@ def validate(log_dir: Path, config: str | None, overrides: tuple[str, ...]) -> N
 )
 @click.option(
     "--root",
-    default="s3://vitrine/pipelines",
-    show_default=True,
-    help="Artifacts of a compiled file; an S3 server at $AWS_ENDPOINT_URL, else a folder.",
+    default="",
+    metavar="ADDRESS",
+    help="Artifacts of a compiled file, e.g. s3://bucket/pipelines; else a folder plays a store.",
 )
 def run(
     config: str | None,

@@ -50,7 +50,7 @@ def run_compiled_file(
         file: What `vitrine compile` wrote.
         parameters: `name=value` pairs.
         work_dir: Where tasks run; `runs/<pipeline>-compiled` by default.
-        root: Address of artifacts.
+        root: Address of artifacts; a folder plays an object store if it is empty.
         started: When the command began, in seconds since the epoch.
 
     Returns:
@@ -66,7 +66,6 @@ def run_compiled_file(
 
     compiled = read_compiled(file)
     place = work_dir or Path("runs", f"{compiled.name}-compiled")
-    place.mkdir(parents=True, exist_ok=True)
     run = run_compiled(compiled, named(parameters), place, root, click.echo)
     from tfx_pipeline.evaluation.run_metrics import write_run_metrics
 

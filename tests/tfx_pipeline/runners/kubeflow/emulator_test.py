@@ -18,7 +18,7 @@ from tfx_pipeline.runners.kubeflow.emulator.run import CompiledRun
 from tfx_pipeline.runners.kubeflow.emulator.run import run_compiled
 from tfx_pipeline.runners.kubeflow.emulator.spec import parse_compiled
 from tfx_pipeline.runners.kubeflow.emulator.spec import read_compiled
-from tfx_pipeline.runners.kubeflow.emulator.store import open_store
+from tfx_pipeline.runners.kubeflow.emulator.store import Store
 
 TEXT = {"artifactType": {"instanceSchema": "title: tfx.String\n"}}
 # A task is a program here: it reads its executor input and writes what the launcher reads.
@@ -125,7 +125,7 @@ def tasks(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(one: dict[str, Any], place: Path, **parameters: str) -> CompiledRun:
-    return run_compiled(parse_compiled(one), parameters, place, "s3://bucket/root", lambda _: None)
+    return run_compiled(parse_compiled(one), parameters, place, say=lambda _: None)
 
 
 def report(done: CompiledRun, place: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def test_a_task_sees_its_inputs_and_nothing_else(tmp_path: Path) -> None:
     }
     assert found["folders"] == ["BLESSED", "below"]  # the empty one is gone
     uri = found["read"]["uri"]
-    assert uri.startswith("s3://bucket/root/small/") and uri.endswith("/made")
+    assert uri.startswith("s3://vitrine/pipelines/small/") and uri.endswith("/made")
     made = "s3/" + uri.removeprefix("s3://")
     assert found["files"] == ["log.txt", f"{made}/BLESSED", f"{made}/below/a.txt"]
 
@@ -290,19 +290,39 @@ def test_files_that_are_no_pipeline_are_refused(tmp_path: Path) -> None:
 
 
 def test_what_was_uploaded_comes_back_without_empty_directories(tmp_path: Path) -> None:
-    store = open_store("s3://bucket/root", tmp_path / "store")
-    local = tmp_path / "local"
+    there_and_back(Store(tmp_path / "store"), "s3://bucket", tmp_path)
+
+
+def test_an_s3_server_keeps_the_same(bucket: str, tmp_path: Path) -> None:
+    there_and_back(Store(), bucket, tmp_path)
+
+
+def there_and_back(store: Store, bucket: str, place: Path) -> None:
+    local, back = place / "local", place / "back"
     (local / "below").mkdir(parents=True)
     (local / "empty").mkdir()
     (local / "below" / "é x.txt").write_text("1", encoding="utf-8")
     (local / "zero").touch()
-    store.upload(local, "s3://bucket/root/a")
-    store.upload(local / "zero", "s3://bucket/root/file")
-    back = tmp_path / "back"
-    store.download("s3://bucket/root/a", back / "a")
-    store.download("s3://bucket/root/file", back / "file")
-    store.download("s3://bucket/root/missing", back / "missing")
+    store.upload(local, f"{bucket}/root/a")
+    store.upload(local / "zero", f"{bucket}/root/file")
+    for name in ("a", "file", "missing"):
+        store.download(f"{bucket}/root/{name}", back / name)
     found = {str(path.relative_to(back)) for path in back.rglob("*")}
     assert found == {"a", "a/below", "a/below/é x.txt", "a/zero", "file"}
     assert (back / "a/below/é x.txt").read_text(encoding="utf-8") == "1"
     assert (back / "file").read_bytes() == b""
+
+
+def test_artifacts_of_a_run_are_in_an_s3_server(bucket: str, tmp_path: Path) -> None:
+    done = run_compiled(parse_compiled(spec()), {}, tmp_path / "work", bucket, lambda _: None)
+    assert done.outputs["make"].artifacts["made"]["uri"].startswith(f"{bucket}/small/")
+    assert report(done, tmp_path / "fetched")["folders"] == ["BLESSED", "below"]
+    assert not (tmp_path / "work" / "store").exists()
+
+
+def test_a_key_that_is_a_file_and_a_prefix_breaks_the_download(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "x").touch()
+    for key in ("a", "a/b"):
+        Store().upload(tmp_path / "x", f"{bucket}/{key}")
+    with pytest.raises(OSError, match="there are files below it"):
+        Store().download(f"{bucket}/a", tmp_path / "back")

@@ -19,9 +19,10 @@ from tfx_pipeline.runners.kubeflow.emulator.spec import CompiledPipeline
 from tfx_pipeline.runners.kubeflow.emulator.spec import Task
 from tfx_pipeline.runners.kubeflow.emulator.spec import producers
 from tfx_pipeline.runners.kubeflow.emulator.store import Store
-from tfx_pipeline.runners.kubeflow.emulator.store import open_store
 from tfx_pipeline.runners.kubeflow.emulator.task import make_pod
 from tfx_pipeline.runners.kubeflow.mounts import ROOT
+
+_PLAYED = "s3://vitrine/pipelines"
 
 
 @dataclass
@@ -59,7 +60,7 @@ def run_compiled(
     pipeline: CompiledPipeline,
     parameters: Mapping[str, str],
     work_dir: Path,
-    root: str,
+    root: str = "",
     say: Callable[[str], None] = print,
 ) -> CompiledRun:
     """Runs a compiled pipeline task by task, each as its own process in a folder of its own.
@@ -68,8 +69,8 @@ def run_compiled(
         pipeline: What to run.
         parameters: Of this run, by name.
         work_dir: Where tasks run; what earlier runs left there is the cache.
-        root: Address of the pipeline's artifacts, `s3://bucket/prefix`. An S3 server
-            answers at `AWS_ENDPOINT_URL`, else a folder below `work_dir` plays it.
+        root: Address of the pipeline's artifacts, `s3://bucket/prefix`; a folder below
+            `work_dir` plays an object store if it is empty.
         say: Takes a line a task.
 
     Raises:
@@ -78,9 +79,10 @@ def run_compiled(
     """
     arguments = pipeline.arguments(parameters)
     work_dir = work_dir.absolute()
-    run = CompiledRun(open_store(root, work_dir / "store"))
+    work_dir.mkdir(parents=True, exist_ok=True)
+    run = CompiledRun(Store(None if root else work_dir / "store"))
     metadata = Metadata(work_dir / "metadata.json")
-    run_root = f"{root.rstrip('/')}/{pipeline.name}/{uuid.uuid4()}"
+    run_root = f"{(root or _PLAYED).rstrip('/')}/{pipeline.name}/{uuid.uuid4()}"
     for position, task in enumerate(pipeline.tasks, 1):
         started = time.time()
         folder = work_dir / "tasks" / task.name

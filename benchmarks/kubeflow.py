@@ -1,0 +1,164 @@
+"""Pipelines compiled for Kubeflow, run task by task without a cluster, beside the local run.
+
+    python -m benchmarks.kubeflow
+
+Each configuration of the simulated shop, shrunk to one short epoch, runs twice: with
+`vitrine run`, and as the compiled file with `vitrine run --from-compiled`, where artifacts are in
+an S3 server (moto) on loopback. `metrics_equal` is 1 where both write the same `metrics.json`, but for
+latencies. `from_cache` is how many tasks Kubeflow's cache answers when the file runs again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import Results
+from tfx_pipeline.datasets.registry import prepare
+
+USERS = 300
+_STAGE = (
+    "trainer.epochs=1",
+    "trainer.steps_per_epoch=60",
+    "trainer.tensorboard=false",
+    "evaluation.min_users=1",
+    "evaluation.thresholds={}",
+    "evaluation.slice_thresholds={}",
+    "evaluation.change_thresholds={}",
+)
+_RETRIEVAL = ("retrieval.index.k=50", "retrieval.evaluation.ks=[10, 50]")
+# Row -> configuration, and what is changed in it besides the size.
+PIPELINES = {
+    "two_tower": ("shop_demo", _RETRIEVAL),
+    "sequence": ("shop_sequence", _RETRIEVAL),
+    "ranking": ("shop_ranking", ("retrieval=null",)),
+}
+
+
+def compare(row: str, log: Path, folder: Path) -> dict[str, float]:
+    """Runs one configuration in both ways and returns the values of its row."""
+    name, others = PIPELINES[row]
+    stages = ("ranking",) if row == "ranking" else ("retrieval",)
+    small = [f"{stage}.{key}" for stage in stages for key in _STAGE]
+    if stages == ("retrieval",):
+        small.append("retrieval.index.max_latency_ms=1e9")  # a busy machine is no fault of it
+    keys = _set(*others, *small)
+    local, file, work = folder / "local", folder / "pipeline.yaml", folder / "tasks"
+    _vitrine("run", name, *keys, *_set(f"log_dir={log}", f"run_dir={local}"))
+    _vitrine("compile", name, *keys, "--output", str(file))
+    with _s3_server(folder) as environment:
+        places = _set(f"log_dir={log}", f"push_dir={folder / 'pushed'}")
+        run = ("--from-compiled", str(file), "--work-dir", str(work), "--root", "s3://kubeflow")
+        first = _vitrine("run", *run, *places, environment=environment)
+        again = _vitrine("run", *run, *places, environment=environment)
+    mine, theirs = (_comparable(place / "metrics.json") for place in (local, work))
+    for key in sorted(mine.keys() | theirs.keys()):
+        if mine.get(key) != theirs.get(key):
+            print(f"{row}: {key} is {mine.get(key)} here and {theirs.get(key)} task by task")
+    return {
+        "tasks": len(re.findall(r"^\[ *\d+/", first, re.M)),
+        "metrics_equal": float(mine == theirs),
+        "metrics": len(mine),
+        "from_cache": again.count("from cache"),
+    }
+
+
+def _set(*pairs: str) -> list[str]:
+    return [text for pair in pairs for text in ("--set", pair)]
+
+
+def _vitrine(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **(environment or {})},
+    )
+    print(done.stdout, flush=True)
+    return done.stdout
+
+
+def _comparable(file: Path) -> dict[str, Any]:
+    """Returns the metrics that do not depend on how busy the machine is, by dotted key."""
+    found: dict[str, Any] = {}
+
+    def collect(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                collect(f"{prefix}.{key}" if prefix else key, inner)
+        elif not re.search("latency|seconds|per_second|serving", prefix):
+            found[prefix] = value
+
+    collect("", json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+@contextlib.contextmanager
+def _s3_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Starts an S3 server and makes the bucket; yields what its users have set."""
+    ports = folder / "port"
+    program = (
+        "from moto.server import ThreadedMotoServer; import pathlib, time\n"
+        "server = ThreadedMotoServer('127.0.0.1', 0, verbose=False); server.start()\n"
+        f"pathlib.Path({str(ports)!r}).write_text(str(server.get_host_and_port()[1]))\n"
+        "time.sleep(1e6)"
+    )
+    server = subprocess.Popen([sys.executable, "-c", program])
+    try:
+        while not ports.exists() or not ports.read_text():
+            if server.poll() is not None:
+                raise RuntimeError("The S3 server did not start; it needs the extra `test`.")
+            time.sleep(0.1)
+        address = f"http://127.0.0.1:{ports.read_text()}"
+        request = urllib.request.Request(f"{address}/kubeflow", method="PUT")
+        urllib.request.urlopen(request).close()
+        yield {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def main() -> None:
+    """Measures the rows that are missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--only", choices=list(PIPELINES), help="one row")
+    parser.add_argument("--folder", type=Path, help="where to run, and to keep what was made")
+    arguments = parser.parse_args()
+    results = Results("kubeflow", "python -m benchmarks.kubeflow", arguments.fresh)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        log = folder / "log"
+        if not log.exists():
+            prepare("shop", log, users=USERS, images=False)
+        for row in [arguments.only] if arguments.only else PIPELINES:
+            place = folder / row
+            place.mkdir(exist_ok=True)
+            results.measure(
+                {"pipeline": row},
+                0,
+                lambda row=row, place=place: compare(row, log, place),
+                {"users": USERS},
+            )
+
+
+if __name__ == "__main__":
+    main()
