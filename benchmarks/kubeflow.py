@@ -4,14 +4,15 @@
 
 Each configuration of the simulated shop, shrunk to one short epoch, runs twice: with
 `vitrine run`, and as the compiled file with `vitrine run --from-compiled`, where artifacts are in
-an S3 server (moto) on loopback. `metrics_equal` is 1 where both write the same `metrics.json`, but for
-latencies. `from_cache` is how many tasks Kubeflow's cache answers when the file runs again.
+an S3 server (moto) on loopback. `metrics_equal` is 1 where both write the same `metrics.json`, but
+for latencies. `from_cache` is how many tasks Kubeflow's cache answers when the file runs again.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import re
@@ -116,7 +117,8 @@ def _s3_server(folder: Path) -> Iterator[dict[str, str]]:
         f"pathlib.Path({str(ports)!r}).write_text(str(server.get_host_and_port()[1]))\n"
         "time.sleep(1e6)"
     )
-    server = subprocess.Popen([sys.executable, "-c", program])
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen([sys.executable, "-c", program], **silent)
     try:
         while not ports.exists() or not ports.read_text():
             if server.poll() is not None:
@@ -155,7 +157,7 @@ def main() -> None:
             results.measure(
                 {"pipeline": row},
                 0,
-                lambda row=row, place=place: compare(row, log, place),
+                functools.partial(compare, row, log, place),
                 {"users": USERS},
             )
 

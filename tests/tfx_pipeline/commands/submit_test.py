@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.tfx_pipeline.runners.kubeflow.emulator_test import spec
+from tests.tfx_pipeline.runners.kubeflow.small_pipeline import spec
 from tfx_pipeline.commands.submit import Submission
 from tfx_pipeline.commands.submit import submit
 

@@ -9,11 +9,17 @@ _MOUNTS = {"s3://": "/s3/", "gs://": "/gcs/", "minio://": "/minio/"}
 ROOT = "VITRINE_MOUNT_ROOT"  # environment variable: a folder in place of `/`, outside of pods
 
 
-def to_local(address: str) -> str:
-    """Returns where the launcher keeps the copy of an address; anything else as it is."""
+def to_local(address: str, root: str | None = None) -> str:
+    """Returns where the launcher keeps the copy of an address; anything else as it is.
+
+    Args:
+        address: Where an artifact is.
+        root: In place of `/`; by default what the environment says.
+    """
+    root = os.environ.get(ROOT, "") if root is None else root
     for scheme, mount in _MOUNTS.items():
         if address.startswith(scheme):
-            return os.environ.get(ROOT, "") + mount + address.removeprefix(scheme)
+            return root + mount + address.removeprefix(scheme)
     return address
 
 

@@ -20,7 +20,6 @@ from tfx_pipeline.runners.kubeflow.emulator.spec import Task
 from tfx_pipeline.runners.kubeflow.emulator.spec import producers
 from tfx_pipeline.runners.kubeflow.emulator.store import Store
 from tfx_pipeline.runners.kubeflow.emulator.task import make_pod
-from tfx_pipeline.runners.kubeflow.mounts import ROOT
 
 _PLAYED = "s3://vitrine/pipelines"
 
@@ -81,7 +80,7 @@ def run_compiled(
     work_dir = work_dir.absolute()
     work_dir.mkdir(parents=True, exist_ok=True)
     run = CompiledRun(Store(None if root else work_dir / "store"))
-    metadata = Metadata(work_dir / "metadata.json")
+    metadata = Metadata(work_dir / f"{pipeline.name}.json")  # no other pipeline shares its cache
     run_root = f"{(root or _PLAYED).rstrip('/')}/{pipeline.name}/{uuid.uuid4()}"
     for position, task in enumerate(pipeline.tasks, 1):
         started = time.time()
@@ -113,7 +112,7 @@ def _run_task(
         run.outputs[task.name] = known
         run.cached.append(task.name)
         return "from cache"
-    output = pod.run(executor_input, run.store, ROOT)
+    output = pod.run(executor_input, run.store)
     run.outputs[task.name] = pod.publish(executor_input, output, run.store, metadata)
     metadata.keep(key, run.outputs[task.name])
     pod.remove()

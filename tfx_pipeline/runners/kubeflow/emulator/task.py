@@ -20,10 +20,11 @@ from tfx_pipeline.runners.kubeflow.emulator.metadata import Metadata
 from tfx_pipeline.runners.kubeflow.emulator.metadata import Outputs
 from tfx_pipeline.runners.kubeflow.emulator.spec import Task
 from tfx_pipeline.runners.kubeflow.emulator.store import Store
+from tfx_pipeline.runners.kubeflow.mounts import ROOT
+from tfx_pipeline.runners.kubeflow.mounts import to_local
 
 _LOGS = "executor-logs"
 _LOG = "log.txt"
-_MOUNTS = {"s3": "s3", "gs": "gcs", "minio": "minio"}
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Pod:
 
     def local(self, address: str) -> Path:
         """Returns where the launcher keeps the copy of an address."""
-        scheme, _, path = address.partition("://")
-        return self.folder / _MOUNTS[scheme] / path
+        return Path(to_local(address, str(self.folder)))
 
     def executor_input(
         self, parameters: Mapping[str, Any], artifacts: Mapping[str, Any]
@@ -68,9 +68,7 @@ class Pod:
             "outputs": outputs,
         }
 
-    def run(
-        self, executor_input: Mapping[str, Any], store: Store, root_variable: str
-    ) -> dict[str, Any]:
+    def run(self, executor_input: Mapping[str, Any], store: Store) -> dict[str, Any]:
         """Downloads the inputs, runs the container's command and reads its output file.
 
         Raises:
@@ -94,7 +92,7 @@ class Pod:
             done = subprocess.run(
                 [argument.replace("{{$}}", text) for argument in command],
                 cwd=self.folder,
-                env={**os.environ, "PATH": here, root_variable: str(self.folder), **variables},
+                env={**os.environ, "PATH": here, ROOT: str(self.folder), **variables},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 check=False,
@@ -154,7 +152,7 @@ def make_pod(task: Task, folder: Path, run_root: str) -> Pod:
 
 def _is_mapped(uri: str) -> bool:
     """Says whether the launcher copies an artifact; it passes over others with a warning."""
-    return uri.partition("://")[0] in _MOUNTS
+    return to_local(uri) != uri
 
 
 def _read_output(file: Path, name: str) -> dict[str, Any]:
