@@ -117,8 +117,8 @@ def _s3_server(folder: Path) -> Iterator[dict[str, str]]:
         f"pathlib.Path({str(ports)!r}).write_text(str(server.get_host_and_port()[1]))\n"
         "time.sleep(1e6)"
     )
-    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    server = subprocess.Popen([sys.executable, "-c", program], **silent)
+    nowhere = subprocess.DEVNULL  # it says a line a request
+    server = subprocess.Popen([sys.executable, "-c", program], stdout=nowhere, stderr=nowhere)
     try:
         while not ports.exists() or not ports.read_text():
             if server.poll() is not None:
