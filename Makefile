@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_PORT ?= 8500
 TEST_WORKERS ?= 2
 
-.PHONY: demo test lint audit bench clean setup flink lock format
+.PHONY: demo test lint audit bench clean setup flink browser lock format
 
 setup:
 	@scripts/bootstrap.sh
@@ -32,6 +32,9 @@ bench: setup  ## every benchmark, resumable; results in benchmarks/results
 
 flink: setup  ## Flink and Beam's job server in .tools; `make test` then runs jobs on a cluster, too
 	@scripts/flink/setup.sh
+
+browser:  ## a headless Chromium in .tools; `make test` then looks at reports in it
+	@scripts/browser/setup.sh
 
 COMPILE := uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock'

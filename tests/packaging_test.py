@@ -18,6 +18,7 @@ DISTRIBUTIONS = {
     "google_crc32c": "google-crc32c",
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
+    "vl_convert": "vl-convert-python",
     "yaml": "pyyaml",
 }
 # What a package of ours imports besides itself; `models` and `serving` meet at the SavedModel.

@@ -271,6 +271,67 @@ def recommend(
 
 
 @cli.command()
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True)
+@click.option("--compare", is_flag=True, help="Show several runs side by side.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The page; by default report.html or comparison.html in the (first) run's directory.",
+)
+@click.option(
+    "--card", type=click.Path(path_type=Path, dir_okay=False), help="A model card in Markdown, too."
+)
+def report(runs: tuple[str, ...], compare: bool, output: Path | None, card: Path | None) -> None:
+    """Write a page about a run: metrics, slices, samples, training, data, lineage, verdict.
+
+    The page is one file that needs no network. RUN is a run's directory, which stands for the
+    newest run in it, or DIR@NUMBER for another (`vitrine runs list`).
+    """
+    from tfx_pipeline.commands.report import write_report
+
+    click.echo(write_report(runs, compare, output, card))
+
+
+@cli.group()
+def runs() -> None:
+    """List the runs of a directory, show one, or say what changed between two.
+
+    RUN is a run's directory, which stands for the newest run in it, or DIR@NUMBER for another.
+    """
+
+
+@runs.command("list")
+@click.argument("run_dir", type=click.Path(path_type=Path))
+def list_command(run_dir: Path) -> None:
+    """List the runs of RUN_DIR: number, time, state, what was cached, verdict."""
+    from tfx_pipeline.commands.runs import list_runs
+
+    click.echo(list_runs(run_dir))
+
+
+@runs.command("show")
+@click.argument("run")
+def show_command(run: str) -> None:
+    """Show components, metrics and configuration of RUN."""
+    from tfx_pipeline.commands.runs import show_run
+
+    click.echo(show_run(run))
+
+
+@runs.command("diff")
+@click.argument("old", metavar="RUN")
+@click.argument("new", metavar="[RUN]", required=False)
+def diff_command(old: str, new: str | None) -> None:
+    """Say what changed between two runs: data, code, configuration, gates and metrics.
+
+    One directory alone stands for its two newest runs.
+    """
+    from tfx_pipeline.commands.runs import compare_runs
+
+    click.echo(compare_runs(old, new))
+
+
+@cli.command()
 @click.option("--port", default=8500, show_default=True, help="gRPC port of the demo's server.")
 def demo(port: int) -> None:
     """Run the main job on MovieLens-1M, or on the simulated shop where it cannot be had."""

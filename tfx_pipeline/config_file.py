@@ -83,12 +83,12 @@ def differences(config: PipelineConfig, base: PipelineConfig) -> list[str]:
 
     A value that reaches several sections is named once, by the key that sets it.
     """
-    new, old = (dict(_leaves(one.model_dump(mode="json"), one.derived)) for one in (config, base))
+    new, old = (dict(leaves(one.model_dump(mode="json"), one.derived)) for one in (config, base))
     keys = [key for key in (new | old) if new.get(key) != old.get(key)]
     return [f"{key}: {new.get(key, 'unset')} (was {old.get(key, 'unset')})" for key in keys]
 
 
-def _leaves(
+def leaves(
     values: dict[str, Any], derived: Container[str], prefix: str = ""
 ) -> Iterator[tuple[str, Any]]:
     """Yields dotted keys and values, without those that another key sets."""
@@ -96,7 +96,7 @@ def _leaves(
         if f"{prefix}{key}" in derived or (prefix and key in SHARED):
             continue
         if isinstance(value, dict):
-            yield from _leaves(value, derived, f"{prefix}{key}.")
+            yield from leaves(value, derived, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 

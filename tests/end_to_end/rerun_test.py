@@ -24,7 +24,9 @@ from tests.end_to_end.conftest import UNRANKED
 from tests.end_to_end.conftest import Run
 from tests.end_to_end.conftest import overrides
 from tests.end_to_end.conftest import pushed
+from tests.helpers.pages import Page
 from tfx_pipeline.cli import cli
+from tfx_pipeline.commands.report import write_report
 from tfx_pipeline.commands.run import REFUSED
 from tfx_pipeline.commands.run import execute
 from tfx_pipeline.config_file import load_config
@@ -145,6 +147,14 @@ def test_a_changed_gate_runs_the_gate_again_and_refuses(run: Run, shop_log: Path
     assert "NOT BLESSED" in result.output
     assert "retrieval.evaluation.min_users: 1000 (was 100)" in result.output
     assert "vitrine serve" not in result.output
+
+    # And its report says why.
+    page = Path(run.config.run_dir, "refused.html")
+    write_report([run.config.run_dir], False, page, None)
+    text = Page(page.read_text(encoding="utf-8")).text
+    assert "retrieval: refused by evaluator" in text
+    assert all(failure in text for failure in metrics["gate"]["failures"] if "`" not in failure)
+    assert "Nothing was pushed: the model is not blessed" in text
 
 
 def test_a_changed_line_runs_again_what_depends_on_it(

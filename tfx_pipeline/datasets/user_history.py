@@ -1,4 +1,4 @@
-"""Events of one user in an event log, and the titles of their entities."""
+"""Events of one user in an event log, and titles and images of entities."""
 
 from __future__ import annotations
 
@@ -56,6 +56,16 @@ def read_titles(log_dir: Path, entities: Iterable[str]) -> dict[str, str]:
     rows = _rows(log_dir, CATALOGUE_TABLE, columns, "entity_id", ids)
     pairs = zip(_names(rows), rows["title"].to_pylist(), strict=True)
     return {name: title for name, title in pairs if title and name in wanted}
+
+
+def read_images(log_dir: Path, entities: Iterable[str]) -> dict[str, bytes]:
+    """Returns the encoded images of entities `type:id`; those without one are left out."""
+    wanted = set(entities)
+    ids = sorted({name.partition(":")[2] for name in wanted})
+    columns = ("entity_type", "entity_id", "image")
+    rows = _rows(log_dir, CATALOGUE_TABLE, columns, "entity_id", ids)
+    pairs = zip(_names(rows), rows["image"].to_pylist(), strict=True)
+    return {name: image for name, image in pairs if image and name in wanted}
 
 
 def some_users(log_dir: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -24,7 +25,23 @@ from transforms import features
 if TYPE_CHECKING:
     from models.families import Stage
 
+MODEL, BASELINE, CHANGE = "model", "baseline", "change"
 _CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of a model in a slice, or its change.
+
+    Attributes:
+        value: Its value over the whole sample.
+        low: Lower end of TFMA's confidence interval; None where none was computed.
+        high: Its upper end.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 def read_metrics(evaluation: str | Path) -> dict[str, dict[str, float]]:
@@ -38,18 +55,37 @@ def read_metrics(evaluation: str | Path) -> dict[str, dict[str, float]]:
         others are written `feature=value, feature=value`. A metric without a
         value (a mean over no users) is left out.
     """
-    slices: dict[str, dict[str, float]] = {}
+    measured = read_measured(evaluation)[MODEL]
+    return {
+        name: {metric: one.value for metric, one in values.items()}
+        for name, values in measured.items()
+    }
+
+
+def read_measured(evaluation: str | Path) -> dict[str, dict[str, dict[str, Measured]]]:
+    """Reads every metric with its confidence interval, of the model and of its baseline.
+
+    Args:
+        evaluation: Directory that TFX's Evaluator wrote.
+
+    Returns:
+        `model`, `baseline` and `change` (the model's less the baseline's), each as
+        `read_metrics` gives it; the last two are empty where there was no baseline.
+    """
+    found: dict[str, dict[str, dict[str, Measured]]] = {MODEL: {}, BASELINE: {}, CHANGE: {}}
     for serialised in _records(evaluation, "metrics"):
         record = metrics_for_slice_pb2.MetricsForSlice.FromString(serialised)
-        values = {}
-        for metric in record.metric_keys_and_values:
-            value = _value(metric.value)
-            if metric.key.model_name in _CANDIDATE and not metric.key.is_diff:
-                if not math.isnan(value):
-                    values[metric.key.name] = value
         keys = [(key.column, _slice_value(key)) for key in record.slice_key.single_slice_keys]
-        slices[format_slice(keys)] = dict(sorted(values.items()))
-    return dict(sorted(slices.items()))
+        values: dict[str, dict[str, Measured]] = {MODEL: {}, BASELINE: {}, CHANGE: {}}
+        for metric in record.metric_keys_and_values:
+            of_model = MODEL if metric.key.model_name in _CANDIDATE else BASELINE
+            one = _measured(metric)
+            if not math.isnan(one.value):
+                values[CHANGE if metric.key.is_diff else of_model][metric.key.name] = one
+        for name, metrics in values.items():
+            if metrics or name == MODEL:
+                found[name][format_slice(keys)] = dict(sorted(metrics.items()))
+    return {name: dict(sorted(slices.items())) for name, slices in found.items()}
 
 
 def read_failures(evaluation: str | Path) -> list[str]:
@@ -144,6 +180,18 @@ def _value(value: Any) -> float:
     if kind == "bounded_value":
         return float(value.bounded_value.value.value)
     return float(getattr(value, kind).value) if kind else float("nan")
+
+
+def _measured(metric: Any) -> Measured:
+    """Returns a metric of TFMA's with its interval, if it has one that is of numbers."""
+    value = _value(metric.value)
+    if not metric.HasField("confidence_interval"):
+        return Measured(value)
+    interval = metric.confidence_interval
+    low, high = _value(interval.lower_bound), _value(interval.upper_bound)
+    if math.isnan(low) or math.isnan(high):
+        return Measured(value)
+    return Measured(value, low, high)
 
 
 def _slice_value(key: Any) -> str:

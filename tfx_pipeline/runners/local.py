@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from absl import logging
-from ml_metadata import proto
-from ml_metadata.metadata_store import metadata_store
 from tfx import v1 as tfx
 
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.runners.console import Console
+from tfx_pipeline.runners.recorded import DATABASE
+from tfx_pipeline.runners.recorded import read_runs
 from tfx_pipeline.stages.state import read_state
 
 
@@ -58,7 +58,7 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     for stage in config.stages:
         if "://" not in config.push_dir_of(stage):
             Path(config.push_dir_of(stage)).mkdir(parents=True, exist_ok=True)
-    database = str(run_dir / "metadata.sqlite")
+    database = str(run_dir / DATABASE)
     pipeline = create_pipeline(
         with_workers_here(config),
         read_state(config),
@@ -81,7 +81,7 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
                 "mend the cause and run the same command again."
             ) from error
     return RunOutputs(
-        artifacts=_latest_artifacts(database, config.name),
+        artifacts=read_runs(run_dir)[-1].artifacts,
         seconds=time.time() - started,
         cached=tuple(console.cached),
     )
@@ -115,28 +115,3 @@ def _root_message(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
-
-
-def _latest_artifacts(database: str, pipeline_name: str) -> dict[str, dict[str, str]]:
-    """Reads the outputs of the newest run from ML Metadata."""
-    connection = proto.ConnectionConfig()
-    connection.sqlite.filename_uri = database
-    store = metadata_store.MetadataStore(connection)
-    newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda c: c.id)
-    artifacts: dict[str, dict[str, str]] = {}
-    for execution in store.get_executions_by_context(newest.id):
-        node = _node_id(store, execution.id, pipeline_name)
-        outputs = artifacts.setdefault(node, {})
-        for event in store.get_events_by_execution_ids([execution.id]):
-            if event.type == proto.Event.OUTPUT:
-                (artifact,) = store.get_artifacts_by_id([event.artifact_id])
-                outputs[event.path.steps[0].key] = artifact.uri
-    return artifacts
-
-
-def _node_id(store: metadata_store.MetadataStore, execution_id: int, pipeline_name: str) -> str:
-    """Returns the id of the component that an execution belongs to."""
-    for context in store.get_contexts_by_execution(execution_id):
-        if context.name.startswith(f"{pipeline_name}."):
-            return context.name.removeprefix(f"{pipeline_name}.")
-    raise LookupError(f"Execution {execution_id} belongs to no node of {pipeline_name}.")
