@@ -128,10 +128,12 @@ def _run_compiler(
     config: PipelineConfig, pipeline: tfx.dsl.Pipeline, steps: list[str]
 ) -> dict[str, Any]:
     """Runs TFX's own compiler."""
+    one = config.kubeflow.image
     images = {name: config.kubeflow.step(name).image for name in steps}
+    others = {name: image for name, image in images.items() if image != one}
     runner = tfx.orchestration.experimental.KubeflowV2DagRunner(
         config=tfx.orchestration.experimental.KubeflowV2DagRunnerConfig(
-            default_image={"default_image_path": config.kubeflow.image, **images},
+            default_image={"default_image_path": one, **others} if others else one,
             default_commands=list(ENTRY_POINT),
             use_pipeline_spec_2_1=True,
         )

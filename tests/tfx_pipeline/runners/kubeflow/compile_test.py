@@ -112,6 +112,11 @@ def test_a_configuration_chooses_its_parameters() -> None:
             compiled("shop_demo", f"kubeflow.parameters=[{key}]")
 
 
+def test_a_search_before_the_trainer_waits_for_the_run_too() -> None:
+    pipeline, _ = compiled("shop_demo", "retrieval.tuning.minutes=1")
+    assert {"tuner", "trainer"} <= {one.component for one in deferred_of(pipeline)}
+
+
 def test_pods_get_resources_images_and_secrets_by_name() -> None:
     pipeline, executors = compiled(
         "shop_demo",
