@@ -52,6 +52,8 @@ class Parameter:
         """Text of another value of the same kind."""
         if isinstance(self.value, bool):
             return json.dumps(not self.value)
+        if isinstance(self.value, float) and self.value:
+            return json.dumps(self.value / 2)  # shares and rates have an upper bound
         if isinstance(self.value, int | float) or self.value is None:
             return json.dumps((self.value or 0) + 1)
         if isinstance(self.value, str):

@@ -103,6 +103,10 @@ def test_a_configuration_chooses_its_parameters() -> None:
     pipeline, _ = compiled("shop_demo", "kubeflow.parameters=[retrieval.evaluation.min_users]")
     assert set(pipeline.parameters) == {"retrieval_evaluation_min_users"}
     assert Deferred("evaluator", "eval_config") in deferred_of(pipeline)
+    share = ("timeline.split=leave-share-out", "kubeflow.parameters=[timeline.test_share]")
+    days = ("timeline.validation_days=0", "timeline.test_days=0", "timeline.test_share=0.6")
+    pipeline, _ = compiled("shop_demo", *share, *days)
+    assert pipeline.arguments({}) == {"timeline_test_share": "0.6"}
     for key, message in {
         "retrieval.sources.enabled": "which steps there are",
         "target_events": "no single value",
