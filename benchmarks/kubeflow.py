@@ -4,10 +4,10 @@
 
 Each configuration of the simulated shop, shrunk to one short epoch, runs twice: with
 `vitrine run`, and as the compiled file with `vitrine run --from-compiled`, where artifacts are in
-an S3 server (moto) on loopback. `metrics_equal` is 1 where both write the same `metrics.json`, to the
-last digit but for latencies and the index's recall: ScaNN's threads add in no fixed order, and a tree
-that is tuned at the edge of its target may be searched wider or deeper, so that .01 is allowed there.
-`from_cache` is how many tasks Kubeflow's cache answers when the file runs again.
+an S3 server (moto) on loopback. `metrics_equal` is 1 where both write the same `metrics.json`, to
+the last digit but for latencies and the index's recall: ScaNN's threads add in no fixed order, and
+a tree that is tuned at the edge of its target may be searched wider or deeper, so that .01 is
+allowed there. `from_cache` is how many tasks Kubeflow's cache answers when the file runs again.
 """
 
 from __future__ import annotations
