@@ -99,10 +99,12 @@ def test_what_users_see_is_what_the_pushed_version_answers(run: Run, recorded: R
         assert all(item.title != item.entity for item in sample.shown)
 
 
-def test_a_part_that_is_gone_is_said_to_be(pages: dict[str, Path]) -> None:
+def test_a_part_that_is_gone_is_said_to_be(run: Run, pages: dict[str, Path]) -> None:
     text = read(pages["without"]).text
     assert len(re.findall("its files are no longer in", text)) >= 3
     assert "evaluator made evaluation" in text.replace("  ", " ")
+    if "ranking" in run.metrics:  # which is asked about pages then
+        assert "The ranker put candidates of a page in this order" in text
     beside = read(pages["comparison"]).text
     assert "is not among the metrics." in beside
     assert "2 runs side by side" in beside

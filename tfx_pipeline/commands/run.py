@@ -114,6 +114,7 @@ def summarise(
         + (f", {counted(len(cached), 'component')} from cache" if cached else "")
     )
     lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
+    lines.append(f"page   vitrine report {shlex.quote(config.run_dir)}")
     if len(refused_stages(metrics)) < len(config.stages):
         lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
     return "\n".join(lines)

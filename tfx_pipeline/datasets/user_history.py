@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from serving.client import Event
 from tfx_pipeline.datasets.convert import converted
@@ -50,22 +51,21 @@ def read_attributes(log_dir: Path, user: str) -> tuple[str, ...] | None:
 
 def read_titles(log_dir: Path, entities: Iterable[str]) -> dict[str, str]:
     """Returns the titles of entities `type:id`; those without one are left out."""
-    wanted = set(entities)
-    ids = sorted({name.partition(":")[2] for name in wanted})
-    columns = ("entity_type", "entity_id", "title")
-    rows = _rows(log_dir, CATALOGUE_TABLE, columns, "entity_id", ids)
-    pairs = zip(_names(rows), rows["title"].to_pylist(), strict=True)
-    return {name: title for name, title in pairs if title and name in wanted}
+    return _read_column(log_dir, entities, "title")
 
 
 def read_images(log_dir: Path, entities: Iterable[str]) -> dict[str, bytes]:
     """Returns the encoded images of entities `type:id`; those without one are left out."""
+    return _read_column(log_dir, entities, "image")
+
+
+def _read_column(log_dir: Path, entities: Iterable[str], column: str) -> dict[str, Any]:
     wanted = set(entities)
     ids = sorted({name.partition(":")[2] for name in wanted})
-    columns = ("entity_type", "entity_id", "image")
+    columns = ("entity_type", "entity_id", column)
     rows = _rows(log_dir, CATALOGUE_TABLE, columns, "entity_id", ids)
-    pairs = zip(_names(rows), rows["image"].to_pylist(), strict=True)
-    return {name: image for name, image in pairs if image and name in wanted}
+    pairs = zip(_names(rows), rows[column].to_pylist(), strict=True)
+    return {name: value for name, value in pairs if value and name in wanted}
 
 
 def some_users(log_dir: Path) -> list[str]:

@@ -21,6 +21,7 @@ from tfx_pipeline.evaluation.report import Measured
 from tfx_pipeline.report import curves
 from tfx_pipeline.report import facts
 from tfx_pipeline.report import intervals
+from tfx_pipeline.report.calibration import gather_reliability
 from tfx_pipeline.report.card import make_card
 from tfx_pipeline.report.data import DataReport
 from tfx_pipeline.report.data import gather_data
@@ -30,7 +31,6 @@ from tfx_pipeline.report.gather import Missing
 from tfx_pipeline.report.gather import StageReport
 from tfx_pipeline.report.gather import gather_stage
 from tfx_pipeline.report.plot import Plot
-from tfx_pipeline.report.samples import gather_reliability
 from tfx_pipeline.report.samples import gather_samples
 from tfx_pipeline.runners.recorded import RecordedRun
 

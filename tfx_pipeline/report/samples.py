@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image
 from tensorflow.core.example import example_pb2
 
-from serving.index.embedding.records import read_batches
 from serving.index.embedding.records import split_files
 from serving.publishing.requests import dense_inputs
 from serving.publishing.requests import values_of
@@ -36,16 +35,14 @@ from transforms import features as f
 from transforms.arrow import pa
 from transforms.arrow import parquet_dataset
 from transforms.arrow import pc
+from transforms.storage import place
 
 USERS = 10
 RECOMMENDED = 10
 _RECENT = 5  # events of the history that are shown
 _SIDE = 72  # pixels of an image
 _QUALITY = 70
-_PAGES = 2_000  # of which calibration is drawn
-_BATCH = 64
-_BINS = 10
-_MODELS = {  # node and output that hold the servable of a stage
+SERVABLES = {  # node and output that hold the servable of a stage
     "retrieval": ("servable-builder", "servable"),
     "ranking": ("ranking-trainer", "model"),
 }
@@ -108,12 +105,12 @@ class Samples:
 
 def gather_samples(run: RecordedRun) -> Samples | Missing:
     """Asks the servables of a run about test users; the ranker alone about pages."""
-    places = {name: _servable(run, name) for name in STAGES}
+    places = {name: servable_of(run, name) for name in STAGES}
     retrieval, ranking = places["retrieval"], places["ranking"]
     asked = "retrieval" if retrieval else "ranking"
     examples = run.output(GENERATOR, "examples")
     if not (retrieval or ranking):
-        return Missing(run.why_missing(*_MODELS["retrieval"]))
+        return Missing(run.why_missing(*SERVABLES["retrieval"]))
     if examples is None:
         return Missing(run.why_missing(GENERATOR, "examples"))
     try:
@@ -130,50 +127,9 @@ def gather_samples(run: RecordedRun) -> Samples | Missing:
     return Samples(f"{words} {what}{then}; asked in process, as it was exported.", titled, remark)
 
 
-def gather_reliability(run: RecordedRun) -> list[dict[str, float]] | Missing:
-    """Compares predicted with observed shares of clicks, over test pages.
-
-    Returns:
-        A row for each tenth of the candidates by predicted probability: `predicted` and
-        `observed` means and `candidates`.
-    """
-    place = _servable(run, "ranking")
-    examples = run.output(GENERATOR, "examples")
-    if place is None:
-        return Missing(run.why_missing(*_MODELS["ranking"]))
-    if examples is None:
-        return Missing(run.why_missing(GENERATOR, "examples"))
-    try:
-        files = split_files(examples / f"Split-{STAGES['ranking'].test_split}")
-        signature = load_here(place).signatures["serving_default"]
-    except (OSError, ReleaseCandidateError) as error:
-        return Missing(f"The ranker cannot be asked: {error}")
-    scores, labels = [], []
-    for batch in read_batches(files, _BATCH, _PAGES):
-        found = run_here(signature, {"examples": batch})["scores"]
-        for raw, row in zip(batch, found, strict=True):
-            label = values_of(example_pb2.Example.FromString(raw), f.LABEL_EVENTS)
-            labels += [value & 1 for value in label]
-            scores += list(row[: len(label)])
-    return reliability(np.array(scores), np.array(labels))
-
-
-def reliability(scores: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
-    """Groups scores [n] into tenths and compares their means with those of labels [n]."""
-    order = np.argsort(scores, kind="stable")
-    parts = [part for part in np.array_split(order, _BINS) if part.size]
-    return [
-        {
-            "predicted": float(scores[part].mean()),
-            "observed": float(labels[part].mean()),
-            "candidates": float(part.size),
-        }
-        for part in parts
-    ]
-
-
-def _servable(run: RecordedRun, stage: str) -> Path | None:
-    output = run.output(*_MODELS[stage])
+def servable_of(run: RecordedRun, stage: str) -> Path | None:
+    """Returns the SavedModel of a stage, if it was made and is there still."""
+    output = run.output(*SERVABLES[stage])
     place = output / _SERVABLE if output else None
     return place if place and place.is_dir() else None
 
@@ -251,17 +207,15 @@ def _with_catalogue(
     """Fills in titles and images, and says where there are none."""
     wanted = {item.entity for one in samples for item in (*one.history, *one.shown)}
     titles = _index_titles(servable / _CANDIDATES, wanted) if servable else {}
-    log = Path(str(run.steps[GENERATOR].properties.get("log_dir", "")))
+    address = str(run.steps[GENERATOR].properties.get("log_dir", ""))
     images: dict[str, str] = {}
-    remark = ""
-    if log.is_dir():
+    try:
+        log = place(address)
         titles = {**read_titles(log, wanted - titles.keys()), **titles}
         images = thumbnails(read_images(log, wanted))
-        remark = "" if images else "The log's catalogue has no images."
-    else:
-        remark = (
-            f"The event log {log} is no longer there: no images, and titles of the index alone."
-        )
+        remark = "" if images else f"There are no images of them in the event log {address}."
+    except (OSError, ValueError) as error:
+        remark = f"There are no images, for the event log {address} cannot be read: {error}"
 
     def filled(items: Iterable[Item]) -> tuple[Item, ...]:
         return tuple(

@@ -25,7 +25,10 @@ def test_the_users_are_counted_beside_the_metrics() -> None:
     lines = summarise(load_config("shop_demo"), metrics(1), 22.4, ("trainer",)).splitlines()
     assert lines[0] == "test   hr@10 0.5000 · over 4 users"
     assert lines[1] == "wall   22 s, 1 component from cache"
-    assert lines[-1] == "serve  vitrine serve --run runs/shop-demo"
+    assert lines[-2:] == [
+        "page   vitrine report runs/shop-demo",
+        "serve  vitrine serve --run runs/shop-demo",
+    ]
     config = load_config("shop_demo", ("run_dir=my run",))
     assert summarise(config, metrics(1), 22.4, ()).endswith("vitrine serve --run 'my run'")
 

@@ -14,11 +14,11 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from tests.helpers.recorded_runs import Step
 from tests.helpers.recorded_runs import record_run
+from tfx_pipeline.report.calibration import reliability
 from tfx_pipeline.report.compare import differing
 from tfx_pipeline.report.compare import name_runs
 from tfx_pipeline.report.data import gather_data
 from tfx_pipeline.report.gather import Missing
-from tfx_pipeline.report.samples import reliability
 from tfx_pipeline.report.samples import thumbnails
 from tfx_pipeline.runners.recorded import read_run
 
