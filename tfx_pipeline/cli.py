@@ -301,7 +301,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.argument("run_dir", type=PLACE)
 def list_command(run_dir: Path) -> None:
     """List the runs of RUN_DIR: number, time, state, what was cached, verdict."""
     from tfx_pipeline.commands.runs import list_runs

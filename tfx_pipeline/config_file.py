@@ -111,7 +111,9 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def _find(name_or_path: str) -> Path:
     """Returns the file for a path or for the name of a configuration that ships."""
-    for path in (Path(name_or_path), CONFIGS / f"{name_or_path}.yaml"):
+    from transforms.storage import place  # it imports Arrow, which the client goes without
+
+    for path in (place(name_or_path), CONFIGS / f"{name_or_path}.yaml"):
         if path.is_file():
             return path
     known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))

@@ -7,22 +7,18 @@ then behaves as it always did, and for other addresses a `StorePath`, which has 
 Credentials come from where the tools of each store look for them (for S3 the environment,
 `~/.aws`, the role of the machine), never from a configuration; `AWS_ENDPOINT_URL` names another
 server than Amazon's, and `AWS_MAX_ATTEMPTS` how often a request is tried.
-
-A store renames nothing, and a folder there is never written at once. So `upload` writes
-`_MANIFEST.json`, names and sizes of all files, as the last one: a folder without it is not whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from pathlib import PurePosixPath
 from typing import Any
@@ -32,14 +28,13 @@ from typing import cast
 from transforms.arrow import pa
 from transforms.arrow import pafs
 
-MANIFEST = "_MANIFEST.json"  # of a folder in a store
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://+(.*)", re.DOTALL)
 _ATTEMPTS = 6  # over some fifteen seconds
+_GOOGLE_PATIENCE = timedelta(seconds=30)  # by itself it tries for a quarter of an hour
 _BLOCK = 1 << 22
-_THREADS = 16
 _DENIED = re.compile(
     r"ACCESS_DENIED|Forbidden|403|INVALID_ACCESS_KEY|SIGNATURE|UNRECOGNIZED_CLIENT"
-    r"|INVALID_CLIENT_TOKEN|EXPIRED|PERMISSION_DENIED|UNAUTHENTICATED",
+    r"|INVALID_CLIENT_TOKEN|EXPIRED|PERMISSION_DENIED|UNAUTHENTICATED|OAuth2 access token",
     re.I,
 )
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|Bucket '.*' not found|bucket does not exist", re.I)
@@ -213,60 +208,25 @@ def files_below(folder: Path) -> list[Path]:
     return [cast(Path, StorePath(folder.scheme, key)) for key in found]
 
 
-def upload(folder: Path, target: StorePath, last: str = "") -> None:
-    """Copies a folder into a store, `_MANIFEST.json` last.
-
-    What is at the target, for instance of a killed upload, is removed first.
-
-    Args:
-        folder: What is copied.
-        target: Where it goes.
-        last: A file that is written after all others, for those who read no manifests.
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file aside, flushes it and renames it: a reader never sees half of it.
 
     Raises:
-        StoreError: The store refuses, or does not hold what was sent.
+        OSError: It cannot be written; what was there before stays.
     """
-    remove(target)
-    sizes = {
-        path.relative_to(folder).as_posix(): path.stat().st_size for path in files_below(folder)
-    }
-    _in_parallel(lambda name: put_file(folder / name, target / name), sizes.keys() - {last})
-    if last in sizes:
-        put_file(folder / last, target / last)
-    stored = {
-        PurePosixPath(info.path).relative_to(target.key).as_posix(): info.size
-        for info in target.entries(recursive=True)
-        if info.is_file
-    }
-    if stored != sizes:
-        wrong = next(iter(sorted(stored.items() ^ sizes.items())))[0]
-        raise StoreError(f"`{target / wrong}` is not what was sent; run the same command again.")
-    (target / MANIFEST).write_text(json.dumps({"files": sizes}, indent=1, sort_keys=True) + "\n")
-
-
-def download(source: StorePath, folder: Path) -> None:
-    """Copies a whole folder out of a store: what its manifest names, and nothing else.
-
-    Raises:
-        FileNotFoundError: It has no manifest, also because it was removed meanwhile.
-        StoreError: The store refuses, or a file is not what the manifest says.
-    """
-    sizes = json.loads((source / MANIFEST).read_text())["files"]
-    folder.mkdir(parents=True, exist_ok=True)
-    _in_parallel(lambda name: get_file(source / name, folder / name), sizes)
-    for name, size in sizes.items():
-        if (folder / name).stat().st_size != size:
-            raise StoreError(f"`{source / name}` has not the {size:,} bytes of its manifest.")
-    if not (source / MANIFEST).is_file():
-        raise FileNotFoundError(f"{source} was removed while it was copied.")
-
-
-def remove(folder: StorePath) -> None:
-    """Deletes everything below a folder, its manifest first: a reader never takes the rest."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    if folder.is_dir():
-        with explained(folder):
-            folder.filesystem.delete_dir(str(folder.key))
+    if is_store(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def put_file(source: Path, target: StorePath) -> None:
@@ -284,14 +244,11 @@ def get_file(source: StorePath, target: Path) -> None:
             shutil.copyfileobj(stream, file, _BLOCK)
 
 
-def _in_parallel(work: Any, names: Any) -> None:
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(work, names))
-
-
 @functools.lru_cache
 def _filesystem(scheme: str, bucket: str, endpoint: str | None, attempts: int) -> pafs.FileSystem:
     """Makes the file system of a bucket once for as long as the process runs."""
+    if scheme in ("gs", "gcs"):
+        return pafs.GcsFileSystem(retry_time_limit=_GOOGLE_PATIENCE)
     if scheme != "s3":
         try:
             return pafs.FileSystem.from_uri(f"{scheme}://{bucket}")[0]
@@ -311,11 +268,11 @@ def explained(path: StorePath) -> Iterator[None]:
     """Says in a line what a store's error means and what to do."""
     try:
         yield
-    except FileNotFoundError as error:
+    except FileNotFoundError:
         path.exists()  # raises where there is no bucket either
-        raise FileNotFoundError(f"There is no `{path}`.") from error
+        raise FileNotFoundError(f"There is no `{path}`.") from None
     except OSError as error:
-        raise _explain(path, str(error)) from error
+        raise _explain(path, str(error)) from None
 
 
 def _explain(path: StorePath, text: str) -> StoreError:
@@ -328,7 +285,8 @@ def _explain(path: StorePath, text: str) -> StoreError:
         return StoreError(
             f"The store refuses `{path}` to these credentials, or there are none: {text} Give "
             "them as the store's own tools take them (for S3 AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or the role of the machine), with the "
+            "AWS_SECRET_ACCESS_KEY, a profile in ~/.aws, or the role of the machine; for Google "
+            "`gcloud auth application-default login` or a service account), with the "
             f"right to list, read and write the bucket `{bucket}`."
         )
     if _BUSY.search(text):

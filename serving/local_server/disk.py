@@ -24,12 +24,13 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     """
     with os.scandir(base_path) as entries:
         numbered = sorted(
-            entry.name for entry in entries if _is_version(entry.name) and entry.is_dir()
+            entry.name for entry in entries if is_version(entry.name) and entry.is_dir()
         )
     return {int(name): Path(base_path, name) for name in numbered}
 
 
-def _is_version(name: str) -> bool:
+def is_version(name: str) -> bool:
+    """Returns whether a name is that of a version."""
     digits = name.isascii() and name.isdigit() and len(name) <= _MAX_DIGITS
     return digits and int(name) <= LAST_VERSION
 

@@ -10,7 +10,7 @@ from serving.publishing.label_moves import introduce
 from serving.publishing.label_moves import set_withdrawn_aside
 from serving.publishing.labels import read_labels
 from serving.publishing.labels import write_labels
-from serving.publishing.publish import locked
+from serving.publishing.lock import locked
 from serving.publishing.serving_files import write_serving_files
 
 

@@ -14,7 +14,7 @@ from serving.publishing.labels import STABLE
 from serving.publishing.labels import Labels
 from serving.publishing.labels import read_labels
 from serving.publishing.labels import write_labels
-from serving.publishing.publish import locked
+from serving.publishing.lock import locked
 from serving.publishing.publish import missing_files
 from serving.publishing.versions import bring_back
 from serving.publishing.versions import pushed_versions

@@ -24,8 +24,9 @@ from google.protobuf import text_format
 from serving.client import protos
 from serving.publishing.models_config import MODELS_CONFIG
 from serving.publishing.models_config import parse_models_config
-from serving.publishing.models_config import replace_text
 from serving.publishing.versions import pushed_versions
+from transforms.storage import place
+from transforms.storage import replace_text
 
 STABLE = "stable"
 CANARY = "canary"
@@ -66,7 +67,7 @@ def read_labels(push_dir: str | Path) -> Labels | None:
     Raises:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
-    path = Path(push_dir) / MODELS_CONFIG
+    path = place(push_dir) / MODELS_CONFIG
     if not path.is_file():
         return None
     message = parse_models_config(path)
@@ -124,7 +125,7 @@ def write_labels(push_dir: str | Path, labels: Labels) -> None:
         OSError: The file cannot be written; the old one stays.
         ValueError: The file that is there cannot be read.
     """
-    path = Path(push_dir) / MODELS_CONFIG
+    path = place(push_dir) / MODELS_CONFIG
     message = parse_models_config(path) if path.is_file() else protos.ModelServerConfig()
     entry = _entry(message, labels.model)
     entry.name, entry.base_path, entry.model_platform = labels.model, labels.base_path, "tensorflow"

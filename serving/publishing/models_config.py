@@ -1,14 +1,14 @@
-"""TF Serving's `models.config`: reads it, and replaces it whole or not at all."""
+"""TF Serving's `models.config`: reads it, and finds the versions that it names."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 
 from serving.client import protos
+from transforms.storage import place
 
 # Below the push directory, whose own time of change says when versions came or went.
 SERVING = "serving"
@@ -24,7 +24,7 @@ def parse_models_config(path: str | Path) -> Any:
     """
     message = protos.ModelServerConfig()
     try:
-        text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
+        text_format.Parse(place(path).read_text(encoding="utf-8"), message)
     except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
         raise ValueError(
             f"`models_config` should name TF Serving's model configuration (text of a "
@@ -51,28 +51,10 @@ def named_versions(
     Raises:
         ValueError: The file cannot be read as such a configuration.
     """
-    paths = {Path(path) for path in (push_dir, seen_as) if path}
+    paths = {place(path) for path in (push_dir, seen_as) if path}
     found: set[int] = set()
     for model in parse_models_config(models_config).model_config_list.config:
-        if model.name == name or Path(model.base_path) in paths:
+        if model.name == name or place(model.base_path) in paths:
             found |= set(model.version_labels.values())
             found |= set(model.model_version_policy.specific.versions)
     return found
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file aside, flushes it and renames it: a reader never sees half of it.
-
-    Raises:
-        OSError: It cannot be written; what was there before stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)

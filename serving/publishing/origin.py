@@ -25,6 +25,9 @@ from serving.publishing.labels import read_labels
 from serving.publishing.labels import served_versions
 from serving.publishing.versions import pushed_versions
 from serving.publishing.versions import withdrawn_versions
+from transforms.storage import is_store
+from transforms.storage import place
+from transforms.stored_folders import MANIFEST
 
 ORIGIN = "origin.json"
 EVALUATION = "evaluation"  # of a version: what blessed it
@@ -83,7 +86,7 @@ def read_push_state(push_dir: str | Path) -> PushState:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     newest, origin = _newest(push_dir)
-    changed = Path(push_dir).stat().st_mtime_ns if Path(push_dir).is_dir() else 0
+    changed = _changed(place(push_dir))
     labels = read_labels(push_dir)
     moved = f" {labels}, before {list(labels.earlier)}" if labels else ""
     return PushState(
@@ -104,7 +107,8 @@ def baseline_version(push_dir: str | Path, release_candidate: str) -> int:
         ValueError: `models.config` cannot be read, or not as the push wrote it.
     """
     for version in served_versions(push_dir):
-        if read_origin(Path(push_dir) / str(version)).get("release_candidate") != release_candidate:
+        origin = read_origin(place(push_dir) / str(version))
+        if origin.get("release_candidate") != release_candidate:
             return version
     return 0
 
@@ -134,10 +138,21 @@ def pushed_already(push_dir: Path, release_candidate: str, content: str) -> int 
 
 def _newest(push_dir: str | Path) -> tuple[int, dict[str, str]]:
     """Returns the newest version, withdrawn or not, and its origin; 0 where there is none."""
-    places = {version: Path(push_dir) / str(version) for version in pushed_versions(push_dir)}
+    places = {version: place(push_dir) / str(version) for version in pushed_versions(push_dir)}
     places |= withdrawn_versions(push_dir)
     newest = max(places, default=0)
     return newest, read_origin(places[newest]) if places else {}
+
+
+def _changed(push_dir: Path) -> int | str:
+    """Returns what changes when a version comes or goes."""
+    stored = is_store(push_dir)
+    if stored:
+        numbers = pushed_versions(push_dir)
+        whole = [(push_dir / str(number) / MANIFEST).read_text("utf-8") for number in numbers]
+        state = repr((numbers, whole, sorted(withdrawn_versions(push_dir))))
+        return hashlib.sha256(state.encode()).hexdigest()[:16] if numbers else 0
+    return push_dir.stat().st_mtime_ns if push_dir.is_dir() else 0
 
 
 def write_origin(version_dir: Path, release_candidate: str, state: str, content: str = "") -> None:

@@ -13,7 +13,7 @@ from serving.publishing.config import BatchingConfig
 from serving.publishing.config import PusherConfig
 from serving.publishing.models_config import MODELS_CONFIG
 from serving.publishing.models_config import SERVING
-from serving.publishing.models_config import replace_text
+from transforms.storage import replace_text
 
 BATCHING = Path(SERVING, "batching_params.pbtxt")
 MONITORING = Path(SERVING, "monitoring.config")

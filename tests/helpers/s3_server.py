@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -25,6 +26,8 @@ class S3Server:
         address: Of its loopback port, for `AWS_ENDPOINT_URL`.
         busy: Of how many of the next requests it says `SlowDown`.
         strict: Whether it looks at keys; whoever asks is answered otherwise.
+        hold: Part of the paths whose writes wait until it is changed; "" of none.
+        held: Is set once a write waits.
         requests: Methods and paths of all requests.
     """
 
@@ -34,6 +37,8 @@ class S3Server:
 
         self.busy = 0
         self.strict = False
+        self.hold = ""
+        self.held = threading.Event()
         self.requests: list[tuple[str, str]] = []
         self._app = DomainDispatcherApplication(create_backend_app)
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
@@ -59,7 +64,11 @@ class S3Server:
         return f"s3://{name}"
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        self.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        method = environ["REQUEST_METHOD"]
+        self.requests.append((method, environ["PATH_INFO"]))
+        while self.hold and self.hold in environ["PATH_INFO"] and method != "GET":
+            self.held.set()
+            time.sleep(0.01)
         signature = environ.get("HTTP_AUTHORIZATION", "")
         if self.busy > 0:
             self.busy -= 1

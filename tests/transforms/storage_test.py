@@ -13,15 +13,16 @@ import pytest
 
 from tests.helpers.s3_server import S3Server
 from transforms import storage
+from transforms import stored_folders
 from transforms.arrow import pa
 from transforms.arrow import parquet_dataset
 from transforms.arrow import parquet_file
 from transforms.arrow import pq
 from transforms.arrow import read_table
-from transforms.storage import MANIFEST
 from transforms.storage import StoreError
 from transforms.storage import StorePath
 from transforms.storage import place
+from transforms.stored_folders import MANIFEST
 
 
 @pytest.fixture
@@ -94,14 +95,14 @@ def test_objects_are_written_listed_and_deleted(bucket: str) -> None:
 def test_folder_goes_there_and_back(bucket: str, folder: Path, tmp_path: Path) -> None:
     target: Any = place(bucket) / "deep" / "folder"
     (target / "stale").write_text("of an upload that was killed")
-    storage.upload(folder, target)
+    stored_folders.upload(folder, target)
     stored = contents(target)
     manifest = json.loads(stored.pop(MANIFEST))
     assert stored == contents(folder)
     assert manifest["files"] == {name: len(data) for name, data in stored.items()}
-    storage.download(target, tmp_path / "back")
+    stored_folders.download(target, tmp_path / "back")
     assert contents(tmp_path / "back") == contents(folder)
-    storage.remove(target)
+    stored_folders.remove(target)
     assert contents(target) == {}
 
 
@@ -110,20 +111,20 @@ def test_manifest_and_the_last_file_are_written_last(
 ) -> None:
     target: Any = place(bucket) / "folder"
     s3_server.requests.clear()
-    storage.upload(folder, target, last="one")
+    stored_folders.upload(folder, target, last="one")
     written = [path.rpartition("/")[2] for method, path in s3_server.requests if method == "PUT"]
     assert set(written[:-2]) == {"BLESSED", "many"} and written[-2:] == ["one", MANIFEST]
 
 
 def test_half_a_folder_is_not_taken(bucket: str, folder: Path, tmp_path: Path) -> None:
     target: Any = place(bucket) / "folder"
-    storage.upload(folder, target)
+    stored_folders.upload(folder, target)
     (target / "one").write_text("altered")
     with pytest.raises(StoreError, match="has not the 1 bytes of its manifest"):
-        storage.download(target, tmp_path / "a")
+        stored_folders.download(target, tmp_path / "a")
     (target / MANIFEST).unlink()
     with pytest.raises(FileNotFoundError, match=MANIFEST):
-        storage.download(target, tmp_path / "b")
+        stored_folders.download(target, tmp_path / "b")
 
 
 def test_parquet_is_read_by_row_group(bucket: str, s3_server: S3Server, tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_bucket_that_is_not_there_is_named(bucket: str, folder: Path) -> None:
         path.read_bytes,
         lambda: list(path.iterdir()),
         lambda: path.write_text("x"),
-        lambda: storage.upload(folder, path),
+        lambda: stored_folders.upload(folder, path),
     ):
         with pytest.raises(StoreError, match="no bucket `no-such-bucket-here`.*Make it"):
             ask()

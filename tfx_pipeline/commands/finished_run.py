@@ -11,6 +11,7 @@ from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config_file import load_config
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
+from transforms.storage import place
 
 RUNS = Path("runs")
 
@@ -39,7 +40,7 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
 
 def refusal(config: PipelineConfig) -> str:
     """Says by which gates the last models of a run were refused; nothing if none was."""
-    file = Path(config.run_dir) / "metrics.json"
+    file = place(config.run_dir) / "metrics.json"
     metrics = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     stages = [STAGES[name] for name in config.stages]
     found = [_refusal(config, stage, stage.metrics_in(metrics)) for stage in stages]

@@ -12,6 +12,8 @@ from serving.index.files import INDEX_DIR
 from serving.publishing.labels import current_version
 from serving.publishing.servable_file import SERVABLE
 from tfx_pipeline.commands.finished_run import find_run
+from transforms.storage import is_store
+from transforms.storage import place
 
 _RUN = "config.yaml"
 _EXAMPLES = "artifacts/timeline-example-gen/examples"
@@ -84,6 +86,13 @@ def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
     Raises:
         ValueError: There is none.
     """
+    stored = is_store(push_dir)
+    if stored:
+        raise ValueError(
+            f"`{push_dir}` is in an object store, and indexes are looked at and updated in a "
+            "folder. Copy its newest version to one of this machine, and name that with "
+            "`--base-path`."
+        )
     version = current_version(push_dir)
     if version is None:
         raise ValueError(
@@ -95,7 +104,7 @@ def newest_version(push_dir: Path, run_dir: Path | None = None) -> Place:
 
 def _of_run(run_dir: Path | None) -> Place:
     config = find_run(run_dir)
-    return newest_version(Path(config.push_dir_of("retrieval")), run_dir or Path(config.run_dir))
+    return newest_version(place(config.push_dir_of("retrieval")), run_dir or place(config.run_dir))
 
 
 def _of_version(version: Path, run_dir: Path | None = None) -> Place:

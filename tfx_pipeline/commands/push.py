@@ -1,4 +1,4 @@
-"""`vitrine push`: gives the labels `stable` and `canary` to other versions."""
+"""`vitrine push`: gives the labels `stable` and `canary` to other versions, and copies versions."""
 
 from __future__ import annotations
 
@@ -63,11 +63,43 @@ def rollback_command(
         click.echo(_set_aside(push_dir, move.withdrawn, wait))
 
 
+@push.command("follow")
+@which_versions
+@which_stage
+@click.option("--to", "folder", type=click.Path(path_type=Path), required=True, help="The copy.")
+@click.option("--once", is_flag=True, help="Bring the copy up to date, and end.")
+def follow_command(
+    run_dir: Path | None, base_path: Path | None, stage: Stage, folder: Path, once: bool
+) -> None:
+    """Keep a copy of versions in an object store, for a TF Serving on this machine.
+
+    Only whole versions come; labels move after them. Start TF Serving on the copy, with
+    `push.serving_path` set to where it sees it.
+    """
+    import threading
+
+    from serving.publishing.follow import Follower
+    from serving.publishing.follow import follow
+    from transforms.storage import is_store
+
+    push_dir = _push_dir(run_dir, base_path, stage)
+    if not is_store(push_dir):
+        raise ValueError(f"`{push_dir}` is in no object store: TF Serving can watch it itself.")
+    follower = Follower(push_dir, folder)
+    came = follower.update()
+    click.echo(f"copied  {', '.join(map(str, came)) or 'nothing new'} to {folder}")
+    if not once:
+        follow([follower], threading.Event())
+
+
 def _set_aside(push_dir: Path, versions: list[int], wait: float) -> str:
     """Waits, renames what was withdrawn, and says so."""
     from serving.publishing.label_moves import set_withdrawn_aside
-    from serving.publishing.publish import locked
+    from serving.publishing.lock import locked
     from serving.publishing.versions import WITHDRAWN
+    from serving.publishing.versions import WITHDRAWN_MANIFEST
+    from transforms.storage import is_store
+    from transforms.stored_folders import MANIFEST
 
     named = ", ".join(map(str, versions))
     if wait:
@@ -79,13 +111,17 @@ def _set_aside(push_dir: Path, versions: list[int], wait: float) -> str:
     with locked(push_dir):
         aside = set_withdrawn_aside(push_dir)
     lines = [f"renamed {push_dir / str(number)} to {WITHDRAWN}{number}" for number in aside]
+    if is_store(push_dir):
+        manifests = f"{MANIFEST} to {WITHDRAWN_MANIFEST}"
+        lines = [f"renamed {push_dir / str(number)}/{manifests}" for number in aside]
     return "\n".join([*lines, "        `vitrine push promote --version` brings one back"])
 
 
 def _push_dir(run_dir: Path | None, base_path: Path | None, stage: Stage) -> Path:
     from tfx_pipeline.commands.finished_run import find_run
+    from transforms.storage import place
 
-    return base_path or Path(find_run(run_dir).push_dir_of(stage))
+    return base_path or place(find_run(run_dir).push_dir_of(stage))
 
 
 def _describe(push_dir: Path, move: Any) -> str:

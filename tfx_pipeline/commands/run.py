@@ -19,7 +19,10 @@ from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import NEIGHBOURS
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
+from transforms.storage import is_store
+from transforms.storage import place
 
+_WRITABLE = ".writable"  # written to a store and deleted, to see whether it can be
 REFUSED = 3  # what `vitrine run` returns when the gate refused; click returns 2 for wrong usage
 
 
@@ -52,19 +55,23 @@ def require_writable(config: PipelineConfig) -> None:
     """Makes the directories of a run, before anything slow finds out that it cannot.
 
     Raises:
+        StoreError: An object store does not let it be written to.
         ValueError: One cannot be made or written to.
     """
     pushed = [("push_dir", config.push_dir_of(stage)) for stage in config.stages]
-    for key, place in (("run_dir", config.run_dir), *pushed):
-        if "://" in place:
-            continue
+    for key, address in (("run_dir", config.run_dir), *pushed):
+        folder = place(address)
         try:
-            Path(place).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=place):
+            if is_store(folder):
+                (folder / _WRITABLE).write_text("")
+                (folder / _WRITABLE).unlink()
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
             raise ValueError(
-                f"`{key}` ({place}) has to be a directory that can be written to: {error}. Name "
+                f"`{key}` ({address}) has to be a directory that can be written to: {error}. Name "
                 f"another, for example with `--set {key}=...`, or change its permissions."
             ) from error
 
@@ -85,7 +92,7 @@ def execute(config: PipelineConfig) -> tuple[dict[str, dict[str, Any]], float, t
     from tfx_pipeline.runners.local import run_locally
 
     outputs = run_locally(config)
-    metrics = write_run_metrics(Path(config.run_dir) / "metrics.json", outputs.artifacts)
+    metrics = write_run_metrics(place(config.run_dir) / "metrics.json", outputs.artifacts)
     return metrics, time.time() - started, outputs.cached
 
 
@@ -113,7 +120,7 @@ def summarise(
         f"wall   {seconds:.0f} s"
         + (f", {counted(len(cached), 'component')} from cache" if cached else "")
     )
-    lines.append(f"all    {Path(config.run_dir) / 'metrics.json'}")
+    lines.append(f"all    {place(config.run_dir) / 'metrics.json'}")
     lines.append(f"page   vitrine report {shlex.quote(config.run_dir)}")
     if len(refused_stages(metrics)) < len(config.stages):
         lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
@@ -146,7 +153,7 @@ def stage_lines(stage: StageEntry, metrics: dict[str, dict[str, Any]]) -> list[s
 
 
 def _config_file(config: PipelineConfig) -> Path:
-    return Path(config.run_dir) / "config.yaml"
+    return place(config.run_dir) / "config.yaml"
 
 
 def describe(config: PipelineConfig, name_or_path: str, overrides: tuple[str, ...]) -> str:

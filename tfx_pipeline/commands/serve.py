@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from serving.local_server.config import ServerConfig
 from serving.local_server.errors import StartError
 from serving.local_server.main import serve
 from serving.local_server.port import is_taken
+from serving.publishing.follow import Follower
+from serving.publishing.follow import follow
 from serving.publishing.models_config import MODELS_CONFIG
 from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.commands.finished_run import refusal
 from tfx_pipeline.config_file import set_key
 from transforms.base_config import explain
+from transforms.storage import is_store
+from transforms.storage import place
+from transforms.stored_folders import scratch_dir
 
 
 def serve_run(
@@ -28,7 +34,7 @@ def serve_run(
     overrides: tuple[str, ...],
     labels: tuple[str, ...] = (),
 ) -> None:
-    """Serves pushed versions until a signal comes.
+    """Serves pushed versions until a signal comes; those in an object store from a copy here.
 
     Args:
         run_dir: The run of which the models of every stage are served; the newest one when None.
@@ -46,11 +52,14 @@ def serve_run(
     if base_path is None:
         run = find_run(run_dir)
         named = run.model_copy(update={"name": name or run.name})
-        models = {named.model_name(stage): Path(run.push_dir_of(stage)) for stage in run.stages}
+        models = {named.model_name(stage): place(run.push_dir_of(stage)) for stage in run.stages}
         if refused := refusal(run):
             click.echo(refused, err=True)
     else:
         models = {name or "recommender": base_path}
+    followers = [Follower(path, scratch_dir(path)) for path in models.values() if is_store(path)]
+    here = {str(follower.push_dir): follower.folder for follower in followers}
+    models = {model: here.get(str(path), path) for model, path in models.items()}
     config = server_config(models, address, overrides, labels)
     if is_taken(config.host, config.port):
         raise ValueError(
@@ -67,10 +76,18 @@ def serve_run(
         "with Ctrl-C.",
         err=True,
     )
+    for follower in followers:
+        click.echo(f"copy    {follower.push_dir} to {follower.folder}", err=True)
+        follower.update()
+    stop = threading.Event()
+    if followers:
+        threading.Thread(target=follow, args=(followers, stop), daemon=True).start()
     try:
         serve(config, lambda line: click.echo(line, err=True))
     except StartError as error:
         raise ValueError(str(error)) from error
+    finally:
+        stop.set()
 
 
 def server_config(

@@ -19,6 +19,8 @@ from tfx_pipeline.config_file import given_values
 from tfx_pipeline.config_file import load_config
 from tfx_pipeline.config_file import set_key
 from tfx_pipeline.stages.table import STAGES
+from transforms.storage import is_store
+from transforms.storage import place
 
 if TYPE_CHECKING:
     from models.families import Stage
@@ -61,6 +63,11 @@ def tune_stage(
         raise ValueError(
             f"`{name_or_path}` has no section `{stage}`, so there is no Trainer to tune. It has "
             f"{', '.join(config.stages)}: choose one of these with --stage."
+        )
+    if is_store(place(config.run_dir)):
+        raise ValueError(
+            f"`run_dir` ({config.run_dir}) is in an object store, and a search works in a folder. "
+            "Name one with `--set run_dir=...`; `vitrine run` then takes the store again."
         )
     click.echo(check_log(config))
     require_writable(config)

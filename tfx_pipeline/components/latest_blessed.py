@@ -36,6 +36,9 @@ from tfx_pipeline.components import locations
 from tfx_pipeline.evaluation.held_out import generated_split
 from tfx_pipeline.evaluation.held_out import read_held_out
 from tfx_pipeline.evaluation.held_out import seen_before
+from transforms.storage import is_store
+from transforms.storage import place
+from transforms.stored_folders import download
 
 # Of a version: what is evaluated, and what training starts from.
 _EVALUATED = ("saved_model.pb", "fingerprint.pb", "variables", "assets", SERVABLE)
@@ -60,13 +63,13 @@ class Executor(base_executor.BaseExecutor):
                 and `code_version`.
 
         Raises:
-            ValueError: `push_dir` is no mounted directory, its labels cannot be read, or
+            ValueError: The labels of `push_dir` cannot be read, or
                 it holds servables of another stage.
         """
         (model,) = output_dict["model"]
         push_dir = exec_properties["push_dir"]
         version = baseline_version(push_dir, exec_properties["release_candidate"])
-        source = Path(push_dir) / str(version)
+        source = place(push_dir) / str(version)
         reason = f"{push_dir} has no other version that is served"
         if version:
             _require_stage(source, exec_properties["stage"])
@@ -80,15 +83,21 @@ class Executor(base_executor.BaseExecutor):
             model.set_int_custom_property("version", 0)
             logging.warning("There is no baseline: %s.", reason)
             return
-        shutil.copytree(
-            source,
-            locations.saved_model(output_dict, "model"),
-            ignore=lambda where, names: (
-                set(names) - {*_EVALUATED} if Path(where) == source else set()
-            ),
-        )
+        _copy_evaluated(source, locations.saved_model(output_dict, "model"))
         model.set_int_custom_property("version", version)
         logging.info("The baseline is version %d.", version)
+
+
+def _copy_evaluated(version: Path, target: Path) -> None:
+    """Copies of a version what is evaluated."""
+    if is_store(version):
+        download(version, target, lambda name: name.partition("/")[0] in _EVALUATED)
+        return
+    shutil.copytree(
+        version,
+        target,
+        ignore=lambda where, names: set(names) - {*_EVALUATED} if Path(where) == version else set(),
+    )
 
 
 def _require_stage(version: Path, stage: str) -> None:

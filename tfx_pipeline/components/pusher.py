@@ -31,6 +31,9 @@ from tfx_pipeline.components.request_examples import request_examples
 from tfx_pipeline.components.verdict import read_reasons
 from tfx_pipeline.evaluation.report import read_failures
 from tfx_pipeline.stages.table import STAGES
+from transforms.storage import is_store
+from transforms.storage import place
+from transforms.stored_folders import download
 
 RUN_CONFIG = "config.json"
 _standard = tfx.types.standard_artifacts
@@ -70,7 +73,7 @@ class Executor(base_executor.BaseExecutor):
         if reasons:
             _refuse(pushed, *reasons)
             return
-        push_dir = Path(exec_properties["push_dir"])
+        push_dir = place(exec_properties["push_dir"])
         labels = read_labels(push_dir)  # fails before anything is copied
         run_config = json.loads(exec_properties["run_config"])
         release_candidate = exec_properties["release_candidate"]
@@ -101,11 +104,14 @@ class Executor(base_executor.BaseExecutor):
         else:
             announce_again(push_dir, config)
             logging.info("Version %d is this servable; it is not pushed again.", version)
-        place = push_dir / str(version)
+        source = push_dir / str(version)
         # The artifact keeps what was pushed, as TFX does.
-        shutil.copytree(place, pushed.uri, copy_function=link_or_copy, dirs_exist_ok=True)
+        if is_store(source):
+            download(source, Path(pushed.uri))
+        else:
+            shutil.copytree(source, pushed.uri, copy_function=link_or_copy, dirs_exist_ok=True)
         pushed.set_int_custom_property("pushed", 1)
-        pushed.set_string_custom_property("pushed_destination", str(place))
+        pushed.set_string_custom_property("pushed_destination", str(source))
         pushed.set_string_custom_property("pushed_version", str(version))
 
 

@@ -21,7 +21,7 @@ from transforms.arrow import pa
 from transforms.arrow import pq
 from transforms.storage import is_store
 from transforms.storage import place
-from transforms.storage import upload
+from transforms.stored_folders import upload
 
 ROW_GROUPS_PER_FILE = 16
 _COMPRESSION = "zstd"

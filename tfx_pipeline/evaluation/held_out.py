@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from transforms.storage import place
+
 HELD_OUT = "held_out.json"  # beside the metrics, so that it is pushed along
 _REPORT = "generation_report.json"  # of the example generator
 _TIME_CUT = "time-cut"
@@ -51,7 +53,7 @@ def write_held_out(examples: str | Path, evaluation: str | Path) -> None:
 
 def read_held_out(evaluation: str | Path) -> HeldOut:
     """Returns what `write_held_out` wrote; nothing if it did not."""
-    return _read(Path(evaluation, HELD_OUT))
+    return _read(place(evaluation) / HELD_OUT)
 
 
 def seen_before(earlier: HeldOut, now: HeldOut) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
 from transforms import features
+from transforms.storage import place
+from transforms.storage import replace_text
 
 TRAINING = "training.json"
 _WITHOUT_HISTORY = format_slice([(features.SLICE_ACTIVITY, features.NO_HISTORY)])
@@ -41,10 +42,7 @@ def write_run_metrics(
     for stage in STAGES.values():
         if found := stage_metrics(artifacts, stage):
             metrics |= found if stage.plain_names else {stage.name: found}
-    target = Path(path)
-    aside = target.with_suffix(".json.partial")
-    aside.write_text(json.dumps(metrics, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(aside, target)
+    replace_text(place(path), json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     return metrics
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,8 +27,16 @@ class Console(logging.Handler):
         done: Ids of the components that have finished, these among them.
     """
 
-    def __init__(self, log_file: Path, components: list[str]):
-        """Makes a console for the components of one run, in any order."""
+    def __init__(
+        self, log_file: Path, components: list[str], finished: Callable[[], None] = lambda: None
+    ):
+        """Makes a console for the components of one run, in any order.
+
+        Args:
+            log_file: Where the log goes.
+            components: Ids of the components.
+            finished: Called after each component, before the next one starts.
+        """
         super().__init__(level=logging.INFO)
         self.running = ""
         self.cached: list[str] = []
@@ -35,6 +44,7 @@ class Console(logging.Handler):
         self._count = len(components)
         self._started = 0.0
         self._log_file = log_file
+        self._finished = finished
 
     def __enter__(self) -> Console:
         """Redirects the log for the length of a run."""
@@ -90,6 +100,7 @@ class Console(logging.Handler):
             cached = self.running in self.cached
             how = "from cache" if cached else f"{time.time() - self._started:.0f} s"
             self._write(f"[{len(self.done):>2}/{self._count}] {self.running:<24} {how}")
+            self._finished()
 
     def _write(self, text: str, transient: bool = False) -> None:
         """Writes a line; a transient one is overwritten by the next on a terminal."""

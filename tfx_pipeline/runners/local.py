@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,13 @@ from tfx import v1 as tfx
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.runners.console import Console
-from tfx_pipeline.runners.recorded import DATABASE
+from tfx_pipeline.runners.mirror import ARTIFACTS
+from tfx_pipeline.runners.mirror import DATABASE
+from tfx_pipeline.runners.mirror import LOG
+from tfx_pipeline.runners.mirror import mirrored
 from tfx_pipeline.runners.recorded import read_runs
 from tfx_pipeline.stages.state import read_state
+from transforms.storage import place
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
     """Runs every component in order; finished ones are answered from TFX's cache.
 
     A run that was killed continues where it stopped: what had finished is in
-    the metadata database below `run_dir`, and what had not runs again.
+    the metadata database below `run_dir`, and what had not runs again. One whose
+    `run_dir` is in an object store works in a folder here; see `mirror`.
 
     Args:
         config: What to run.
@@ -50,25 +56,29 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
 
     Raises:
         RuntimeError: A component failed; the message names it and the log file.
+        StoreError: The object store of `run_dir` refuses, or does not answer.
         KeyboardInterrupt: Somebody stopped it; the message says how to go on.
     """
-    # Absolute: Arrow takes a relative path with a space or an accent for a malformed URI.
-    run_dir = Path(config.run_dir).absolute()
+    with mirrored(config.run_dir) as (run_dir, keep):
+        return _run_in(run_dir, config, keep)
+
+
+def _run_in(run_dir: Path, config: PipelineConfig, keep: Callable[[], None]) -> RunOutputs:
+    """Runs in a folder; `keep` is called after each component."""
     run_dir.mkdir(parents=True, exist_ok=True)
     for stage in config.stages:
-        if "://" not in config.push_dir_of(stage):
-            Path(config.push_dir_of(stage)).mkdir(parents=True, exist_ok=True)
+        place(config.push_dir_of(stage)).mkdir(parents=True, exist_ok=True)
     database = str(run_dir / DATABASE)
     pipeline = create_pipeline(
         with_workers_here(config),
         read_state(config),
-        pipeline_root=str(run_dir / "artifacts"),
+        pipeline_root=str(run_dir / ARTIFACTS),
         metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
             database
         ),
     )
     started = time.time()
-    with Console(run_dir / "run.log", [c.id for c in pipeline.components]) as console:
+    with Console(run_dir / LOG, [c.id for c in pipeline.components], keep) as console:
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except KeyboardInterrupt:
@@ -77,7 +87,7 @@ def run_locally(config: PipelineConfig) -> RunOutputs:
             logging.exception("The run failed in %s", console.running)
             raise RuntimeError(
                 f"The component `{console.running}` failed: {_root_message(error)}\n"
-                f"The whole log is in {run_dir / 'run.log'}. What had finished is kept: "
+                f"The whole log is in {run_dir / LOG}. What had finished is kept: "
                 "mend the cause and run the same command again."
             ) from error
     return RunOutputs(

@@ -14,7 +14,9 @@ from typing import Any
 from ml_metadata import proto
 from ml_metadata.metadata_store import metadata_store
 
-DATABASE = "metadata.sqlite"
+from tfx_pipeline.runners.mirror import DATABASE
+from tfx_pipeline.runners.mirror import local_run_dir
+
 CACHED = "CACHED"
 COMPLETE = "COMPLETE"
 _ENDED = (COMPLETE, CACHED)
@@ -137,12 +139,13 @@ class RecordedRun:
 
 
 def read_runs(run_dir: str | Path) -> list[RecordedRun]:
-    """Reads all runs of a directory, the oldest first.
+    """Reads all runs of a directory, the oldest first; of one in an object store from a copy.
 
     Raises:
         ValueError: No run ever began there.
     """
-    database = Path(run_dir) / DATABASE
+    folder = local_run_dir(run_dir)
+    database = folder / DATABASE
     if not database.is_file():
         raise ValueError(
             f"{run_dir} is not the directory of a run: it has no {DATABASE}. `vitrine run` "
@@ -156,7 +159,7 @@ def read_runs(run_dir: str | Path) -> list[RecordedRun]:
     if not contexts:
         raise ValueError(f"No run has begun in {run_dir}: {DATABASE} names none.")
     return [
-        _read_run(store, Path(run_dir), nodes, context, number, number == len(contexts))
+        _read_run(store, folder, nodes, context, number, number == len(contexts))
         for number, context in enumerate(contexts, 1)
     ]
 

@@ -38,7 +38,7 @@ def read_state(config: PipelineConfig) -> RunState:
 
     Raises:
         FileNotFoundError: There is no event log.
-        ValueError: A push directory is no mounted one, or its labels cannot be read.
+        ValueError: The labels of a push directory cannot be read.
     """
     pushed = {stage: read_push_state(config.push_dir_of(stage)) for stage in config.stages}
     return RunState(EventLog(config.log_dir).fingerprint(), pushed)

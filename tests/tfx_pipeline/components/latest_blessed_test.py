@@ -14,17 +14,18 @@ from serving.publishing.config import PusherConfig
 from serving.publishing.label_moves import promote
 from serving.publishing.label_moves import rollback
 from serving.publishing.label_moves import set_withdrawn_aside
+from serving.publishing.lock import locked
 from serving.publishing.origin import EVALUATION
 from serving.publishing.origin import NO_BASELINE
 from serving.publishing.origin import read_push_state
 from serving.publishing.origin import write_origin
-from serving.publishing.publish import locked
 from serving.publishing.push import push
 from tests.helpers.artifacts import artifact
 from tests.helpers.servables import describe_servable
 from tests.tfx_pipeline.components.pusher_publish_test import servable
 from tfx_pipeline.components.latest_blessed import Executor
 from tfx_pipeline.evaluation.held_out import write_held_out
+from transforms.storage import place
 
 FILES = ("saved_model.pb", "variables/variables.index", "servable.json", "assets/words.txt")
 MORE = ("index/vectors.npy", "evaluation/metrics", "config.json", "assets.extra/warmup")
@@ -205,6 +206,23 @@ def test_a_version_that_has_seen_the_test_is_no_baseline(tmp_path, before, now, 
         assert re.search(why, note)
 
 
-def test_a_bucket_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="mounted"):
-        look_up(tmp_path / "run", "gs://bucket/models")
+def test_the_baseline_comes_out_of_a_store(tmp_path, bucket):
+    push_dir = place(f"{bucket}/models")
+    source = servable(tmp_path / "servable", size=10)
+    describe_servable(source, made_of="a")
+
+    def complete(version: Path) -> None:
+        for name in set(MORE) - {"index/vectors.npy"}:
+            (version / name).parent.mkdir(parents=True, exist_ok=True)
+            (version / name).write_text("not evaluated")
+        write_report(tmp_path / "examples", time_cut(120))
+        write_held_out(tmp_path / "examples", version / EVALUATION)
+        write_origin(version, "a", "0@0")
+
+    push(push_dir, source, complete, "shop", PusherConfig())
+    model = look_up(tmp_path / "run", str(push_dir), time_cut(120))
+    assert model.get_int_custom_property("version") == 1 and baseline(model) == "a"
+    assert "Format-Serving/saved_model.pb" in found(model)
+    assert not any(name.endswith(("vectors.npy", "metrics", "warmup")) for name in found(model))
+    later = look_up(tmp_path / "later", str(push_dir), time_cut(100))
+    assert found(later) == {NO_BASELINE}  # it has seen what is the test now

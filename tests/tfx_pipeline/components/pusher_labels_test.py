@@ -18,8 +18,8 @@ from serving.publishing.label_moves import rollback
 from serving.publishing.label_moves import set_withdrawn_aside
 from serving.publishing.labels import current_version
 from serving.publishing.labels import read_labels
+from serving.publishing.lock import locked
 from serving.publishing.models_config import MODELS_CONFIG
-from serving.publishing.publish import locked
 from serving.publishing.publish import publish
 from serving.publishing.versions import pushed_versions
 from serving.publishing.versions import withdrawn_versions

@@ -152,11 +152,6 @@ def test_an_incomplete_servable_is_refused_before_anything_is_written(tmp_path):
     assert not (tmp_path / "pushed").exists()
 
 
-def test_a_bucket_is_no_directory(tmp_path):
-    with pytest.raises(ValueError, match="mounted"):
-        publish("s3://bucket/models", servable(tmp_path / "servable"), add_nothing)
-
-
 def run(code: str, *arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
     setup = "import sys; from pathlib import Path\nfrom serving.publishing.publish import publish\n"
     return subprocess.run(

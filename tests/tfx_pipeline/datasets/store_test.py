@@ -24,6 +24,7 @@ from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.datasets.validate import inspect_event_log
 from transforms import storage
+from transforms import stored_folders
 from transforms.storage import StoreError
 from transforms.storage import place
 
@@ -39,7 +40,7 @@ def log(tmp_path: Path) -> Path:
 def stored(log: Path, bucket: str) -> Any:
     """The same log in the store."""
     target: Any = place(f"{bucket}/logs/toy")
-    storage.upload(log, target)
+    stored_folders.upload(log, target)
     return target
 
 
@@ -83,7 +84,7 @@ def test_log_is_written_whole_and_replaced(bucket: str, s3_server: S3Server) -> 
     s3_server.requests.clear()
     manifest = write_event_log(target, Manifest(name="toy"), events(), catalogue())
     written = [path.partition("/written/")[2] for m, path in s3_server.requests if m == "PUT"]
-    assert written[-2:] == ["manifest.json", storage.MANIFEST]
+    assert written[-2:] == ["manifest.json", stored_folders.MANIFEST]
     assert (manifest.events, manifest.users) == (12, 3)
     with pytest.raises(FileExistsError, match="`s3://.*` exists already.*--overwrite"):
         write_event_log(target, Manifest(name="toy"), events(), catalogue())
