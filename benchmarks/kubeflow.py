@@ -20,6 +20,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def compare(row: str, log: Path, folder: Path) -> dict[str, float]:
     local, file, work = folder / "local", folder / "pipeline.yaml", folder / "tasks"
     _vitrine("run", name, *keys, *_set(f"log_dir={log}", f"run_dir={local}"))
     _vitrine("compile", name, *keys, "--output", str(file))
+    shutil.rmtree(work, ignore_errors=True)  # artifacts of earlier runs went with their server
     with _s3_server(folder) as environment:
         places = _set(f"log_dir={log}", f"push_dir={folder / 'pushed'}")
         run = ("--from-compiled", str(file), "--work-dir", str(work), "--root", "s3://kubeflow")
@@ -129,6 +131,7 @@ def _comparable(file: Path, push_dir: Path) -> dict[str, Any]:
 def _s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """Starts an S3 server and makes the bucket; yields what its users have set."""
     ports = folder / "port"
+    ports.unlink(missing_ok=True)
     program = (
         "from moto.server import ThreadedMotoServer; import pathlib, time\n"
         "server = ThreadedMotoServer('127.0.0.1', 0, verbose=False); server.start()\n"
