@@ -63,12 +63,12 @@ def stored(
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Returns the numbers of a report but for those of time."""
+    """Returns the numbers of a report but for those of time: seconds and milliseconds."""
     found = {}
     for key, value in metrics.items():
         if isinstance(value, dict):
             found |= flat(value, f"{prefix}{key}/")
-        elif isinstance(value, int | float) and "ms" not in key.split("_"):
+        elif isinstance(value, int | float) and not {"ms", "seconds"} & {*key.split("_")}:
             found[prefix + key] = float(value)
     return found
 
