@@ -8,6 +8,10 @@ from typing import Any
 from typing import Literal
 
 from models.din.config import DINConfig
+from models.lifelong.config import EtaConfig
+from models.lifelong.config import SdimConfig
+from models.lifelong.config import SimConfig
+from models.lifelong.config import TwinConfig
 from models.logistic_regression.config import LogisticRegressionConfig
 from models.pooled_mlp.config import PooledMLPConfig
 from models.popularity.config import PopularityConfig
@@ -64,6 +68,10 @@ FAMILIES = (
         "models.sequence_ranker.model.SequenceRanker",
         "ranking",
     ),
+    Family("twin", TwinConfig, "models.lifelong.twin.Twin", "ranking"),
+    Family("sim", SimConfig, "models.lifelong.sim.Sim", "ranking"),
+    Family("eta", EtaConfig, "models.lifelong.eta.Eta", "ranking"),
+    Family("sdim", SdimConfig, "models.lifelong.sdim.Sdim", "ranking"),
 )
 
 

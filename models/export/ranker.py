@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
+from absl import logging
 
 from models.export.requests import QUERY_INPUTS
 from models.export.requests import REQUEST_FEATURES
@@ -45,6 +46,9 @@ def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str
     - `serving_default`: `examples` [B] string, raw serialised page examples -> `scores` [B, C].
     - `rank`: the dense `RANK_INPUTS`, histories oldest first -> `scores` [B, C].
 
+    `rank` has no place for the queries of events yet: a model that reads them scores there as if
+    no event had one, which is logged, and the serving validator refuses it where events have.
+
     Scores are probabilities of the first head, 0 where a page has no candidate; each
     further head is an output of its own name. A candidate whose `candidate_rows` is a
     serialised catalogue row is judged by that, whether or not the export knows it; the
@@ -55,6 +59,11 @@ def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str
         tft_layer: Transform's graph (`TFTransformOutput.transform_features_layer()`).
         path: The directory to write.
     """
+    if model.pages.windows.event_query_tokens:
+        logging.warning(
+            "`use_event_query`: requests of `rank` do not carry the queries of events, which are "
+            "read by `serving_default` alone."
+        )
     signatures = {
         "serving_default": _serving_default(model, tft_layer),
         "rank": _rank(model, tft_layer),
@@ -71,7 +80,9 @@ def save_ranker(model: RankingModel, tft_layer: tf.keras.layers.Layer, path: str
 
 
 def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
-    wanted = (*REQUEST_FEATURES, f.EVENT_VALUE, f.CANDIDATE_ENTITY)
+    wanted = [*REQUEST_FEATURES, f.EVENT_VALUE, f.CANDIDATE_ENTITY]
+    if model.pages.windows.event_query_tokens:
+        wanted.append(f.EVENT_QUERY)
     spec = {name: page_spec()[name] for name in wanted}
 
     @tf.function(input_signature=[_EXAMPLES])
@@ -87,6 +98,8 @@ def _rank(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> tf.function:
         raw, length = raw_request(inputs), inputs["candidate_length"]
         raw[f.EVENT_VALUE] = as_ragged(inputs["history_values"], inputs["history_length"])
         raw[f.CANDIDATE_ENTITY] = as_ragged(inputs["candidate_ids"], length)
+        if model.pages.windows.event_query_tokens:
+            raw[f.EVENT_QUERY] = tf.ragged.map_flat_values(tf.zeros_like, raw[f.EVENT_ENTITY])
         page = page_requests(tft_layer(raw), model.pages.windows)
         rows = as_ragged(inputs["candidate_rows"], length).flat_values  # [I]
         ids = tf.boolean_mask(page[b.CANDIDATE_ENTITY], candidate_mask(page))

@@ -29,6 +29,7 @@ class WindowSpec:
         query_tokens: Q, the query's words; 0 leaves them out.
         seen_types: Indices of the event types that count as seen; None is all.
         use_value: Whether the values of events are cut.
+        event_query_tokens: Words of the query that led to an event; 0 leaves them out.
     """
 
     window: int
@@ -38,6 +39,7 @@ class WindowSpec:
     query_tokens: int = 0
     seen_types: tuple[int, ...] | None = None
     use_value: bool = False
+    event_query_tokens: int = 0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -51,6 +53,8 @@ class WindowSpec:
             wanted.append(f.USER_ATTRIBUTES)
         if self.query_tokens:
             wanted.append(names.REQUEST_QUERY_TOKENS)
+        if self.event_query_tokens:
+            wanted.append(names.EVENT_QUERY_TOKENS)
         return tuple(wanted)
 
 
@@ -89,6 +93,9 @@ def cut_windows(
         cut[b.HISTORY_AGE] = _ages(times, valid, request_time)
     if spec.use_value:
         cut[b.HISTORY_VALUE] = _take(timelines[f.EVENT_VALUE].flat_values, index, valid)
+    if spec.event_query_tokens:
+        words = timelines[names.EVENT_QUERY_TOKENS].values  # of the E events of all timelines
+        cut[b.HISTORY_QUERY] = _take_words(words, index, valid, spec.event_query_tokens)
     if spec.seen:
         cut[b.SEEN_ENTITY] = _seen(timelines, starts, ends, spec)
     if spec.attributes:
@@ -134,6 +141,16 @@ def _take(flat: tf.Tensor, index: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Gathers flat values, 0 where there is none (also when there are none at all)."""
     flat = tf.cond(tf.size(flat) > 0, lambda: flat, lambda: tf.zeros([1], flat.dtype))
     return tf.where(valid, tf.gather(flat, index), tf.zeros([], flat.dtype))
+
+
+def _take_words(
+    words: tf.RaggedTensor, index: tf.Tensor, valid: tf.Tensor, width: int
+) -> tf.Tensor:
+    """Gathers the words of events, [B, T, width] int64; the cost follows those that are there."""
+    where = tf.where(valid)  # [n, 2]
+    found = tf.gather(words, tf.gather_nd(index, where)).to_tensor(shape=[None, width])
+    shape = tf.concat([tf.shape(index, tf.int64), [width]], axis=0)
+    return tf.ensure_shape(tf.scatter_nd(where, found, shape), [None, None, width])
 
 
 def _ages(times: tf.Tensor, valid: tf.Tensor, request_time: tf.Tensor | None) -> tf.Tensor:

@@ -73,13 +73,25 @@ class ItemFeatures(tf.keras.layers.Layer):
         Returns:
             [N, d] float32.
         """
-        parts = [bag(features[key]) for key, bag in self.bags.items()]
+        return tf.add_n(list(self.parts(features).values()))
+
+    def parts(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Embeds each feature by itself.
+
+        Args:
+            features: By name (`models.input.catalogue`), each [N, width].
+
+        Returns:
+            What is summed, by name, [N, d] float32 each.
+        """
+        parts = {key: bag(features[key]) for key, bag in self.bags.items()}
         for key, dense in self.vectors.items():
-            parts.append(dense(tf.math.l2_normalize(features[key], axis=1)))
+            parts[key] = dense(tf.math.l2_normalize(features[key], axis=1))
         if self.has_price:
             bucket = tf.minimum(features[c.PRICE_BUCKET], self.price_buckets - 1)
-            parts += [self.price(features[c.PRICE]), self.bucket(bucket)]
-        return tf.add_n(parts)
+            parts[c.PRICE] = self.price(features[c.PRICE])
+            parts[c.PRICE_BUCKET] = self.bucket(bucket)
+        return parts
 
 
 def _layer_name(feature: str) -> str:

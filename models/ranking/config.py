@@ -23,6 +23,7 @@ class RankingModelConfig(Config):
       window: The most recent events that are read.
       use_event_types: Whether the type of an event is read.
       use_event_values: Whether the value of an event is read, e.g. its rating.
+      use_event_query: Whether the words of the query that led to an event are read.
       use_time: Whether the age of an event, counted from the request, is read.
       use_time_of_day: Whether hour and day of the week of the request are read (UTC).
       use_user_attributes: Whether the user's attributes are read.
@@ -43,6 +44,7 @@ class RankingModelConfig(Config):
     window: int = Field(default=50, ge=1)
     use_event_types: bool = True
     use_event_values: bool = False
+    use_event_query: bool = False
     use_time: bool = False
     use_time_of_day: bool = False
     use_user_attributes: bool = True

@@ -29,32 +29,81 @@ class PageView(NamedTuple):
         row: [I] int64, the page of each candidate, ascending.
         ids: [I] int64, its entity; 0 is unknown.
         candidate: [I, d] float32.
-        history: [B, T, d] float32, newest first.
+        catalogue: The candidates' catalogue features (`models.input.catalogue`), [I, width] each.
+        events: [B, T] int64, the entities of the history, newest first.
+        items: [B, T, d] float32, their vectors.
         mask: [B, T] float32, 1 where there is an event of a known item.
+        about: [B, T, d] float32, what type, value and age add to the items; None where none
+            of these is read.
+        event_query: [B, T, d] float32, the query that led to each event, zeros for none; None
+            where it is not read.
+        query: [B, d] float32, the query of the request; None where it is not read.
         user: [B, u] float32: attributes, query and time of day; u may be 0.
     """
 
     row: tf.Tensor
     ids: tf.Tensor
     candidate: tf.Tensor
-    history: tf.Tensor
+    catalogue: Mapping[str, tf.Tensor]
+    events: tf.Tensor
+    items: tf.Tensor
     mask: tf.Tensor
+    about: tf.Tensor | None
+    event_query: tf.Tensor | None
+    query: tf.Tensor | None
     user: tf.Tensor
+
+    @property
+    def history(self) -> tf.Tensor:
+        """Events as one vector each, [B, T, d] float32: items, what is about them and queries."""
+        parts = (self.items, self.about, self.event_query)
+        return tf.add_n([part for part in parts if part is not None])
+
+    @property
+    def beside(self) -> tf.Tensor | None:
+        """What events have beside their items, [B, T, d] float32, or None."""
+        parts = [part for part in (self.about, self.event_query) if part is not None]
+        return tf.add_n(parts) if parts else None
+
+    def of_pages(self, start: tf.Tensor, end: tf.Tensor) -> PageView:
+        """Returns the pages from `start` to before `end`, which count from 0 there."""
+        first, last = tf.unstack(tf.searchsorted(self.row, [start, end]))
+
+        def of_candidates(values: tf.Tensor) -> tf.Tensor:
+            return values[first:last]
+
+        def of_histories(values: tf.Tensor | None) -> tf.Tensor | None:
+            return None if values is None else values[start:end]
+
+        return PageView(
+            row=of_candidates(self.row) - start,
+            ids=of_candidates(self.ids),
+            candidate=of_candidates(self.candidate),
+            catalogue={name: of_candidates(values) for name, values in self.catalogue.items()},
+            events=self.events[start:end],
+            items=self.items[start:end],
+            mask=self.mask[start:end],
+            about=of_histories(self.about),
+            event_query=of_histories(self.event_query),
+            query=of_histories(self.query),
+            user=self.user[start:end],
+        )
 
 
 class PageFeatures(tf.keras.layers.Layer):
     """Embeds what a page is: its candidates, the events before it, the user and the request.
 
         candidate = E[id] + features(item)
-        history   = the same of an event's item + type + value + age
+        history   = the same of an event's item + type + value + age + words of its query
 
-    Every distinct item is embedded once.
+    Every distinct item is embedded once. Types and queries that the log lacks have no weights.
 
     Args:
         config: What is read.
         sizes: Sizes of the vocabularies.
         table: Catalogue features by entity index.
         known: [V + 1] bool, which entities training has as candidates or in histories.
+        tower: Makes the vectors of items.
     """
 
     def __init__(
@@ -63,11 +112,12 @@ class PageFeatures(tf.keras.layers.Layer):
         sizes: VocabularySizes,
         table: CatalogueTable,
         known: np.ndarray,
+        tower: type[CandidateTower] = CandidateTower,
     ) -> None:
         super().__init__(name="features")
         self.config = config
         dim = config.dim
-        self.items = CandidateTower(dim, config.candidate, sizes, table, known)
+        self.items = tower(dim, config.candidate, sizes, table, known)
         embedding = tf.keras.layers.Embedding
         self.use_types = config.use_event_types and sizes.event_type > 2
         if self.use_types:
@@ -78,7 +128,8 @@ class PageFeatures(tf.keras.layers.Layer):
             self.ages = embedding(AGE_BUCKETS, dim, name="ages")
         if config.use_user_attributes:
             self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
-        if config.use_query:
+        self.use_event_query = config.use_event_query and sizes.query_token > 1
+        if config.use_query or self.use_event_query:
             self.words = EmbeddingBag(sizes.query_token, dim, name="words")
         if config.use_time_of_day:
             self.hours = embedding(24, dim, name="hours")
@@ -111,40 +162,54 @@ class PageFeatures(tf.keras.layers.Layer):
         described = self.items.describe(self.items.look_up(distinct))
         vectors = self.items.combine(distinct, described, training)  # [U, d]
         if features is None:
+            features = self.items.look_up(ids)
             candidate = tf.gather(vectors, position[: tf.size(ids)])
             position = position[tf.size(ids) :]
         else:
             candidate = self.items(features)
-        history = tf.gather(vectors, tf.reshape(position, tf.shape(events)))  # [B, T, d]
+        items = tf.gather(vectors, tf.reshape(position, tf.shape(events)))  # [B, T, d]
+        query = self.words(batch[b.QUERY_TOKENS]) if self.config.use_query else None
         mask = tf.sequence_mask(batch[b.HISTORY_LENGTH], self.config.window) & (events > 0)
         return PageView(
-            row,
-            ids,
-            candidate,
-            history + self._about_events(batch),
-            tf.cast(mask, tf.float32),
-            self._about_request(batch),
+            row=row,
+            ids=ids,
+            candidate=candidate,
+            catalogue=features,
+            events=events,
+            items=items,
+            mask=tf.cast(mask, tf.float32),
+            about=self._about_events(batch),
+            event_query=self._queries_of_events(batch) if self.use_event_query else None,
+            query=query,
+            user=self._about_request(batch, query),
         )
 
-    def _about_events(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns what is added to the items of events: [B, T, d], or a scalar 0."""
-        added = tf.zeros([])
+    def _about_events(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
+        """Returns what is added to the items of events: [B, T, d], or None."""
+        added = []
         if self.use_types:
-            added += self.types(batch[b.HISTORY_TYPE])
+            added.append(self.types(batch[b.HISTORY_TYPE]))
         if self.config.use_event_values:
             bucket = tf.cast(tf.round(batch[b.HISTORY_VALUE]), tf.int32)
-            added += self.values(tf.clip_by_value(bucket, 0, _VALUES - 1))
+            added.append(self.values(tf.clip_by_value(bucket, 0, _VALUES - 1)))
         if self.config.use_time:
-            added += self.ages(age_bucket(batch[b.HISTORY_AGE]))
-        return added
+            added.append(self.ages(age_bucket(batch[b.HISTORY_AGE])))
+        return tf.add_n(added) if added else None
 
-    def _about_request(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _queries_of_events(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the queries that led to events, [B, T, d]; zeros where there was none."""
+        words = batch[b.HISTORY_QUERY]  # [B, T, Q]
+        vectors = self.words(tf.reshape(words, [-1, words.shape[2]]))
+        shape = tf.concat([tf.shape(words)[:2], [self.config.dim]], axis=0)
+        return tf.reshape(vectors, shape)
+
+    def _about_request(self, batch: Mapping[str, tf.Tensor], query: tf.Tensor | None) -> tf.Tensor:
         """Returns what is known of user and request, [B, u]."""
         parts = []
         if self.config.use_user_attributes:
             parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
-        if self.config.use_query:
-            parts.append(self.words(batch[b.QUERY_TOKENS]))
+        if query is not None:
+            parts.append(query)
         if self.config.use_time_of_day:
             hours = batch[b.REQUEST_TIME] // _HOUR
             parts.append(self.hours(hours % 24) + self.days(hours // 24 % 7))

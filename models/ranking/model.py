@@ -25,6 +25,7 @@ from models.input.page_batches import evaluation_pages
 from models.input.page_batches import page_batches
 from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
+from models.layers.candidate_tower import CandidateTower
 from models.ranking.calibration import platt_scaling
 from models.ranking.config import RankingModelConfig
 from models.ranking.features import PageFeatures
@@ -60,6 +61,7 @@ class RankingModel(Learner):
     """
 
     config: RankingTrainerConfig
+    tower: type[CandidateTower] = CandidateTower  # makes the vectors of items
 
     def __init__(
         self,
@@ -73,7 +75,7 @@ class RankingModel(Learner):
         self.model: RankingModelConfig = config.model
         self.heads = config.label.heads
         self.pages = pages
-        self.features = PageFeatures(self.model, sizes, table, known)
+        self.features = PageFeatures(self.model, sizes, table, known, self.tower)
         self.position_bias = None
         if self.model.position_bias and config.label.source == "impressions":
             self.position_bias = tf.keras.layers.Embedding(
@@ -120,8 +122,23 @@ class RankingModel(Learner):
         """
         raise NotImplementedError
 
+    def auxiliary_logits(self, view: PageView, training: bool = False) -> tf.Tensor | None:
+        """Scores candidates by a unit that learns by the same loss, and that no request asks.
+
+        Args:
+            view: I candidates and what they are judged by.
+            training: Whether dropout works.
+
+        Returns:
+            [I, H] float32, one column a head; None without such a unit.
+        """
+        del view, training
+        return None
+
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes the weighted binary cross-entropy over the candidates and the heads.
+
+        That of `auxiliary_logits` is added to it.
 
         Args:
             inputs: What `page_batches` gives, B pages.
@@ -131,12 +148,17 @@ class RankingModel(Learner):
             Scalar float32.
         """
         there = candidate_mask(inputs)
-        logits = self.logits(self.features(inputs, training=training), training)  # [I, H]
+        view = self.features(inputs, training=training)
+        bias = tf.zeros([])
         if self.position_bias is not None:
             position = tf.boolean_mask(inputs[b.CANDIDATE_POSITION], there)
-            logits += self.position_bias(tf.clip_by_value(position + 1, 0, _POSITIONS))
+            bias = self.position_bias(tf.clip_by_value(position + 1, 0, _POSITIONS))  # [I, H]
         labels = tf.boolean_mask(inputs[b.LABEL], there)
+        logits = self.logits(view, training) + bias  # [I, H]
         losses = self.task(labels=labels, predictions=logits)  # [I], the mean over the heads
+        auxiliary = self.auxiliary_logits(view, training)
+        if auxiliary is not None:
+            losses += self.task(labels=labels, predictions=auxiliary + bias)
         labelled = tf.reduce_any(labels > 0.0, axis=1)
         weights = tf.where(labelled, 1.0, 1.0 / self.model.negative_rate)  # [I]
         total = tf.reduce_sum(weights)
@@ -220,6 +242,9 @@ class PageEvaluation:
         model: Scores candidates.
         batches: Of `models.input.page_batches.evaluation_pages`.
 
+    Attributes:
+        batches: The same.
+
     Raises:
         ValueError: There is no page.
     """
@@ -231,7 +256,7 @@ class PageEvaluation:
                 "`label.source`."
             )
         self._model = model
-        self._batches = batches
+        self.batches = batches
         self._score: Callable[..., tf.Tensor] = tf.function(model.score, reduce_retracing=True)
 
     def evaluate(self) -> Metrics:
@@ -254,13 +279,13 @@ class PageEvaluation:
 
     def run_one(self) -> None:
         """Scores one page, which makes the weights of a model that has none yet."""
-        batch = {name: values[:1] for name, values in self._batches[0].items()}
+        batch = {name: values[:1] for name, values in self.batches[0].items()}
         self._model.compute_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
 
     def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits [n, H], labels [n, H] and users [n] of all candidates."""
         logits, labels, users = [], [], []
-        for batch in self._batches:
+        for batch in self.batches:
             there = candidate_mask(batch)
             given = {k: values for k, values in batch.items() if k not in (b.LABEL, b.USER)}
             logits.append(self._score(given).numpy())
@@ -277,4 +302,5 @@ def windows_of(config: RankingModelConfig) -> WindowSpec:
         attributes=config.max_user_attributes if config.use_user_attributes else 0,
         query_tokens=config.max_query_tokens if config.use_query else 0,
         use_value=config.use_event_values,
+        event_query_tokens=config.max_query_tokens if config.use_event_query else 0,
     )

@@ -9,11 +9,15 @@ import tensorflow as tf
 from models.config import RankingTrainerConfig
 from models.din.model import DIN
 from models.export.ranker import RANK_INPUTS
+from models.input import batch as b
+from models.pooled_mlp.model import PooledMLP
 from models.training.replicas import WHOLE
 from serving.publishing.publish import missing_files
 from serving.publishing.servable_file import read_servable
 from tests.helpers.examples import example
+from tests.helpers.rankers import small_data
 from tests.helpers.timelines import row
+from tests.helpers.timelines import timeline
 from transforms import features as f
 
 DAY = 86_400_000_000
@@ -110,6 +114,44 @@ def test_a_page_example_is_answered_as_the_dense_request(exported):
 
     np.testing.assert_allclose(answers[0], rank(exported, [history], [ITEMS])[0], atol=1e-6)
     np.testing.assert_array_equal(answers[0], answers[1])  # whatever the label
+
+
+def test_queries_of_events_are_read_from_page_examples_and_not_from_dense_requests(tmp_path):
+    events = [("click", f"item:{item}", DAY + item) for item in range(6)]
+    queries = {f.EVENT_QUERY: ["", "red shoes", "blue hat", "", "red hat", "shoes"]}
+    data = small_data(tmp_path, [timeline(f"u{user}", events, **queries) for user in range(3)])
+    config = RankingTrainerConfig.model_validate(
+        {
+            "model": {"family": "pooled_mlp", "dim": 8, "window": 3, "use_event_query": True},
+            "label": {"source": "events", "negatives": 2},
+        }
+    )
+    model = PooledMLP.of(config, data)
+    batch = next(iter(model.training_batches(data, WHOLE)))
+    assert batch[b.HISTORY_QUERY].shape[1:] == (3, 16)
+    entity, words = batch[b.HISTORY_ENTITY].numpy(), batch[b.HISTORY_QUERY].numpy() > 0
+    number = set(zip(entity.ravel(), words.sum(axis=2).ravel(), strict=True))
+    assert sorted(many for item, many in number if item) == [0, 0, 2, 2, 2]  # of five events
+    model.compute_loss(batch)
+    model.export(data.transform.transform_features_layer(), str(tmp_path / "ranker"))
+    loaded = tf.saved_model.load(str(tmp_path / "ranker"))
+
+    history, candidates = ["item:0", "item:4"], ["item:3", "item:8"]
+    page = {
+        f.USER_ATTRIBUTES: ["group=1"],
+        f.EVENT_ENTITY: history,
+        f.EVENT_TYPE: ["watch"] * 2,
+        f.EVENT_TIMESTAMP: [DAY] * 2,
+        f.EVENT_VALUE: [0.0] * 2,
+        f.REQUEST_TIME: 9 * DAY,
+        f.REQUEST_QUERY: "",
+        f.CANDIDATE_ENTITY: candidates,
+    }
+    pages = [example(**page, **{f.EVENT_QUERY: given}) for given in (["", ""], ["", "Red shoes"])]
+    without, with_query = loaded.signatures["serving_default"](tf.constant(pages))["scores"].numpy()
+    assert np.abs(with_query - without).max() > 1e-6
+    dense = loaded.signatures["rank"](**request([history], [candidates]))["scores"].numpy()
+    np.testing.assert_allclose(dense[0], without, atol=1e-6)
 
 
 def test_a_sent_row_stands_for_the_catalogue_of_a_known_or_a_new_item(exported):

@@ -92,6 +92,22 @@ def test_attributes_and_query_words_are_padded_and_cut():
     assert windows[b.QUERY_TOKENS] == [[3, 0]]
 
 
+def test_queries_go_with_their_events_padded_and_cut():
+    lines = timelines([[11, 12, 13], [], [31]])
+    words = [[[7], [8], [4, 5, 6]], [], [[]]]
+    lines[names.EVENT_QUERY_TOKENS] = tf.ragged.constant(words, tf.int64, row_splits_dtype=tf.int64)
+    spec = WindowSpec(window=2, event_query_tokens=2)
+
+    assert b.HISTORY_QUERY not in cut(lines, [0], [3], WindowSpec(window=2))
+    windows = cut(lines, [0, 0, 1, 2], [3, 1, 0, 1], spec)
+    nothing, padding = [0, 0], [[0, 0], [0, 0]]
+    assert windows[b.HISTORY_QUERY] == [[[4, 5], [8, 0]], [[7, 0], nothing], padding, padding]
+    entities = [[11, 0, 13], [], [31]]  # an event of an unknown item takes its query with it
+    lines |= timelines(entities)
+    last = cut_last_windows(lines, WindowSpec(window=3, event_query_tokens=1))
+    assert last[b.HISTORY_QUERY].numpy().tolist() == [[[4], [7], [0]], [[0]] * 3, [[0]] * 3]
+
+
 def test_last_windows_hold_the_newest_events_of_every_timeline():
     lines = timelines([[11, 12, 13], [], [31]], request_times=[[9 * SECOND], [], [0]])
     windows = cut_last_windows(lines, WindowSpec(window=2, use_time=True))

@@ -25,6 +25,7 @@ SIZES = VocabularySizes(
 RANKERS = [family.name for family in FAMILIES if family.stage == "ranking"]
 READ = {
     "use_event_values": True,
+    "use_event_query": True,
     "use_time": True,
     "use_time_of_day": True,
     "window": 4,
@@ -32,6 +33,9 @@ READ = {
     "max_user_attributes": 2,
     "max_query_tokens": 2,
 }
+
+
+QUERIES = tf.constant([[[1, 2], [0, 0], [3, 0], [0, 0]], [[4, 0]] * 4, [[0, 0]] * 4], tf.int64)
 
 
 def make(family, label=None, **model):
@@ -55,6 +59,7 @@ def batch(**more):
         b.HISTORY_ENTITY: tf.constant([[2, 1, 3, 0], [4, 0, 0, 0], [0, 0, 0, 0]], tf.int64),
         b.HISTORY_TYPE: tf.constant([[1, 2, 1, 0], [3, 0, 0, 0], [0, 0, 0, 0]], tf.int64),
         b.HISTORY_VALUE: tf.constant([[1, 2, 5, 0], [3, 0, 0, 0], [0, 0, 0, 0]], tf.float32),
+        b.HISTORY_QUERY: QUERIES,
         b.HISTORY_AGE: tf.constant([[1, 60, 900_000, 0], [7, 0, 0, 0], [0] * 4], tf.int64) * 10**6,
         b.HISTORY_LENGTH: tf.constant([3, 1, 0], tf.int64),
         b.USER_ATTRIBUTES: tf.constant([[1, 2], [3, 0], [0, 0]], tf.int64),
@@ -71,6 +76,7 @@ def batch(**more):
     return tensors | more
 
 
+LATER = tf.constant([[0, 0, 0, 1], [0, 1, 1, 1], [1, 1, 1, 1]]) > 0
 THERE = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 0]], bool)
 
 
@@ -81,9 +87,11 @@ def test_loss_is_the_cross_entropy_of_candidates_and_position(family):
 
     position = batch()[b.CANDIDATE_POSITION].numpy()[THERE]
     bias = model.position_bias.embeddings.numpy()[position + 1]  # [I, H]
-    z = model.score(batch()).numpy() + bias
     y = batch()[b.LABEL].numpy()[THERE]
-    assert loss == pytest.approx(np.mean(np.logaddexp(0, z) - y * z), abs=1e-5)
+    units = [model.score(batch()), model.auxiliary_logits(model.features(batch()))]
+    scored = [unit.numpy() + bias for unit in units if unit is not None]
+    expected = sum(np.mean(np.logaddexp(0, z) - y * z) for z in scored)
+    assert loss == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("family", RANKERS)
@@ -100,6 +108,7 @@ def test_a_request_is_scored_without_position_and_padding_does_not_matter(family
         b.HISTORY_TYPE: tf.constant([[1, 2, 1, 3], [3, 2, 2, 2], [1, 1, 1, 1]], tf.int64),
         b.HISTORY_VALUE: tf.constant([[1, 2, 5, 9], [3, 9, 9, 9], [9, 9, 9, 9]], tf.float32),
         b.HISTORY_ENTITY: tf.constant([[2, 1, 3, 9], [4, 9, 9, 9], [9, 9, 9, 9]], tf.int64),
+        b.HISTORY_QUERY: tf.where(LATER[:, :, None], tf.constant(5, tf.int64), QUERIES),
         b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 4], [9, 2, 2]], tf.int64),
     }
     np.testing.assert_allclose(model.probabilities(batch(**padded)).numpy(), p, atol=1e-6)
@@ -112,6 +121,7 @@ CHANGES = {
     "length": {b.HISTORY_LENGTH: tf.constant([2, 1, 0], tf.int64)},
     "type": {b.HISTORY_TYPE: tf.constant([[3, 2, 1, 0], [3, 0, 0, 0], [0] * 4], tf.int64)},
     "value": {b.HISTORY_VALUE: tf.constant([[4, 2, 5, 0], [3, 0, 0, 0], [0] * 4], tf.float32)},
+    "event query": {b.HISTORY_QUERY: tf.where(QUERIES == 3, tf.constant(4, tf.int64), QUERIES)},
     "age": {
         b.HISTORY_AGE: tf.constant([[1, 6_000_000, 900_000, 0], [7, 0, 0, 0], [0] * 4], tf.int64)
         * 10**6
@@ -122,7 +132,7 @@ CHANGES = {
     "candidate": {b.CANDIDATE_ENTITY: tf.constant([[2, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64)},
 }
 WITHOUT_HISTORY = {"popularity", "logistic_regression"}
-OF_HISTORY = {"history", "length", "type", "value", "age"}
+OF_HISTORY = {"history", "length", "type", "value", "age", "event query"}
 
 
 @pytest.mark.parametrize("family", RANKERS)

@@ -1,0 +1,1 @@
+"""Ranking models of long histories: each candidate finds the events that go with it."""

@@ -1,0 +1,50 @@
+"""Base of the ranking models whose candidate finds an interest in the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from models.layers.crossed_mlp import CrossedMLP
+from models.ranking.config import CrossedRankingModelConfig
+from models.ranking.features import PageView
+from models.ranking.features import mean_of_history
+from models.ranking.model import RankingModel
+
+
+class InterestModel(RankingModel):
+    """Scores a candidate beside what of the history goes with it; a family adds the latter.
+
+        logits = MLP(cross(.. cross([c ; z ; c * z ; mean ; c * mean ; user])))
+
+    with c the candidate, z its interest in the history and `mean` that of all events. See
+    `models.ranking.model.RankingModel` for the arguments.
+    """
+
+    model: CrossedRankingModelConfig
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        given = (self.model.hidden_units, len(self.heads), self.model.dropout)
+        self.mlp = CrossedMLP(*given, self.model.crosses, self.model.dim, name="mlp")
+
+    def interest(self, view: PageView, training: bool = False) -> tf.Tensor:
+        """Returns what of its page's history goes with each candidate.
+
+        Args:
+            view: I candidates and what they are judged by.
+            training: Whether the step is one of training.
+
+        Returns:
+            [I, d] float32; zeros for an empty history.
+        """
+        raise NotImplementedError
+
+    def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
+        """Scores candidates: [I, H] float32; see the base class."""
+        candidate, interest = view.candidate, self.interest(view, training)
+        mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
+        parts = [candidate, interest, candidate * interest, mean, candidate * mean]
+        inputs = tf.concat([*parts, tf.gather(view.user, view.row)], axis=1)
+        return self.mlp(inputs, training=training)

@@ -1,0 +1,125 @@
+"""The ranking models of long histories: what each finds, that it trains, and what is exported."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import models  # noqa: F401  (chooses Keras 2)
+from models.config import RankingTrainerConfig
+from models.families import find_family
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.page_batches import PageSpec
+from models.input.vocabulary_sizes import VocabularySizes
+from models.lifelong import model as lifelong
+from models.ranking.model import windows_of
+from models.training.replicas import WHOLE
+
+LIFELONG = ["twin", "sim", "eta", "sdim"]
+# Items 1 to 8; those of one category are four apart, and item 8 is of both 1 and 4.
+CATEGORIES = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [1, 0], [2, 0], [3, 0], [4, 1]])
+TABLE = CatalogueTable(
+    np.arange(1, 9), np.array([b"item"] * 8), {"categories": CATEGORIES.astype(np.int32)}
+)
+SIZES = VocabularySizes(entity=9, category=5)
+LABEL = {"source": "events", "negatives": 3}
+
+
+def configure(family, **model):
+    searched = {} if family == "sdim" else {"heads": 2, "top_k": 2}
+    model = {"family": family, "dim": 8, "window": 6} | searched | model
+    return RankingTrainerConfig.model_validate({"model": model, "label": LABEL})
+
+
+def make(family, table=TABLE, **model):
+    config = configure(family, **model)
+    tf.keras.utils.set_random_seed(0)
+    pages = PageSpec(windows_of(config.model), config.label)
+    return find_family(config.model.family).load()(config, SIZES, table, np.arange(9) > 0, pages)
+
+
+def pages(histories, candidates):
+    """A batch of pages without user, query or time."""
+    number, empty = len(histories), tf.zeros([len(histories), 1], tf.int64)
+    padded = tf.keras.utils.pad_sequences(histories, 6, padding="post")
+    return {
+        b.HISTORY_ENTITY: tf.constant(padded, tf.int64),
+        b.HISTORY_LENGTH: tf.constant([len(one) for one in histories], tf.int64),
+        b.USER_ATTRIBUTES: empty,
+        b.QUERY_TOKENS: empty,
+        b.REQUEST_TIME: tf.zeros([number], tf.int64),
+        b.CANDIDATE_ENTITY: tf.constant(
+            tf.keras.utils.pad_sequences(candidates, padding="post"), tf.int64
+        ),
+        b.CANDIDATE_LENGTH: tf.constant([len(one) for one in candidates], tf.int64),
+    }
+
+
+def test_hard_search_finds_the_newest_events_of_a_category_of_the_candidate():
+    model = make("sim", search="hard")
+    view = model.features(pages([[2, 5, 8, 1, 4], [3]], [[1, 6, 8], [4]]))
+    found = model._shared_categories(view).numpy()
+
+    def positions(scores):
+        order = np.argsort(-scores, kind="stable")
+        return [int(at) for at in order if scores[at] > np.finfo(np.float32).min]
+
+    assert [positions(scores) for scores in found[0]] == [[1, 2, 3], [0], [1, 2, 3, 4]]
+    assert positions(found[1, 0]) == []
+    np.testing.assert_array_equal(model.interest(view)[3], 0.0)  # nothing is found there
+    assert np.abs(model.interest(view)[:3]).max(axis=1).min() > 0
+
+
+def test_hard_search_needs_categories():
+    with pytest.raises(ValueError, match="Choose `search: soft`"):
+        make("sim", dataclasses.replace(TABLE, features={}), search="hard")
+
+
+def test_the_soft_search_learns_by_its_own_loss_alone():
+    model = make("sim")
+    batch = pages([[2, 5, 8, 1, 4], [3]], [[1, 6, 8], [4]])
+    model.compute_loss(batch | {b.LABEL: tf.ones([2, 3, 1])})
+    with tf.GradientTape(persistent=True) as tape:
+        view = model.features(batch)
+        ranked = tf.reduce_sum(model.logits(view))
+        searched = tf.reduce_sum(model.auxiliary_logits(view))
+    weights = [model.of_candidate.kernel, model.of_event.kernel]
+
+    assert tape.gradient(ranked, weights) == [None, None]
+    assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(searched, weights))
+
+
+@pytest.mark.parametrize("family", LIFELONG)
+def test_pages_a_few_at_a_time_are_scored_as_together(family, monkeypatch):
+    model = make(family)
+    batch = pages([[2, 5, 8, 1, 4], [], [3], [7, 7]], [[1, 6, 8], [4], [2, 3], [5]])
+    view = model.features(batch)
+    whole = model.interest(view, training=True).numpy()
+    for pairs in (1, 20, 10_000):
+        monkeypatch.setattr(lifelong, "_PAIRS", pairs)
+        np.testing.assert_allclose(model.interest(view), whole, atol=1e-6)
+    monkeypatch.setattr(lifelong, "_PAIRS", 20)
+    expected = model.logits(view)
+    traced = tf.function(model.score, reduce_retracing=True)
+    np.testing.assert_allclose(traced(batch), expected, atol=1e-5)
+    nothing = {name: values[:0] for name, values in batch.items()}
+    assert traced(nothing).shape == (0, 1)
+
+
+@pytest.mark.parametrize("family", LIFELONG)
+def test_a_family_learns_the_small_log_and_is_exported_with_all_of_its_weights(
+    family, log, tmp_path
+):
+    config = configure(family, window=8, top_k=3) if family != "sdim" else configure(family)
+    tf.keras.utils.set_random_seed(1)
+    model = find_family(family).load().of(config, log.data)
+    model.compile(tf.keras.optimizers.Adam(0.01))
+    losses = model.fit(model.training_batches(log.data, WHOLE), epochs=4, verbose=0)
+    assert losses.history["mean_loss"][-1] < 0.95 * losses.history["mean_loss"][0]
+
+    model.export(log.transform.transform_features_layer(), str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    saved = [tuple(weight.shape) for weight in loaded.weights]
+    assert saved == [tuple(weight.shape) for weight in model.saved_weights()]
