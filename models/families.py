@@ -15,6 +15,7 @@ from models.lifelong.config import TwinConfig
 from models.logistic_regression.config import LogisticRegressionConfig
 from models.pooled_mlp.config import PooledMLPConfig
 from models.popularity.config import PopularityConfig
+from models.seminar.config import SeminarConfig
 from models.sequence.config import SequenceConfig
 from models.sequence_ranker.config import SequenceRankerConfig
 from models.two_tower.config import TwoTowerConfig
@@ -72,6 +73,7 @@ FAMILIES = (
     Family("sim", SimConfig, "models.lifelong.sim.Sim", "ranking"),
     Family("eta", EtaConfig, "models.lifelong.eta.Eta", "ranking"),
     Family("sdim", SdimConfig, "models.lifelong.sdim.Sdim", "ranking"),
+    Family("seminar", SeminarConfig, "models.seminar.model.Seminar", "ranking"),
 )
 
 

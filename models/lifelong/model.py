@@ -15,7 +15,12 @@ class LifelongModel(InterestModel):
 
     Outside of training pages are taken a few at a time, so that memory does not grow with
     pages times candidates times events.
+
+    Attributes:
+        cells: Floats that a candidate needs at the least, whatever the number of events.
     """
+
+    cells: int = 1
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Returns what of its page's history goes with each candidate.
@@ -34,7 +39,7 @@ class LifelongModel(InterestModel):
             return self.attend(view)
         pages, events = tf.unstack(tf.shape(view.mask))
         most = tf.reduce_max(tf.math.bincount(tf.cast(view.row, tf.int32), minlength=1))
-        size = tf.maximum(_PAIRS // tf.maximum(most * events, 1), 1)
+        size = tf.maximum(_PAIRS // tf.maximum(most * tf.maximum(events, self.cells), 1), 1)
         number = tf.maximum(pages, 1)  # without a page one slice, which is empty
         shape = [None, self.model.dim]
         found = tf.TensorArray(tf.float32, 0, True, infer_shape=False, element_shape=shape)

@@ -128,7 +128,8 @@ class PageFeatures(tf.keras.layers.Layer):
             self.ages = embedding(AGE_BUCKETS, dim, name="ages")
         if config.use_user_attributes:
             self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
-        self.use_event_query = config.use_event_query and sizes.query_token > 1
+        # The vocabulary of a log without words has a line, too.
+        self.use_event_query = config.use_event_query and sizes.query_token > 2
         if config.use_query or self.use_event_query:
             self.words = EmbeddingBag(sizes.query_token, dim, name="words")
         if config.use_time_of_day:

@@ -12,10 +12,14 @@ from models.families import find_family
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.page_batches import PageSpec
+from models.input.page_batches import page_requests
 from models.input.vocabulary_sizes import VocabularySizes
 from models.lifelong import model as lifelong
 from models.ranking.model import windows_of
 from models.training.replicas import WHOLE
+from tests.helpers.examples import example
+from transforms import features as f
+from transforms.parsing import page_spec
 
 LIFELONG = ["twin", "sim", "eta", "sdim"]
 # Items 1 to 8; those of one category are four apart, and item 8 is of both 1 and 4.
@@ -25,6 +29,17 @@ TABLE = CatalogueTable(
 )
 SIZES = VocabularySizes(entity=9, category=5)
 LABEL = {"source": "events", "negatives": 3}
+PAGE = {
+    f.USER_ATTRIBUTES: ["group=1"],
+    f.EVENT_ENTITY: ["item:1", "item:5", "item:9", "item:3"],
+    f.EVENT_TYPE: ["watch"] * 4,
+    f.EVENT_TIMESTAMP: [1, 2, 3, 4],
+    f.EVENT_VALUE: [0.0] * 4,
+    f.EVENT_QUERY: [""] * 4,
+    f.REQUEST_TIME: 9,
+    f.REQUEST_QUERY: "",
+    f.CANDIDATE_ENTITY: ["item:13", "item:6", "item:3"],
+}
 
 
 def configure(family, **model):
@@ -108,18 +123,27 @@ def test_pages_a_few_at_a_time_are_scored_as_together(family, monkeypatch):
     assert traced(nothing).shape == (0, 1)
 
 
-@pytest.mark.parametrize("family", LIFELONG)
-def test_a_family_learns_the_small_log_and_is_exported_with_all_of_its_weights(
-    family, log, tmp_path
-):
-    config = configure(family, window=8, top_k=3) if family != "sdim" else configure(family)
+@pytest.mark.parametrize("family", [*LIFELONG, "seminar"])
+def test_a_family_learns_the_small_log_and_answers_as_a_saved_model(family, log, tmp_path):
+    more = {} if family != "seminar" else {"search": "quantised"}
+    config = configure(family, window=8, candidate={"id_dropout": 0.0}, **more)
     tf.keras.utils.set_random_seed(1)
     model = find_family(family).load().of(config, log.data)
     model.compile(tf.keras.optimizers.Adam(0.01))
-    losses = model.fit(model.training_batches(log.data, WHOLE), epochs=4, verbose=0)
-    assert losses.history["mean_loss"][-1] < 0.95 * losses.history["mean_loss"][0]
+    batches = model.training_batches(log.data, WHOLE)
+    losses = model.fit(batches, epochs=3, verbose=0).history["mean_loss"]
+    assert losses[-1] < 0.95 * losses[0]
+    assert not model.features.use_event_query  # the log has none
+    if family == "seminar":
+        model.code_catalogue([next(iter(batches))])
 
-    model.export(log.transform.transform_features_layer(), str(tmp_path))
+    tft_layer = log.transform.transform_features_layer()
+    model.export(tft_layer, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
-    saved = [tuple(weight.shape) for weight in loaded.weights]
-    assert saved == [tuple(weight.shape) for weight in model.saved_weights()]
+    assert len(loaded.weights) == len(model.saved_weights())
+    spec = {name: field for name, field in page_spec().items() if name in PAGE}
+    examples = tf.constant([example(**PAGE), example(**PAGE | {f.EVENT_ENTITY: ["item:2"] * 4})])
+    page = page_requests(tft_layer(tf.io.parse_example(examples, spec)), model.pages.windows)
+    found = loaded.signatures["serving_default"](examples)["scores"]
+    np.testing.assert_allclose(found, model.probabilities(page)[:, :, 0], atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 1e-4

@@ -1,0 +1,130 @@
+"""Configuration of SEMINAR."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from typing import Literal
+
+from pydantic import Field
+from pydantic import model_validator
+
+from models.input.config import CandidateTowerConfig
+from models.lifelong.config import SearchConfig
+from models.search_space import Range
+from models.search_space import Space
+from transforms.base_config import Config
+
+
+class ChannelsConfig(CandidateTowerConfig):
+    """Configuration of an item's channels; a channel without features of the log is left out.
+
+    Attributes:
+      image: The features of the image's channel.
+      text: Those of the text's. The id and all other features make the channel of attributes.
+    """
+
+    image: tuple[str, ...] = ("image_vector",)
+    text: tuple[str, ...] = ("title", "text_vector")
+
+    @model_validator(mode="after")
+    def _is_a_sum(self) -> ChannelsConfig:
+        twice = sorted(set(self.image) & set(self.text))
+        if twice:
+            raise ValueError(f"`image` and `text` should share no feature; received {twice} twice.")
+        if self.hidden_units:
+            raise ValueError(
+                "`candidate.hidden_units` refines the sum of an item's parts, where this model "
+                f"fuses its channels; received {self.hidden_units}. Leave it out."
+            )
+        return self
+
+
+class QuantisationConfig(Config):
+    """Configuration of the codes that a history may be searched by.
+
+    Attributes:
+      sub_vectors: Codes of a channel's vector; they divide `dim`.
+      centroids: Of a sub-vector; up to 256 make codes of a byte.
+    """
+
+    sub_vectors: int = Field(default=8, ge=1)
+    centroids: int = Field(default=256, ge=2, le=1 << 16)
+
+
+class LossTermConfig(Config):
+    """Configuration of one loss of the pretraining.
+
+    Attributes:
+      use: Whether it counts.
+      weight: How much.
+    """
+
+    use: bool = True
+    weight: float = Field(default=1.0, ge=0.0)
+
+
+class AlignmentConfig(LossTermConfig):
+    """Configuration of the alignment of channels.
+
+    Attributes:
+      temperature: That cosines are divided by.
+      chunk: Items that are told apart at a time.
+    """
+
+    temperature: float = Field(default=0.05, gt=0.0)
+    chunk: int = Field(default=1_000, ge=2)
+
+
+class RelevanceConfig(LossTermConfig):
+    """Configuration of the relevance of items to queries.
+
+    Attributes:
+      temperature: That cosines are divided by.
+      negatives: Other events of the same history, beside each.
+    """
+
+    temperature: float = Field(default=0.05, gt=0.0)
+    negatives: int = Field(default=5, ge=1)
+
+
+class PretrainingConfig(Config):
+    """Configuration of the pretraining search unit's losses.
+
+    Attributes:
+      next_pair: Prediction of the next query-item pair.
+      alignment: Of an item's channels.
+      relevance: Of items to the queries that led to them.
+    """
+
+    next_pair: LossTermConfig = LossTermConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
+    relevance: RelevanceConfig = RelevanceConfig()
+
+
+class SeminarConfig(SearchConfig):
+    """SEMINAR: pairs of a query and an item, searched by target attention.
+
+    Attributes:
+      query_share: Share of the query in a pair, where the log has queries.
+      search: `exact` multiplies vectors; `quantised` sums table entries that the codes of
+        events name, outside of training.
+      quantisation: The codes of `quantised`.
+    """
+
+    family: Literal["seminar"] = "seminar"
+    candidate: ChannelsConfig = ChannelsConfig()
+    use_event_query: bool = True
+    query_share: float = Field(default=0.5, ge=0.0, le=1.0)
+    search: Literal["exact", "quantised"] = "exact"
+    quantisation: QuantisationConfig = QuantisationConfig()
+
+    SEARCH: ClassVar[Space] = SearchConfig.SEARCH | {"model.query_share": Range(0.1, 0.9)}
+
+    @model_validator(mode="after")
+    def _codes_fit(self) -> SeminarConfig:
+        if self.dim % self.quantisation.sub_vectors:
+            raise ValueError(
+                "`quantisation.sub_vectors` should divide `dim`; received "
+                f"{self.quantisation.sub_vectors} and `dim` {self.dim}."
+            )
+        return self

@@ -1,0 +1,166 @@
+"""SEMINAR: pairs and channels by hand, and the search by codes against the exact one."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from pydantic import ValidationError
+
+import models  # noqa: F401  (chooses Keras 2)
+from models.config import RankingTrainerConfig
+from models.input import batch as b
+from models.input.catalogue import CatalogueTable
+from models.input.page_batches import PageSpec
+from models.input.vocabulary_sizes import VocabularySizes
+from models.ranking.model import windows_of
+from models.seminar.model import Seminar
+
+ITEMS, D = 12, 8
+GENERATOR = np.random.default_rng(2)
+IMAGES = GENERATOR.normal(size=[ITEMS + 1, 3]).astype(np.float32)
+TITLES = GENERATOR.integers(1, 6, [ITEMS + 1, 2]).astype(np.int32)
+CATEGORIES = GENERATOR.integers(1, 4, [ITEMS + 1, 1]).astype(np.int32)
+FEATURES = {"categories": CATEGORIES, "title": TITLES, "image_vector": IMAGES}
+SIZES = VocabularySizes(
+    entity=ITEMS + 1, event_type=4, category=4, title_token=6, query_token=7, user_attribute=2
+)
+HISTORY = np.array([[2, 1, 3, 12, 5], [4, 7, 0, 0, 0], [0] * 5])
+WORDS = np.where(HISTORY[:, :, None] > 0, GENERATOR.integers(0, 3, [3, 5, 2]) * 2, 0)
+BATCH = {
+    b.HISTORY_ENTITY: tf.constant(HISTORY, tf.int64),
+    b.HISTORY_TYPE: tf.constant(HISTORY % 4, tf.int64),
+    b.HISTORY_LENGTH: tf.constant([5, 2, 0], tf.int64),
+    b.HISTORY_QUERY: tf.constant(WORDS, tf.int64),
+    b.USER_ATTRIBUTES: tf.zeros([3, 1], tf.int64),
+    b.QUERY_TOKENS: tf.constant([[1, 6], [0, 0], [2, 0]], tf.int64),
+    b.REQUEST_TIME: tf.zeros([3], tf.int64),
+    b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64),
+    b.CANDIDATE_LENGTH: tf.constant([3, 2, 1], tf.int64),
+    b.CANDIDATE_POSITION: tf.zeros([3, 3], tf.int64),
+    b.LABEL: tf.constant([[[1.0], [0], [0]], [[0], [1], [0]], [[1], [0], [0]]]),
+}
+
+
+def make(features=FEATURES, sizes=SIZES, **model):
+    given = {"family": "seminar", "dim": D, "heads": 2, "window": 5, "top_k": 2} | model
+    config = RankingTrainerConfig.model_validate({"model": given})
+    tf.keras.utils.set_random_seed(0)
+    pages = PageSpec(windows_of(config.model), config.label)
+    table = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), features)
+    made = Seminar(config, sizes, table, np.arange(ITEMS + 1) > 0, pages)
+    made.compute_loss(BATCH)
+    for number, weight in enumerate(made.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 2]) * 0.4)
+    return made
+
+
+def test_items_fuse_the_projections_of_their_channels():
+    tower = make().channels
+    assert tower.channels == ("attributes", "image", "text")
+
+    ids = np.array([3, 9])
+    unit = IMAGES[ids] / np.linalg.norm(IMAGES[ids], axis=1, keepdims=True)
+    bags, table = tower.features.bags, tower.ids.table.numpy()
+    channels = [
+        table[ids] + bags["categories"].table.numpy()[CATEGORIES[ids, 0]],
+        unit @ tower.features.vectors["image_vector"].kernel.numpy(),
+        bags["title"].table.numpy()[TITLES[ids]].sum(axis=1) / np.sqrt(2),
+    ]
+    gate = np.exp(tower.gate.numpy()) / np.exp(tower.gate.numpy()).sum()
+    projected = [e @ p.kernel.numpy() for e, p in zip(channels, tower.projections, strict=True)]
+    expected = sum(g * e for g, e in zip(gate, projected, strict=True))
+
+    found = tower(tower.look_up(tf.constant(ids, tf.int64)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    vector = GENERATOR.normal(size=[D]).astype(np.float32)
+    folded = tower.search_channels(tf.constant(vector)).numpy()  # [M, d]
+    by_channel = sum(e @ f for e, f in zip(channels, folded, strict=True))
+    np.testing.assert_allclose(by_channel, expected @ vector, atol=1e-5)
+
+
+def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
+    model = make(query_share=0.3)
+    view = model.features(BATCH)
+    target, events = model.pairs(view)
+
+    words, g = model.features.words.table.numpy(), model.query_projection.kernel.numpy()
+    query = (words[1] + words[6]) / np.sqrt(2) @ g
+    np.testing.assert_allclose(target[1], 0.3 * query + 0.7 * view.candidate[1], atol=1e-5)
+    np.testing.assert_allclose(target[3], 0.7 * view.candidate[3], atol=1e-5)  # no query
+    tokens = WORDS[0, 0][WORDS[0, 0] > 0]
+    query = words[tokens].sum(axis=0) / np.sqrt(max(len(tokens), 1)) @ g
+    np.testing.assert_allclose(events[0, 0], 0.3 * query + 0.7 * view.items[0, 0], atol=1e-5)
+
+
+def test_channels_that_the_log_lacks_have_no_weights():
+    model = make(
+        {"categories": CATEGORIES},
+        VocabularySizes(entity=ITEMS + 1, category=4),
+        use_query=False,
+    )
+    names = {weight.name for weight in model.weights}
+
+    assert model.channels.channels == ("attributes",) and not model.has_queries
+    assert not [n for n in names if "image" in n or "text" in n or "query_projection" in n]
+    view = model.features(BATCH)
+    for pair, item in zip(model.pairs(view), (view.candidate, view.items), strict=True):
+        np.testing.assert_array_equal(pair, item)
+
+
+def quantised(**codes):
+    model = make(search="quantised", quantisation={"sub_vectors": 4} | codes)
+    exact = model.score(BATCH).numpy()
+    model.code_catalogue([BATCH])
+    return model, exact
+
+
+def test_codes_of_as_many_centroids_as_items_search_exactly():
+    model, exact = quantised(centroids=16)
+    np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
+    view = model.features(BATCH)
+    target, pairs = model.pairs(view)
+    scores = model._search_codes(view, target).numpy()  # [P, H, C, L]
+
+    vectors = model.attention.search_vectors(target).numpy()  # [I, H, d]
+    for index, (page, rank) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
+        there = HISTORY[page] > 0
+        expected = vectors[index] @ pairs[page].numpy().T
+        np.testing.assert_allclose(scores[page, :, rank][:, there], expected[:, there], atol=1e-4)
+
+
+def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
+    model, _ = quantised(centroids=3)
+    view = model.features(BATCH)
+    target, pairs = model.pairs(view)
+    by_codes = model._search_codes(view, target).numpy()[0].reshape(-1, 5)  # [H C, L]
+    vectors = model.attention.search_vectors(target[:3]).numpy().transpose(1, 0, 2)
+    exact = (vectors @ pairs[0].numpy().T).reshape(-1, 5)
+    assert np.abs(by_codes - exact).max() > 1e-2
+    assert np.corrcoef(by_codes.ravel(), exact.ravel())[0, 1] > 0.7
+    codes = model.codes
+    nothing = codes.quantiser.encode(tf.zeros([1, D]), modality=3)
+    books = codes.quantiser.codebooks.numpy()[3]
+    np.testing.assert_array_equal(books[np.arange(4), nothing[0]], 0.0)
+    assert codes.codes.dtype == tf.uint8 and codes.codes.shape == (ITEMS + 1, 3, 4)
+
+
+def test_the_search_by_codes_is_exported_and_training_stays_exact():
+    model, _ = quantised(centroids=3)
+    traced = tf.function(model.score)(BATCH)
+    np.testing.assert_allclose(traced, model.score(BATCH), atol=1e-5)
+    saved = {weight.name for weight in model.saved_weights()}
+    assert {name for name in saved if "code" in name} == {"codes:0", "codebooks:0"}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(BATCH, training=True)
+    gradients = tape.gradient(loss, model.attention.trainable_variables)
+    assert len(gradients) == 4 and all(np.abs(g).max() > 0 for g in gradients)
+
+
+def test_a_configuration_that_does_not_fit_is_refused():
+    for wrong, said in (
+        ({"quantisation": {"sub_vectors": 3}}, "should divide `dim`"),
+        ({"heads": 3}, "received 3 heads and `dim` 8"),
+        ({"candidate": {"hidden_units": [4]}}, "Leave it out"),
+        ({"candidate": {"image": ["title"]}}, "share no feature"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            make(**wrong)
