@@ -10,7 +10,9 @@ from models.config import RankingTrainerConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.page_batches import PageSpec
+from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import VocabularySizes
+from models.ranking.model import PageEvaluation
 from models.ranking.model import windows_of
 from models.seminar.model import Seminar
 
@@ -153,6 +155,22 @@ def test_the_search_by_codes_is_exported_and_training_stays_exact():
         loss = model.compute_loss(BATCH, training=True)
     gradients = tape.gradient(loss, model.attention.trainable_variables)
     assert len(gradients) == 4 and all(np.abs(g).max() > 0 for g in gradients)
+
+
+def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
+    codes = {"sub_vectors": 4, "centroids": 2}
+    model = make(search="quantised", quantisation=codes, top_k=1, calibrate=False)
+    exact = model.score(BATCH).numpy()
+    evaluation = PageEvaluation(model, [BATCH | {b.USER: tf.constant([1, 2, 3], tf.int64)}])
+    before = evaluation.evaluate()
+    metrics = model.finish(evaluation)
+
+    scores = model.score(BATCH).numpy()[:, 0].astype(np.float64)
+    labels = tf.boolean_mask(BATCH[b.LABEL], candidate_mask(BATCH)).numpy()[:, 0]
+    log_loss = np.mean(np.logaddexp(0.0, scores) - labels * scores)
+    assert metrics["log_loss"] == pytest.approx(log_loss, abs=1e-5)
+    assert np.abs(scores - exact[:, 0]).max() > 1e-4
+    assert metrics["log_loss"] != pytest.approx(before["log_loss"], abs=1e-6)
 
 
 def test_a_configuration_that_does_not_fit_is_refused():
