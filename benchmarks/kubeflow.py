@@ -5,9 +5,9 @@
 Each configuration of the simulated shop, shrunk to one short epoch, runs twice: with
 `vitrine run`, and as the compiled file with `vitrine run --from-compiled`, where artifacts are in
 an S3 server (moto) on loopback. TensorFlow trains with deterministic kernels. `metrics_equal` is 1
-where both write the same `metrics.json` but for latencies: within 1e-6, the rounding of float32, and
-the index's recall within .01, as ScaNN's threads have no fixed order and a tree that is tuned at
-the edge of its target may be searched wider or deeper. `from_cache` is how many tasks Kubeflow's
+where both write the same `metrics.json` but for latencies: within 1e-6, the rounding of float32,
+and the index's recall within .01, as ScaNN's threads have no fixed order and a tree that is tuned
+at the edge of its target may be searched wider or deeper. `from_cache` is how many tasks Kubeflow's
 cache answers when the file runs again.
 """
 
