@@ -18,7 +18,6 @@ import contextlib
 import functools
 import json
 import math
-import os
 import re
 import shutil
 import subprocess
@@ -30,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import vitrine
 from benchmarks.results import Results
 from tfx_pipeline.datasets.registry import prepare
 
@@ -60,16 +60,19 @@ def compare(row: str, log: Path, folder: Path) -> dict[str, float]:
     small = [f"{stage}.{key}" for stage in stages for key in _STAGE]
     if stages == ("retrieval",):
         small.append("retrieval.index.max_latency_ms=1e9")  # a busy machine is no fault of it
-    keys = _set(*others, *small)
+    keys = (*others, *small)
     local, file, work = folder / "local", folder / "pipeline.yaml", folder / "tasks"
-    _vitrine("run", name, *keys, *_set(f"log_dir={log}", f"run_dir={local}"))
-    _vitrine("compile", name, *keys, "--output", str(file))
+    here = vitrine("run", name, settings=(*keys, f"log_dir={log}", f"run_dir={local}"))
+    print(here, vitrine("compile", name, "--output", str(file), settings=keys), flush=True)
     shutil.rmtree(work, ignore_errors=True)  # artifacts of earlier runs went with their server
     with _s3_server(folder) as environment:
-        places = _set(f"log_dir={log}", f"push_dir={folder / 'pushed'}")
+        places = (f"log_dir={log}", f"push_dir={folder / 'pushed'}")
         run = ("--from-compiled", str(file), "--work-dir", str(work), "--root", "s3://kubeflow")
-        first = _vitrine("run", *run, *places, environment=environment)
-        again = _vitrine("run", *run, *places, environment=environment)
+        run_tasks = functools.partial(
+            vitrine, "run", *run, settings=places, environment=environment
+        )
+        first, again = run_tasks(), run_tasks()
+        print(first, again, flush=True)
     mine = _comparable(local / "metrics.json", local / "pushed")
     theirs = _comparable(work / "metrics.json", folder / "pushed")
     differ = [key for key in mine | theirs if not _is_same(key, mine.get(key), theirs.get(key))]
@@ -81,23 +84,6 @@ def compare(row: str, log: Path, folder: Path) -> dict[str, float]:
         "metrics": len(mine),
         "from_cache": again.count("from cache"),
     }
-
-
-def _set(*pairs: str) -> list[str]:
-    return [text for pair in pairs for text in ("--set", pair)]
-
-
-def _vitrine(*arguments: str, environment: dict[str, str] | None = None) -> str:
-    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
-    done = subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **(environment or {})},
-    )
-    print(done.stdout, flush=True)
-    return done.stdout
 
 
 def _is_same(key: str, mine: Any, theirs: Any) -> bool:

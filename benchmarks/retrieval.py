@@ -22,8 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +31,7 @@ from typing import Any
 from benchmarks.baselines import LONGEST
 from benchmarks.baselines import BaselineSettings
 from benchmarks.baselines import baselines
+from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.interactions import read_interactions
 from benchmarks.results import DIRECTORY
@@ -131,9 +130,7 @@ def run_model(
 
     def run() -> dict[str, float]:
         print(f"{model.name}, seed {seed} ...", flush=True)
-        arguments = [part for setting in settings for part in ("--set", setting)]
-        command = [sys.executable, "-m", "tfx_pipeline.cli", "run", model.config, *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        vitrine("run", model.config, settings=settings)
         metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
         test = metrics["test"] | {"mrr": metrics["test"][f"mrr@{LONGEST}"]}
         return {name: test[name] for name in MEASURED}

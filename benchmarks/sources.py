@@ -21,8 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
@@ -158,7 +157,7 @@ def prepare(log: Log, log_dir: Path) -> None:
         sources = (SourceFile(name, homepage="") for name in log.files)
         events, catalogue = (str(obtain(source)) for source in sources)
         command = ["import", events, *log.options, "--catalogue", catalogue]
-    _vitrine("data", *command, "--out", str(log_dir))
+    vitrine("data", *command, "--out", str(log_dir))
 
 
 def measure(
@@ -207,7 +206,7 @@ def run_pipeline(config: str, overrides: Sequence[str], run_dir: Path) -> dict[s
     """Runs the pipeline as a user does, and returns `metrics.json`."""
     pushed = run_dir / "pushed"
     shutil.rmtree(pushed, ignore_errors=True)  # no run is compared with one before
-    _vitrine("run", config, *(part for pair in overrides for part in ("--set", pair)))
+    vitrine("run", config, settings=overrides)
     metrics: dict[str, Any] = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     return metrics
 
@@ -226,11 +225,6 @@ def measured(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
             f"{name}_{one}": of_slice[prefix + one] for one in MEASURED if prefix + one in of_slice
         }
     return found
-
-
-def _vitrine(*arguments: str) -> None:
-    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def _parse() -> argparse.Namespace:

@@ -27,6 +27,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.timeline_generation import make_log
@@ -145,16 +146,10 @@ def make_servable(run_dir: Path, joined: bool) -> Path:
     settings += [f"log_dir={run_dir / 'log'}", "retrieval.evaluation.thresholds={}"]
     settings += ["retrieval.evaluation.beats_neighbours=null"]
     if not (run_dir / "log").exists():
-        _vitrine("data", "prepare", "movielens-1m", "--out", str(run_dir / "log"))
-    overrides = (part for setting in settings for part in ("--set", setting))
-    _vitrine("run", "movielens_1m_demo", *overrides)
+        vitrine("data", "prepare", "movielens-1m", "--out", str(run_dir / "log"))
+    vitrine("run", "movielens_1m_demo", settings=settings)
     made = (run_dir / "artifacts" / "servable-builder" / "servable").iterdir()
     return max(made, key=lambda path: int(path.name)) / "Format-Serving"
-
-
-def _vitrine(*arguments: str) -> None:
-    command = [sys.executable, "-m", "tfx_pipeline.cli", *arguments]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,8 +61,8 @@ def test_baselines_resume(tmp_path, monkeypatch):
 def fake_training(monkeypatch, commands):
     """Replaces the pipeline's process by one that says the seed is the figure."""
 
-    def run(command, **_):
-        settings = dict(s.split("=", 1) for s in command if "=" in s)
+    def run(*_, settings):
+        settings = dict(pair.split("=", 1) for pair in settings)
         commands.append(settings)
         names = {*retrieval.MEASURED, "mrr@100"} - {"mrr"}  # of the first 100, as in baselines
         values = {name: float(settings["retrieval.trainer.seed"]) for name in names}
@@ -71,7 +70,7 @@ def fake_training(monkeypatch, commands):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"test": values}))
 
-    monkeypatch.setattr(retrieval, "subprocess", SimpleNamespace(run=run, DEVNULL=None))
+    monkeypatch.setattr(retrieval, "vitrine", run)
 
 
 def test_models_resume_and_another_configuration_runs_again(tmp_path, monkeypatch):
