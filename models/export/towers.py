@@ -16,6 +16,7 @@ from models.export.requests import row_spec
 from models.export.requests import save_signatures
 from models.input.catalogue import candidate_features
 from models.input.windows import cut_last_windows
+from models.layers.mixture import Mixture
 from models.retrieval.retriever import Retriever
 from transforms.parsing import timeline_spec
 
@@ -102,7 +103,10 @@ def _embed_timelines(
     model: Retriever, timelines: Mapping[str, tf.RaggedTensor]
 ) -> dict[str, tf.Tensor]:
     batch = cut_last_windows(timelines, model.window_spec(training=False))
-    return {"embedding": model.embed_queries(batch)}
+    queries = model.embed_queries(batch)
+    if isinstance(queries, Mixture):
+        return {"embedding": queries.vectors, "weight": tf.exp(queries.log_weight)}
+    return {"embedding": queries}
 
 
 def _chosen(

@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from models.input import batch as b
+from models.layers.mixture import Queries
+from models.layers.mixture import score_items
 from models.retrieval.retriever import Retriever
 from transforms.availability import not_yet_available
 
@@ -20,7 +22,7 @@ _BUDGET = 16_000_000  # scores held at once
 
 
 def rank_targets(
-    queries: tf.Tensor,
+    queries: Queries,
     candidates: tf.Tensor,
     targets: tf.Tensor,
     seen: tf.Tensor,
@@ -33,7 +35,7 @@ def rank_targets(
     counting. Candidates that the user has seen are taken off the count.
 
     Args:
-        queries: [B, d] or [B, K, d] float32; of several vectors the best counts.
+        queries: [B, d] float32, [B, K, d], of which the best counts, or a mixture.
         candidates: [N, d] float32.
         targets: [B, M] int64 rows of the candidates, -1 where there is none.
         seen: [B, S] int64 rows of the candidates, -1 where there is none.
@@ -43,10 +45,7 @@ def rank_targets(
         [B, M] int64, 0 is the top; N for a target that is missing, seen or unavailable,
         and so in no list, or whose score is not finite.
     """
-    if queries.shape.rank == 3:
-        scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
-    else:
-        scores = tf.matmul(queries, candidates, transpose_b=True)  # [B, N]
+    scores = score_items(queries, candidates)  # [B, N]
     if unavailable is not None:
         scores = tf.where(unavailable, -np.inf, scores)
     number = tf.shape(scores, tf.int64)[1]
@@ -141,7 +140,7 @@ class CatalogueRanking:
 
     def evaluate(
         self,
-        embed_queries: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        embed_queries: Callable[[Mapping[str, tf.Tensor]], Queries],
         embed_items: Callable[[tf.Tensor], tf.Tensor],
         without_history: bool = False,
     ) -> dict[str, float]:
@@ -150,7 +149,7 @@ class CatalogueRanking:
         A target outside the candidates, or unknown, is a miss at every cut-off.
 
         Args:
-            embed_queries: Maps a batch to [B, d] or [B, K, d] float32.
+            embed_queries: Maps a batch to B queries.
             embed_items: Maps [n] int64 entity indices to [n, d] float32.
             without_history: Whether every user is ranked for as one of whom no
                 event is known.
@@ -170,7 +169,8 @@ class CatalogueRanking:
             rows = queries, targets, batch.get(b.SEEN_ENTITY, seen), batch[b.REQUEST_TIME]
             for start in range(0, targets.shape[0], step):
                 part = slice(start, start + step)
-                ranks.append(self._rank(candidates, *(values[part] for values in rows)))
+                shown = tf.nest.map_structure(lambda values, part=part: values[part], rows)
+                ranks.append(self._rank(candidates, *shown))
                 present.append(tf.sequence_mask(numbers[part], targets.shape[1]).numpy())
         width = max((part.shape[1] for part in present), default=1)
         every = np.concatenate([_widened(part.numpy(), width) for part in ranks])
@@ -192,7 +192,7 @@ class CatalogueRanking:
 
     def embed_one(
         self,
-        embed_queries: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+        embed_queries: Callable[[Mapping[str, tf.Tensor]], Queries],
         embed_items: Callable[[tf.Tensor], tf.Tensor],
     ) -> None:
         """Embeds one query and one item, which makes the weights of a model that has none yet."""
@@ -204,7 +204,7 @@ class CatalogueRanking:
     def _rank(
         self,
         candidates: tf.Tensor,
-        queries: tf.Tensor,
+        queries: Queries,
         targets: tf.Tensor,
         seen: tf.Tensor,
         time: tf.Tensor,

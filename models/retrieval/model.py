@@ -17,6 +17,7 @@ from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.layers.candidate_tower import CandidateTower
 from models.layers.item_embedding import ItemEmbedding
+from models.layers.mixture import Queries
 from models.retrieval.catalogue_ranking import CatalogueRanking
 from models.retrieval.catalogue_ranking import ModelRanking
 from models.tasks.retrieval_loss import Candidates
@@ -117,7 +118,7 @@ class RetrievalModel(Learner):
         """
         raise NotImplementedError
 
-    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
         """Embeds requests.
 
         Args:
@@ -125,7 +126,8 @@ class RetrievalModel(Learner):
             training: Whether dropout works.
 
         Returns:
-            [B, d] float32, or [B, K, d] for K interests, the temperature folded in.
+            [B, d] float32, for K interests [B, K, d], of which the best counts, or a mixture of
+            them; the temperature is folded in.
         """
         raise NotImplementedError
 
@@ -205,7 +207,7 @@ class RetrievalModel(Learner):
 
     def loss_of_batch(
         self,
-        queries: tf.Tensor,
+        queries: Queries,
         items: BatchItems,
         excluded: tf.RaggedTensor | None,
         training: bool,
@@ -213,7 +215,7 @@ class RetrievalModel(Learner):
         """Scores queries against the batch's candidates.
 
         Args:
-            queries: [P, d] float32.
+            queries: [P, d] float32, or a mixture.
             items: Of `batch_items`.
             excluded: [P, (columns)] int, candidates that are no negatives of a query.
             training: Whether ids are dropped.

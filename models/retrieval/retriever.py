@@ -8,6 +8,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from models.input.windows import WindowSpec
+from models.layers.mixture import Queries
 
 
 class Retriever(Protocol):
@@ -16,8 +17,8 @@ class Retriever(Protocol):
     def window_spec(self, training: bool) -> WindowSpec:
         """Returns what the windows hold that the model reads."""
 
-    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Embeds B windows (`models.input.batch`): [B, d], or [B, K, d] for K interests."""
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
+        """Embeds B windows (`models.input.batch`): [B, d], [B, K, d], or a mixture of K."""
 
     def embed_items(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Embeds items of the catalogue: [N] int64 entity indices -> [N, d]."""

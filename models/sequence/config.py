@@ -64,6 +64,8 @@ class SequenceConfig(RetrievalModelConfig):
         item that is never a target has no vector of its own, in a history neither: give
         histories their own where targets are few among the events.
       encoder: How a sequence is read.
+      interests: Vectors of a query, whose scores are mixed (`models.layers.mixture`); the loss and
+        the search cost as many times as much.
       input: How timelines become sequences.
       objective: `next` learns to find the next event at every position; `masked`
         to find masked events from both sides.
@@ -75,6 +77,7 @@ class SequenceConfig(RetrievalModelConfig):
     family: Literal["sequence"] = "sequence"
     tie_item_tables: bool = True
     encoder: RetrievalEncoderConfig = RetrievalEncoderConfig()
+    interests: int = Field(default=1, ge=1)
     input: SequenceInputConfig = SequenceInputConfig()
     objective: Literal["next", "masked"] = "next"
     mask_share: float = Field(default=0.2, gt=0.0, lt=1.0)

@@ -19,6 +19,8 @@ from models.input.timelines import is_one_of
 from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import ALL
 from models.input.windows import WindowSpec
+from models.layers.mixture import Interests
+from models.layers.mixture import Queries
 from models.retrieval.model import BatchItems
 from models.retrieval.model import RetrievalModel
 from models.sequence.config import SequenceConfig
@@ -44,7 +46,8 @@ class SequenceModel(RetrievalModel):
 
     The vector at a position of the sequence is the query that follows the event
     there: training finds the next event at every position at once (Kang & McAuley 2018), or
-    masked events from both sides (Sun et al. 2019). A sequence begins with a start token, whose
+    masked events from both sides (Sun et al. 2019). With several interests it becomes a mixture
+    of queries (`models.layers.mixture.Interests`). A sequence begins with a start token, whose
     vector finds a user's first event and answers users without history.
     See `models.retrieval.model.RetrievalModel` for the arguments.
     """
@@ -67,14 +70,16 @@ class SequenceModel(RetrievalModel):
             self.towers.dim, length, self.towers.encoder, sizes, self._causal, config.precision
         )
         self._compiled = tf.function(self.encoder, jit_compile=True)
+        number = self.towers.interests
+        self.interests = Interests(number, name="interests") if number > 1 else None
 
     @tf.autograph.experimental.do_not_convert
-    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Embeds requests: the vector at the newest event of each window, [B, d] float32."""
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
+        """Embeds requests: what follows the newest event of each window; see the base class."""
         sequence = sequences_of_windows(batch, mask_next=not self._causal)
         vectors, position = self.history_vectors(sequence[b.SEQUENCE_ENTITY])
         encoded = self._encode(sequence, tf.gather(vectors, position), training)  # [B, T, d]
-        return self.as_query(tf.boolean_mask(encoded, sequence[b.SEQUENCE_QUERY]))
+        return self._queries(tf.boolean_mask(encoded, sequence[b.SEQUENCE_QUERY]))
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes the loss of finding each query's target, P of them in B sequences.
@@ -90,8 +95,15 @@ class SequenceModel(RetrievalModel):
         target = tf.boolean_mask(inputs[b.SEQUENCE_TARGET], asked)  # [P]
         items = self.batch_items(target, inputs[b.SEQUENCE_ENTITY])
         encoded = self._encode(inputs, tf.gather(items.history, items.position), training)
-        query = self.as_query(tf.boolean_mask(encoded, asked))  # [P, d]
+        query = self._queries(tf.boolean_mask(encoded, asked))
         return self.loss_of_batch(query, items, self._excluded(inputs, items), training)
+
+    def _queries(self, encoded: tf.Tensor) -> Queries:
+        """Makes queries of the encoder's vectors, [P, d]."""
+        if self.interests is None:
+            return self.as_query(encoded)
+        mixture = self.interests(encoded)
+        return mixture._replace(vectors=self.as_query(mixture.vectors))
 
     def _encode(
         self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool

@@ -8,7 +8,7 @@ from models.tasks.excluded import NEVER
 from models.tasks.excluded import leave_out
 from models.tasks.excluded import replace_own
 
-_SCORES = 1 << 21  # scores held at once: 8 MiB, which a processor's cache can keep
+SCORES_AT_ONCE = 1 << 21  # 8 MiB, which a processor's cache can keep
 
 
 def softmax_loss(
@@ -20,7 +20,7 @@ def softmax_loss(
     excluded: tf.RaggedTensor | None = None,
     smoothing: float = 0.0,
     precision: tf.DType = tf.float32,
-    scores_at_once: int = _SCORES,
+    scores_at_once: int = SCORES_AT_ONCE,
 ) -> tf.Tensor:
     r"""Sums the weighted cross-entropy of queries over items.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from models.layers.mixture import Queries
 from models.tasks.config import FullSoftmaxConfig
 from models.tasks.negatives import trained_items
 from models.tasks.retrieval import Retrieval
@@ -43,7 +44,7 @@ class FullSoftmax(RetrievalLoss):
 
     def call(
         self,
-        queries: tf.Tensor,
+        queries: Queries,
         items: tf.Tensor,
         candidates: Candidates,
         excluded: tf.RaggedTensor | None = None,

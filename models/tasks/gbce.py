@@ -7,6 +7,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
+from models.layers.mixture import Queries
+from models.layers.mixture import score_items
 from models.tasks.config import GBCEConfig
 from models.tasks.excluded import NEVER
 from models.tasks.excluded import leave_out
@@ -42,7 +44,7 @@ class GBCE(RetrievalLoss):
 
     def call(
         self,
-        queries: tf.Tensor,
+        queries: Queries,
         items: tf.Tensor,
         candidates: Candidates,
         excluded: tf.RaggedTensor | None = None,
@@ -62,7 +64,7 @@ class GBCE(RetrievalLoss):
 
 
 def generalised_binary_cross_entropy(
-    query_embeddings: tf.Tensor,
+    query_embeddings: Queries,
     candidate_embeddings: tf.Tensor,
     labels: tf.Tensor,
     negative_counts: tf.Tensor,
@@ -84,7 +86,7 @@ def generalised_binary_cross_entropy(
     size of these gradients takes small steps long after.
 
     Args:
-        query_embeddings: [B, d] float32.
+        query_embeddings: [B, d] float32, or a mixture.
         candidate_embeddings: [n, d] float32, the distinct targets and negatives of all
             rows.
         labels: [B] int, the row of each target among the candidates.
@@ -100,9 +102,7 @@ def generalised_binary_cross_entropy(
     others = float(max(items - 1, 1))
     share = tf.minimum(1.0, number / others)
     beta = 1.0 - calibration * (1.0 - share)
-    scores = tf.matmul(query_embeddings, candidate_embeddings, transpose_b=True) - math.log(
-        others
-    )  # [B, n]
+    scores = score_items(query_embeddings, candidate_embeddings) - math.log(others)  # [B, n]
     positive = tf.gather(scores, labels, batch_dims=1)  # [B]
     never = tf.fill(tf.shape(labels), NEVER)
     negative = replace_own(leave_out(scores, excluded), labels, never)

@@ -7,9 +7,13 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.layers.mixture import Mixture
+from models.layers.mixture import Queries
+from models.layers.mixture import score_items
 from models.tasks.chunked_softmax import corrected
 from models.tasks.chunked_softmax import softmax_loss
 from models.tasks.excluded import NEVER
+from models.tasks.mixture_softmax import mixture_softmax_loss
 
 
 class Retrieval(tfrs.tasks.Retrieval):
@@ -46,7 +50,7 @@ class Retrieval(tfrs.tasks.Retrieval):
 
     def call(  # the arguments of TFRS that stay unused are not repeated
         self,
-        query_embeddings: tf.Tensor,
+        query_embeddings: Queries,
         candidate_embeddings: tf.Tensor,
         sample_weight: tf.Tensor | None = None,
         *,
@@ -58,7 +62,8 @@ class Retrieval(tfrs.tasks.Retrieval):
         """Computes the loss over the targets and negatives of a batch, or over all items.
 
         Args:
-            query_embeddings: [B, d] or, for several vectors a query, [B, K, d] float32.
+            query_embeddings: [B, d] float32, for several vectors a query [B, K, d], of which the
+                best counts, or a mixture of them.
             candidate_embeddings: [M, d] float32, distinct items, all rows' targets among
                 them.
             sample_weight: [B] float32; 1 each when None.
@@ -69,7 +74,8 @@ class Retrieval(tfrs.tasks.Retrieval):
                 row's target; nothing is when None.
             excluded: [B, (columns)] int, candidates that do not count for a row;
                 never its target.
-            precision: Of the products with matrices, for queries of one vector.
+            precision: Of the products with matrices; float32 where scores are all held at once, for
+                the best of several vectors and for a mixture with smoothed labels.
 
         Returns:
             Scalar float32, the weighted mean over the rows.
@@ -77,8 +83,18 @@ class Retrieval(tfrs.tasks.Retrieval):
         if sample_weight is None:
             sample_weight = tf.ones(tf.shape(labels), tf.float32)
         weight = tf.math.divide_no_nan(sample_weight, tf.reduce_sum(sample_weight))
-        if query_embeddings.shape.rank == 3:
-            scores = self._scores(query_embeddings, candidate_embeddings)
+        if isinstance(query_embeddings, Mixture) and not self._label_smoothing:
+            return mixture_softmax_loss(
+                query_embeddings,
+                candidate_embeddings,
+                labels,
+                weight,
+                correction,
+                excluded,
+                precision,
+            )
+        if isinstance(query_embeddings, Mixture) or query_embeddings.shape.rank == 3:
+            scores = score_items(query_embeddings, candidate_embeddings)
             logits = corrected(scores, labels, correction, excluded)
             return tf.reduce_sum(weight * self._smoothed(logits, labels))
         return softmax_loss(
@@ -103,13 +119,6 @@ class Retrieval(tfrs.tasks.Retrieval):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return {"label_smoothing": self._label_smoothing, "name": self.name}
-
-    @staticmethod
-    def _scores(queries: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        """Scores [B, d] or [B, K, d] against [N, d]: [B, N], the best of the K vectors."""
-        if queries.shape.rank == 3:
-            return tf.reduce_max(tf.einsum("bkd,nd->bkn", queries, candidates), axis=1)
-        return tf.matmul(queries, candidates, transpose_b=True)
 
 
 def _mean_above(logits: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.layers.mixture import Queries
+
 
 class Candidates(NamedTuple):
     """The items that a batch's queries are scored against.
@@ -59,7 +61,7 @@ class RetrievalLoss(tf.keras.layers.Layer):
 
     def call(
         self,
-        queries: tf.Tensor,
+        queries: Queries,
         items: tf.Tensor,
         candidates: Candidates,
         excluded: tf.RaggedTensor | None = None,
@@ -67,7 +69,7 @@ class RetrievalLoss(tf.keras.layers.Layer):
         """Computes the mean loss of the queries.
 
         Args:
-            queries: [P, d] float32.
+            queries: [P, d] float32, or a mixture of interests.
             items: [n, d] float32, the vectors of `candidates.ids`.
             candidates: The items, and which of them are targets.
             excluded: [P, (columns)] int, candidates that are no negatives of a query;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from models.layers.mixture import Queries
 from models.tasks.config import SampledSoftmaxConfig
 from models.tasks.negatives import NegativeSampler
 from models.tasks.retrieval import Retrieval
@@ -48,7 +49,7 @@ class SampledSoftmax(RetrievalLoss):
 
     def call(
         self,
-        queries: tf.Tensor,
+        queries: Queries,
         items: tf.Tensor,
         candidates: Candidates,
         excluded: tf.RaggedTensor | None = None,

@@ -5,10 +5,13 @@ import pytest
 import tensorflow as tf
 
 from models.export.towers import QUERY_INPUTS
+from models.export.towers import save_towers
 from models.input.catalogue import candidate_features
 from models.input.target_batches import evaluation_batches
+from models.sequence.model import SequenceModel
 from tests.helpers.timelines import row
 from tests.helpers.timelines import timeline
+from tests.models.conftest import SEQUENCE
 from transforms import features as f
 
 
@@ -76,6 +79,25 @@ def test_loaded_towers_equal_the_model_in_this_process(log, trained):
     items = embed(trained, "embed_candidate", *log.raw["catalogue"])
     np.testing.assert_allclose(items, trained.model.embed_features(features), atol=1e-5)
     np.testing.assert_allclose(items, trained.model.embed_items(features["entity"]), atol=1e-5)
+
+
+def test_a_mixture_is_exported_with_its_weights(log, tmp_path):
+    config = SEQUENCE.model_copy(
+        update={"model": SEQUENCE.model.model_copy(update={"interests": 3})}
+    )
+    model = SequenceModel.of(config, log.data)
+    spec = log.transform.transformed_feature_spec()
+    (batch,) = evaluation_batches(log.files("test"), spec, model.window_spec(training=False))
+    model.embed_items(tf.constant([1], tf.int64))
+    queries = model.embed_queries(batch)
+    save_towers(model, log.transform.transform_features_layer(), str(tmp_path))
+
+    towers = tf.saved_model.load(str(tmp_path))
+    answer = towers.signatures["serving_default"](tf.constant(log.raw["test"]))
+    assert set(towers.signatures["embed_query"].structured_outputs) == set(answer)
+    np.testing.assert_allclose(answer["embedding"], queries.vectors, atol=1e-5)
+    np.testing.assert_allclose(answer["weight"], np.exp(queries.log_weight), atol=1e-5)
+    np.testing.assert_allclose(np.sum(answer["weight"], axis=1), 1.0, atol=1e-5)
 
 
 def test_dense_inputs_equal_serialised_timelines(trained):

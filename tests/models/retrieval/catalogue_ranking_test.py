@@ -4,6 +4,7 @@ import tensorflow as tf
 
 import models  # noqa: F401
 from models.input import batch as b
+from models.layers.mixture import Mixture
 from models.retrieval.catalogue_ranking import CatalogueRanking
 from models.retrieval.catalogue_ranking import rank_targets
 from models.retrieval.catalogue_ranking import ranking_metrics
@@ -64,6 +65,21 @@ def test_best_of_several_vectors_ranks():
     )
 
     np.testing.assert_array_equal(ranks, [[2, 0, 1]])
+
+
+def test_a_mixture_of_several_vectors_ranks():
+    """The second item is the best of no interest, and the best of their mixture."""
+    queries = Mixture(tf.constant([[[1.0, 0.0], [0.0, 1.0]]]), tf.math.log([[0.5, 0.5]]))
+    candidates = tf.constant([[2.0, 0.0], [1.8, 1.8], [0.0, 2.0]])
+
+    ranks = rank_targets(
+        queries,
+        candidates,
+        tf.constant([[0, 1, 2]], tf.int64),
+        tf.zeros([1, 0], tf.int64),
+    )
+
+    np.testing.assert_array_equal(ranks, [[1, 0, 2]])
 
 
 def test_metrics_by_hand():

@@ -12,6 +12,7 @@ from models.input.target_rule import TargetRule
 from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.input.windows import cut_last_windows
+from models.layers.mixture import Mixture
 from models.sequence.model import SequenceModel
 from models.sequence.model import sequences_of_windows
 from tests.models.conftest import loss_section
@@ -105,7 +106,11 @@ def prefixes():
 def scores_of(model, given):
     """The scores of items 1 to 5 for windows."""
     items = model.embed_items(tf.range(1, 6, dtype=tf.int64)).numpy()
-    return model.embed_queries(given).numpy() @ items.T
+    queries = model.embed_queries(given)
+    if isinstance(queries, Mixture):
+        products = queries.vectors.numpy() @ items.T  # [B, K, 5]
+        return np.log((np.exp(queries.log_weight)[:, :, None] * np.exp(products)).sum(axis=1))
+    return queries.numpy() @ items.T
 
 
 def seen_before(given, types):
@@ -139,9 +144,31 @@ def test_the_loss_of_a_sequence_is_that_of_its_prefixes(encoder):
     assert loss == pytest.approx(expected, abs=1e-4)
 
 
+def test_one_interest_is_no_mixture():
+    plain, one = make(), make(interests=1)
+    given, _ = prefixes()
+
+    assert [weight.name for weight in plain.weights] == [weight.name for weight in one.weights]
+    np.testing.assert_array_equal(plain.embed_queries(given), one.embed_queries(given))
+
+
+@pytest.mark.parametrize("task", [{}, {"label_smoothing": 0.1}], ids=["in parts", "at once"])
+def test_the_loss_of_a_mixture_is_that_of_its_scores(task):
+    model = make(task, interests=3, normalize=True, temperature=0.3)
+    loss = model.compute_loss(batch()).numpy()
+
+    given, aims = prefixes()
+    scores = scores_of(model, given)
+    log_share = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    own, smoothed = log_share[np.arange(aims.size), aims - 1], task.get("label_smoothing", 0.0)
+    expected = -(1 - smoothed) * own - smoothed * log_share.mean(axis=1)
+    assert loss == pytest.approx(expected.mean(), abs=1e-4)
+
+
 @pytest.mark.parametrize("seen_types", [None, (2,)])
-def test_seen_items_are_no_negatives(seen_types):
-    model = make(seen_types=seen_types)
+@pytest.mark.parametrize("interests", [1, 2])
+def test_seen_items_are_no_negatives(seen_types, interests):
+    model = make(seen_types=seen_types, interests=interests)
     loss = model.compute_loss(batch()).numpy()
 
     given, aims = prefixes()
@@ -193,18 +220,20 @@ def test_events_that_are_no_candidates_take_no_candidate_away(loss):
 
 
 @pytest.mark.parametrize(
-    "loss, objective, seen_types",
+    "loss, objective, seen_types, interests",
     [
-        ("full", "next", None),
-        ("sampled", "next", ()),
-        ("gbce", "masked", None),
-        ("full", "masked", ()),
+        ("full", "next", None, 1),
+        ("sampled", "next", (), 1),
+        ("sampled", "next", (), 2),
+        ("gbce", "masked", None, 1),
+        ("gbce", "next", None, 2),
+        ("full", "masked", (), 1),
     ],
 )
-def test_every_objective_learns(loss, objective, seen_types):
+def test_every_objective_learns(loss, objective, seen_types, interests):
     model = make(
         {"loss": loss}, seen_types, {"dropout": 0.0}, objective=objective, normalize=True,
-        temperature=0.1, candidate={"id_dropout": 0.0},
+        temperature=0.1, candidate={"id_dropout": 0.0}, interests=interests,
     )  # fmt: skip
     inputs = batch()
     if objective == "masked":
