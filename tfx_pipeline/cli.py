@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfx_pipeline.commands.data_import import import_files
+from tfx_pipeline.commands.export import export
 from tfx_pipeline.commands.index import index
 from tfx_pipeline.commands.options import PLACE
 from tfx_pipeline.commands.options import which_run
@@ -28,6 +29,7 @@ def cli() -> None:
     """Interaction logs in; a trained, indexed, evaluated and served recommender out."""
 
 
+cli.add_command(export)
 cli.add_command(index)
 cli.add_command(push)
 

@@ -16,13 +16,17 @@ NEEDED = ("serving_default", "embed_query", "embed_candidate")
 def load_towers(path: str | Path) -> Any:
     """Loads the towers' SavedModel and checks that its signatures are there.
 
+    Args:
+        path: What the Trainer exported, or a servable, which holds the towers that it is made of.
+
     Raises:
         FileNotFoundError: There is no SavedModel at `path`.
         ValueError: A signature or an output is missing.
     """
     if not (Path(path) / "saved_model.pb").is_file():
         raise FileNotFoundError(f"`{path}` holds no SavedModel; expected the trained towers there.")
-    towers = tf.saved_model.load(str(path))
+    loaded = tf.saved_model.load(str(path))
+    towers = getattr(loaded, "towers", loaded)
     for name in NEEDED:
         signature = towers.signatures.get(name)
         if signature is None or "embedding" not in signature.structured_outputs:

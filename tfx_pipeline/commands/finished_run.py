@@ -16,14 +16,15 @@ from transforms.storage import place
 RUNS = Path("runs")
 
 
-def find_run(run_dir: Path | None) -> PipelineConfig:
+def find_run(run_dir: Path | None, overrides: tuple[str, ...] = ()) -> PipelineConfig:
     """Returns the configuration of a run, which is where it is now and not where it was made.
 
     Args:
         run_dir: Directory of the run; the newest one below `runs` when None.
+        overrides: `key=value` pairs.
 
     Raises:
-        ValueError: There is no such run.
+        ValueError: There is no such run, or an override does not fit.
     """
     if run_dir is None:
         runs = sorted(RUNS.glob("*/metrics.json"), key=lambda path: path.stat().st_mtime)
@@ -35,7 +36,7 @@ def find_run(run_dir: Path | None) -> PipelineConfig:
         run_dir = runs[-1].parent
     if not (run_dir / "config.yaml").is_file():
         raise ValueError(f"{run_dir} is not the directory of a run: it has no config.yaml.")
-    return load_config(str(run_dir / "config.yaml"), (f"run_dir={run_dir}",))
+    return load_config(str(run_dir / "config.yaml"), (f"run_dir={run_dir}", *overrides))
 
 
 def refusal(config: PipelineConfig) -> str:

@@ -1,4 +1,4 @@
-"""The Beam job that embeds the catalogue, and the query embeddings for tuning and checks.
+"""Embeddings on Beam: of the catalogue for an index, and of tables of examples for anyone.
 
 Catalogue rows are read in batches, embedded by the towers through Beam's
 RunInference, split by a hash of the id into shards, sorted by id within a
@@ -62,20 +62,16 @@ class EmbedCatalogue(beam.PTransform):
         )
 
 
-class CandidateHandler(ModelHandler):
-    """Embeds batches of serialised catalogue rows for `RunInference`.
+class TowersHandler(ModelHandler):
+    """Loads towers for `RunInference`, whose elements are batches already.
 
     Args:
-        towers_dir: SavedModel with the signature `embed_candidate`.
-        candidate_types: Entity types to embed; ["*"] is every type.
-        shards: Number of shards.
+        towers_dir: SavedModel of towers, or of a servable that holds them.
     """
 
-    def __init__(self, towers_dir: str, candidate_types: Sequence[str], shards: int) -> None:
+    def __init__(self, towers_dir: str) -> None:
         super().__init__()
         self._towers_dir = towers_dir
-        self._types = tuple(candidate_types)
-        self._shards = shards
 
     def load_model(self) -> Any:
         """Loads the towers."""
@@ -87,9 +83,24 @@ class CandidateHandler(ModelHandler):
         """Returns True: every element is a batch already."""
         return True
 
-    def get_num_bytes(self, batch: Batch) -> int:
+    def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Returns the size of a batch, for Beam's metrics."""
-        return sum(len(record) for record in batch)
+        return sum(len(part) for part in batch if isinstance(part, bytes))
+
+
+class CandidateHandler(TowersHandler):
+    """Embeds batches of serialised catalogue rows.
+
+    Args:
+        towers_dir: SavedModel with the signature `embed_candidate`.
+        candidate_types: Entity types to embed; ["*"] is every type.
+        shards: Number of shards.
+    """
+
+    def __init__(self, towers_dir: str, candidate_types: Sequence[str], shards: int) -> None:
+        super().__init__(towers_dir)
+        self._types = tuple(candidate_types)
+        self._shards = shards
 
     def run_inference(
         self, batch: Batch, model: Any, inference_args: Mapping[str, Any] | None = None

@@ -29,14 +29,14 @@ from transforms.arrow import pa
 from transforms.arrow import pq
 
 
-class WriteCatalogue(beam.DoFn):
-    """Writes one file for each part of the catalogue, the declared fields of its rows joined.
+class CatalogueFn(beam.DoFn):
+    """Base of what reads parts of the catalogue, the declared fields of their rows joined.
 
     Args:
         config_json: A `TimelineConfig` as JSON.
         limits_json: `Limits` as JSON.
         file_parts: All parts of the catalogue, in order.
-        uri: Where the artifact is.
+        uri: Where dead letters go, and what is written.
         origins: Where rows of the tables of declared fields came from, by table.
     """
 
@@ -60,9 +60,20 @@ class WriteCatalogue(beam.DoFn):
         self._config = TimelineConfig.model_validate_json(self._config_json)
         self._limits = Limits.model_validate_json(self._limits_json)
 
-    def process(self, element: tuple[int, Iterable[Message]], index: bytes) -> Iterator[bytes]:
-        """Yields counts for the report; takes the number of a part and its declared fields."""
-        number, received = element
+    def read(
+        self, number: int, received: Iterable[Message], index: bytes
+    ) -> tuple[pa.Table, dict[str, int]]:
+        """Reads a part; its dead letters are written.
+
+        Args:
+            number: Of the part.
+            received: Its declared fields.
+            index: What `CatalogueIndex` takes.
+
+        Returns:
+            The good rows: `entity_type`, `entity_id` (binary) and `example` (large binary);
+            and counts for the report.
+        """
         file_part, catalogue = self._file_parts[number], CatalogueIndex(index)
         fields = JoinedFields(received, self._origins)
         columns = [
@@ -70,27 +81,46 @@ class WriteCatalogue(beam.DoFn):
             for name in COLUMNS[CATALOGUE_TABLE]
             if name != "image" or self._config.include_images
         ]
-        records, bad, why = [], [], []
+        rows, bad, why = [], [], []
         for first, batch in batches(file_part, columns):
             features, found = read_rows(batch, file_part.first_row + first, catalogue, self._limits)
             features += fields.features(file_part.first_row + first, len(batch))
-            records.append(encode_examples(features).take(pa.array(np.flatnonzero(found.good))))
+            made = {
+                "entity_type": batch.column("entity_type"),
+                "entity_id": batch.column("entity_id"),
+                "example": encode_examples(features),
+            }
+            rows.append(pa.table(made).take(pa.array(np.flatnonzero(found.good))))
             bad.append(first + found.rejected)
             why += found.reasons()
-        examples = pa.concat_arrays(records)
-        parts = tfrecord.compress_records([examples], self._config.compression_level)
-        name = tfrecord.shard_name("catalogue", file_part.number, self._shards)
-        tfrecord.write_file(self._uri, name, parts)
-        counts = {"catalogue/examples": len(examples)}
         dead = fields.dead_letters
         if why:
             dead = [dead_letter.dead_letters(file_part, np.concatenate(bad), why), *dead]
-        if dead:
-            letters = dead_letter.concat(dead) if len(dead) > 1 else dead[0]
-            counts |= dead_letter.count_by_reason(letters)
-            sink = pa.BufferOutputStream()
-            pq.write_table(letters, sink)
-            name = f"catalogue-{file_part.number:05d}-of-{self._shards:05d}.parquet"
-            data = sink.getvalue().to_pybytes()
-            tfrecord.write_file(self._uri, f"{dead_letter.DIRECTORY}/{name}", data)
+        table = pa.concat_tables(rows)
+        return table, {"catalogue/examples": table.num_rows} | self._write_dead(file_part, dead)
+
+    def _write_dead(self, file_part: FilePart, dead: Sequence[pa.Table]) -> dict[str, int]:
+        """Writes dead letters, if there are any, and counts them."""
+        if not dead:
+            return {}
+        letters = dead_letter.concat(dead) if len(dead) > 1 else dead[0]
+        sink = pa.BufferOutputStream()
+        pq.write_table(letters, sink)
+        name = f"catalogue-{file_part.number:05d}-of-{self._shards:05d}.parquet"
+        data = sink.getvalue().to_pybytes()
+        tfrecord.write_file(self._uri, f"{dead_letter.DIRECTORY}/{name}", data)
+        return dead_letter.count_by_reason(letters)
+
+
+class WriteCatalogue(CatalogueFn):
+    """Writes one file for each part of the catalogue."""
+
+    def process(self, element: tuple[int, Iterable[Message]], index: bytes) -> Iterator[bytes]:
+        """Yields counts for the report; takes the number of a part and its declared fields."""
+        number, received = element
+        rows, counts = self.read(number, received, index)
+        examples = pa.concat_arrays(rows.column("example").chunks)
+        parts = tfrecord.compress_records([examples], self._config.compression_level)
+        name = tfrecord.shard_name("catalogue", number, self._shards)
+        tfrecord.write_file(self._uri, name, parts)
         yield report.pack(counts)

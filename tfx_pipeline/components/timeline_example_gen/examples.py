@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -173,21 +174,45 @@ def timeline_features(
         with_labels: Whether impressions have their labels, where the bucket has any.
     """
     one = np.arange(len(examples.user))
-    attributes = list_offsets(bucket.timelines.attributes)
-    queries = dictionary_stream(request_query, bucket.timelines.dictionaries["query"])
-    shared = bucket.streams
-    user = examples.user
+    history = examples.start, examples.end
+    request = request_time, request_query
     return [
-        Feature(f.USER_ID, shared[f.USER_ID], user, user + 1),
-        Feature(
-            f.USER_ATTRIBUTES, shared[f.USER_ATTRIBUTES], attributes[user], attributes[user + 1]
-        ),
+        *request_features(bucket.timelines, bucket.streams, examples.user, history, request),
         Feature(f.CHUNK, int_stream(examples.chunk), one, one + 1),
         Feature(f.CONTEXT_LENGTH, int_stream(examples.context), one, one + 1),
-        Feature(f.REQUEST_TIME, int_stream(request_time), one, one + 1),
+        *_page_features(bucket, examples, with_labels),
+    ]
+
+
+def request_features(
+    timelines: Timelines,
+    streams: Mapping[str, Stream],
+    user: np.ndarray,
+    history: tuple[np.ndarray, np.ndarray],
+    request: tuple[np.ndarray, np.ndarray],
+) -> list[Feature]:
+    """Returns what requests have: users, histories, times and queries.
+
+    Args:
+        timelines: The bucket's.
+        streams: `shared_streams` of it.
+        user: [B] int64.
+        history: [B] int64 each, the first event of each history and one behind its last.
+        request: Times, [B] int64, microseconds, and codes of queries, [B] int32, -1 for none.
+    """
+    one = np.arange(len(user))
+    time, query = request
+    queries = dictionary_stream(query, timelines.dictionaries["query"])
+    attributes = list_offsets(timelines.attributes)
+    return [
+        Feature(f.USER_ID, streams[f.USER_ID], user, user + 1),
+        Feature(
+            f.USER_ATTRIBUTES, streams[f.USER_ATTRIBUTES], attributes[user], attributes[user + 1]
+        ),
+        Feature(f.REQUEST_TIME, int_stream(time), one, one + 1),
         Feature(f.REQUEST_QUERY, queries, one, one + 1),
         *(
-            Feature(name, shared[name], examples.start, examples.end)
+            Feature(name, streams[name], *history)
             for name in (
                 f.EVENT_ENTITY,
                 f.EVENT_TYPE,
@@ -196,7 +221,6 @@ def timeline_features(
                 f.EVENT_VALUE,
             )
         ),
-        *_page_features(bucket, examples, with_labels),
     ]
 
 

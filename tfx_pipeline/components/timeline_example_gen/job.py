@@ -80,7 +80,7 @@ def generate(
     with temporary_storage(pipeline) as directory:
         build(pipeline, plan, uri, config, Store(directory))
         pipeline.run().wait_until_finish()
-    counts = _finish(uri, plan, config)
+    counts = finish(uri, plan, config)
     most = config.max_dead_letter_fraction
     dead_letter.check_threshold(counts, most, posixpath.join(uri, dead_letter.DIRECTORY))
     requirements.check(log_dir, counts, config)
@@ -104,43 +104,71 @@ def build(
         config: How timelines are cut.
         store: Temporary storage of rows between steps.
     """
-    as_json = config.to_json()
-    catalogue = _file_parts(pipeline, "Catalogue", plan.file_parts[CATALOGUE_TABLE])
-    index = beam.pvalue.AsSingleton(
-        catalogue
-        | "ReadKeys" >> beam.ParDo(ReadKeys()).with_output_types(bytes)
-        | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
-    )
-    file_parts = plan.file_parts[EVENTS_TABLE] + plan.file_parts[USERS_TABLE]
-    partition = beam.ParDo(Partition(plan.limits.to_json(), plan.buckets, store)).with_output_types(
-        _MESSAGE
-    )
-    rows = _file_parts(pipeline, "Rows", file_parts) | "Partition" >> partition
-    seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
-    settings = (as_json, (plan.validation_start, plan.test_start), plan.buckets, uri)
-    origins = {table: Origin(plan.file_parts[table]) for table in (EVENTS_TABLE, USERS_TABLE)}
-    ordered = (
-        (rows, seeds)
-        | "Join" >> beam.Flatten()
-        | "ByBucket" >> beam.GroupByKey()
-        | "Sort"
-        >> beam.ParDo(SortBucket(*settings, store=store, origins=origins), index).with_outputs(
-            COUNTS, REPORT, main="sorted"
-        )
-    )
+    catalogue, index = catalogue_index(pipeline, plan)
+    ordered = sorted_buckets(pipeline, plan, uri, config, store, index)
     classes = beam.pvalue.AsSingleton(
         ordered[COUNTS] | "Popularity" >> beam.CombineGlobally(popularity.Popularity())
     )
     reports = [ordered[REPORT]]
-    write = WriteBucket(*settings)
+    write = WriteBucket(*bucket_settings(plan, uri, config))
     reports += _timeline_splits(ordered["sorted"], write, catalogue, config, [index, classes])
-    reports += _catalogue_split(pipeline, plan, uri, config, store, index)
+    rows, more = catalogue_rows(pipeline, plan, uri, config, store, index)
+    step = beam.ParDo(WriteCatalogue(*catalogue_settings(plan, uri, config)), index)
+    written = rows | "WriteCatalogue" >> step.with_output_types(bytes)
+    write_counts([*reports, *more, written], uri)
+
+
+def write_counts(reports: Iterable[beam.PCollection], uri: str) -> None:
+    """Adds up counts, and writes them as `generation_report.json`."""
     (
         tuple(reports)
         | "Reports" >> beam.Flatten()
         | "AddCounts" >> beam.CombineGlobally(report.AddCounts())
         | "WriteCounts" >> beam.Map(_write_counts, uri=uri)
     )
+
+
+def catalogue_index(
+    pipeline: beam.Pipeline, plan: Plan
+) -> tuple[beam.PCollection, beam.pvalue.AsSingleton]:
+    """Returns the parts of the catalogue, and what `CatalogueIndex` takes as a side input."""
+    catalogue = _file_parts(pipeline, "Catalogue", plan.file_parts[CATALOGUE_TABLE])
+    index = beam.pvalue.AsSingleton(
+        catalogue
+        | "ReadKeys" >> beam.ParDo(ReadKeys()).with_output_types(bytes)
+        | "MergeKeys" >> beam.CombineGlobally(MergeKeys())
+    )
+    return catalogue, index
+
+
+def sorted_buckets(
+    pipeline: beam.Pipeline,
+    plan: Plan,
+    uri: str,
+    config: TimelineConfig,
+    store: Store,
+    index: beam.pvalue.AsSingleton,
+) -> beam.pvalue.DoOutputsTuple:
+    """Returns every bucket of users in order, `sorted`, and what `SortBucket` counts."""
+    file_parts = plan.file_parts[EVENTS_TABLE] + plan.file_parts[USERS_TABLE]
+    partition = beam.ParDo(Partition(plan.limits.to_json(), plan.buckets, store)).with_output_types(
+        _MESSAGE
+    )
+    rows = _file_parts(pipeline, "Rows", file_parts) | "Partition" >> partition
+    seeds = pipeline | "Seeds" >> beam.Create(_seeds(plan.buckets)).with_output_types(_MESSAGE)
+    origins = {table: Origin(plan.file_parts[table]) for table in (EVENTS_TABLE, USERS_TABLE)}
+    sort = SortBucket(*bucket_settings(plan, uri, config), store=store, origins=origins)
+    return (
+        (rows, seeds)
+        | "Join" >> beam.Flatten()
+        | "ByBucket" >> beam.GroupByKey()
+        | "Sort" >> beam.ParDo(sort, index).with_outputs(COUNTS, REPORT, main="sorted")
+    )
+
+
+def bucket_settings(plan: Plan, uri: str, config: TimelineConfig) -> tuple[Any, ...]:
+    """Returns the arguments of a `BucketFn`."""
+    return config.to_json(), (plan.validation_start, plan.test_start), plan.buckets, uri
 
 
 def _timeline_splits(
@@ -166,21 +194,21 @@ def _timeline_splits(
     return [written["counts"], ids]
 
 
-def _catalogue_split(
+def catalogue_rows(
     pipeline: beam.Pipeline,
     plan: Plan,
     uri: str,
     config: TimelineConfig,
     store: Store,
     index: beam.pvalue.AsSingleton,
-) -> list[beam.PCollection]:
-    """Adds what writes the catalogue, declared fields joined to its rows; returns counts."""
-    file_parts, limits = plan.file_parts[CATALOGUE_TABLE], plan.limits.to_json()
-    tables = [features_table(name) for name in sorted(config.catalogue_fields.names)]
-    seeds = beam.Create(_seeds(len(file_parts))).with_output_types(_MESSAGE)
+) -> tuple[beam.PCollection, list[beam.PCollection]]:
+    """Returns what a `CatalogueFn` takes: parts of the catalogue, their fields; and counts."""
+    tables = _declared(config)
+    seeds = beam.Create(_seeds(len(plan.file_parts[CATALOGUE_TABLE]))).with_output_types(_MESSAGE)
     parts, reports = [pipeline | "CatalogueSeeds" >> seeds], []
     if tables:
-        starts = [file_part.first_row for file_part in file_parts]
+        starts = [file_part.first_row for file_part in plan.file_parts[CATALOGUE_TABLE]]
+        limits = plan.limits.to_json()
         send = SendFields(limits, config.unknown_entities, starts, store, uri)
         rows = _file_parts(
             pipeline, "FieldRows", [p for table in tables for p in plan.file_parts[table]]
@@ -188,15 +216,20 @@ def _catalogue_split(
         sent = rows | "SendFields" >> beam.ParDo(send, index).with_outputs(REPORT, main="rows")
         parts.append(sent["rows"])
         reports.append(sent[REPORT])
-    origins = {table: Origin(plan.file_parts[table]) for table in tables}
-    write = WriteCatalogue(config.to_json(), limits, file_parts, uri, origins)
-    written = (
-        tuple(parts)
-        | "JoinCatalogue" >> beam.Flatten()
-        | "ByCataloguePart" >> beam.GroupByKey()
-        | "WriteCatalogue" >> beam.ParDo(write, index).with_output_types(bytes)
-    )
-    return [written, *reports]
+    joined = tuple(parts) | "JoinCatalogue" >> beam.Flatten()
+    return joined | "ByCataloguePart" >> beam.GroupByKey(), reports
+
+
+def catalogue_settings(plan: Plan, uri: str, config: TimelineConfig) -> tuple[Any, ...]:
+    """Returns the arguments of a `CatalogueFn`."""
+    origins = {table: Origin(plan.file_parts[table]) for table in _declared(config)}
+    file_parts, limits = plan.file_parts[CATALOGUE_TABLE], plan.limits.to_json()
+    return config.to_json(), limits, file_parts, uri, origins
+
+
+def _declared(config: TimelineConfig) -> list[str]:
+    """Returns the tables of declared fields."""
+    return [features_table(name) for name in sorted(config.catalogue_fields.names)]
 
 
 def _file_parts(
@@ -220,8 +253,8 @@ def _write_counts(counts: bytes, uri: str) -> None:
     tfrecord.write_file(uri, report.NAME, counts)
 
 
-def _finish(uri: str, plan: Plan, config: TimelineConfig) -> dict[str, Any]:
-    """Writes the report in its final form and removes the staging directory."""
+def finish(uri: str, plan: Plan, config: TimelineConfig) -> dict[str, Any]:
+    """Writes the report in its final form, removes the staging directory, returns the report."""
     path = posixpath.join(uri, report.NAME)
     with FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED) as file:
         counts = report.nest(json.loads(file.read()))

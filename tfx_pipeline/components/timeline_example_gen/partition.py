@@ -108,11 +108,11 @@ def read_users(batch: Batch, first_row: int) -> pa.Table:
     return pa.table({"user": batch.column("user_id"), "attributes": lists, "row": row})
 
 
-def split(rows: pa.Table, buckets: int) -> Iterator[tuple[int, pa.Table]]:
-    """Divides rows by a hash of their `user`, keeping their order in each bucket."""
+def split(rows: pa.Table, buckets: int, by: str = "user") -> Iterator[tuple[int, pa.Table]]:
+    """Divides rows by a hash of a column of binary, keeping their order in each bucket."""
     if not rows.num_rows:
         return
-    users = pa.concat_arrays(rows.column("user").chunks).dictionary_encode()
+    users = pa.concat_arrays(rows.column(by).chunks).dictionary_encode()
     of_user = (hash_ids(users.dictionary) % np.uint64(buckets)).astype(np.int16)
     bucket = of_user[np.asarray(users.indices)]
     order = np.argsort(bucket, kind="stable")  # a radix sort, for 16 bits
