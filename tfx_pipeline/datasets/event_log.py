@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tfx_pipeline.datasets.day_folders import DayRange
 from tfx_pipeline.datasets.event_log_writer import EventLogShard
 from tfx_pipeline.datasets.event_log_writer import EventLogWriter
 from tfx_pipeline.datasets.event_log_writer import write_event_log
@@ -128,7 +129,7 @@ class EventLog:
         names = TABLES[table].names if columns is None else columns
         return TABLES[table].empty_table().select(names)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, days: DayRange | None = None) -> str:
         """Returns a hash of the names and the content of all files.
 
         Every byte is hashed. A Parquet footer would be faster to read, but two
@@ -139,8 +140,16 @@ class EventLog:
 
         An object store has hashed its objects: their entity tags stand in for the bytes. So a
         log has another fingerprint there than on a disk.
+
+        Args:
+            days: Which folders of the events count; all by default.
+
+        Raises:
+            ValueError: There are no such folders.
         """
-        files = [path for table in (*TABLES, FEATURES_TABLE) for path in self.files(table)]
+        files = (days or DayRange()).choose(self.files(EVENTS_TABLE), self.path)
+        others = [table for table in (*TABLES, FEATURES_TABLE) if table != EVENTS_TABLE]
+        files += [path for table in others for path in self.files(table)]
         manifest = self.path / MANIFEST_NAME
         if manifest.is_file():
             files.append(manifest)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tfx_pipeline.datasets.day_folders import DayRange
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
@@ -41,16 +42,22 @@ class OpenedLog(NamedTuple):
         return self.manifest is not None and self.manifest.time == "ordinal"
 
 
-def open_log(root: Path, findings: Findings, fields: CatalogueFields) -> OpenedLog:
+def open_log(
+    root: Path, findings: Findings, fields: CatalogueFields, days: DayRange | None = None
+) -> OpenedLog:
     """Looks at everything in a log but its rows.
 
     Args:
         root: Its directory.
         findings: Receives the problems.
         fields: Declared fields, each of which is a table.
+        days: Which folders of the events are read; all by default.
+
+    Raises:
+        ValueError: There are no such folders.
     """
     manifest = _read_manifest(root, findings)
-    files = check_files(root, findings) | check_feature_files(root, fields, findings)
+    files = check_files(root, findings, days) | check_feature_files(root, fields, findings)
     totals = {table: sum(file.rows for file in found) for table, found in files.items()}
     try:
         _check_order(files[EVENTS_TABLE], totals[EVENTS_TABLE], findings)

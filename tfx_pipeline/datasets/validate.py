@@ -140,7 +140,7 @@ def inspect_event_log(
         findings.add(Problem("missing-log", "log", None, 1, message))
         return _conclude(findings, summary, {}, False, [], TimelineConfig())
     asked = config or TimelineConfig(catalogue_fields=guess_fields(root))
-    opened = open_log(root, findings, asked.catalogue_fields)
+    opened = open_log(root, findings, asked.catalogue_fields, asked.days)
     limits = limits_for(opened, asked)
     files = opened.files
     known = check_catalogue(files[CATALOGUE_TABLE], limits, findings, summary, images)

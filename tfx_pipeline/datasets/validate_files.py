@@ -12,6 +12,7 @@ from pathlib import Path
 from tfx_pipeline.datasets.convert import TIME_COLUMNS
 from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.convert import is_time_by_guess
+from tfx_pipeline.datasets.day_folders import DayRange
 from tfx_pipeline.datasets.problem import SAMPLES
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.problem import Problem
@@ -48,21 +49,29 @@ class TableFile:
     columns: tuple[str, ...]
 
 
-def check_files(root: Path, findings: Findings) -> dict[str, list[TableFile]]:
+def check_files(
+    root: Path, findings: Findings, days: DayRange | None = None
+) -> dict[str, list[TableFile]]:
     """Checks folders, files, columns and types.
 
     Args:
         root: The log's directory.
         findings: Receives the problems.
+        days: Which folders of the events are read; all by default.
 
     Returns:
         The readable files of each table.
+
+    Raises:
+        ValueError: There are no such folders.
     """
     found = {}
     for table in TABLES:
         paths = parquet_files(root, table)
         others = sorted(set(all_files(root, table)) - set(paths))
         report_other_files(root, table, others, findings)
+        if days and table == EVENTS_TABLE:
+            paths = days.choose(paths, root)
         if not paths:
             _report_missing_table(table, findings)
         found[table] = check_table(root, table, paths, findings)

@@ -41,4 +41,4 @@ def read_state(config: PipelineConfig) -> RunState:
         ValueError: The labels of a push directory cannot be read.
     """
     pushed = {stage: read_push_state(config.push_dir_of(stage)) for stage in config.stages}
-    return RunState(EventLog(config.log_dir).fingerprint(), pushed)
+    return RunState(EventLog(config.log_dir).fingerprint(config.timeline.days), pushed)

@@ -55,12 +55,14 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         config = TimelineConfig.model_validate_json(exec_properties[CONFIG_KEY])
         try:
-            generate(exec_properties[LOG_DIR_KEY], examples.uri, config, self._make_beam_pipeline)
+            counts = generate(
+                exec_properties[LOG_DIR_KEY], examples.uri, config, self._make_beam_pipeline
+            )
         except TooManyDeadLetters as error:
             kept = _keep_dead_letters(examples.uri)
             raise ValueError(str(error).replace(error.directory, kept)) from error
         examples.split_names = artifact_utils.encode_split_names(list(config.splits))
-        examples.set_int_custom_property("span", 0)
+        examples.set_int_custom_property("span", counts["span"])
         examples.set_int_custom_property("version", 0)
         fingerprint = exec_properties.get(FINGERPRINT_KEY, "")
         examples.set_string_custom_property(FINGERPRINT_KEY, fingerprint)

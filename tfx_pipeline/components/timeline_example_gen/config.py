@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 from pydantic import Field
 from pydantic import model_validator
 
+from tfx_pipeline.datasets.day_folders import DayRange
 from transforms.base_config import Config
 from transforms.catalogue_fields import CatalogueFields
 from transforms.features import PAGE_SPLITS
@@ -67,6 +68,8 @@ class TimelineConfig(Config):
         validation_share: Share of each user's rows, rounded to whole rows, before those
             of the test, for `leave-share-out`.
         test_share: Share of each user's rows, the last ones, likewise.
+        days: Which folders of days of the events are read, such as `events/day=2024-05-01`:
+            `{newest: 30}` is a rolling window, `{last: 2024-05-01}` the log as it was then.
         label: Rows of a ranking model: with it the job writes the splits `validation_pages`
             and `test_pages`, and training timelines carry `impression/events`. Without it
             there is neither.
@@ -114,6 +117,7 @@ class TimelineConfig(Config):
     test_days: float = Field(default=0.0, ge=0.0)
     validation_share: float = Field(default=0.1, gt=0.0, lt=1.0)
     test_share: float = Field(default=0.1, gt=0.0, lt=1.0)
+    days: DayRange = DayRange()
     label: LabelConfig | None = None
     target_events: tuple[str, ...] = (ANY,)
     candidate_types: tuple[str, ...] = (ANY,)

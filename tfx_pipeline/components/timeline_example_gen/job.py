@@ -260,6 +260,7 @@ def finish(uri: str, plan: Plan, config: TimelineConfig) -> dict[str, Any]:
         counts = report.nest(json.loads(file.read()))
     counts["rows"] = plan.rows
     counts["buckets"] = plan.buckets
+    counts["span"] = plan.span
     counts["config"] = json.loads(config.to_json())
     if config.split == "time-cut":
         counts["validation_start"] = plan.validation_start

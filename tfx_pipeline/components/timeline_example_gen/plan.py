@@ -16,6 +16,8 @@ from absl import logging
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import MICROSECONDS_A_DAY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.datasets.day_folders import day_of
+from tfx_pipeline.datasets.day_folders import span_of
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -44,6 +46,8 @@ class Plan(NamedTuple):
         file_parts: What to read, by table.
         rows: Rows of each table.
         limits: What rows have to keep to.
+        span: Number of the newest folder of a day that is read (`day_folders.span_of`); 0 where
+            the events are in none.
         buckets: Groups of users.
         validation_start: Microseconds; 0 but for `time-cut`.
         test_start: Microseconds; 0 but for `time-cut`.
@@ -52,6 +56,7 @@ class Plan(NamedTuple):
     file_parts: dict[str, list[FilePart]]
     rows: dict[str, int]
     limits: Limits
+    span: int
     buckets: int
     validation_start: int
     test_start: int
@@ -70,7 +75,7 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
             events are empty, or the periods do not fit the log.
     """
     findings = Findings()
-    opened = open_log(EventLog(log_dir).path, findings, config.catalogue_fields)
+    opened = open_log(EventLog(log_dir).path, findings, config.catalogue_fields, config.days)
     problems = findings.close(opened.totals)
     refusals = [str(p) for p in problems if p.severity == "error"]
     if refusals:
@@ -82,7 +87,9 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
     file_parts = {table: list(_file_parts(table, files)) for table, files in opened.files.items()}
     buckets = config.buckets or -(-opened.totals[EVENTS_TABLE] // EVENTS_A_BUCKET)
     cuts = find_cuts(opened, config, limits)
-    return Plan(file_parts, opened.totals, limits, min(buckets, MOST_BUCKETS), *cuts)
+    days = [day_of(file.path, opened.root) for file in opened.files[EVENTS_TABLE]]
+    span = max((span_of(day) for day in days if day), default=0)
+    return Plan(file_parts, opened.totals, limits, span, min(buckets, MOST_BUCKETS), *cuts)
 
 
 def limits_for(opened: OpenedLog, config: TimelineConfig) -> Limits:
