@@ -26,6 +26,20 @@ FILES = (
     "index/candidates.parquet",
     "index/vectors.npy",
 )
+# Checks of a retrieval model by ServingValidator, in their order.
+CHECKS = (
+    "load",
+    "warm_up",
+    "answers",
+    "recommend",
+    "serving_default",
+    "embed_query",
+    "scores",
+    "recall",
+    "excluded",
+    "seen",
+    "latency",
+)
 
 
 def describe_servable(path: Path, stage: str = "retrieval", **more: object) -> Path:

@@ -82,6 +82,21 @@ def rank(exported, *given, **more):
     return exported.signatures["rank"](**request(*given, **more))["scores"].numpy()
 
 
+def page(history, candidates, more):
+    """The page example that asks what `request` asks."""
+    columns = {
+        f.USER_ATTRIBUTES: ["group=1"],
+        f.EVENT_ENTITY: history,
+        f.EVENT_TYPE: ["watch"] * len(history),
+        f.EVENT_TIMESTAMP: [DAY] * len(history),
+        f.EVENT_VALUE: [0.0] * len(history),
+        f.REQUEST_TIME: 9 * DAY,
+        f.REQUEST_QUERY: "",
+        f.CANDIDATE_ENTITY: candidates,
+    }
+    return example(**columns, **more)
+
+
 def test_a_batch_of_different_lengths_is_answered_as_each_alone(exported):
     histories = [["item:0", "item:4", "item:9"], [], ["item:7"]]
     candidates = [ITEMS, ["item:6"], ["item:2", "item:3"]]
@@ -97,19 +112,8 @@ def test_a_batch_of_different_lengths_is_answered_as_each_alone(exported):
 
 def test_a_page_example_is_answered_as_the_dense_request(exported):
     history = ["item:0", "item:4"]
-    page = {
-        f.USER_ID: "u",
-        f.USER_ATTRIBUTES: ["group=1"],
-        f.EVENT_ENTITY: history,
-        f.EVENT_TYPE: ["watch"] * 2,
-        f.EVENT_TIMESTAMP: [DAY] * 2,
-        f.EVENT_VALUE: [0.0] * 2,
-        f.REQUEST_TIME: 9 * DAY,
-        f.REQUEST_QUERY: "",
-        f.CANDIDATE_ENTITY: ITEMS,
-    }
     serving_default = exported.signatures["serving_default"]
-    examples = [example(**page, **{f.LABEL_EVENTS: label}) for label in ([1, 0, 0], [0, 1, 1])]
+    examples = [page(history, ITEMS, {f.LABEL_EVENTS: label}) for label in ([1, 0, 0], [0, 1, 1])]
     answers = serving_default(tf.constant(examples))["scores"].numpy()
 
     np.testing.assert_allclose(answers[0], rank(exported, [history], [ITEMS])[0], atol=1e-6)
@@ -137,17 +141,9 @@ def test_queries_of_events_are_read_from_page_examples_and_not_from_dense_reques
     loaded = tf.saved_model.load(str(tmp_path / "ranker"))
 
     history, candidates = ["item:0", "item:4"], ["item:3", "item:8"]
-    page = {
-        f.USER_ATTRIBUTES: ["group=1"],
-        f.EVENT_ENTITY: history,
-        f.EVENT_TYPE: ["watch"] * 2,
-        f.EVENT_TIMESTAMP: [DAY] * 2,
-        f.EVENT_VALUE: [0.0] * 2,
-        f.REQUEST_TIME: 9 * DAY,
-        f.REQUEST_QUERY: "",
-        f.CANDIDATE_ENTITY: candidates,
-    }
-    pages = [example(**page, **{f.EVENT_QUERY: given}) for given in (["", ""], ["", "Red shoes"])]
+    pages = [
+        page(history, candidates, {f.EVENT_QUERY: given}) for given in (["", ""], ["", "Red shoes"])
+    ]
     without, with_query = loaded.signatures["serving_default"](tf.constant(pages))["scores"].numpy()
     assert np.abs(with_query - without).max() > 1e-6
     dense = loaded.signatures["rank"](**request([history], [candidates]))["scores"].numpy()

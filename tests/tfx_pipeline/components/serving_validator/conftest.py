@@ -30,19 +30,6 @@ TIMELINES = [
     timeline("dee", [f"movie:{1 + i % 7}" for i in range(400)], query="a film"),
 ]
 PUSH = PusherConfig(warmup_requests=2)
-CHECKS = (
-    "load",
-    "warm_up",
-    "answers",
-    "recommend",
-    "serving_default",
-    "embed_query",
-    "scores",
-    "recall",
-    "excluded",
-    "seen",
-    "latency",
-)
 
 
 class Verdict(NamedTuple):

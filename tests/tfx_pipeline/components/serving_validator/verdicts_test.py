@@ -20,11 +20,11 @@ from serving.publishing.announce import announce_version
 from serving.publishing.config import BatchingConfig
 from serving.publishing.config import PusherConfig
 from tests.helpers.examples import timeline
+from tests.helpers.servables import CHECKS
 from tests.helpers.servables import write_tiny_servable
 from tests.helpers.sources import weights_of
 from tests.helpers.sources import write_combination
 from tests.helpers.sources import write_neighbours
-from tests.tfx_pipeline.components.serving_validator.conftest import CHECKS
 from tests.tfx_pipeline.components.serving_validator.conftest import SEEN
 from tests.tfx_pipeline.components.serving_validator.conftest import TIMELINES
 from tests.tfx_pipeline.components.serving_validator.conftest import servers
