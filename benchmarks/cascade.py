@@ -19,6 +19,7 @@ first ten of each order are put before the truth:
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -65,17 +66,31 @@ RETRIEVAL = retrieval_trainer(
 _BATCH = 256
 
 
+class Items(NamedTuple):
+    """Items of the catalogue.
+
+    Attributes:
+        ids: [V] str.
+        available_from: [V] int64, microsecond of launch.
+        rows: V raw serialised rows.
+    """
+
+    ids: np.ndarray
+    available_from: np.ndarray
+    rows: list[bytes]
+
+
 class Requests(NamedTuple):
     """Pages of items in the test period.
 
     Attributes:
-        examples: N raw serialised page examples.
-        page: [N] int64, their rows in the truth.
+        pages: N raw page examples, `tf.train.Example`.
+        row: [N] int64, their rows in the truth.
         time: [N] int64, microseconds.
     """
 
-    examples: list[bytes]
-    page: np.ndarray
+    pages: list[Any]
+    row: np.ndarray
     time: np.ndarray
 
 
@@ -96,7 +111,9 @@ def main() -> None:
     ranking = BENCHMARK.trainer_config("din")
     truth = Truth(options.log_dir)
     raw = newest_examples(options.run_dir)
+    items = read_items(raw)
     requests = read_requests(raw, truth, options.requests)
+    validation = draw_pages(raw, VALIDATION, requests.row.size)
     settings = {
         "retrieval": RETRIEVAL.model_dump(mode="json", exclude={"seed"}),
         "ranking": ranking.model_dump(mode="json", exclude={"seed"}),
@@ -106,7 +123,7 @@ def main() -> None:
         if all(results.find({"stage": stage}, seed, settings) for stage in STAGES):
             continue
         started = time.perf_counter()
-        found = measure(ranking, data, raw, requests, truth, seed)
+        found = measure(ranking, data, items, validation, requests, truth, seed)
         seconds = (time.perf_counter() - started) / len(STAGES)
         for stage in STAGES:
             run = partial(found.__getitem__, stage)
@@ -125,52 +142,66 @@ def main() -> None:
 def measure(
     ranking: RankingTrainerConfig,
     data: Transformed,
-    raw: Path,
+    items: Items,
+    validation: list[Any],
     requests: Requests,
     truth: Truth,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    """Trains both stages with one seed, and returns each stage's metrics by name."""
+    """Trains both stages with one seed, and returns each stage's metrics by name.
+
+    Args:
+        ranking: How the ranking model is trained, but for the seed.
+        data: What both stages are trained on.
+        items: The catalogue.
+        validation: Pages on which the weight of the retrieval's score is chosen.
+        requests: Pages on which both stages are judged.
+        truth: Judges them.
+        seed: Of the trainings.
+    """
+    import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
-        towers, ranker = Path(folder) / "towers", Path(folder) / "ranker"
-        run_ranking(ranking.model_copy(update={"seed": seed + 1}), data, export=ranker)
-        train_retrieval(RETRIEVAL.model_copy(update={"seed": seed + 1}), data, towers)
-        weight = choose_weight(towers, ranker, raw, requests.page.size)
-        retrieved, scores = retrieve(towers, raw, requests, CANDIDATES)
+        places = Path(folder) / "towers", Path(folder) / "ranker"
+        run_ranking(ranking.model_copy(update={"seed": seed + 1}), data, export=places[1])
+        train_retrieval(RETRIEVAL.model_copy(update={"seed": seed + 1}), data, places[0])
+        towers, ranker = (tf.saved_model.load(str(place)) for place in places)
+        vectors = _ask(towers, "embed_candidate", items.rows)["embedding"]
+        weight = choose_weight(towers, ranker, items, vectors, validation)
+        retrieved, scores = retrieve(towers, items, vectors, requests, CANDIDATES)
         ranked = rank(ranker, requests, retrieved, scores, weight)
     orders = zip(STAGES, (retrieved, ranked), strict=True)
-    found = {stage: judge(truth, requests, items[:, :SHOWN]) for stage, items in orders}
+    found = {stage: judge(truth, requests, order[:, :SHOWN]) for stage, order in orders}
     found[STAGES[1]]["retrieval_weight"] = weight
     return found
 
 
-def choose_weight(towers: Path, ranker: Path, raw: Path, number: int) -> float:
-    """Returns the weight of `WEIGHTS` whose order of validation pages' candidates is best.
+def choose_weight(
+    towers: Any, ranker: Any, items: Items, vectors: np.ndarray, pages: list[Any]
+) -> float:
+    """Returns the weight of `WEIGHTS` whose order of pages' candidates is best.
 
     Args:
-        towers: The exported two-tower.
-        ranker: The exported ranking model.
-        raw: Directory of the raw splits.
-        number: How many pages are asked about.
+        towers: The exported two-tower, loaded.
+        ranker: The exported ranking model, loaded.
+        items: V of them.
+        vectors: [V, d] float32, their embeddings.
+        pages: Page examples, `tf.train.Example`.
     """
-    import tensorflow as tf
-
     from models.ranking.page_metrics import grouped_auc
 
-    pages = draw_pages(raw, VALIDATION, number)
-    ids, _, rows = read_items(raw)
-    row_of = {name: row for row, name in enumerate(ids)}
-    query, item = embed(towers, rows, pages)
-    loaded = tf.saved_model.load(str(ranker))
+    row_of = {name: row for row, name in enumerate(items.ids)}
+    examples = [page.SerializeToString() for page in pages]
+    query = _ask(towers, "serving_default", examples)["embedding"]
     columns: dict[str, list[np.ndarray]] = {"page": [], "label": [], "p": [], "score": []}
-    for page, example in enumerate(pages):
-        feature = tf.train.Example.FromString(example).features.feature
+    for number, page in enumerate(pages):
+        feature = page.features.feature
         names = feature[f.CANDIDATE_ENTITY].bytes_list.value
         at = [row_of[name.decode().partition(":")[2]] for name in names]
-        columns["page"].append(np.full(len(at), page))
+        columns["page"].append(np.full(len(at), number))
         columns["label"].append(np.array(feature[f.LABEL_EVENTS].int64_list.value) > 0)
-        columns["p"].append(_ask(loaded, "serving_default", [example])["scores"][0])
-        columns["score"].append(item[at] @ query[page])
+        columns["p"].append(_ask(ranker, "serving_default", [examples[number]])["scores"][0])
+        columns["score"].append(vectors[at] @ query[number])
     page_of, label, p, score = (np.concatenate(column) for column in columns.values())
     joint = [joint_scores(p, score, weight) for weight in WEIGHTS]
     aucs = [grouped_auc(label, scores, page_of) for scores in joint]
@@ -191,70 +222,60 @@ def train_retrieval(config: RetrievalTrainerConfig, data: Transformed, path: Pat
     model.export(transform.transform_features_layer(), str(path))
 
 
-def embed(towers: Path, rows: list[bytes], examples: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Embeds [N] examples and [V] raw rows of the catalogue: [N, d] and [V, d] float32."""
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(towers))
-    item = _ask(loaded, "embed_candidate", rows)["embedding"]
-    return _ask(loaded, "serving_default", examples)["embedding"], item
-
-
-def retrieve(towers: Path, raw: Path, requests: Requests, k: int) -> tuple[np.ndarray, np.ndarray]:
+def retrieve(
+    towers: Any, items: Items, vectors: np.ndarray, requests: Requests, k: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns the best items that are out at the time of each request.
 
     Args:
-        towers: The exported two-tower.
-        raw: Directory of the raw splits.
+        towers: The exported two-tower, loaded.
+        items: V of them.
+        vectors: [V, d] float32, their embeddings.
         requests: N of them.
         k: How many are returned.
 
     Returns:
         [N, k] str, ids of items without their type, best first, and their scores, float32.
     """
-    ids, available, rows = read_items(raw)
-    query, item = embed(towers, rows, requests.examples)
-    scores = np.where(available > requests.time[:, None], -np.inf, query @ item.T)
+    examples = [page.SerializeToString() for page in requests.pages]
+    query = _ask(towers, "serving_default", examples)["embedding"]  # [N, d]
+    late = items.available_from > requests.time[:, None]
+    scores = np.where(late, -np.inf, query @ vectors.T)  # [N, V]
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return ids[order], np.take_along_axis(scores, order, axis=1)
+    return items.ids[order], np.take_along_axis(scores, order, axis=1)
 
 
 def rank(
-    ranker: Path, requests: Requests, items: np.ndarray, scores: np.ndarray, weight: float
+    ranker: Any, requests: Requests, items: np.ndarray, scores: np.ndarray, weight: float
 ) -> np.ndarray:
     """Returns the items of each request in the order of both stages' scores.
 
     Args:
-        ranker: The exported ranking model.
+        ranker: The exported ranking model, loaded.
         requests: N of them.
         items: [N, k] str, ids of items.
         scores: [N, k] float32, the retrieval's.
         weight: How much the retrieval's score counts; see `serving.cascade`.
     """
-    import tensorflow as tf
-
-    loaded = tf.saved_model.load(str(ranker))
-    asked = [with_candidates(*pair) for pair in zip(requests.examples, items, strict=True)]
-    p = _ask(loaded, "serving_default", asked)["scores"]  # [N, k]
+    asked = [with_candidates(*pair) for pair in zip(requests.pages, items, strict=True)]
+    p = _ask(ranker, "serving_default", asked)["scores"]  # [N, k]
     order = np.argsort(-joint_scores(p, scores, weight), axis=1, kind="stable")
     return np.take_along_axis(items, order, axis=1)
 
 
-def with_candidates(example: bytes, items: np.ndarray) -> bytes:
-    """Returns a page example that asks about other candidates, [k] str."""
-    import tensorflow as tf
-
-    page = tf.train.Example.FromString(example)
-    values = page.features.feature[f.CANDIDATE_ENTITY].bytes_list.value
+def with_candidates(page: Any, items: np.ndarray) -> bytes:
+    """Returns a page example, serialised, that asks about other candidates, [k] str."""
+    asked = copy.deepcopy(page)
+    values = asked.features.feature[f.CANDIDATE_ENTITY].bytes_list.value
     values[:] = [f.entity(KIND, item).encode() for item in items]
-    made: bytes = page.SerializeToString()
+    made: bytes = asked.SerializeToString()
     return made
 
 
 def judge(truth: Truth, requests: Requests, items: np.ndarray) -> dict[str, float]:
     """Returns what the truth says of pages of items, [N, n] str."""
     things = truth.rows_of(KIND, items.astype(np.int64))
-    parts = truth.parts(KIND, requests.page, things)
+    parts = truth.parts(KIND, requests.row, things)
     seen = truth.impressions(KIND)
     shown = utility.total(truth.parts(KIND, seen.page, seen.things))[seen.things >= 0]
     return {
@@ -267,24 +288,22 @@ def judge(truth: Truth, requests: Requests, items: np.ndarray) -> dict[str, floa
 
 def read_requests(raw: Path, truth: Truth, number: int) -> Requests:
     """Draws pages of items from the raw split `test_pages`, the same ones for every seed."""
-    import tensorflow as tf
-
-    examples = draw_pages(raw, TEST, number)
-    pages = [tf.train.Example.FromString(example).features.feature for example in examples]
-    users = [int(page[f.USER_ID].bytes_list.value[0]) - 1 for page in pages]
-    time = np.array([page[f.REQUEST_TIME].int64_list.value[0] for page in pages])
+    pages = draw_pages(raw, TEST, number)
+    features = [page.features.feature for page in pages]
+    users = [int(feature[f.USER_ID].bytes_list.value[0]) - 1 for feature in features]
+    time = np.array([feature[f.REQUEST_TIME].int64_list.value[0] for feature in features])
     span = truth.config.span
     known = truth.pages["user"] * span + truth.pages["time"]
     order = np.argsort(known)
     wanted = np.array(users) * span + time - truth.config.start_time
-    page_rows = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
-    if (known[page_rows] != wanted).any():
+    row = order[np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)]
+    if (known[row] != wanted).any():
         raise ValueError("Some pages are not in the shop's truth; make it with `truth_users`.")
-    return Requests(examples, page_rows, time)
+    return Requests(pages, row, time)
 
 
-def draw_pages(raw: Path, split: str, number: int) -> list[bytes]:
-    """Draws page examples of items from a raw split, the same ones each time."""
+def draw_pages(raw: Path, split: str, number: int) -> list[Any]:
+    """Draws page examples of items, `tf.train.Example`, from a raw split, each time the same."""
     import tensorflow as tf
 
     found = []
@@ -293,11 +312,12 @@ def draw_pages(raw: Path, split: str, number: int) -> list[bytes]:
         if page[f.CANDIDATE_ENTITY].bytes_list.value[0].startswith(f"{KIND}:".encode()):
             found.append(example)
     drawn = np.random.default_rng(0).permutation(len(found))[:number]
-    return [found[index] for index in drawn]
+    # Parsed again: the messages of a whole split take much more memory than its bytes.
+    return [tf.train.Example.FromString(found[index]) for index in drawn]
 
 
-def read_items(raw: Path) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
-    """Returns id [V] str, microsecond of launch [V] and raw row of every item."""
+def read_items(raw: Path) -> Items:
+    """Reads the items of the raw split `catalogue`."""
     import tensorflow as tf
 
     ids, available, rows = [], [], []
@@ -308,7 +328,7 @@ def read_items(raw: Path) -> tuple[np.ndarray, np.ndarray, list[bytes]]:
             ids.append(name)
             available.append([*feature[f.CATALOGUE_AVAILABLE_FROM].int64_list.value, 0][0])
             rows.append(row)
-    return np.array(ids), np.array(available), rows
+    return Items(np.array(ids), np.array(available), rows)
 
 
 def newest_examples(run_dir: Path) -> Path:

@@ -187,7 +187,7 @@ def test_orders_are_judged_by_the_truth(shop: Path, tmp_path: Path) -> None:
     write(tmp_path / "Split-test_pages", pages_of(truth))
     requests = cascade.read_requests(tmp_path, truth, 20)
     things = np.tile(np.arange(40), (20, 1))
-    total = utility.total(truth.parts("item", requests.page, things))
+    total = utility.total(truth.parts("item", requests.row, things))
     ids = truth.world.item_id[things].astype(str)
 
     best, worst = np.argsort(-total, axis=1)[:, :10], np.argsort(total, axis=1)[:, :10]
@@ -204,9 +204,47 @@ def test_orders_are_judged_by_the_truth(shop: Path, tmp_path: Path) -> None:
 
 
 def test_a_page_asks_about_other_candidates() -> None:
-    page = example(**{f.USER_ID: "1", f.CANDIDATE_ENTITY: ["item:1", "item:2"]})
+    page = asked_page(["item:1", "item:2"])
     asked = tf.train.Example.FromString(cascade.with_candidates(page, np.array(["7", "8", "9"])))
 
     values = asked.features.feature[f.CANDIDATE_ENTITY].bytes_list.value
     assert list(values) == [b"item:7", b"item:8", b"item:9"]
     assert asked.features.feature[f.USER_ID].bytes_list.value[0] == b"1"
+    assert len(page.features.feature[f.CANDIDATE_ENTITY].bytes_list.value) == 2
+
+
+def asked_page(candidates: list[str], labels: list[int] | None = None) -> tf.train.Example:
+    columns = {f.USER_ID: "1", f.CANDIDATE_ENTITY: candidates}
+    return tf.train.Example.FromString(example(**columns, **{f.LABEL_EVENTS: labels or [0]}))
+
+
+def model(output: str, values: list[list[float]]) -> SimpleNamespace:
+    """A loaded SavedModel that answers each page of a batch from the front of a table."""
+
+    def answer(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {output: tf.constant(values[: len(examples)], tf.float32)}
+
+    return SimpleNamespace(signatures={"serving_default": answer})
+
+
+ITEMS = cascade.Items(np.array(["5", "6", "7"]), np.array([0, 10, 20]), [])
+VECTORS = np.array([[1.0, 0.0], [2.0, 0.0], [3.0, 1.0]])
+
+
+def test_only_what_is_out_by_then_is_retrieved() -> None:
+    towers = model("embedding", [[1.0, 0.0], [1.0, 0.0]])
+    requests = cascade.Requests([asked_page([])] * 2, np.array([0, 1]), np.array([10, 20]))
+    ids, scores = cascade.retrieve(towers, ITEMS, VECTORS, requests, 2)
+    assert ids.tolist() == [["6", "5"], ["7", "6"]]
+    assert scores.tolist() == [[2, 1], [3, 2]]
+
+
+@pytest.mark.parametrize(("p", "weight"), [([0.5, 0.5, 0.5], 0.05), ([0.9, 0.1, 0.1], 0.0)])
+def test_the_weight_is_the_first_of_those_that_order_pages_best(
+    p: list[float], weight: float
+) -> None:
+    towers = model("embedding", [[1.0, 0.0]])
+    labels = [0, 0, 1] if weight else [1, 0, 0]  # the retrieval is right, or the ranker is
+    pages = [asked_page(["item:5", "item:6", "item:7"], labels)]
+    ranker = model("scores", [p])
+    assert cascade.choose_weight(towers, ranker, ITEMS, VECTORS, pages) == weight
