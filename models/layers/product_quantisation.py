@@ -192,6 +192,25 @@ def fit_codebook(points: np.ndarray, centroids: int, generator: np.random.Genera
         return np.concatenate([distinct, np.repeat(distinct[-1:], missing, axis=0)])
     if len(points) > _POINTS * centroids:
         points = points[generator.choice(len(points), _POINTS * centroids, replace=False)]
+    first = _first_centroids(points, centroids, generator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a centroid that lost its points, and stays
-        return kmeans2(points, centroids, iter=20, minit="++", seed=generator)[0]
+        return kmeans2(points, first, iter=20, minit="matrix")[0]
+
+
+def _first_centroids(
+    points: np.ndarray, centroids: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Draws first centroids by k-means++ (Arthur and Vassilvitskii 2007).
+
+    Each is a point, drawn in proportion to its squared distance from those drawn before it,
+    which is kept up to date: SciPy's own computes all distances anew for every draw.
+    """
+    chosen = points[generator.integers(len(points))][None]
+    nearest = np.full(len(points), np.inf)
+    while len(chosen) < centroids:
+        nearest = np.minimum(nearest, ((points - chosen[-1]) ** 2).sum(axis=1))
+        odds = np.cumsum(nearest)
+        drawn = np.searchsorted(odds, generator.random() * odds[-1], side="right")
+        chosen = np.concatenate([chosen, points[None, min(drawn, len(points) - 1)]])
+    return chosen

@@ -89,6 +89,25 @@ class PageView(NamedTuple):
             user=self.user[start:end],
         )
 
+    def of_events(self, found: tf.Tensor, mask: tf.Tensor) -> PageView:
+        """Returns histories of some events only.
+
+        Args:
+            found: [B, E] integers, positions of events.
+            mask: [B, E] float32, 1 where there is an event.
+        """
+
+        def of_histories(values: tf.Tensor) -> tf.Tensor:
+            return tf.gather(values, found, batch_dims=1)
+
+        return self._replace(
+            events=of_histories(self.events),
+            items=of_histories(self.items),
+            mask=mask,
+            about=None if self.about is None else of_histories(self.about),
+            event_query=None if self.event_query is None else of_histories(self.event_query),
+        )
+
 
 class PageFeatures(tf.keras.layers.Layer):
     """Embeds what a page is: its candidates, the events before it, the user and the request.

@@ -67,9 +67,12 @@ class ChannelTower(CandidateTower):
     ) -> tf.Tensor:
         """Fuses the channels of [N] distinct ids: [N, d] float32; see the base class."""
         assert described is not None
-        channels = tf.unstack(self.embed_channels(ids, described, training), axis=1)
+        return self.fuse(self.embed_channels(ids, described, training))
+
+    def fuse(self, channels: tf.Tensor) -> tf.Tensor:
+        """Projects channels and sums them by the gate: [N, M, d] -> [N, d] float32."""
         shares = tf.unstack(tf.nn.softmax(self.gate))
-        given = zip(shares, self.projections, channels, strict=True)
+        given = zip(shares, self.projections, tf.unstack(channels, axis=1), strict=True)
         return tf.add_n([share * project(vectors) for share, project, vectors in given])
 
     def search_channels(self, vectors: tf.Tensor) -> tf.Tensor:

@@ -51,6 +51,19 @@ class QuantisationConfig(Config):
     centroids: int = Field(default=256, ge=2, le=1 << 16)
 
 
+class CoarseConfig(Config):
+    """Configuration of the coarse level of a search.
+
+    Attributes:
+      cells: Cells that items are divided into, by k-means of their vectors.
+      events: How many events of a history, those of the cells that the page's candidates attend
+        to most, are searched any further.
+    """
+
+    cells: int = Field(default=512, ge=2, le=1 << 16)
+    events: int = Field(default=512, ge=1)
+
+
 class LossTermConfig(Config):
     """Configuration of one loss of the pretraining.
 
@@ -109,6 +122,7 @@ class SeminarConfig(SearchConfig):
       search: `exact` multiplies vectors; `quantised` sums table entries that the codes of
         events name, outside of training.
       quantisation: The codes of `quantised`.
+      coarse: Searches only the events of some cells, outside of training; all when null.
     """
 
     family: Literal["seminar"] = "seminar"
@@ -117,6 +131,7 @@ class SeminarConfig(SearchConfig):
     query_share: float = Field(default=0.5, ge=0.0, le=1.0)
     search: Literal["exact", "quantised"] = "exact"
     quantisation: QuantisationConfig = QuantisationConfig()
+    coarse: CoarseConfig | None = None
 
     SEARCH: ClassVar[Space] = SearchConfig.SEARCH | {"model.query_share": Range(0.1, 0.9)}
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.input import batch as b
+from models.layers.coarse_cells import CoarseCells
 from models.layers.multi_head_target_attention import MultiHeadTargetAttention
 from models.lifelong.model import LifelongModel
 from models.ranking.features import PageView
@@ -32,8 +33,9 @@ class Seminar(LifelongModel):
 
     An event without a query has the empty one, zeros; without queries in the log a pair is its
     item. What else an event has (type, value, age) is a bias of the search, as in TWIN. With
-    `search: quantised` the search is by codes, which are fitted when training ends; what it
-    finds is attended to by its vectors. See `models.ranking.interest.InterestModel` for the rest.
+    `search: quantised` the search is by codes, with `coarse` it is among the events of some cells.
+    Both are fitted when training ends; what is found is attended to by its vectors. See
+    `models.ranking.interest.InterestModel` for the rest.
     """
 
     model: SeminarConfig
@@ -61,7 +63,12 @@ class Seminar(LifelongModel):
                 self.model.quantisation,
             )
             self.cells = heads * self.codes.entries
-        self._is_coded = False  # until then the search is exact
+        self.coarse = None
+        if self.model.coarse is not None:
+            given = (items.ids.size, dim, self.model.coarse.cells, self.model.coarse.events)
+            self.coarse = CoarseCells(*given, name="coarse_cells")
+            self.cells = max(self.cells, heads * self.coarse.cells)
+        self._is_coded = False  # until then all of a history is searched, by vectors
 
     def pairs(self, view: PageView) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32."""
@@ -69,27 +76,50 @@ class Seminar(LifelongModel):
             return view.candidate, view.items
         share = self.model.query_share
         events = share * self.query_projection(view.event_query) + (1.0 - share) * view.items
+        return self.target(view), events
+
+    def target(self, view: PageView) -> tf.Tensor:
+        """Returns the pairs of candidates, [I, d] float32."""
+        if not self.has_queries:
+            return view.candidate
+        share = self.model.query_share
         candidate = (1.0 - share) * view.candidate
         if view.query is not None:
             candidate += share * tf.gather(self.query_projection(view.query), view.row)
-        return candidate, events
+        return candidate
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
-        target, pairs = self.pairs(view)
-        bias = None if view.about is None else self.beside(view.about)  # [P, L, H]
         search = None
         if self._is_coded:
-            search = self._search_codes(view, target)
-            if bias is not None:
-                search += tf.transpose(bias, [0, 2, 1])[:, :, None]
+            vectors = self.attention.search_vectors(self.target(view))  # [I, H, d]
+            if self.coarse is not None:
+                view = self._shortlisted(view, vectors)
+            if self.codes is not None:
+                search = self._search_codes(view, vectors)
+        target, pairs = self.pairs(view)
+        bias = self._bias(view)
+        if search is not None and bias is not None:
+            search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         values = pairs if view.about is None else pairs + view.about
         return self.attention(target, pairs, view.mask, view.row, values, bias, search)
 
-    def _search_codes(self, view: PageView, target: tf.Tensor) -> tf.Tensor:
+    def _bias(self, view: PageView) -> tf.Tensor | None:
+        """Returns what events have in the search beside their pairs, [P, L, H] float32, or None."""
+        return None if view.about is None else self.beside(view.about)
+
+    def _shortlisted(self, view: PageView, vectors: tf.Tensor) -> PageView:
+        """Keeps the events of the cells that the candidates attend to most."""
+        assert self.coarse is not None
+        if self.has_queries:
+            vectors *= 1.0 - self.model.query_share
+        return view.of_events(
+            *self.coarse(vectors, view.row, view.events, view.mask, self._bias(view))
+        )
+
+    def _search_codes(self, view: PageView, vectors: tf.Tensor) -> tf.Tensor:
         """Returns the scores of events by their codes, [P, H, C, L] float32."""
         assert self.codes is not None
-        vectors = self.attention.search_vectors(target)  # [I, H, d]
         channels = self.channels.search_channels(vectors)  # [I, H, M, d]
         if self.has_queries:
             share = self.model.query_share
@@ -98,29 +128,37 @@ class Seminar(LifelongModel):
         return self.codes.search(view, channels)
 
     def finish(self, evaluation: Evaluation) -> Metrics:
-        """Codes the catalogue where the search is by codes, then calibrates."""
+        """Codes the catalogue where the search is by codes or cells, then calibrates."""
         assert isinstance(evaluation, PageEvaluation)
-        if self.codes is not None:
+        if self.codes is not None or self.coarse is not None:
             self.code_catalogue(evaluation.batches)
             evaluation = PageEvaluation(self, evaluation.batches)  # which scores by codes
         return super().finish(evaluation)
 
     def code_catalogue(self, batches: list[Mapping[str, tf.Tensor]]) -> None:
-        """Fits codebooks on the model's embeddings, and searches by codes from then on.
+        """Fits codebooks and cells on the model's embeddings, and searches by them from then on.
 
         Args:
             batches: Pages, whose events have the queries that are fitted to.
         """
-        assert self.codes is not None
-        ids = np.arange(self.channels.ids.size)
-        items = [self._embed_channels(part) for part in np.split(ids, ids[_CHUNK::_CHUNK])]
-        queries = np.zeros([0, self.model.dim], np.float32)
-        if self.has_queries:
-            words = np.concatenate([_queries_of(batch) for batch in batches])
-            chosen = np.random.default_rng(self.config.seed).permutation(len(words))[:_QUERIES]
-            queries = self.features.words(tf.constant(words[chosen])).numpy()
-        self.codes.fit(np.concatenate(items), queries, self.config.seed)
+        items, seed = self.embed_catalogue(), self.config.seed
+        if self.codes is not None:
+            queries = np.zeros([0, self.model.dim], np.float32)
+            if self.has_queries:
+                words = np.concatenate([_queries_of(batch) for batch in batches])
+                chosen = np.random.default_rng(seed).permutation(len(words))[:_QUERIES]
+                queries = self.features.words(tf.constant(words[chosen])).numpy()
+            self.codes.fit(items, queries, seed)
+        if self.coarse is not None:
+            parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
+            self.coarse.fit(np.concatenate([self.channels.fuse(part) for part in parts]), seed)
         self._is_coded = True
+
+    def embed_catalogue(self) -> np.ndarray:
+        """Returns the channels of all entities, [V + 1, M, d] float32."""
+        ids = np.arange(self.channels.ids.size)
+        parts = np.split(ids, ids[_CHUNK::_CHUNK])
+        return np.concatenate([self._embed_channels(part) for part in parts])
 
     def _embed_channels(self, ids: np.ndarray) -> np.ndarray:
         features = self.channels.look_up(tf.constant(ids, tf.int64))

@@ -120,9 +120,10 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
     np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
     view = model.features(BATCH)
     target, pairs = model.pairs(view)
-    scores = model._search_codes(view, target).numpy()  # [P, H, C, L]
+    vectors = model.attention.search_vectors(target)  # [I, H, d]
+    scores = model._search_codes(view, vectors).numpy()  # [P, H, C, L]
 
-    vectors = model.attention.search_vectors(target).numpy()  # [I, H, d]
+    vectors = vectors.numpy()
     for index, (page, rank) in enumerate([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]):
         there = HISTORY[page] > 0
         expected = vectors[index] @ pairs[page].numpy().T
@@ -133,8 +134,9 @@ def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     model, _ = quantised(centroids=3)
     view = model.features(BATCH)
     target, pairs = model.pairs(view)
-    by_codes = model._search_codes(view, target).numpy()[0].reshape(-1, 5)  # [H C, L]
-    vectors = model.attention.search_vectors(target[:3]).numpy().transpose(1, 0, 2)
+    found = model.attention.search_vectors(target)
+    by_codes = model._search_codes(view, found).numpy()[0].reshape(-1, 5)  # [H C, L]
+    vectors = found.numpy()[:3].transpose(1, 0, 2)
     exact = (vectors @ pairs[0].numpy().T).reshape(-1, 5)
     assert np.abs(by_codes - exact).max() > 1e-2
     assert np.corrcoef(by_codes.ravel(), exact.ravel())[0, 1] > 0.7
@@ -171,6 +173,49 @@ def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
     assert metrics["log_loss"] == pytest.approx(log_loss, abs=1e-5)
     assert np.abs(scores - exact[:, 0]).max() > 1e-4
     assert metrics["log_loss"] != pytest.approx(before["log_loss"], abs=1e-6)
+
+
+@pytest.mark.parametrize("search", ["exact", "quantised"])
+def test_a_shortlist_of_all_events_changes_nothing(search):
+    codes = {"search": search, "quantisation": {"sub_vectors": 4, "centroids": 3}}
+    codes |= {"dropout": 0.0, "candidate": {"id_dropout": 0.0}}  # chance is no difference
+    whole, coarse = make(**codes), make(**codes, coarse={"cells": 3, "events": 5})
+    if search == "quantised":
+        whole.code_catalogue([BATCH])
+    coarse.code_catalogue([BATCH])
+    np.testing.assert_allclose(coarse.score(BATCH), whole.score(BATCH), atol=1e-6)
+
+    gradients = []
+    for model in (whole, coarse):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(BATCH, training=True)
+        gradients.append(tape.gradient(loss, model.attention.trainable_variables))
+    for one, other in zip(*gradients, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_a_shortlist_limits_the_search_to_some_cells_in_the_exported_graph_too():
+    model = make(coarse={"cells": 4, "events": 2}, top_k=5)
+    exact = model.score(BATCH).numpy()
+    model.code_catalogue([BATCH])
+    view = model.features(BATCH)
+    vectors = model.attention.search_vectors(model.target(view))
+    few = model._shortlisted(view, vectors)
+
+    assert few.events.shape == (3, 2) and few.about.shape == few.items.shape == (3, 2, D)
+    np.testing.assert_array_equal(few.mask, [[1, 1], [1, 1], [0, 0]])
+    for event, item in zip(few.events[0].numpy(), few.items[0].numpy(), strict=True):
+        position = list(HISTORY[0]).index(event)
+        np.testing.assert_array_equal(item, view.items[0, position])
+    scores = model.score(BATCH).numpy()
+    assert np.abs(scores[:3] - exact[:3]).max() > 1e-4  # five events
+    np.testing.assert_allclose(scores[3:], exact[3:], atol=1e-5)  # two, and none
+    np.testing.assert_allclose(tf.function(model.score)(BATCH), scores, atol=1e-5)
+    saved = {weight.name for weight in model.saved_weights()}
+    assert {name for name in saved if "cell" in name or "centroid" in name} == {
+        "cell_of:0",
+        "centroids:0",
+    }
 
 
 def test_a_configuration_that_does_not_fit_is_refused():
