@@ -108,10 +108,11 @@ def read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     index = files.open_index(place.index)
     towers = tf.saved_model.load(str(place.version)).towers if place.version else None
     queries, asked = sample_queries(index, QUERIES, towers, place.timelines())
-    if queries.ndim != 2:
-        raise ValueError(f"The engines take one vector a query, received {list(queries.shape)}.")
+    if queries.vectors.ndim != 2:
+        shape = list(queries.vectors.shape)
+        raise ValueError(f"The engines take one vector a query, received {shape}.")
     print(f"{index.size:,} vectors, asked with {len(queries):,} {asked}", flush=True)
-    return np.asarray(index.vectors, np.float32), queries
+    return np.asarray(index.vectors, np.float32), queries.vectors
 
 
 def best_rows(vectors: np.ndarray, queries: np.ndarray) -> np.ndarray:

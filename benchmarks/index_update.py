@@ -36,9 +36,9 @@ from benchmarks.clustered_points import make_points
 from benchmarks.results import Results
 from serving.index import files
 from serving.index.building.build import build
-from serving.index.building.build import load_queries
 from serving.index.building.build import train
 from serving.index.config import BuildConfig
+from serving.index.queries import load_queries
 from serving.index.search_quality import recall
 from serving.index.tree.scann_files import load_searcher
 from serving.index.tree.scann_search import search

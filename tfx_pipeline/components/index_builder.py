@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 from absl import logging
 from tfx import v1 as tfx
 from tfx.dsl.components.base import base_beam_executor
@@ -23,6 +22,7 @@ from serving.index.config import IndexConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.embed import embed_queries
+from serving.index.queries import save_queries
 from serving.index.towers import load_towers
 from tfx_pipeline.artifacts import RetrievalIndex
 from tfx_pipeline.components import locations
@@ -67,8 +67,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         with tempfile.TemporaryDirectory() as scratch:
             if config.tuning_queries and count >= config.tree_from:
                 timelines = locations.record_files(input_dict, "examples", "train")
-                queries = Path(scratch, "queries.npy")
-                np.save(queries, embed_queries(loaded, timelines, config.tuning_queries))
+                queries = Path(scratch, "queries.npz")
+                save_queries(queries, embed_queries(loaded, timelines, config.tuning_queries))
                 arguments += ["--queries", str(queries)]
             logging.info(
                 "%s", processes.run_module("serving.index.building.build", arguments).strip()

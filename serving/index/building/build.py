@@ -1,6 +1,6 @@
 """Trains and writes the ScaNN index of a directory that holds vectors and candidates.
 
-    python -m serving.index.building.build --index DIR --config JSON [--queries queries.npy]
+    python -m serving.index.building.build --index DIR --config JSON [--queries queries.npz]
         [--towers FINGERPRINT] [--encoded]
 
 It reads arrays and writes files, and needs neither TensorFlow nor the models:
@@ -30,6 +30,8 @@ from serving.index.building import part_jobs
 from serving.index.building.tuning import tune
 from serving.index.config import BuildConfig
 from serving.index.processes import reporting_errors
+from serving.index.queries import Queries
+from serving.index.queries import load_queries
 from serving.index.tree.scann_files import leaf_sizes
 from serving.index.tree.scann_files import read_partition
 from serving.index.tree.scann_files import serialise
@@ -41,7 +43,7 @@ BRUTE_FORCE = "brute_force"
 def build(
     path: Path,
     config: BuildConfig,
-    queries: np.ndarray | None = None,
+    queries: Queries | None = None,
     towers: str = "",
     encoded: bool = False,
 ) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def build(
     Args:
         path: The index directory.
         config: VocabularySizes; what is unset is chosen or tuned.
-        queries: [Q, d] or [Q, K, d] float32 query embeddings to tune with.
+        queries: What to tune with.
         towers: Fingerprint of the towers that made the vectors.
         encoded: Whether the parts are there already; see `part_jobs`.
 
@@ -141,21 +143,17 @@ def train(
     }
 
 
-def _check_queries(queries: np.ndarray | None, dim: int) -> None:
+def _check_queries(queries: Queries | None, dim: int) -> None:
     if queries is None:
         return
-    if queries.ndim not in (2, 3) or queries.shape[-1] != dim:
+    shape = queries.vectors.shape
+    if len(shape) not in (2, 3) or shape[-1] != dim:
         raise ValueError(
-            f"Query embeddings have the shape {list(queries.shape)}, and the candidates' have "
+            f"Query embeddings have the shape {list(shape)}, and the candidates' have "
             f"{dim} dimensions: expected [Q, {dim}] or [Q, K, {dim}]. Are both towers of one model?"
         )
-    if not np.isfinite(queries).all():
+    if not np.isfinite(queries.vectors).all():
         raise ValueError("Query embeddings are not all finite: the query tower is broken.")
-
-
-def load_queries(path: Path) -> np.ndarray:
-    """Reads query embeddings from an npy file: [Q, d] or [Q, K, d] float32."""
-    return np.load(path, allow_pickle=False).astype(np.float32, copy=False)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -163,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--index", type=Path, required=True, help="the index directory")
     parser.add_argument("--config", default="{}", help="a BuildConfig as JSON")
-    parser.add_argument("--queries", type=Path, help="npy file of query embeddings to tune with")
+    parser.add_argument("--queries", type=Path, help="query embeddings to tune with")
     parser.add_argument("--towers", default="", help="fingerprint of the towers")
     parser.add_argument("--encoded", action="store_true", help="the parts are there already")
     args = parser.parse_args(argv)

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.index import search_quality
 from serving.index.config import BuildConfig
+from serving.index.queries import Queries
 from serving.index.tree import scann_search
 from serving.index.tree.scann_files import Partition
 
@@ -23,7 +24,7 @@ _EXACT_COST = 20  # codes looked at in the time of one candidate's exact score
 def tune(
     searcher: Any,
     vectors: np.ndarray,
-    queries: np.ndarray | None,
+    queries: Queries | None,
     config: BuildConfig,
     partition: Partition,
 ) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def tune(
     Args:
         searcher: A ScaNN searcher with a tree.
         vectors: [N, d] float32.
-        queries: [Q, d] or [Q, K, d] float32, or None: nothing is measured then.
+        queries: What to ask, or None: nothing is measured then.
         config: The target; what it sets is not tuned.
         partition: The tree.
 
@@ -59,12 +60,13 @@ def tune(
     settled = config.leaves_to_search is not None and config.reorder is not None
     if queries is None or not asked or settled:
         return {**chosen, **aim, "tuned_on": 0, "curve": []}
-    kth = search_quality.kth_scores(vectors, queries, k)
-    scanned = _scanned(queries, partition)
+    asked_with, weight = queries.vectors, queries.weight
+    kth = search_quality.kth_scores(vectors, asked_with, k, weight)
+    scanned = _scanned(asked_with, partition)
     curve: list[dict[str, Any]] = []
     for visited, depth in _grid(config, leaves, size):
-        rows = scann_search.search(searcher, queries, k, depth, visited)
-        found = search_quality.recall_at(kth, vectors, queries, rows, k)
+        rows = scann_search.search(searcher, asked_with, k, depth, visited, weight, vectors)
+        found = search_quality.recall_at(kth, vectors, asked_with, rows, k, weight)
         curve.append(
             {
                 "leaves_to_search": visited,

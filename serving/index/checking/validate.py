@@ -16,6 +16,8 @@ from serving.index import processes
 from serving.index import search_quality
 from serving.index.config import CheckConfig
 from serving.index.embedding.embed import embed_queries
+from serving.index.queries import Queries
+from serving.index.queries import save_queries
 from serving.index.searching.backend import choose_backend
 from serving.index.searching.backend import make_searcher
 from serving.index.towers import check_towers
@@ -41,7 +43,7 @@ def validate(
         towers_dir: SavedModel that its vectors come from.
         query_files: TFRecord files of raw timelines.
         config: Bounds.
-        work_dir: For the query embeddings (`queries.npy`).
+        work_dir: For the query embeddings (`queries.npz`).
 
     Returns:
         The report: `blessed`, `reasons` when it is not, `recall@<K>` (ScaNN's),
@@ -74,22 +76,22 @@ def validate(
 
 
 def measure(
-    index: files.IndexFiles, queries: np.ndarray, config: CheckConfig, work_dir: Path
+    index: files.IndexFiles, queries: Queries, config: CheckConfig, work_dir: Path
 ) -> dict[str, dict[str, Any]]:
     """Measures both searchers of an index.
 
     Args:
         index: An opened index.
-        queries: [Q, d] or [Q, K, d] float32.
+        queries: What is asked.
         config: What recall is measured at.
-        work_dir: For `queries.npy`, which ScaNN's process reads.
+        work_dir: For `queries.npz`, which ScaNN's process reads.
 
     Returns:
         `scann` and `answer`, each with `recall`, `recall_at` and `latency_ms`.
     """
     work_dir.mkdir(parents=True, exist_ok=True)
-    file = work_dir / "queries.npy"
-    np.save(file, queries)
+    file = work_dir / "queries.npz"
+    save_queries(file, queries)
     scann = _measure_scann(index, file, config.recall_at)
     return {"scann": scann, "answer": measure_answer(index, queries, config)}
 
@@ -104,29 +106,33 @@ def _measure_scann(index: files.IndexFiles, queries: Path, recall_at: int) -> di
 
 
 def measure_answer(
-    index: files.IndexFiles, queries: np.ndarray, config: CheckConfig
+    index: files.IndexFiles, queries: Queries, config: CheckConfig
 ) -> dict[str, Any]:
     """Measures the searcher that a servable would answer with."""
     backend = choose_backend(index, config.exact_below)
     k = min(config.recall_at, index.size)
     searcher = make_searcher(index, backend, k, vector_type=config.vectors)
-    signature = [tf.TensorSpec([None, *queries.shape[1:]], tf.float32)]
+    given = [queries.vectors] + ([] if queries.weight is None else [queries.weight])
+    signature = [tf.TensorSpec([None, *values.shape[1:]], tf.float32) for values in given]
 
     @tf.function(input_signature=signature, autograph=False)
-    def ask(query: tf.Tensor) -> tf.Tensor:
+    def ask(query: tf.Tensor, weight: tf.Tensor | None = None) -> tf.Tensor:
         batch = tf.shape(query)[0]
         nothing = tf.fill([batch, 0], -1)
-        return searcher.search(query, nothing, tf.zeros([batch], tf.int64))[0]
+        return searcher.search(query, nothing, tf.zeros([batch], tf.int64), weight)[0]
 
-    rows = ask(tf.constant(queries)).numpy()
-    found = search_quality.recall(np.asarray(index.vectors), queries, rows, k)
-    single = [tf.constant(query[None]) for query in queries[:_TIMED]]
+    rows = ask(*map(tf.constant, given)).numpy()
+    found = search_quality.recall(
+        np.asarray(index.vectors), queries.vectors, rows, k, queries.weight
+    )
+    timed = range(min(_TIMED, len(queries)))
+    single = [[tf.constant(values[row : row + 1]) for values in given] for row in timed]
     return {
         "backend": backend.name,
         "reason": backend.reason,
         "recall": float(found.mean()),
         "recall_at": k,
-        "latency_ms": search_quality.latency_ms(lambda query: ask(query).numpy(), single),
+        "latency_ms": search_quality.latency_ms(lambda query: ask(*query).numpy(), single),
     }
 
 

@@ -25,6 +25,7 @@ from serving.index.embedding.records import read_batches
 from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
 from serving.index.embedding.shards import write_shard
+from serving.index.queries import Queries
 from transforms import features
 from transforms.arrow import pa
 
@@ -162,7 +163,7 @@ class CandidateHandler(TowersHandler):
         return pa.table(columns)
 
 
-def embed_queries(towers: Any, files: Sequence[str], limit: int, batch: int = 256) -> np.ndarray:
+def embed_queries(towers: Any, files: Sequence[str], limit: int, batch: int = 256) -> Queries:
     """Embeds the first timelines of some files with the query tower.
 
     Args:
@@ -172,7 +173,7 @@ def embed_queries(towers: Any, files: Sequence[str], limit: int, batch: int = 25
         batch: Timelines embedded at a time.
 
     Returns:
-        [Q, d] or [Q, K, d] float32.
+        Q queries.
 
     Raises:
         ValueError: The files hold no timeline, or an embedding is not finite.
@@ -180,16 +181,18 @@ def embed_queries(towers: Any, files: Sequence[str], limit: int, batch: int = 25
     import tensorflow as tf
 
     embed = towers.signatures["serving_default"]
-    parts = [
-        embed(examples=tf.constant(records))["embedding"].numpy()
-        for records in read_batches(files, batch, limit)
-    ]
+    parts = [embed(examples=tf.constant(records)) for records in read_batches(files, batch, limit)]
     if not parts:
         raise ValueError(
             f"There are no timelines in {list(files)}; expected some to ask the index for."
         )
-    queries = np.concatenate(parts).astype(np.float32, copy=False)
-    broken = ~np.isfinite(queries).reshape(len(queries), -1).all(axis=1)
+    given = {
+        name: np.concatenate([part[name].numpy() for part in parts]).astype(np.float32, copy=False)
+        for name in ("embedding", "weight")
+        if name in parts[0]
+    }
+    queries = Queries(given["embedding"], given.get("weight"))
+    broken = ~np.isfinite(queries.vectors).reshape(len(queries), -1).all(axis=1)
     if broken.any():
         raise ValueError(
             f"{broken.sum()} of {len(queries)} query embeddings are not finite (first at row "

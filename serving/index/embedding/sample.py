@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from serving.index import files
+from serving.index.queries import Queries
 
 TIMELINES = "test timelines"
 VECTORS = "vectors of the index"
@@ -15,7 +16,7 @@ VECTORS = "vectors of the index"
 
 def sample_queries(
     index: files.IndexFiles, limit: int, towers: Any = None, timelines: Sequence[str] = ()
-) -> tuple[np.ndarray, str]:
+) -> tuple[Queries, str]:
     """Returns queries and what they are.
 
     Args:
@@ -25,7 +26,7 @@ def sample_queries(
         timelines: TFRecord files of raw timelines; none is fine.
 
     Returns:
-        [Q, d] or [Q, K, d] float32, and `TIMELINES` or `VECTORS`.
+        The queries, and `TIMELINES` or `VECTORS`.
 
     Raises:
         ValueError: The files hold no timeline, or an embedding is not finite.
@@ -35,4 +36,4 @@ def sample_queries(
 
         return embed_queries(towers, timelines, limit), TIMELINES
     rows = np.random.default_rng(0).permutation(index.size)[:limit]
-    return np.asarray(index.vectors[np.sort(rows)]), VECTORS
+    return Queries(np.asarray(index.vectors[np.sort(rows)])), VECTORS

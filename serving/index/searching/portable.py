@@ -167,18 +167,22 @@ class PortableIndex(Searcher):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Searches one chunk; see `Searcher.search`.
 
-        Each of K interests finds its own best candidates; in a mixture, what any of them
-        found is scored by all.
+        Each of K interests finds its own best candidates. In a mixture each brings twice as
+        many, and what any of them found is scored by all: the best of a mixture may be the very
+        best of none.
         """
         if query.shape.rank == 2:
-            return self._search_vectors(query, excluded, request_time)
+            return self._search_vectors(query, excluded, request_time, self.found)
         batch, interests = tf.shape(query)[0], tf.shape(query)[1]
+        most = min(self.size, self.layout.probes * self.layout.slots)
+        found = self.found if weight is None else min(most, 2 * self.found)
         rows, scores = self._search_vectors(
             tf.reshape(query, [batch * interests, query.shape[2]]),
             tf.repeat(excluded, interests, axis=0),
             tf.repeat(request_time, interests),
+            found,
         )
-        wide = [batch, interests * self.found]
+        wide = [batch, interests * found]
         rows, scores = tf.reshape(rows, wide), tf.reshape(scores, wide)
         if weight is not None:
             mixed = combine(
@@ -194,19 +198,20 @@ class PortableIndex(Searcher):
         return self.blocks.at(tf.stack([slot // slots, slot % slots], -1))
 
     def _search_vectors(
-        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor
+        self, query: tf.Tensor, excluded: tf.Tensor, request_time: tf.Tensor, found: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns rows and scores [B, found]; all candidates are scored where few are left."""
         slot = tf.where(excluded < 0, -1, tf.gather(self.row_slot, tf.maximum(excluded, 0)))
-        rows, scores = self._search_leaves(query, slot, request_time)
-        short = tf.reduce_any(scores[:, -1] == -np.inf)
+        rows, scores = self._search_leaves(query, slot, request_time, found)
+        short = tf.reduce_any(scores[:, self.found - 1] == -np.inf)
         return tf.cond(
             short,
-            lambda: self._search_everything_for_each(query, slot, request_time),
+            lambda: self._search_everything_for_each(query, slot, request_time, found),
             lambda: (rows, scores),
         )
 
     def _search_leaves(
-        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
+        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor, found: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         probes, slots = self.layout.probes, self.layout.slots
         leaf_scores = tf.matmul(query, self.centres, transpose_b=True)  # [B, L]
@@ -218,7 +223,7 @@ class PortableIndex(Searcher):
             scores = hide_later(scores, times, request_time[:, None, None])
         scores = tf.reshape(scores, [-1, probes * slots])
         scores = mask_columns(scores, self._columns(chosen, excluded_slot))
-        scores, best = tf.math.top_k(scores, self.found)
+        scores, best = tf.math.top_k(scores, found)
         block = tf.gather(chosen, best // slots, batch_dims=1)
         return tf.gather(self.slot_row, block * slots + best % slots), scores
 
@@ -236,12 +241,13 @@ class PortableIndex(Searcher):
         return tf.where((slot < 0) | (probe < 0), -1, probe * slots + named % slots)
 
     def _search_everything_for_each(
-        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
+        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor, found: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores all candidates, query by query: for a whole chunk they could fill a GPU."""
 
         def one(given: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-            rows, scores = self._search_everything(*(values[None] for values in given))
+            one_query, slots, time = (values[None] for values in given)
+            rows, scores = self._search_everything(one_query, slots, time, found)
             return rows[0], scores[0]
 
         result: tuple[tf.Tensor, tf.Tensor] = tf.map_fn(
@@ -253,11 +259,11 @@ class PortableIndex(Searcher):
         return result
 
     def _search_everything(
-        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor
+        self, query: tf.Tensor, excluded_slot: tf.Tensor, request_time: tf.Tensor, found: int
     ) -> tuple[tf.Tensor, tf.Tensor]:
         scores = self.blocks.all_products(query) + tf.reshape(self.padding, [1, -1])
         if self.dated:
             times = tf.reshape(self.available_from, [1, -1])
             scores = hide_later(scores, times, request_time[:, None])
-        scores, best = tf.math.top_k(mask_columns(scores, excluded_slot), self.found)
+        scores, best = tf.math.top_k(mask_columns(scores, excluded_slot), found)
         return tf.gather(self.slot_row, best), scores

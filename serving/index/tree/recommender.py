@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from serving.index import files
+from serving.index.queries import combine
 from serving.index.tree import scann_search
 from serving.index.tree.scann_files import load_searcher
 from transforms.availability import not_yet_available
@@ -82,7 +83,9 @@ class ScannRecommender:
             wanted = min(self.index.size, wanted)
             leaves = self._leaves(wanted / usual)
             depth = max(wanted, math.ceil((tuned["reorder"] or 0) * wanted / usual))
-            rows = scann_search.search(self._searcher, queries, wanted, depth, leaves)
+            rows = scann_search.search(
+                self._searcher, queries, wanted, depth, leaves, weight, self.index.vectors
+            )
             scores = self._scores(queries, rows, weight)  # [B, wanted]
             if self._available_from is not None:
                 later = not_yet_available(self._available_from[rows], request_time or 0)
@@ -107,13 +110,7 @@ class ScannRecommender:
         vectors = np.asarray(self.index.vectors[np.maximum(rows, 0)])  # [B, n, d]
         if queries.ndim == 2:
             queries = queries[:, None]
-        scores = np.einsum("bkd,bnd->bkn", queries, vectors)
-        if weight is None:
-            scores = scores.max(axis=1)
-        else:  # log sum_k w[k] e^s[k], as in the servable
-            most = scores.max(axis=1, keepdims=True)
-            mixed = np.einsum("bk,bkn->bn", weight, np.exp(scores - most))
-            scores = most[:, 0] + np.log(np.maximum(mixed, 1e-30))
+        scores = combine(np.einsum("bkd,bnd->bkn", queries, vectors), weight)
         return np.where(rows < 0, -np.inf, scores)
 
     def _best(self, rows: np.ndarray, scores: np.ndarray, k: int) -> list[tuple[str, float]]:

@@ -6,14 +6,26 @@ from typing import Any
 
 import numpy as np
 
+from serving.index.queries import combine
+from serving.index.search_quality import without_repeats
+
+_BLOCK = 256  # mixtures scored at a time
+
 
 def search(
-    searcher: Any, queries: np.ndarray, k: int, reorder: int | None, leaves: int | None
+    searcher: Any,
+    queries: np.ndarray,
+    k: int,
+    reorder: int | None,
+    leaves: int | None,
+    weight: np.ndarray | None = None,
+    vectors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Finds the k best rows for each query.
 
     Several vectors of one query are searched one by one and merged: a
-    candidate's score is its best over them.
+    candidate's score is its best over them. In a mixture each brings twice as many, and
+    what any of them found is scored by all.
 
     Args:
         searcher: Of `scann_ops_pybind`, or a `MergedSearcher`.
@@ -21,12 +33,18 @@ def search(
         k: Results of a query, at most the number of candidates.
         reorder: Candidates that are scored again exactly; the searcher's own if None.
         leaves: Leaves to search; the searcher's own if None.
+        weight: [Q, K] float32 of mixtures of K interests; None for the best of them.
+        vectors: [N, d] float32, the candidates, which mixtures are scored with.
 
     Returns:
         [Q, k] int64, best first; -1 where fewer were found.
     """
     interests = 1 if queries.ndim == 2 else queries.shape[1]
     flat = np.ascontiguousarray(queries.reshape(-1, queries.shape[-1]), dtype=np.float32)
+    if weight is not None:
+        assert vectors is not None
+        rows, _ = ask(searcher, flat, min(2 * k, len(vectors)), reorder, leaves)
+        return _best_of_mixtures(rows.reshape(len(queries), -1), queries, weight, vectors, k)
     rows, scores = ask(searcher, flat, k, reorder, leaves)  # [Q * K, k]
     if interests == 1:
         return rows
@@ -57,6 +75,21 @@ def ask(
         rows = np.pad(rows, gap, constant_values=-1)
         scores = np.pad(scores, gap, constant_values=-np.inf)
     return rows, np.where(rows < 0, -np.inf, scores)
+
+
+def _best_of_mixtures(
+    rows: np.ndarray, queries: np.ndarray, weight: np.ndarray, vectors: np.ndarray, k: int
+) -> np.ndarray:
+    """Keeps the k best rows by the scores of mixtures: [Q, M] -> [Q, k]."""
+    rows = without_repeats(rows)
+    best = []
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        held = np.asarray(vectors[np.maximum(rows[part], 0)])  # [q, M, d]
+        scores = combine(np.einsum("qkd,qmd->qkm", queries[part], held), weight[part])
+        scores[rows[part] < 0] = -np.inf
+        best.append(np.argsort(-scores, axis=1, kind="stable")[:, :k])
+    return np.take_along_axis(rows, np.concatenate(best), axis=1)
 
 
 def _merge(rows: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:

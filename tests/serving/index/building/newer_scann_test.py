@@ -7,7 +7,6 @@ import os
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.environment import ROOT
@@ -18,6 +17,7 @@ from serving.index.checking import validate
 from serving.index.config import BuildConfig
 from serving.index.config import CheckConfig
 from serving.index.parts import part_dirs
+from serving.index.queries import load_queries
 from serving.index.tree.scann_files import read_partition
 from tests.helpers.servables import write_vectors
 from tests.serving.index.conftest import MOVIES
@@ -103,7 +103,7 @@ def test_it_reaches_the_same_recall(built, workshop):
     search = built.info["search"]
     [chosen] = [point for point in search["curve"] if curve.is_chosen(point, search)]
     assert search["tuned_on"] == 200 and chosen["recall"] >= 0.99
-    queries = np.load(workshop.folder / "movies.npy")
+    queries = load_queries(workshop.folder / "movies.npy")
     check = CheckConfig(recall_at=50, exact_below=0)
     answer = validate.measure_answer(built, queries, check)
     assert answer["backend"] == "portable" and answer["recall"] >= 0.98

@@ -7,8 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from serving.index import search_quality
+from serving.index.building import curve
 from serving.index.checking import validate
 from serving.index.config import CheckConfig
+from serving.index.queries import Queries
+from serving.index.queries import load_queries
 from serving.index.search_quality import recall
 from serving.index.searching.backend import choose_backend
 from serving.index.searching.backend import make_searcher
@@ -32,7 +36,7 @@ def queries(workshop):
 
 @pytest.fixture(scope="module")
 def answer(large, queries):
-    return validate.measure_answer(large, queries, CheckConfig(exact_below=0))
+    return validate.measure_answer(large, Queries(queries), CheckConfig(exact_below=0))
 
 
 def search(searcher, queries, excluded=None, request_time=0):
@@ -51,6 +55,28 @@ def test_above_exact_below_the_portable_form_answers(large, answer):
     assert choose_backend(large, 20_000).name == "portable"
     assert choose_backend(large, 25_000).name == "portable"
     assert choose_backend(large, 25_001).name == "exact"
+
+
+def test_mixtures_of_interests_are_tuned_and_measured_as_mixtures(workshop):
+    """Tuned and checked by ScaNN's processes, and asked of the backend that answers."""
+    index = workshop.index("mixed")
+    search = index.info["search"]
+    assert search["tuned_on"] == 50
+    [chosen] = [point for point in search["curve"] if curve.is_chosen(point, search)]
+    assert chosen["recall"] >= 0.99
+    assert workshop.mixed["recall"] > 0.98
+
+    queries = load_queries(workshop.folder / "mixed.npz")
+    config = CheckConfig(recall_at=50, exact_below=0)
+    answer = validate.measure_answer(index, queries, config)
+    assert answer["backend"] == "portable" and answer["recall"] > 0.98
+    best = validate.measure_answer(index, Queries(queries.vectors), config)
+    assert best["recall"] > 0.98  # of other candidates:
+    mixture, one = (
+        search_quality.exact_scores(np.asarray(index.vectors), queries.vectors, weight)
+        for weight in (queries.weight, None)
+    )
+    assert (np.argmax(mixture, axis=1) != np.argmax(one, axis=1)).any()
 
 
 def test_the_form_that_costs_less_is_chosen(large):
@@ -157,5 +183,5 @@ def test_what_is_objected_to(scann, answer, reasons):
 def test_fewer_candidates_than_k(tmp_path):
     write_vectors(tmp_path, ["a:1", "a:2", "b:1"], np.eye(3))
     index = seal_without_scann(tmp_path)
-    found = validate.measure_answer(index, np.eye(3, dtype=np.float32), CheckConfig())
+    found = validate.measure_answer(index, Queries(np.eye(3, dtype=np.float32)), CheckConfig())
     assert found["recall_at"] == 3 and found["recall"] == 1.0 and found["backend"] == "exact"

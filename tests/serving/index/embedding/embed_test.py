@@ -121,7 +121,7 @@ def test_queries_are_embedded_in_the_order_of_the_files(towers, tmp_path):
     folder = write_examples(tmp_path, {"validation": rows}) / "Split-validation"
     queries = embed_queries(load_towers(path), split_files(folder), limit=15, batch=4)
     wanted = tiny.serving_default(tf.constant(rows[:15]))["embedding"]
-    np.testing.assert_allclose(queries, wanted, rtol=1e-5)
+    np.testing.assert_allclose(queries.vectors, wanted, rtol=1e-5)
 
 
 def test_no_files_and_no_timelines(towers, tmp_path):
