@@ -20,6 +20,7 @@ from transforms.label_config import LabelConfig
 if TYPE_CHECKING:
     from models.ranking.config import RankingModelConfig
     from models.retrieval.config import RetrievalModelConfig
+    from models.seminar.config import SeminarPretrainingConfig
 
 
 def _default(family: str) -> Any:
@@ -217,6 +218,8 @@ class RankingTrainerConfig(TrainerConfig):
       input: How batches are made of pages.
       label: What is predicted, and on which rows. The same as the example generator's.
       candidate_types: Entity types of positives and random negatives (`label.source: events`).
+      freeze: Parts of the model that keep the weights that training starts from; none where it
+        starts afresh.
     """
 
     model: RankingModelChoice = _default("din")
@@ -224,6 +227,17 @@ class RankingTrainerConfig(TrainerConfig):
     input: RankingInputConfig = RankingInputConfig()
     label: LabelConfig = LabelConfig()
     candidate_types: tuple[str, ...] = ("*",)
+    freeze: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _freezes_what_there_is(self) -> RankingTrainerConfig:
+        unknown = sorted(set(self.freeze) - set(self.model.PARTS))
+        if unknown:
+            raise ValueError(
+                f"`freeze` names {', '.join(unknown)}; the parts of `{self.model.family}` are "
+                f"{', '.join(self.model.PARTS) or 'none'}."
+            )
+        return self
 
     @model_validator(mode="after")
     def _leaves_out_impressions_alone(self) -> RankingTrainerConfig:
@@ -236,7 +250,52 @@ class RankingTrainerConfig(TrainerConfig):
         return self
 
 
-TRAINERS: dict[str, type[TrainerConfig]] = {  # by stage
+class PretrainingValidationConfig(ValidationConfig):
+    """Configuration of validation by the losses of held-out pages.
+
+    Attributes:
+      batches: At most so many batches of 256 held-out pages are read; -1 reads all. They are
+        held in memory.
+    """
+
+    monitor: Literal["pretraining_loss"] = "pretraining_loss"
+    batches: int = Field(default=40, ge=-1)
+
+
+if TYPE_CHECKING:
+    PretrainingModelChoice = SeminarPretrainingConfig
+else:
+    PretrainingModelChoice = chosen_by("family", "seminar_pretraining", *configs_of("pretraining"))
+
+
+class PretrainingTrainerConfig(TrainerConfig):
+    """A model whose weights a ranking model starts from, and how it is trained.
+
+    Attributes:
+      input: How batches are made of events, each with the history before it.
+      target_events: Event types that are predicted; `*` is all.
+      candidate_types: Entity types that are predicted, and of random negatives.
+      negatives: Random items beside each event.
+    """
+
+    model: PretrainingModelChoice = _default("seminar_pretraining")
+    validation: PretrainingValidationConfig = PretrainingValidationConfig()
+    input: RankingInputConfig = RankingInputConfig()
+    epochs: int = Field(default=1, ge=1)
+    target_events: tuple[str, ...] = ("*",)
+    candidate_types: tuple[str, ...] = ("*",)
+    negatives: int = Field(default=1, ge=1)
+
+    @property
+    def label(self) -> LabelConfig:
+        """What is predicted, as a ranking model is told."""
+        return LabelConfig(source="events", events=self.target_events, negatives=self.negatives)
+
+
+PageTrainerConfig = RankingTrainerConfig | PretrainingTrainerConfig
+
+TRAINERS: dict[str, type[TrainerConfig]] = {  # by what is trained
     "retrieval": RetrievalTrainerConfig,
     "ranking": RankingTrainerConfig,
+    "pretraining": PretrainingTrainerConfig,
 }

@@ -16,12 +16,14 @@ from models.logistic_regression.config import LogisticRegressionConfig
 from models.pooled_mlp.config import PooledMLPConfig
 from models.popularity.config import PopularityConfig
 from models.seminar.config import SeminarConfig
+from models.seminar.config import SeminarPretrainingConfig
 from models.sequence.config import SequenceConfig
 from models.sequence_ranker.config import SequenceRankerConfig
 from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
 
 Stage = Literal["retrieval", "ranking"]
+Trained = Literal[Stage, "pretraining"]  # what is trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +34,14 @@ class Family:
       name: The value of `model.family` that chooses it.
       config: Its configuration; the field `family` defaults to `name`.
       model: Importable path of its `models.training.learner.Learner`.
-      stage: The stage of the pipeline that it serves in.
+      stage: The stage of the pipeline that it serves in; `pretraining` for one that serves in
+        none, whose weights a ranking model starts from.
     """
 
     name: str
     config: type[Config]
     model: str
-    stage: Stage
+    stage: Trained
 
     def load(self) -> Any:
         """Imports and returns the model class, and TensorFlow with it."""
@@ -74,6 +77,12 @@ FAMILIES = (
     Family("eta", EtaConfig, "models.lifelong.eta.Eta", "ranking"),
     Family("sdim", SdimConfig, "models.lifelong.sdim.Sdim", "ranking"),
     Family("seminar", SeminarConfig, "models.seminar.model.Seminar", "ranking"),
+    Family(
+        "seminar_pretraining",
+        SeminarPretrainingConfig,
+        "models.seminar.pretrainer.SeminarPretrainer",
+        "pretraining",
+    ),
 )
 
 
@@ -82,6 +91,6 @@ def find_family(name: str) -> Family:
     return next(family for family in FAMILIES if family.name == name)
 
 
-def configs_of(stage: Stage) -> tuple[type[Config], ...]:
+def configs_of(stage: Trained) -> tuple[type[Config], ...]:
     """Returns the configurations among which the models of a stage are chosen."""
     return tuple(family.config for family in FAMILIES if family.stage == stage)

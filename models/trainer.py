@@ -52,7 +52,8 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
             `eval_files` the split `validation`; `custom_config` has the `stage`, as JSON
             the `config` of its Trainer, and the `code_version` that checkpoints of other
             code are told by. `hyperparameters` are values of the configuration that a
-            search found, by dotted key.
+            search found, by dotted key. `base_model` is an exported model that training starts
+            from: what is served, or what was pretrained.
     """
     import tensorflow_transform as tft
 
@@ -74,7 +75,7 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         config,
         data,
         run_dir=fn_args.model_run_dir,
-        earlier=_earlier_model(config, fn_args.base_model),
+        earlier=_earlier_model(fn_args.base_model),
         checkpoints=checkpoints if config.checkpoints and worker_count() == 1 else None,
         code_version=fn_args.custom_config.get("code_version", ""),
     )
@@ -103,7 +104,8 @@ def train(
         config: The model and how it is trained; what it leaves out follows from the data.
         data: What it learns from.
         run_dir: Where logs for TensorBoard go; none are written when None.
-        earlier: A SavedModel whose weights training starts from; fresh ones when None.
+        earlier: A SavedModel whose weights training starts from, of which frozen parts keep
+            theirs; fresh ones when None.
         checkpoints: Where the training is kept after each epoch, and taken up where it was
             killed (`models.training.checkpoints`); nowhere when None.
         code_version: Checkpoints of other code are not taken up.
@@ -146,6 +148,7 @@ def train(
         evaluation.run_one()  # makes the weights
         if earlier:
             warm_start(model, data.transform, earlier)
+            model.freeze(getattr(config, "freeze", ()))
         model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
         validation = Validation(
             evaluation.evaluate,
@@ -231,14 +234,12 @@ def _fit(
     )
 
 
-def _earlier_model(config: TrainerConfig, base_model: str | None) -> str | None:
+def _earlier_model(base_model: str | None) -> str | None:
     """Returns the SavedModel to start from; None where there is no baseline."""
-    if not config.warm_start:
-        return None
-    if not base_model or not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
+    if base_model and not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
         logging.info("warm start: there is no baseline, so training starts afresh")
         return None
-    return base_model
+    return base_model or None
 
 
 def _expanded(patterns: Sequence[str]) -> list[str]:

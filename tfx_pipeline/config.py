@@ -15,6 +15,7 @@ from pydantic import model_validator
 
 from models.families import Stage
 from models.input.config import ITEM_FEATURES
+from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.runners.kubeflow.config import KubeflowConfig
 from tfx_pipeline.stages.config import RankingConfig
@@ -32,6 +33,7 @@ DERIVED = (
     "retrieval.trainer.context_events",
     "ranking.trainer.label",
     "ranking.evaluation.label",
+    *(f"ranking.pretraining.model.{key}" for key in SeminarPretrainingConfig.COMMON),
 )
 RUN_ONLY = {"beam_pipeline_args", "enable_cache", "kubeflow", "run_dir", "push_dir"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")

@@ -89,8 +89,10 @@ def chosen_by(key: str, default: str, *kinds: type[Config]) -> Any:
             return {key: values}
         return {key: default} | values if isinstance(values, dict) else values
 
-    union: Any = Annotated[Union[kinds], Field(discriminator=key)]  # noqa: UP007
-    return Annotated[union, BeforeValidator(name_the_kind)]
+    kind: Any = kinds[0]
+    if len(kinds) > 1:
+        kind = Annotated[Union[kinds], Field(discriminator=key)]  # noqa: UP007
+    return Annotated[kind, BeforeValidator(name_the_kind)]
 
 
 def explain(error: ValidationError, what: str) -> str:

@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import tensorflow as tf
 
-from models.config import RankingTrainerConfig
+from models.config import PageTrainerConfig
 from models.input.page_batches import count_labels
 from models.popularity.config import PopularityConfig
 from models.ranking.features import PageView
@@ -38,7 +38,7 @@ class Popularity(RankingModel):
         self.constant = self.add_weight(name="constant", shape=[heads], initializer="zeros")
 
     @classmethod
-    def of(cls, config: RankingTrainerConfig, data: TrainingData) -> Popularity:
+    def of(cls, config: PageTrainerConfig, data: TrainingData) -> Popularity:
         """Makes the model and counts; see the base class."""
         model = cast(Popularity, super().of(config, data))
         counts = count_labels(data.train_files, data.spec, model.pages, data.sizes.entity)

@@ -55,6 +55,8 @@ class RankingModelConfig(Config):
     negative_rate: float = Field(default=1.0, gt=0.0, le=1.0)
     calibrate: bool = True
 
+    # Parts whose weights a training that starts from earlier ones may leave as they are.
+    PARTS: ClassVar[tuple[str, ...]] = ()
     # What `vitrine tune` searches for every ranking model; a family adds its own.
     SEARCH: ClassVar[Space] = {
         "optimizer.learning_rate": Range(1e-4, 1e-2, log=True),

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from absl import logging
 
-from models.config import RankingTrainerConfig
+from models.config import PageTrainerConfig
 from models.export.ranker import save_ranker
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
@@ -60,12 +60,12 @@ class RankingModel(Learner):
         pages: What pages hold.
     """
 
-    config: RankingTrainerConfig
+    config: PageTrainerConfig
     tower: type[CandidateTower] = CandidateTower  # makes the vectors of items
 
     def __init__(
         self,
-        config: RankingTrainerConfig,
+        config: PageTrainerConfig,
         sizes: VocabularySizes,
         table: CatalogueTable,
         known: np.ndarray,
@@ -95,7 +95,7 @@ class RankingModel(Learner):
         )
 
     @classmethod
-    def of(cls, config: RankingTrainerConfig, data: TrainingData) -> RankingModel:
+    def of(cls, config: PageTrainerConfig, data: TrainingData) -> RankingModel:
         """Makes the model for what it will learn from."""
         table = load_catalogue(
             data.catalogue_files, data.spec, data.sizes.entity, config.model.candidate
@@ -261,7 +261,10 @@ class PageEvaluation:
 
     def evaluate(self) -> Metrics:
         """Returns `auc`, `gauc`, `log_loss` and `calibration`; `auc/<head>` of further heads."""
-        logits, labels, users = self.scored()
+        return self.metrics(*self.scored())
+
+    def metrics(self, logits: np.ndarray, labels: np.ndarray, users: np.ndarray) -> Metrics:
+        """Returns the metrics of candidates, given as by `scored`."""
         metrics: Metrics = {"candidates": float(len(labels))}
         slope, offset = self._model.slope.numpy(), self._model.offset.numpy()
         for index, head in enumerate(self._model.heads):

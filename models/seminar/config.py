@@ -100,7 +100,7 @@ class RelevanceConfig(LossTermConfig):
     negatives: int = Field(default=5, ge=1)
 
 
-class PretrainingConfig(Config):
+class LossesConfig(Config):
     """Configuration of the pretraining search unit's losses.
 
     Attributes:
@@ -113,12 +113,29 @@ class PretrainingConfig(Config):
     alignment: AlignmentConfig = AlignmentConfig()
     relevance: RelevanceConfig = RelevanceConfig()
 
+    @model_validator(mode="after")
+    def _uses_one(self) -> LossesConfig:
+        if not (self.next_pair.use or self.alignment.use or self.relevance.use):
+            raise ValueError("No loss is used: there would be nothing to learn from.")
+        return self
 
-class SeminarConfig(SearchConfig):
-    """SEMINAR: pairs of a query and an item, searched by target attention.
+
+class PairsConfig(SearchConfig):
+    """Query-item pairs and the attention to them, in pretraining and in ranking.
 
     Attributes:
       query_share: Share of the query in a pair, where the log has queries.
+    """
+
+    candidate: ChannelsConfig = ChannelsConfig()
+    use_event_query: bool = True
+    query_share: float = Field(default=0.5, ge=0.0, le=1.0)
+
+
+class SeminarConfig(PairsConfig):
+    """SEMINAR: pairs of a query and an item, searched by target attention.
+
+    Attributes:
       search: `exact` multiplies vectors; `quantised` sums table entries that the codes of
         events name, outside of training.
       quantisation: The codes of `quantised`.
@@ -126,14 +143,12 @@ class SeminarConfig(SearchConfig):
     """
 
     family: Literal["seminar"] = "seminar"
-    candidate: ChannelsConfig = ChannelsConfig()
-    use_event_query: bool = True
-    query_share: float = Field(default=0.5, ge=0.0, le=1.0)
     search: Literal["exact", "quantised"] = "exact"
     quantisation: QuantisationConfig = QuantisationConfig()
     coarse: CoarseConfig | None = None
 
     SEARCH: ClassVar[Space] = SearchConfig.SEARCH | {"model.query_share": Range(0.1, 0.9)}
+    PARTS: ClassVar[tuple[str, ...]] = ("embeddings", "vectors", "projections", "attention")
 
     @model_validator(mode="after")
     def _codes_fit(self) -> SeminarConfig:
@@ -143,3 +158,33 @@ class SeminarConfig(SearchConfig):
                 f"{self.quantisation.sub_vectors} and `dim` {self.dim}."
             )
         return self
+
+
+class SeminarPretrainingConfig(PairsConfig):
+    """The pretraining search unit: SEMINAR's pairs and attention, before it ranks.
+
+    Attributes:
+      losses: What is learned.
+      use_user_attributes: No loss reads the user.
+    """
+
+    family: Literal["seminar_pretraining"] = "seminar_pretraining"
+    losses: LossesConfig = LossesConfig()
+    use_user_attributes: bool = False
+
+    PRETRAINS: ClassVar[str] = "seminar"
+    # What the pretrained model has to have in common with the ranking model.
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "dim",
+        "heads",
+        "top_k",
+        "window",
+        "candidate",
+        "query_share",
+        "use_event_types",
+        "use_event_values",
+        "use_event_query",
+        "use_time",
+        "use_query",
+        "max_query_tokens",
+    )

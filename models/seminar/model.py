@@ -10,13 +10,11 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.layers.coarse_cells import CoarseCells
-from models.layers.multi_head_target_attention import MultiHeadTargetAttention
-from models.lifelong.model import LifelongModel
 from models.ranking.features import PageView
 from models.ranking.model import PageEvaluation
-from models.seminar.channels import ChannelTower
 from models.seminar.config import SeminarConfig
 from models.seminar.history_codes import HistoryCodes
+from models.seminar.pairs import PairModel
 from models.training.learner import Evaluation
 from models.training.learner import Metrics
 
@@ -24,35 +22,22 @@ _CHUNK = 4_096  # items that are embedded at a time
 _QUERIES = 1 << 17  # that codebooks are fitted on
 
 
-class Seminar(LifelongModel):
+class Seminar(PairModel):
     """Searches a history of query-item pairs for the pair that a request asks about.
 
-        pair[l] = alpha G_query q[l] + (1 - alpha) item[l],   item = sum_m g_m G_m e_m
-        target  = the same of the request's query and the candidate
-        z       = each head's attention of the target to the K pairs that it scores highest
+        z = each head's attention of the target to the K pairs that it scores highest
 
-    An event without a query has the empty one, zeros; without queries in the log a pair is its
-    item. What else an event has (type, value, age) is a bias of the search, as in TWIN. With
+    What an event has beside its pair (type, value, age) is a bias of the search, as in TWIN. With
     `search: quantised` the search is by codes, with `coarse` it is among the events of some cells.
     Both are fitted when training ends; what is found is attended to by its vectors. See
-    `models.ranking.interest.InterestModel` for the rest.
+    `models.seminar.pairs.PairModel` for target and pairs.
     """
 
     model: SeminarConfig
-    tower = ChannelTower
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        dim, heads, items = self.model.dim, self.model.heads, self.features.items
-        assert isinstance(items, ChannelTower)
-        self.channels: ChannelTower = items
-        self.attention = MultiHeadTargetAttention(heads, self.model.top_k, name="attention")
-        self.beside = tf.keras.layers.Dense(heads, use_bias=False, name="beside")
-        self.has_queries = self.features.use_event_query
-        if self.has_queries:
-            self.query_projection = tf.keras.layers.Dense(
-                dim, use_bias=False, name="query_projection"
-            )
+        dim, heads, items = self.model.dim, self.model.heads, self.channels
         self.codes = None
         if self.model.search == "quantised":
             self.codes = HistoryCodes(
@@ -69,24 +54,6 @@ class Seminar(LifelongModel):
             self.coarse = CoarseCells(*given, name="coarse_cells")
             self.cells = max(self.cells, heads * self.coarse.cells)
         self._is_coded = False  # until then all of a history is searched, by vectors
-
-    def pairs(self, view: PageView) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32."""
-        if not self.has_queries:
-            return view.candidate, view.items
-        share = self.model.query_share
-        events = share * self.query_projection(view.event_query) + (1.0 - share) * view.items
-        return self.target(view), events
-
-    def target(self, view: PageView) -> tf.Tensor:
-        """Returns the pairs of candidates, [I, d] float32."""
-        if not self.has_queries:
-            return view.candidate
-        share = self.model.query_share
-        candidate = (1.0 - share) * view.candidate
-        if view.query is not None:
-            candidate += share * tf.gather(self.query_projection(view.query), view.row)
-        return candidate
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
@@ -158,12 +125,7 @@ class Seminar(LifelongModel):
         """Returns the channels of all entities, [V + 1, M, d] float32."""
         ids = np.arange(self.channels.ids.size)
         parts = np.split(ids, ids[_CHUNK::_CHUNK])
-        return np.concatenate([self._embed_channels(part) for part in parts])
-
-    def _embed_channels(self, ids: np.ndarray) -> np.ndarray:
-        features = self.channels.look_up(tf.constant(ids, tf.int64))
-        described = self.channels.describe(features)
-        return self.channels.embed_channels(tf.constant(ids, tf.int64), described).numpy()
+        return np.concatenate([self.embed_channels(tf.constant(part)).numpy() for part in parts])
 
 
 def _queries_of(batch: Mapping[str, tf.Tensor]) -> np.ndarray:

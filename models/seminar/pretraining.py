@@ -3,128 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from typing import Any
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import tensorflow as tf
 
 from models.seminar.config import AlignmentConfig
-from models.seminar.config import PretrainingConfig
+from models.seminar.config import LossesConfig
 from models.seminar.config import RelevanceConfig
 
-# Scores candidates [I, d] by histories [B, L, d] with a mask [B, L], given the history of each,
-# [I] int64 ascending: [I] logits. The search unit and its head, as in the model.
-Network = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
-
-class PairSequences(NamedTuple):
-    """Histories of query-item pairs, and what followed.
-
-    Attributes:
-        pairs: [B, L, d] float32, newest first.
-        mask: [B, L] float32, 1 where there is a pair, from the first on.
-        items: [B, L, d] float32, their items.
-        queries: [B, L, d] float32, their queries, zeros for none; None where the log has none.
-        channels: [N, M, d] float32, the channels of the distinct items.
-        following: [B, 1 + n, d] float32, the pair that followed, and n that did not.
-    """
-
-    pairs: tf.Tensor
-    mask: tf.Tensor
-    items: tf.Tensor
-    queries: tf.Tensor | None
-    channels: tf.Tensor
-    following: tf.Tensor
-
-
-class PretrainingLoss(tf.keras.layers.Layer):
-    """The weighted sum of the losses that a configuration uses.
+def weighted_sum(losses: Mapping[str, tf.Tensor], config: LossesConfig) -> tf.Tensor:
+    """Sums losses by their weights.
 
         L = w_n L_next + w_a L_alignment + w_r L_relevance
 
     Args:
-        config: The losses.
-        dim: d, width of a pair.
+        losses: Scalars, by their names in the configuration; those that are not used, or that
+            the log has nothing for, are left out.
+        config: The weights.
+
+    Returns:
+        Scalar float32.
     """
-
-    def __init__(self, config: PretrainingConfig, dim: int) -> None:
-        super().__init__(name="pretraining")
-        self.config = config
-        self.next_pair = NextPair(dim, name="next_pair") if config.next_pair.use else None
-
-    def call(self, network: Network, given: PairSequences, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Computes the losses.
-
-        Args:
-            network: Scores pairs by histories.
-            given: Histories, and what followed.
-            seed: [2] int64, of the negatives of the relevance.
-
-        Returns:
-            Scalars: `loss`, the sum, and each loss that is used, without its weight, by its
-            name in the configuration.
-        """
-        losses = {}
-        if self.next_pair is not None:
-            losses["next_pair"] = self.next_pair(network, given.pairs, given.mask, given.following)
-        if self.config.alignment.use:
-            losses["alignment"] = align_channels(given.channels, self.config.alignment)
-        if self.config.relevance.use and given.queries is not None:
-            negatives = other_events(given.mask, self.config.relevance.negatives, seed)
-            losses["relevance"] = query_relevance(
-                given.queries, given.items, given.mask, negatives, self.config.relevance
-            )
-        weighted = [getattr(self.config, name).weight * loss for name, loss in losses.items()]
-        return losses | {"loss": tf.add_n(weighted or [tf.zeros([])])}
+    weighted = [getattr(config, name).weight * loss for name, loss in losses.items()]
+    return tf.add_n(weighted or [tf.zeros([])])
 
 
-class NextPair(tf.keras.layers.Layer):
-    """Cross-entropy of the pair that follows a history, beside pairs that do not.
-
-    A learned end token stands before the newest pair, so that no history is empty, and what
-    asks for the next pair is an event like the others.
+def tell_next_pair(logits: tf.Tensor) -> tf.Tensor:
+    """Computes the cross-entropy of the pair that follows a history, beside pairs that do not.
 
     Args:
-        dim: d, width of a pair.
+        logits: [P, 1 + n] float32, of the pair that followed, then of those that did not.
+
+    Returns:
+        Scalar float32, the mean over all pairs; 0 without any.
     """
-
-    def __init__(self, dim: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.dim = dim
-        self.end = self.add_weight(
-            name="end", shape=[dim], initializer=tf.keras.initializers.RandomNormal(stddev=0.05)
-        )
-
-    def call(
-        self, network: Network, pairs: tf.Tensor, mask: tf.Tensor, following: tf.Tensor
-    ) -> tf.Tensor:
-        """Computes the mean over the pairs that followed and those that did not.
-
-        Args:
-            network: Scores pairs by histories.
-            pairs: [B, L, d] float32, newest first.
-            mask: [B, L] float32.
-            following: [B, 1 + n, d] float32, the pair that followed first.
-
-        Returns:
-            Scalar float32.
-        """
-        rows, number = tf.shape(following)[0], tf.shape(following)[1]
-        end = tf.broadcast_to(self.end, [rows, 1, self.dim])
-        history = tf.concat([end, pairs], axis=1)
-        there = tf.concat([tf.ones([rows, 1]), mask], axis=1)
-        row = tf.repeat(tf.range(tf.cast(rows, tf.int64)), number)
-        logits = network(tf.reshape(following, [-1, self.dim]), history, there, row)
-        labels = tf.one_hot(tf.zeros_like(row[::number]), number)  # [B, 1 + n]
-        losses = tf.nn.sigmoid_cross_entropy_with_logits(
-            labels=labels, logits=tf.reshape(logits, [-1, number])
-        )
-        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments of the constructor."""
-        return super().get_config() | {"dim": self.dim}
+    labels = tf.one_hot(tf.zeros([tf.shape(logits)[0]], tf.int32), tf.shape(logits)[1])
+    losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), tf.float32))
 
 
 def align_channels(channels: tf.Tensor, config: AlignmentConfig) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
@@ -57,6 +58,7 @@ class Learner(tfrs.Model):
         super().__init__(name=name)
         self.config = config
         self.mean_loss = tf.keras.metrics.Mean("mean_loss")  # over the epoch so far
+        self._frozen: frozenset[int] = frozenset()
 
     @classmethod
     def of(cls, config: Any, data: TrainingData) -> Learner:
@@ -142,6 +144,24 @@ class Learner(tfrs.Model):
         return (
             tf.zeros([], tf.int64) if optimizer is None else tf.cast(optimizer.iterations, tf.int64)
         )
+
+    def parts(self) -> Mapping[str, list[tf.Variable]]:
+        """Returns the weights of the parts that may be frozen, by their names; none."""
+        return {}
+
+    def freeze(self, names: Iterable[str]) -> None:
+        """Lets parts keep the weights that they have.
+
+        Args:
+            names: Of `parts`.
+        """
+        parts = self.parts()
+        self._frozen = frozenset(id(weight) for name in names for weight in parts[name])
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        """The weights that training changes: those of frozen parts are not among them."""
+        return [weight for weight in super().trainable_weights if id(weight) not in self._frozen]
 
     def saved_weights(self) -> list[tf.Variable]:
         """Returns what a SavedModel keeps: all but metrics, which all workers together read."""

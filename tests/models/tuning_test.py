@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from models.config import TRAINERS
 from models.config import RankingTrainerConfig
 from models.families import FAMILIES
 from models.fixed_values import retrieval_trainer
@@ -112,5 +113,5 @@ def test_every_family_has_a_table_of_its_own_keys(family: Any) -> None:
     if family.stage == "retrieval":
         config = retrieval_trainer(values | {"model": values["model"] | {"normalize": True}})
     else:
-        config = RankingTrainerConfig.model_validate(values)
+        config = TRAINERS[family.stage].model_validate(values)
     assert set(search_space(config)) == set(config.model.SEARCH)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import model_validator
 
+from models.config import PretrainingTrainerConfig
 from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from models.search_space import TuningConfig
+from models.seminar.config import SeminarPretrainingConfig
 from serving.index.config import IndexConfig
 from serving.publishing.config import PusherConfig
 from serving.sources.config import SourcesConfig
@@ -57,6 +61,8 @@ class RankingConfig(Config):
     Attributes:
         label: What is predicted, and on which rows. Said once here, it reaches `timeline`,
             `trainer` and `evaluation`.
+        pretraining: What is trained first, for the model to start from; nothing if it is null.
+            What both models have in common is said once, in `trainer.model`.
         trainer: The model and how it is trained.
         tuning: Whether better values of `trainer` are searched first.
         evaluation: Metrics, slices and gates.
@@ -65,11 +71,60 @@ class RankingConfig(Config):
     """
 
     label: LabelConfig = LabelConfig()
+    pretraining: PretrainingTrainerConfig | None = None
     trainer: RankingTrainerConfig = RankingTrainerConfig()
     tuning: TuningConfig = TuningConfig()
     evaluation: RankingEvaluationConfig = RankingEvaluationConfig()
     serving_validation: ServingValidationConfig = ServingValidationConfig()
     push: PusherConfig = PusherConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _common_keys_once(cls, values: Any) -> Any:
+        """Hands pretraining what its model has in common with the one that ranks."""
+        if not isinstance(values, dict) or not isinstance(values.get("pretraining"), dict):
+            return values  # there is none, or an object
+        section, trainer = values["pretraining"], values.get("trainer", {})
+        model = section.get("model", {})
+        ranked = trainer.get("model", {}) if isinstance(trainer, dict) else None
+        if not isinstance(model, dict) or not isinstance(ranked, dict):
+            return values  # of a wrong type, which its own field says better
+        common = {key: ranked[key] for key in ranked if key in SeminarPretrainingConfig.COMMON}
+        return {**values, "pretraining": {**section, "model": common | model}}
+
+    @model_validator(mode="after")
+    def _starts_from_what_fits(self) -> RankingConfig:
+        model = self.trainer.model
+        if self.trainer.freeze and not (self.pretraining or self.trainer.warm_start):
+            raise ValueError(
+                "`trainer.freeze` keeps weights that training starts from, and it starts afresh: "
+                "give `pretraining`, or set `trainer.warm_start`."
+            )
+        if self.pretraining is None:
+            return self
+        pretrained = self.pretraining.model
+        if model.family != pretrained.PRETRAINS:
+            raise ValueError(
+                f"`pretraining` is for the family `{pretrained.PRETRAINS}`; "
+                f"`trainer.model.family` is `{model.family}`. Set it to null."
+            )
+        for key in pretrained.COMMON:
+            if getattr(pretrained, key) != getattr(model, key):
+                raise ValueError(
+                    f"Set `trainer.model.{key}`, not `pretraining.model.{key}`: received "
+                    f"{getattr(model, key)} and {getattr(pretrained, key)}."
+                )
+        if self.trainer.warm_start:
+            raise ValueError(
+                "`trainer.warm_start` starts from what is served, `pretraining` from what was "
+                "pretrained: leave one of them out."
+            )
+        if self.tuning.minutes:
+            raise ValueError(
+                "`tuning` would try other shapes than those that were pretrained: tune without "
+                "`pretraining`, and give it the values that were found."
+            )
+        return self
 
 
 StageConfig = RetrievalConfig | RankingConfig

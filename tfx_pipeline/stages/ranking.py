@@ -9,6 +9,7 @@ from tfx_pipeline.stages.config import RankingConfig
 from tfx_pipeline.stages.data import Data
 from tfx_pipeline.stages.release import release
 from tfx_pipeline.stages.state import RunState
+from tfx_pipeline.stages.training import pretraining
 from tfx_pipeline.stages.training import training
 
 
@@ -23,6 +24,8 @@ def ranking(
         state: What is served.
         made: The data stage, which writes page examples for `section.label`.
     """
-    trained = training("ranking", section, config, state, made)
+    pretrained = pretraining("ranking", section.pretraining, made) if section.pretraining else None
+    trained = training("ranking", section, config, state, made, pretrained=pretrained)
     released = release(trained, trained.trainer.outputs["model"], section, config, made)
-    return (*trained.components, *released)
+    first = (pretrained.trainer,) if pretrained else ()
+    return (*first, *trained.components, *released)

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from tfx import v1 as tfx
 
+from models.config import PretrainingTrainerConfig
+from models.config import TrainerConfig
 from models.families import Stage
+from models.families import Trained
 from models.families import find_family
 from serving.publishing.origin import release_candidate_id
 from tfx_pipeline.code_version import code_version
@@ -21,6 +24,18 @@ from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import TRAINING_SPLITS
 
 _COMPONENTS = "tfx_pipeline.components"
+
+
+class Pretraining(NamedTuple):
+    """A model in training that another Trainer starts from.
+
+    Attributes:
+        trainer: Trains.
+        settings: What it is told.
+    """
+
+    trainer: tfx.components.Trainer
+    settings: dict[str, str]
 
 
 class Training(NamedTuple):
@@ -51,6 +66,7 @@ def training(
     state: RunState,
     made: Data,
     *builders: str,
+    pretrained: Pretraining | None = None,
 ) -> Training:
     """Makes the look-up of the baseline and the Trainer.
 
@@ -62,13 +78,12 @@ def training(
             has to see it.
         made: The data stage.
         *builders: Configurations and code versions of what makes the servable of the model.
+        pretrained: What training starts from; None where that is the served model, or nothing.
     """
     entry = STAGES[stage]
-    settings = {
-        "stage": stage,
-        "config": section.trainer.to_json(),
-        "code_version": trainer_code_version(section.trainer.model.family),
-    }
+    settings = _settings(stage, section.trainer)
+    if pretrained:
+        builders = (*builders, *pretrained.settings.values())
     if section.tuning.minutes:
         builders = (*builders, section.tuning.to_json())
     sources = (made.example_gen, made.schema_gen, made.transform)
@@ -82,34 +97,71 @@ def training(
         serving_state=serving_state,
         code_version=code_version(f"{_COMPONENTS}.latest_blessed"),
     ).with_id(entry.component_id("latest-blessed"))
-    transformed = {
-        "examples": made.transform.outputs["transformed_examples"],
-        "transform_graph": made.transform.outputs["transform_graph"],
-    }
     tuner: tuple[Any, ...] = ()
     if section.tuning.minutes:
         versions = (code_version(f"{_COMPONENTS}.tuner"), settings["code_version"])
         tuner = (
             Tuner(
-                **transformed,
+                examples=made.transform.outputs["transformed_examples"],
+                transform_graph=made.transform.outputs["transform_graph"],
                 stage=stage,
                 config=section.trainer,
                 tuning=section.tuning,
                 code_version=" ".join(versions),
             ).with_id(entry.component_id("tuner")),
         )
-    trainer = tfx.components.Trainer(
-        run_fn="models.trainer.run_fn",
-        **transformed,
-        schema=made.schema_gen.outputs["schema"],
-        train_args=tfx.proto.TrainArgs(splits=TRAINING_SPLITS),
-        eval_args=tfx.proto.EvalArgs(splits=[entry.validation_split]),
-        base_model=latest_blessed.outputs["model"] if section.trainer.warm_start else None,
+    base_model = None
+    if pretrained:
+        base_model = pretrained.trainer.outputs["model"]
+    elif section.trainer.warm_start:
+        base_model = latest_blessed.outputs["model"]
+    trainer = _trainer(
+        stage,
+        settings,
+        made,
+        base_model=base_model,
         hyperparameters=tuner[0].outputs["best_hyperparameters"] if tuner else None,
-        custom_config=settings,
     ).with_id(entry.component_id("trainer"))
     components = (latest_blessed, *tuner, trainer)
     return Training(stage, components, latest_blessed, trainer, release_candidate, serving_state)
+
+
+def pretraining(stage: Stage, config: PretrainingTrainerConfig, made: Data) -> Pretraining:
+    """Makes the Trainer of a model that a stage's Trainer starts from.
+
+    Args:
+        stage: Which. A change of its own Trainer's configuration does not reach this one.
+        config: What is pretrained.
+        made: The data stage.
+    """
+    settings = _settings("pretraining", config)
+    component = STAGES[stage].component_id("pretrainer")
+    return Pretraining(_trainer(stage, settings, made).with_id(component), settings)
+
+
+def _settings(kind: Trained, config: TrainerConfig) -> dict[str, str]:
+    """Returns what a Trainer's executor is told."""
+    return {
+        "stage": kind,
+        "config": config.to_json(),
+        "code_version": trainer_code_version(config.model.family),
+    }
+
+
+def _trainer(
+    stage: Stage, settings: dict[str, str], made: Data, **inputs: Any
+) -> tfx.components.Trainer:
+    """Makes a Trainer that reads the splits of a stage."""
+    return tfx.components.Trainer(
+        run_fn="models.trainer.run_fn",
+        examples=made.transform.outputs["transformed_examples"],
+        transform_graph=made.transform.outputs["transform_graph"],
+        schema=made.schema_gen.outputs["schema"],
+        train_args=tfx.proto.TrainArgs(splits=TRAINING_SPLITS),
+        eval_args=tfx.proto.EvalArgs(splits=[STAGES[stage].validation_split]),
+        custom_config=settings,
+        **inputs,
+    )
 
 
 def trainer_code_version(family: str) -> str:

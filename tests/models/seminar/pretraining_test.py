@@ -6,28 +6,18 @@ import tensorflow as tf
 
 import models  # noqa: F401  (chooses Keras 2)
 from models.seminar.config import AlignmentConfig
-from models.seminar.config import PretrainingConfig
+from models.seminar.config import LossesConfig
 from models.seminar.config import RelevanceConfig
-from models.seminar.pretraining import NextPair
-from models.seminar.pretraining import PairSequences
-from models.seminar.pretraining import PretrainingLoss
 from models.seminar.pretraining import align_channels
 from models.seminar.pretraining import other_events
 from models.seminar.pretraining import query_relevance
+from models.seminar.pretraining import tell_next_pair
+from models.seminar.pretraining import weighted_sum
 
 D = 4
 GENERATOR = np.random.default_rng(3)
-PAIRS = GENERATOR.normal(size=[2, 3, D]).astype(np.float32)
-MASK = np.array([[1, 1, 1], [0, 0, 0]], np.float32)
-FOLLOWING = GENERATOR.normal(size=[2, 2, D]).astype(np.float32)
 ITEMS = GENERATOR.normal(size=[2, 3, D]).astype(np.float32)
 QUERIES = GENERATOR.normal(size=[2, 3, D]).astype(np.float32)
-
-
-def summed(candidate, history, mask, row):
-    """A network: the product of a pair with the sum of its history."""
-    total = tf.reduce_sum(history * mask[:, :, None], axis=1)
-    return tf.reduce_sum(candidate * tf.gather(total, row), axis=1)
 
 
 def unit(vectors):
@@ -39,18 +29,11 @@ def softmax(scores):
     return odds / odds.sum(axis=-1, keepdims=True)
 
 
-def test_the_next_pair_is_told_from_others_by_history_and_end_token():
-    loss = NextPair(D)
-    found = loss(summed, PAIRS, MASK, FOLLOWING)
-
-    end = loss.end.numpy()
-    total = np.stack([PAIRS[0].sum(axis=0) + end, end])  # the second history is empty
-    z = np.einsum("bnd,bd->bn", FOLLOWING, total)
-    expected = np.logaddexp(0, z) - z * np.array([1.0, 0.0])
-    assert found.numpy() == pytest.approx(expected.mean(), abs=1e-5)
-    with tf.GradientTape() as tape:
-        value = loss(summed, PAIRS, MASK, FOLLOWING)
-    assert np.abs(tape.gradient(value, loss.end)).max() > 0
+def test_the_next_pair_is_told_from_others():
+    z = GENERATOR.normal(size=[2, 3]).astype(np.float32)
+    expected = np.logaddexp(0, z) - z * np.array([1.0, 0.0, 0.0])
+    assert tell_next_pair(tf.constant(z)).numpy() == pytest.approx(expected.mean(), abs=1e-6)
+    assert tell_next_pair(tf.zeros([0, 3])) == 0.0
 
 
 def test_alignment_by_hand():
@@ -145,26 +128,11 @@ def test_negatives_are_the_other_events_of_a_history_each_as_likely():
     assert set(drawn[2, 0]) == {0}
 
 
-def test_losses_are_weighted_and_may_be_left_out():
-    given = PairSequences(
-        tf.constant(PAIRS),
-        tf.constant(MASK),
-        tf.constant(ITEMS),
-        tf.constant(QUERIES),
-        tf.constant(GENERATOR.normal(size=[5, 2, D]), tf.float32),
-        tf.constant(FOLLOWING),
-    )
+def test_losses_are_weighted():
     sections = {"next_pair": {"weight": 2.0}, "alignment": {"weight": 0.1}}
-    config = PretrainingConfig.model_validate(sections)
-    seed = tf.constant([3, 4], tf.int64)
-    loss = PretrainingLoss(config, D)
-    found = {name: value.numpy() for name, value in loss(summed, given, seed).items()}
-
-    parts = 2.0 * found["next_pair"] + 0.1 * found["alignment"] + found["relevance"]
-    assert found["loss"] == pytest.approx(parts, abs=1e-5)
-    assert found["alignment"] == align_channels(given.channels, config.alignment)
-    less = {"next_pair": {"use": False}, "alignment": {"use": False}, "relevance": {"use": False}}
-    nothing = PretrainingLoss(PretrainingConfig.model_validate(less), D)
-    assert nothing(summed, given, seed) == {"loss": 0.0} and not nothing.weights
-    without = loss(summed, given._replace(queries=None), seed)
-    assert set(without) == {"loss", "next_pair", "alignment"}
+    config = LossesConfig.model_validate(sections)
+    losses = {"next_pair": tf.constant(1.0), "alignment": tf.constant(5.0)}
+    assert weighted_sum(losses, config).numpy() == pytest.approx(2.5)
+    losses["relevance"] = tf.constant(4.0)
+    assert weighted_sum(losses, config).numpy() == pytest.approx(6.5)
+    assert weighted_sum({}, config) == 0.0

@@ -75,6 +75,15 @@ def test_every_configuration_that_ships_compiles_where_its_data_is_not(
     assert not {one.key for one in deferred_of(pipeline)} & {"code_version", "name"}
 
 
+def test_two_trainers_of_a_stage_compile_and_the_second_reads_the_model_of_the_first() -> None:
+    pretrained = ("ranking={trainer: {model: seminar}, pretraining: {epochs: 2}}",)
+    pipeline, _ = compiled("shop_demo", *pretrained)
+    tasks = {task.name: task for task in pipeline.tasks}
+    given = tasks["ranking-trainer"].inputs("artifacts")["base_model"]["taskOutputArtifact"]
+    assert given == {"producerTask": "ranking-pretrainer", "outputArtifactKey": "model"}
+    assert tasks["ranking-pretrainer"].cached
+
+
 def test_a_run_has_to_name_what_no_pod_has_and_may_set_the_rest() -> None:
     pipeline, _ = compiled("shop_demo")
     places = ("log_dir", "push_dir")
