@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 from unittest import mock
 
+from models.config import PretrainingTrainerConfig
 from models.config import RankingTrainerConfig
 from tfx_pipeline.runners.transformed import Transformed
 from transforms.features import PAGE_SPLITS
 
 if TYPE_CHECKING:
+    import numpy as np
     import tensorflow as tf
+
+    from models.training.data import TrainingData
 
 VALIDATION, TEST = PAGE_SPLITS
 
@@ -25,6 +30,8 @@ def run_ranking(
     data: Transformed,
     control: bool = False,
     export: Path | None = None,
+    earlier: Path | None = None,
+    rare: int = 0,
 ) -> dict[str, Any]:
     """Trains, chooses the epoch and calibrates on `validation_pages`, and tests.
 
@@ -33,10 +40,13 @@ def run_ranking(
         data: The timelines and page examples.
         control: Whether every page gets the history of another page.
         export: Where the SavedModel is written; nowhere when None.
+        earlier: A SavedModel whose weights training starts from; fresh ones when None.
+        rare: Candidates that training has at most so often are measured apart, too; 0 leaves
+            that out.
 
     Returns:
         The report of `models.trainer.train`, and the best epoch's metrics on the
-        test split as `test`.
+        test split as `test`; with `rare` also `auc_rare` and `candidates_rare` there.
     """
     import tensorflow as tf
 
@@ -49,12 +59,67 @@ def run_ranking(
     splits = (data.files(name) for name in ("train", "catalogue", VALIDATION))
     given = TrainingData(transform, *splits)
     with exchanged_histories() if control else contextlib.nullcontext():
-        model, report = train(config, given)
+        model, report = train(config, given, earlier=str(earlier) if earlier else None)
         assert isinstance(model, ranking.RankingModel)
         batches = ranking.evaluation_pages(data.files(TEST), given.spec, model.pages)
-        report["test"] = ranking.PageEvaluation(model, list(batches)).evaluate()
+        evaluation = ranking.PageEvaluation(model, list(batches))
+        scored = evaluation.scored()
+        report["test"] = evaluation.metrics(*scored)
+        if rare:
+            chosen = rare_candidates(evaluation.batches, given, rare)
+            found = evaluation.metrics(*(values[chosen] for values in scored))
+            report["test"] |= {f"{name}_rare": found[name] for name in ("auc", "candidates")}
     if export:
         model.export(transform.transform_features_layer(), str(export))
+    return report
+
+
+def rare_candidates(
+    batches: Sequence[Mapping[str, tf.Tensor]], data: TrainingData, most: int
+) -> np.ndarray:
+    """Says which candidates training has at most so often, as events or impressions.
+
+    Args:
+        batches: Of pages.
+        data: What was learned from.
+        most: How often.
+
+    Returns:
+        [n] bool, of all candidates of all pages.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from models.input import batch as b
+    from models.input.page_batches import candidate_mask
+    from models.input.page_batches import count_items
+
+    counts = count_items(data.train_files, data.spec, data.sizes.entity)
+    ids = [tf.boolean_mask(batch[b.CANDIDATE_ENTITY], candidate_mask(batch)) for batch in batches]
+    return np.concatenate([counts[part.numpy()] <= most for part in ids])
+
+
+def pretrain(config: PretrainingTrainerConfig, data: Transformed, export: Path) -> dict[str, Any]:
+    """Trains and writes a model for `run_ranking` to start from.
+
+    Args:
+        config: What is trained.
+        data: The timelines and page examples.
+        export: Where the SavedModel is written.
+
+    Returns:
+        The report of `models.trainer.train`.
+    """
+    import tensorflow as tf
+
+    from models.trainer import train
+    from models.training.data import TrainingData
+
+    tf.keras.backend.clear_session()
+    transform = data.output()
+    splits = (data.files(name) for name in ("train", "catalogue", VALIDATION))
+    model, report = train(config, TrainingData(transform, *splits))
+    model.export(transform.transform_features_layer(), str(export))
     return report
 
 
