@@ -34,15 +34,18 @@ ROW_FEATURES = (
 )
 
 # The dense inputs of `embed_query`, `recommend` and `rank`, all with a batch dimension.
+CONTEXT_INPUTS = (
+    tf.TensorSpec([None], tf.int64, name="request_time"),
+    tf.TensorSpec([None], tf.string, name="query"),
+    tf.TensorSpec([None, None], tf.string, name="user_attributes"),
+    tf.TensorSpec([None], tf.int64, name="user_attributes_length"),
+)
 QUERY_INPUTS = (
     tf.TensorSpec([None, None], tf.string, name="history_ids"),
     tf.TensorSpec([None, None], tf.string, name="history_events"),
     tf.TensorSpec([None, None], tf.int64, name="history_timestamps"),
     tf.TensorSpec([None], tf.int64, name="history_length"),
-    tf.TensorSpec([None], tf.int64, name="request_time"),
-    tf.TensorSpec([None], tf.string, name="query"),
-    tf.TensorSpec([None, None], tf.string, name="user_attributes"),
-    tf.TensorSpec([None], tf.int64, name="user_attributes_length"),
+    *CONTEXT_INPUTS,
 )
 
 
@@ -66,14 +69,20 @@ def raw_request(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.RaggedTensor]:
     Returns:
         Raw features by name, B rows each, as Transform's graph takes them.
     """
-    time, length = inputs["request_time"], inputs["history_length"]
-    attributes = inputs["user_attributes"], inputs["user_attributes_length"]
-    one = tf.ones_like(time)
-    return {
+    length = inputs["history_length"]
+    return raw_context(inputs) | {
         f.EVENT_ENTITY: as_ragged(inputs["history_ids"], length),
         f.EVENT_TYPE: as_ragged(inputs["history_events"], length),
         f.EVENT_TIMESTAMP: as_ragged(inputs["history_timestamps"], length),
-        f.USER_ATTRIBUTES: as_ragged(*attributes),
+    }
+
+
+def raw_context(inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.RaggedTensor]:
+    """Makes what raw timelines have besides the history, of at least `CONTEXT_INPUTS`."""
+    time = inputs["request_time"]
+    one = tf.ones_like(time)
+    return {
+        f.USER_ATTRIBUTES: as_ragged(inputs["user_attributes"], inputs["user_attributes_length"]),
         f.REQUEST_TIME: as_ragged(time[:, None], one),
         f.REQUEST_QUERY: as_ragged(inputs["query"][:, None], one),
     }
@@ -83,6 +92,34 @@ def as_ragged(values: tf.Tensor, lengths: tf.Tensor) -> tf.RaggedTensor:
     """Keeps the first values of each row; lengths beyond the row are cut off."""
     lengths = tf.clip_by_value(lengths, 0, tf.shape(values, tf.int64)[1])
     return tf.RaggedTensor.from_tensor(values, lengths=lengths, row_splits_dtype=tf.int64)
+
+
+def distinct_queries(queries: tf.Tensor) -> tf.RaggedTensor:
+    """Makes a raw feature of the distinct queries of histories, which Transform reads once each.
+
+    Args:
+        queries: [B, Q] string; what nothing points to is padding.
+    """
+    return tf.RaggedTensor.from_tensor(queries, row_splits_dtype=tf.int64)
+
+
+def words_of_events(words: tf.RaggedTensor, index: tf.RaggedTensor) -> tf.RaggedTensor:
+    """Gives events the words of the query that led to each.
+
+    Args:
+        words: [B, (Q), (words)] int64, of the distinct queries of each history.
+        index: [B, (events)] int32, positions among them.
+
+    Returns:
+        [B, (events), (words)] int64. A position without a query fails the request.
+    """
+    position = tf.cast(index.flat_values, tf.int64)
+    row = index.value_rowids()
+    there = (position >= 0) & (position < tf.gather(words.row_lengths(), row))
+    message = "Expected `history_query_index` to be positions in `history_queries`."
+    with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(there), [message])]):
+        position += tf.gather(words.row_starts(), row)
+    return index.with_values(tf.gather(words.values, position))
 
 
 def dense_signature(

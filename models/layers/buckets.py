@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 AGE_BUCKETS = 32
+VALUE_BUCKETS = 16
 LENGTH_BUCKETS = 16
 
 
@@ -24,6 +25,27 @@ def age_bucket(age: tf.Tensor) -> tf.Tensor:
     seconds = tf.cast(tf.maximum(age, 0), tf.float32) / 1e6
     logs = tf.math.log1p(seconds) / np.log(2.0).astype(np.float32)
     return tf.minimum(tf.cast(tf.round(logs), tf.int32), AGE_BUCKETS - 1)
+
+
+def age_bucket_starts() -> tuple[int, ...]:
+    """Returns the least age of each bucket after the first, microseconds.
+
+    An age that is within the rounding of float32 of one may be in the bucket before.
+    """
+    starts = np.exp2(np.arange(AGE_BUCKETS - 1) + 0.5) - 1.0  # seconds
+    return tuple(int(start) for start in np.ceil(1e6 * starts))
+
+
+def value_bucket(value: tf.Tensor) -> tf.Tensor:
+    """Buckets values of events, such as ratings: rounded (half to even), from 0 to 15.
+
+    Args:
+        value: [...] float32.
+
+    Returns:
+        [...] int32.
+    """
+    return tf.clip_by_value(tf.cast(tf.round(value), tf.int32), 0, VALUE_BUCKETS - 1)
 
 
 def length_bucket(length: tf.Tensor) -> tf.Tensor:

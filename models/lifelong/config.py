@@ -19,9 +19,11 @@ class LifelongConfig(CrossedRankingModelConfig):
     Attributes:
       window: The most recent events that are read; the default is as many as the example
         generator repeats before a chunk.
+      history_codes: As for every ranking model.
     """
 
     window: int = Field(default=256, ge=1)
+    history_codes: bool = True
 
 
 class SearchConfig(LifelongConfig):

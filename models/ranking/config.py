@@ -35,6 +35,7 @@ class RankingModelConfig(Config):
         other rows have no position.
       negative_rate: Share of the impressions without any label that training keeps; each
         counts for those that are left out, too.
+      history_codes: Whether requests may carry histories as codes, too (`rank_codes`).
       calibrate: Whether scores are scaled on the validation split to be probabilities there.
     """
 
@@ -53,6 +54,7 @@ class RankingModelConfig(Config):
     max_query_tokens: int = Field(default=16, ge=1)
     position_bias: bool = True
     negative_rate: float = Field(default=1.0, gt=0.0, le=1.0)
+    history_codes: bool = False
     calibrate: bool = True
 
     # Parts whose weights a training that starts from earlier ones may leave as they are.

@@ -13,13 +13,14 @@ from models.input.catalogue import CatalogueTable
 from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.buckets import AGE_BUCKETS
+from models.layers.buckets import VALUE_BUCKETS
 from models.layers.buckets import age_bucket
+from models.layers.buckets import value_bucket
 from models.layers.candidate_tower import CandidateTower
 from models.layers.embedding_bag import EmbeddingBag
 from models.ranking.config import RankingModelConfig
 
 _HOUR = 3_600_000_000  # microseconds
-_VALUES = 16  # buckets of an event's value: rounded, 0 to 15
 
 
 class PageView(NamedTuple):
@@ -142,7 +143,7 @@ class PageFeatures(tf.keras.layers.Layer):
         if self.use_types:
             self.types = embedding(sizes.event_type, dim, name="types")
         if config.use_event_values:
-            self.values = embedding(_VALUES, dim, name="values")
+            self.values = embedding(VALUE_BUCKETS, dim, name="values")
         if config.use_time:
             self.ages = embedding(AGE_BUCKETS, dim, name="ages")
         if config.use_user_attributes:
@@ -210,8 +211,7 @@ class PageFeatures(tf.keras.layers.Layer):
         if self.use_types:
             added.append(self.types(batch[b.HISTORY_TYPE]))
         if self.config.use_event_values:
-            bucket = tf.cast(tf.round(batch[b.HISTORY_VALUE]), tf.int32)
-            added.append(self.values(tf.clip_by_value(bucket, 0, _VALUES - 1)))
+            added.append(self.values(value_bucket(batch[b.HISTORY_VALUE])))
         if self.config.use_time:
             added.append(self.ages(age_bucket(batch[b.HISTORY_AGE])))
         return tf.add_n(added) if added else None

@@ -12,6 +12,7 @@ import tensorflow_recommenders as tfrs
 from absl import logging
 
 from models.config import PageTrainerConfig
+from models.export.history_codes import HistoryCodes
 from models.export.ranker import save_ranker
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
@@ -75,6 +76,7 @@ class RankingModel(Learner):
         self.model: RankingModelConfig = config.model
         self.heads = config.label.heads
         self.pages = pages
+        self.codes_of_histories: HistoryCodes | None = None  # that requests may carry
         self.features = PageFeatures(self.model, sizes, table, known, self.tower)
         self.position_bias = None
         if self.model.position_bias and config.label.source == "impressions":
@@ -108,7 +110,10 @@ class RankingModel(Learner):
             Items.of(table.candidates(config.candidate_types), table.available_from),
         )
         known = count_items(data.train_files, data.spec, data.sizes.entity) > 0
-        return cls(config, data.sizes, table, known, pages)
+        made = cls(config, data.sizes, table, known, pages)
+        if config.model.history_codes:
+            made.codes_of_histories = HistoryCodes.of(pages.windows, data.sizes, data.transform)
+        return made
 
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates.

@@ -20,11 +20,13 @@ from serving.client.errors import InvalidRequestError
 from serving.client.errors import NotFoundError
 from serving.client.errors import OverloadedError
 from serving.client.errors import ServingError
+from serving.client.errors import StaleCodesError
 from serving.client.errors import TlsError
 from serving.client.errors import TooLargeError
 from serving.client.errors import TooManyRowsError
 from serving.client.errors import UnavailableError
 from serving.client.errors import UnsupportedError
+from serving.client.history_codes import HistoryCodes
 from serving.client.readiness import wait_until_ready
 from serving.client.retry import RetryPolicy
 from serving.client.types import Candidate
@@ -49,6 +51,7 @@ __all__ = [
     "CatalogueRow",
     "DeadlineError",
     "Event",
+    "HistoryCodes",
     "InvalidAnswerError",
     "InvalidRequestError",
     "ModelMetadata",
@@ -63,6 +66,7 @@ __all__ = [
     "RetryPolicy",
     "ServingError",
     "Signature",
+    "StaleCodesError",
     "TensorInfo",
     "TlsError",
     "TlsOptions",

@@ -7,6 +7,8 @@ it in its own way.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from collections.abc import Generator
 from collections.abc import Mapping
@@ -32,11 +34,14 @@ from serving.client.channel import TlsOptions
 from serving.client.channel import channel_options
 from serving.client.errors import ClosedError
 from serving.client.errors import InvalidRequestError
+from serving.client.errors import NotFoundError
+from serving.client.errors import StaleCodesError
 from serving.client.errors import Target
 from serving.client.errors import TooLargeError
 from serving.client.errors import TooManyRowsError
 from serving.client.errors import answers
 from serving.client.errors import arguments
+from serving.client.history_codes import HistoryCodes
 from serving.client.ranking import parse_rankings
 from serving.client.ranking import rank_inputs
 from serving.client.retry import RetryPolicy
@@ -49,13 +54,16 @@ from serving.client.types import VersionStatus
 
 RECOMMEND = "recommend"
 RANK = "rank"
+RANK_CODES = "rank_codes"
 EXAMPLES = "serving_default"
 METHODS = {
     "Predict": protos.PREDICTION_SERVICE,
     "GetModelMetadata": protos.PREDICTION_SERVICE,
     "GetModelStatus": protos.MODEL_SERVICE,
 }
+_logger = logging.getLogger("serving.client")
 _RESPONSES = {method: protos.methods(service)[method][1] for method, service in METHODS.items()}
+_IDS_FOR = 60.0  # seconds that histories go as ids once their codes were refused
 LONGEST_TIMEOUT = 1e6  # seconds; gRPC takes much longer ones for deadlines that have passed
 
 T = TypeVar("T")
@@ -90,6 +98,9 @@ class ClientBase:
             sent as several. A server that takes fewer is asked with as many as
             it says.
         round_robin: spread calls over all addresses behind the name.
+        history_codes: codes of the ranker's servable, by which `rank` and `rank_batch` send
+            histories. Where the servable that answers reads others, or none, they go as ids,
+            and for the next minute at once; the log says so.
 
     Raises:
         ArgumentError: `version` and `label` are both given, a number is not
@@ -109,7 +120,10 @@ class ClientBase:
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         max_rows: int = 256,
         round_robin: bool = False,
+        history_codes: HistoryCodes | None = None,
     ) -> None:
+        self.history_codes = history_codes
+        self._ids_until = 0.0
         self._target = Target(address, model, version, label)
         self._retry = retry or RetryPolicy()
         self._tls = tls
@@ -197,7 +211,18 @@ class ClientBase:
         return self._batches(examples, EXAMPLES, inputs, parse, singly)
 
     def _rank(self, requests: Sequence[RankRequest]) -> Plan[list[Ranking]]:
-        return self._batches(requests, RANK, rank_inputs, parse_rankings)
+        codes = self.history_codes
+        if codes is not None and time.monotonic() >= self._ids_until:
+
+            def encoded(rows: Sequence[RankRequest]) -> Mapping[str, Any]:
+                return codes.encode(rank_inputs(rows))
+
+            try:
+                return (yield from self._batches(requests, RANK_CODES, encoded, parse_rankings))
+            except (StaleCodesError, NotFoundError) as error:
+                self._ids_until = time.monotonic() + _IDS_FOR
+                _logger.warning("Histories go as ids for %d seconds: %s", _IDS_FOR, error)
+        return (yield from self._batches(requests, RANK, rank_inputs, parse_rankings))
 
     def _parse_best(self, signature: str, ids_name: str, k: int) -> Parse:
         """Returns what reads the best k of each row."""

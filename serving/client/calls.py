@@ -95,7 +95,7 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
         raise ValueError(
             f"Expected a history of `Event(id, event, timestamp)`. Received: {odd!r} in it."
         ) from None
-    timestamps = _microseconds(times, "timestamp")
+    timestamps = microseconds(times, "timestamp")
     _check_order(timestamps, lengths)
     now = time.time_ns() // 1000
     when = [now if r.request_time is None else r.request_time for r in requests]
@@ -104,7 +104,7 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
         "history_events": pad(encode(events), lengths, b"", object),
         "history_timestamps": pad(timestamps, lengths, 0, np.int64),
         "history_length": lengths,
-        "request_time": _microseconds(when, "request_time"),
+        "request_time": microseconds(when, "request_time"),
         "query": np.array(encode([r.query for r in requests]), dtype=object),
     }
     for name, length_name, rows in (
@@ -257,7 +257,8 @@ def encode(values: Sequence[str]) -> list[bytes]:
         raise ValueError(f"Expected strings of UTF-8. Received: {error.object!r}.") from None
 
 
-def _microseconds(values: Sequence[int], name: str) -> npt.NDArray[np.int64]:
+def microseconds(values: Sequence[int], name: str) -> npt.NDArray[np.int64]:
+    """Returns times as int64, or raises `ValueError`."""
     try:
         return np.array([operator.index(value) for value in values], dtype=np.int64)
     except (TypeError, OverflowError):

@@ -122,6 +122,20 @@ class TooManyRowsError(TooLargeError):
         self.allowed = allowed
 
 
+class StaleCodesError(InvalidRequestError):
+    """The servable reads histories by other codes than those that were sent.
+
+    Attributes:
+        expected: version of the codes that it reads.
+    """
+
+    advice = "Read `HistoryCodes` from the version that answers, or send ids."
+
+    def __init__(self, target: Target, code: str, details: str, expected: str) -> None:
+        super().__init__(target, code, details)
+        self.expected = expected
+
+
 class ClosedError(ServingError):
     """The client was closed, before the call or during it."""
 
@@ -178,6 +192,8 @@ _MISSING_WORDS = ("not found in signature def", "Unrecognized servable version l
 _TOO_MANY_ROWS = re.compile(
     r"larger than maximum input batch size (\d+)|at most (\d+) rows in a request"
 )
+# What a servable says (`models.export.history_codes`).
+_OTHER_CODES = re.compile(r"Expected history codes of version `(\w+)`")
 
 
 def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:
@@ -187,6 +203,8 @@ def from_rpc_error(error: grpc.RpcError, target: Target) -> ServingError:
     too_many = _TOO_MANY_ROWS.search(details)
     if too_many:
         return TooManyRowsError(target, code.name, details, int(too_many[1] or too_many[2]))
+    if other := _OTHER_CODES.search(details):
+        return StaleCodesError(target, code.name, details, other[1])
     kind = _BY_CODE.get(code, ServingError)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         kind = TooLargeError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from collections.abc import Sized
 from itertools import chain
@@ -34,7 +35,8 @@ def rank_inputs(requests: Sequence[RankRequest]) -> dict[str, npt.NDArray[Any]]:
         requests: B requests.
 
     Returns:
-        Those of `query_inputs`, and `history_values` [B, T] float32, `candidate_ids` and
+        Those of `query_inputs`, and `history_values` [B, T] float32, `history_queries` [B, Q]
+        bytes and `history_query_index` [B, T] int32 (see `number_queries`), `candidate_ids` and
         `candidate_rows` [B, C] bytes, `candidate_length` [B] int64. C is at least 1; a
         candidate without features has an empty row.
 
@@ -49,6 +51,7 @@ def rank_inputs(requests: Sequence[RankRequest]) -> dict[str, npt.NDArray[Any]]:
         [Request(r.history, (), r.query, r.user_attributes, r.request_time) for r in requests]
     )
     values = [event.value for request in requests for event in request.history]
+    queries, index = number_queries(encode([e.query for e in r.history]) for r in requests)
     lists = [_candidates(request) for request in requests]
     lengths = row_lengths(lists)
     flat = list(chain.from_iterable(lists))
@@ -57,10 +60,36 @@ def rank_inputs(requests: Sequence[RankRequest]) -> dict[str, npt.NDArray[Any]]:
         "history_values": pad(
             finite_floats(values, "value"), inputs["history_length"], 0.0, np.float32
         ),
+        "history_queries": pad(
+            list(chain.from_iterable(queries)), row_lengths(queries), b"", object
+        ),
+        "history_query_index": pad(
+            list(chain.from_iterable(index)), inputs["history_length"], 0, np.int32
+        ),
         "candidate_ids": pad(encode(ids), lengths, b"", object),
         "candidate_length": lengths,
         "candidate_rows": pad(rows, lengths, b"", object),
     }
+
+
+def number_queries(
+    histories: Iterable[Iterable[bytes]],
+) -> tuple[list[list[bytes]], list[list[int]]]:
+    """Numbers the distinct queries of histories, so that each is sent once.
+
+    Args:
+        histories: the query of each event, empty where none led to it.
+
+    Returns:
+        The distinct queries of each history, the empty one first, and of each event the position
+        of its query among them.
+    """
+    distinct, index = [], []
+    for history in histories:
+        place = {b"": 0}
+        index.append([place.setdefault(query, len(place)) for query in history])
+        distinct.append(list(place))
+    return distinct, index
 
 
 def parse_rankings(

@@ -21,12 +21,14 @@ class Event(NamedTuple):
         event: type of the event as in the event log, e.g. `watch`.
         timestamp: microseconds since the epoch (UTC).
         value: a number that came with it, e.g. a rating; 0 is none. Rankers alone read it.
+        query: what the user had typed that led to it, if anything. Rankers alone read it.
     """
 
     id: str
     event: str
     timestamp: int
     value: float = 0.0
+    query: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ _LONGEST_PADDING = 256  # bytes of a string that others may be padded with
 def can_merge(arrays: Arrays) -> bool:
     """Returns whether a request may share a batch: it has values to pad with, and short ones."""
     return all(
-        array.size and (array.dtype.kind != "O" or len(array.flat[0]) <= _LONGEST_PADDING)
+        array.size
+        and (array.ndim == 1 or array.dtype.kind != "O" or len(array.flat[0]) <= _LONGEST_PADDING)
         for array in arrays.values()
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from tensorflow.core.example import example_pb2
 
+from serving.client.ranking import number_queries
 from transforms import features as f
 
 
@@ -44,8 +45,14 @@ def dense_inputs(
         nothing: list[list[bytes]] = [[] for _ in examples]
         return inputs | {"exclude_ids": _pad(nothing, b""), "exclude_length": _lengths(nothing)}
     candidates = [values_of(one, f.CANDIDATE_ENTITY) for one in examples]
+    queries, index = number_queries(
+        values_of(one, f.EVENT_QUERY)[newest] or [b""] * len(row)
+        for one, row in zip(examples, ids, strict=True)
+    )
     return inputs | {
         "history_values": _pad(numbers, 0.0),
+        "history_queries": _pad(queries, b""),
+        "history_query_index": _pad(index, 0).astype(np.int32),
         "candidate_ids": _pad(candidates, b""),
         "candidate_length": _lengths(candidates),
         "candidate_rows": _pad([[b""] * len(row) for row in candidates], b""),

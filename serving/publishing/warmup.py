@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.example import example_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from serving.client import HistoryCodes
 from serving.client import protos
 from serving.client.tensors import fill_proto
 from serving.publishing.requests import dense_inputs
@@ -21,7 +22,7 @@ from transforms import features
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 _HELD_OUT = ("target/", "label/", "slice/")
-_ASKED = ("serving_default", "recommend", "rank")  # signatures that users ask
+_ASKED = ("serving_default", "recommend", "rank", "rank_codes")  # signatures that users ask
 _LONGEST = 256  # events of a warm-up history
 
 
@@ -29,8 +30,8 @@ def write_warmup(saved_model: Path, raw_examples: Iterable[bytes], max_rows: int
     """Writes warm-up requests beside a SavedModel.
 
     Each example becomes one request to each signature of `servable.json` that users
-    ask (`serving_default`, `recommend`, `rank`); as many as a request may have rows are one more
-    request each, so that a batch is traced too. User ids and held-out events
+    ask (`serving_default`, `recommend`, `rank`, `rank_codes`); as many as a request may have
+    rows are one more request each, so that a batch is traced too. User ids and held-out events
     are left out.
 
     Args:
@@ -53,6 +54,7 @@ def write_warmup(saved_model: Path, raw_examples: Iterable[bytes], max_rows: int
     batch = examples[:max_rows]
     groups = [[one] for one in examples] + ([batch] if len(batch) > 1 else [])
     signatures = _asked_signatures(saved_model)
+    codes = HistoryCodes.read(saved_model) if "rank_codes" in signatures else None
     logs = []
     for group in groups:
         serialised = [one.SerializeToString(deterministic=True) for one in group]
@@ -60,6 +62,8 @@ def write_warmup(saved_model: Path, raw_examples: Iterable[bytes], max_rows: int
             if name == "serving_default":
                 # As objects: NumPy's own byte strings lose zeros at the end.
                 inputs = {"examples": np.array(serialised, object)}
+            elif name == "rank_codes" and codes:
+                inputs = codes.encode(dense_inputs("rank", group, _LONGEST))
             else:
                 inputs = dense_inputs(name, group, _LONGEST)
             if unknown := sorted(wanted - inputs.keys()):

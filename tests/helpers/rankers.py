@@ -93,6 +93,8 @@ def save_tiny_ranker(path: Path, gate: threading.Event | None = None) -> Any:
     query = {n: spec for n, spec in RECOMMEND_INPUTS.items() if not n.startswith("exclude_")}
     inputs = query | {
         "history_values": tf.TensorSpec([None, None], tf.float32, "history_values"),
+        "history_queries": tf.TensorSpec([None, None], tf.string, "history_queries"),
+        "history_query_index": tf.TensorSpec([None, None], tf.int32, "history_query_index"),
         "candidate_ids": tf.TensorSpec([None, None], tf.string, "candidate_ids"),
         "candidate_length": tf.TensorSpec([None], tf.int64, "candidate_length"),
         "candidate_rows": tf.TensorSpec([None, None], tf.string, "candidate_rows"),

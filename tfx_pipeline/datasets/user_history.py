@@ -18,7 +18,7 @@ from transforms.arrow import pa
 from transforms.arrow import parquet_dataset
 from transforms.arrow import pc
 
-_EVENT_COLUMNS = ("entity_type", "entity_id", "event", "timestamp", "ordinal", "value")
+_EVENT_COLUMNS = ("entity_type", "entity_id", "event", "timestamp", "ordinal", "value", "query")
 _NAMED_ROWS = 10_000  # rows that are looked through for users to name
 
 
@@ -37,8 +37,8 @@ def read_history(log_dir: Path, user: str) -> list[Event]:
     table = table.filter(pc.and_(pc.is_valid(table["timestamp"]), pc.is_valid(table["event"])))
     table = table.filter(pc.not_equal(table["event"], IMPRESSION))
     table = table.sort_by([("timestamp", "ascending"), ("ordinal", "ascending")])
-    value = pc.fill_null(table["value"], 0.0)
-    columns = (table["event"], table["timestamp"], value)
+    value, query = pc.fill_null(table["value"], 0.0), pc.fill_null(table["query"], "")
+    columns = (table["event"], table["timestamp"], value, query)
     rows = zip(_names(table), *(column.to_pylist() for column in columns), strict=True)
     return [Event(*row) for row in rows]
 

@@ -10,11 +10,16 @@ from models.config import RankingTrainerConfig
 from models.din.model import DIN
 from models.export.ranker import RANK_INPUTS
 from models.input import batch as b
-from models.pooled_mlp.model import PooledMLP
 from models.training.replicas import WHOLE
+from serving.client import Event
+from serving.client import HistoryCodes
+from serving.client import RankRequest
+from serving.client.ranking import number_queries
+from serving.client.ranking import rank_inputs
 from serving.publishing.publish import missing_files
 from serving.publishing.servable_file import read_servable
 from tests.helpers.examples import example
+from tests.helpers.rankers import CLICKED
 from tests.helpers.rankers import small_data
 from tests.helpers.timelines import row
 from tests.helpers.timelines import timeline
@@ -51,7 +56,7 @@ def test_servable_json_says_what_a_push_needs(exported):
     assert missing_files(Path(exported.path)) == []
 
 
-def request(histories, candidates, rows=None, width=0):
+def request(histories, candidates, rows=None, width=0, queries=None):
     """Dense inputs of requests, padded with what must not be read."""
 
     def padded(lists, filler, least=1):
@@ -60,11 +65,14 @@ def request(histories, candidates, rows=None, width=0):
 
     number = len(histories)
     rows = rows or [[b""] * len(one) for one in candidates]
+    distinct, index = number_queries(queries or [[b""] * len(one) for one in histories])
     inputs = {
         "history_ids": padded(histories, "item:5"),
         "history_events": padded([["watch"] * len(one) for one in histories], "buy"),
         "history_timestamps": padded([[DAY] * len(one) for one in histories], 7),
         "history_values": padded([[0.0] * len(one) for one in histories], 9.0),
+        "history_queries": padded(distinct, "red hat"),
+        "history_query_index": padded(index, 99),
         "history_length": [len(one) for one in histories],
         "request_time": [9 * DAY] * number,
         "query": [""] * number,
@@ -120,34 +128,81 @@ def test_a_page_example_is_answered_as_the_dense_request(exported):
     np.testing.assert_array_equal(answers[0], answers[1])  # whatever the label
 
 
-def test_queries_of_events_are_read_from_page_examples_and_not_from_dense_requests(tmp_path):
+@pytest.fixture(scope="module")
+def with_queries(tmp_path_factory):
+    """A ranker that reads all there is of an event, its SavedModel, and a batch of its training."""
     events = [("click", f"item:{item}", DAY + item) for item in range(6)]
     queries = {f.EVENT_QUERY: ["", "red shoes", "blue hat", "", "red hat", "shoes"]}
-    data = small_data(tmp_path, [timeline(f"u{user}", events, **queries) for user in range(3)])
-    config = RankingTrainerConfig.model_validate(
-        {
-            "model": {"family": "pooled_mlp", "dim": 8, "window": 3, "use_event_query": True},
-            "label": {"source": "events", "negatives": 2},
-        }
-    )
-    model = PooledMLP.of(config, data)
-    batch = next(iter(model.training_batches(data, WHOLE)))
+    timelines = [timeline(f"u{user}", events, **queries) for user in range(3)]
+    data = small_data(tmp_path_factory.mktemp("log"), timelines)
+    model = {"family": "din", "dim": 8, "window": 3, "use_event_query": True, "history_codes": True}
+    more = {"use_event_values": True, "use_time": True}
+    config = RankingTrainerConfig.model_validate({"model": model | more, "label": CLICKED})
+    ranker = DIN.of(config, data)
+    batch = next(iter(ranker.training_batches(data, WHOLE)))
+    ranker.compute_loss(batch)
+    path = str(tmp_path_factory.mktemp("ranker"))
+    for number, weight in enumerate(ranker.trainable_variables):
+        weight.assign(tf.random.stateless_normal(weight.shape, [number, 3]) * 0.3)
+    ranker.export(data.transform.transform_features_layer(), path)
+    loaded = tf.saved_model.load(path)
+    loaded.path, loaded.batch = path, batch
+    return loaded
+
+
+def test_queries_of_events_are_read_from_page_examples_and_from_dense_requests(with_queries):
+    loaded, batch = with_queries, with_queries.batch
     assert batch[b.HISTORY_QUERY].shape[1:] == (3, 16)
     entity, words = batch[b.HISTORY_ENTITY].numpy(), batch[b.HISTORY_QUERY].numpy() > 0
     number = set(zip(entity.ravel(), words.sum(axis=2).ravel(), strict=True))
     assert sorted(many for item, many in number if item) == [0, 0, 2, 2, 2]  # of five events
-    model.compute_loss(batch)
-    model.export(data.transform.transform_features_layer(), str(tmp_path / "ranker"))
-    loaded = tf.saved_model.load(str(tmp_path / "ranker"))
 
     history, candidates = ["item:0", "item:4"], ["item:3", "item:8"]
-    pages = [
-        page(history, candidates, {f.EVENT_QUERY: given}) for given in (["", ""], ["", "Red shoes"])
+    led = [["", ""], ["", "Red shoes"], ["hat", "red shoes"], ["hat", "hat"]]
+    pages = [page(history, candidates, {f.EVENT_QUERY: given}) for given in led]
+    scores = loaded.signatures["serving_default"](tf.constant(pages))["scores"].numpy()
+    assert len(np.unique(scores[:, 0])) == len(led)
+
+    given = [[query.encode() for query in one] for one in led]
+    inputs = request([history] * len(led), [candidates] * len(led), queries=given)
+    dense = loaded.signatures["rank"](**inputs)["scores"].numpy()
+    np.testing.assert_allclose(dense, scores, atol=1e-6)
+    odd = inputs | {"history_query_index": inputs["history_query_index"] + 7}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="positions in `history_queries`"):
+        loaded.signatures["rank"](**odd)
+
+
+def test_histories_as_codes_are_ranked_as_histories_of_ids(with_queries):
+    rank, rank_codes = (with_queries.signatures[name] for name in ("rank", "rank_codes"))
+    said = read_servable(Path(with_queries.path))
+    assert said.signatures == ("rank", "rank_codes", "serving_default")
+    assert missing_files(Path(with_queries.path)) == []
+    codes = HistoryCodes.read(with_queries.path)
+
+    full = [
+        Event("item:1", "click", DAY, 1.0, "hat"),
+        Event("item:2", "click", 3 * DAY, 2.5, "red shoes"),
+        Event("item:none", "click", 4 * DAY, 9.0, "shoes"),
+        Event("item:4", "swap", 8 * DAY, 99.0, "shoes"),
+        Event("item:5", "click", 9 * DAY - 1, -3.0),
     ]
-    without, with_query = loaded.signatures["serving_default"](tf.constant(pages))["scores"].numpy()
-    assert np.abs(with_query - without).max() > 1e-6
-    dense = loaded.signatures["rank"](**request([history], [candidates]))["scores"].numpy()
-    np.testing.assert_allclose(dense[0], without, atol=1e-6)
+    requests = [RankRequest(full[:size], ITEMS, "hat", (), 9 * DAY) for size in range(6)]
+    requests += [RankRequest(full, ITEMS, "hat", (), when) for when in (0, 10 * DAY, 5 * DAY)]
+    requests += [RankRequest(full[:2], ITEMS[:1], "red", ("group=1",), 9 * DAY)]
+    inputs = rank_inputs(requests)
+    expected = rank(**{name: tf.constant(values) for name, values in inputs.items()})["scores"]
+    coded = {name: tf.constant(values) for name, values in codes.encode(inputs).items()}
+    np.testing.assert_allclose(rank_codes(**coded)["scores"], expected, atol=1e-6)
+    # The third event is unknown, and without a time ages count from the last; all else is seen.
+    assert len(np.unique(expected.numpy()[:, 0])) == len(requests) - 2
+
+    for name, odd, words in (
+        ("history_version", "0a1b", f"codes of version `{codes.version}`"),
+        ("history_codes", b"12345", "codes of 7 bytes an event"),
+    ):
+        stale = coded | {name: tf.fill([len(requests)], odd)}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+            rank_codes(**stale)
 
 
 def test_a_sent_row_stands_for_the_catalogue_of_a_known_or_a_new_item(exported):

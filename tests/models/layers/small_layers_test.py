@@ -6,6 +6,8 @@ import tensorflow as tf
 
 from models.layers.buckets import AGE_BUCKETS
 from models.layers.buckets import age_bucket
+from models.layers.buckets import age_bucket_starts
+from models.layers.buckets import value_bucket
 from models.layers.crossed_mlp import CrossedMLP
 from models.layers.embedding_bag import EmbeddingBag
 from models.layers.item_embedding import ItemEmbedding
@@ -113,6 +115,21 @@ def test_age_buckets_are_doublings():
     np.testing.assert_array_equal(
         age_bucket(tf.constant(seconds * 1_000_000)), [0, 0, 1, 2, 3, 16, AGE_BUCKETS - 1]
     )
+
+
+def test_starts_of_age_buckets_divide_ages_as_the_buckets_do():
+    starts = np.array(age_bucket_starts())
+    ages = np.concatenate([starts * 0.999, starts * 1.001, 10 ** np.linspace(0, 18, 1_000), [0]])
+    ages = ages.astype(np.int64)
+    np.testing.assert_array_equal(
+        np.searchsorted(starts, ages, "right"), age_bucket(tf.constant(ages))
+    )
+    assert len(starts) == AGE_BUCKETS - 1
+
+
+def test_values_are_rounded_half_to_even():
+    values = tf.constant([-3.0, 0.4, 0.5, 1.5, 2.5, 14.6, 99.0])
+    np.testing.assert_array_equal(value_bucket(values), [0, 0, 0, 2, 2, 15, 15])
 
 
 def test_crossed_mlp_equals_numpy():

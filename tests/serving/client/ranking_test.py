@@ -28,7 +28,7 @@ from tests.serving.client.scripted import ask_sync
 from transforms import features as f
 
 either_client = pytest.mark.parametrize("ask", [ask_sync, ask_async])
-USER = [Event("a:1", "view", 5), Event("a:2", "rate", 6, 4.5)]
+USER = [Event("a:1", "view", 5), Event("a:2", "rate", 6, 4.5, "hat"), Event("a:1", "buy", 6)]
 
 
 def answer(**outputs: Any) -> Any:
@@ -46,11 +46,13 @@ def test_inputs_of_two_users_by_hand():
         ]
     )
     assert {name: value.tolist() for name, value in inputs.items()} == {
-        "history_ids": [[b"a:1", b"a:2"], [b"", b""]],
-        "history_events": [[b"view", b"rate"], [b"", b""]],
-        "history_timestamps": [[5, 6], [0, 0]],
-        "history_values": [[0.0, 4.5], [0.0, 0.0]],
-        "history_length": [2, 0],
+        "history_ids": [[b"a:1", b"a:2", b"a:1"], [b"", b"", b""]],
+        "history_events": [[b"view", b"rate", b"buy"], [b"", b"", b""]],
+        "history_timestamps": [[5, 6, 6], [0, 0, 0]],
+        "history_values": [[0.0, 4.5, 0.0], [0.0, 0.0, 0.0]],
+        "history_queries": [[b"", b"hat"], [b"", b""]],
+        "history_query_index": [[0, 1, 0], [0, 0, 0]],
+        "history_length": [3, 0],
         "request_time": [7, 0],
         "query": [b"red", b""],
         "user_attributes": [[b"x=1"], [b""]],
@@ -60,6 +62,16 @@ def test_inputs_of_two_users_by_hand():
         "candidate_rows": [[b"", b"row", b""], [b"", b"", b""]],
     }
     assert inputs["history_values"].dtype == np.float32
+    assert inputs["history_query_index"].dtype == np.int32
+
+
+def test_a_query_that_led_to_many_events_is_sent_once():
+    history = [Event("a:1", "view", n, query=("red hat", "", "coat")[n % 3]) for n in range(9_000)]
+    inputs = rank_inputs([RankRequest(history)])
+    assert inputs["history_queries"].tolist() == [[b"", b"red hat", b"coat"]]
+    assert inputs["history_query_index"][0, :6].tolist() == [1, 0, 2, 1, 0, 2]
+    with pytest.raises(ValueError, match=r"strings. Received: \['red'\]"):
+        rank_inputs([RankRequest([Event("a:1", "view", 1, query=["red"])])])
 
 
 def test_no_dimension_is_empty_without_history_and_candidates():

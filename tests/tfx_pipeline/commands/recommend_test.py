@@ -44,6 +44,7 @@ def log_dir(tmp_path_factory):
         timestamp=[30, 5, 20, 40],
         ordinal=[2, 0, 1, 3],
         value=[3.5, None, None, 1.0],
+        query=["a film", None, None, None],
     )
     write(
         path / "events" / "1.parquet",
@@ -66,10 +67,10 @@ def log_dir(tmp_path_factory):
 
 def test_history_is_oldest_first_with_ties_in_the_source_order(log_dir):
     assert read_history(log_dir, "u1") == [
-        ("trailer:1", "rate", 10, 0.0),
-        ("movie:1", "watch", 20, 0.0),
-        ("movie:2", "watch", 20, 0.0),
-        ("movie:3", "watch", 30, 3.5),
+        ("trailer:1", "rate", 10, 0.0, ""),
+        ("movie:1", "watch", 20, 0.0, ""),
+        ("movie:2", "watch", 20, 0.0, ""),
+        ("movie:3", "watch", 30, 3.5, "a film"),
     ]
 
 
@@ -83,7 +84,7 @@ def test_timestamps_may_be_arrow_timestamps(tmp_path):
         timestamp=pa.array([7], pa.timestamp("ms")),
         ordinal=[0],
     )
-    assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000, 0.0)]
+    assert read_history(tmp_path, "u") == [("movie:1", "watch", 7000, 0.0, "")]
 
 
 def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
@@ -99,8 +100,8 @@ def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
         )
     first = 1_714_521_600_000_000
     assert read_history(tmp_path, "u") == [
-        ("movie:1", "watch", first, 0.0),
-        ("movie:2", "watch", first + 86_400_000_000, 0.0),
+        ("movie:1", "watch", first, 0.0, ""),
+        ("movie:2", "watch", first + 86_400_000_000, 0.0, ""),
     ]
 
 

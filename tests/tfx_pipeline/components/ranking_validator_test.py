@@ -15,6 +15,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import standard_artifacts
 
+from serving.client import HistoryCodes
 from serving.publishing.config import PusherConfig
 from serving.publishing.warmup import WARMUP_FILE
 from serving.publishing.warmup import write_warmup
@@ -22,9 +23,11 @@ from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
 from tests.helpers.examples import example
 from tests.helpers.rankers import ITEMS
+from tests.helpers.rankers import SMALL_DIN
 from tests.helpers.rankers import export_ranker
 from tests.helpers.rankers import small_data
 from tests.helpers.timelines import small_log
+from tests.helpers.timelines import timeline
 from tests.tfx_pipeline.components.conftest import do
 from tfx_pipeline.components.serving_validator.answers import warmup_requests
 from tfx_pipeline.components.serving_validator.checks import near_probability
@@ -46,6 +49,7 @@ CHECKS = (
     "rank",
     "merged",
     "serving_default",
+    "rank_codes",
     "candidate_rows",
     "latency",
 )
@@ -63,6 +67,7 @@ def page(user: str, history: list[int], candidates: list[int], query: str = "") 
             f.EVENT_TYPE: ["watch"] * len(history),
             f.EVENT_TIMESTAMP: [DAY + i for i in range(len(history))],
             f.EVENT_VALUE: [float(1 + i % 5) for i in range(len(history))],
+            f.EVENT_QUERY: [("red shoes", "", "hat")[i % 3] for i in range(len(history))],
             f.CANDIDATE_ENTITY: [f"item:{item}" for item in candidates],
             f.CANDIDATE_POSITION: list(range(len(candidates))),
             f.LABEL_EVENTS: [1] + [0] * (len(candidates) - 1),
@@ -82,8 +87,14 @@ PUSH = PusherConfig(warmup_requests=2)
 
 @pytest.fixture(scope="module")
 def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("ranker") / "good"
-    export_ranker(small_data(tmp_path_factory.mktemp("log")), path)
+    """A ranker that reads the queries of events, of a log that has such."""
+    path, log = tmp_path_factory.mktemp("ranker") / "good", tmp_path_factory.mktemp("log")
+    events = [("watch", f"item:{item}", DAY + item) for item in range(6)]
+    queries = {f.EVENT_QUERY: ["", "red shoes", "blue hat", "", "red hat", "shoes"]}
+    train = [timeline(f"u{user}", events, **queries) for user in range(8)]
+    export_ranker(
+        small_data(log, train), path, SMALL_DIN | {"use_event_query": True, "history_codes": True}
+    )
     return path
 
 
@@ -117,8 +128,8 @@ def failed(report: dict[str, Any]) -> list[str]:
     return [check["name"] for check in report["checks"] if check["passed"] is False]
 
 
-def forgetful(source: Path, target: Path) -> Path:
-    """Saves a ranker again with a `rank` that reads no history; `serving_default` stays."""
+def forgetful(source: Path, target: Path, forgotten: str) -> Path:
+    """Saves a ranker again with a `rank` that reads zeros in place of one input of its own."""
     loaded = tf.saved_model.load(str(source))
     module = tf.Module()
     module.loaded = loaded
@@ -127,7 +138,7 @@ def forgetful(source: Path, target: Path) -> Path:
 
         def call(_inner: Any = inner, _name: str = name, **inputs: Any) -> Any:
             if _name == "rank":
-                inputs["history_length"] = 0 * inputs["history_length"]
+                inputs[forgotten] = tf.zeros_like(inputs[forgotten])
             return _inner(**inputs)
 
         specs = inner.structured_input_signature[1]
@@ -143,16 +154,17 @@ def test_a_sound_ranker_is_blessed(ranker: Path, tmp_path: Path) -> None:
     assert report["reasons"] == []
     assert {one["name"]: one["passed"] for one in report["checks"]} == dict.fromkeys(CHECKS, True)
     received = {one["name"]: one["received"] for one in report["checks"]}
-    assert received["warm_up"] == "6 answers"  # two pages and both: each to two signatures
-    assert received["rank"] == received["merged"] == "3 equal answers"
+    assert received["warm_up"] == "9 answers"  # two pages and both: each to three signatures
+    assert received["rank"] == received["merged"] == received["rank_codes"] == "3 equal answers"
     assert received["candidate_rows"] == "8 equal scores"
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
 
 
+@pytest.mark.parametrize("forgotten", ["history_length", "history_query_index"])
 def test_a_ranker_that_reads_other_histories_over_the_wire_is_refused(
-    ranker: Path, tmp_path: Path
+    ranker: Path, tmp_path: Path, forgotten: str
 ) -> None:
-    report = judge(forgetful(ranker, tmp_path / "forgets"), tmp_path)
+    report = judge(forgetful(ranker, tmp_path / "forgets", forgotten), tmp_path)
     assert failed(report) == ["rank", "merged"]
     assert (
         "rank: expected the scores that `serving_default` gives without a server, for each"
@@ -173,7 +185,8 @@ class Here:
 @pytest.fixture(scope="module")
 def answers(ranker: Path) -> RankingAnswers:
     rows = small_log(users=8, items=ITEMS, events=6)["catalogue"][:4]
-    return ask(Here(ranker), PAGES, rows, max_rows=2, patient=True)  # type: ignore[arg-type]
+    codes = HistoryCodes.read(ranker)
+    return ask(Here(ranker), PAGES, rows, 2, True, codes)  # type: ignore[arg-type]
 
 
 def scaled(pages: list[Any], factor: float) -> list[Any]:
@@ -192,6 +205,7 @@ def scaled(pages: list[Any], factor: float) -> list[Any]:
         (lambda a: {"alone": scaled(a.alone, 1e3)}, ["answers", "rank"]),
         (lambda a: {"merged": scaled(a.merged, 0.5)}, ["merged"]),
         (lambda a: {"examples": scaled(a.examples, 0.5)}, ["serving_default"]),
+        (lambda a: {"coded": scaled(a.coded, 0.5)}, ["rank_codes"]),
         (lambda a: {"with_rows": scaled([a.with_rows] * 2, 0.5)[1]}, ["candidate_rows"]),
         (lambda a: {"faults": {"rank": "INTERNAL: no"}}, ["answers"]),
         (
@@ -226,10 +240,11 @@ def test_warm_up_requests_hold_candidates_and_neither_user_nor_label(
     ranker: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(ranker, tmp_path / "m")
-    assert write_warmup(tmp_path / "m", PAGES, max_rows=2) == 8
+    assert write_warmup(tmp_path / "m", PAGES, max_rows=2) == 12
     requests = list(warmup_requests(tmp_path / "m" / WARMUP_FILE))
-    assert [name for name, _ in requests[:2]] == ["serving_default", "rank"]
-    batch = requests[-1][1]
+    assert [name for name, _ in requests[:3]] == ["serving_default", "rank", "rank_codes"]
+    assert [len(codes) for codes in requests[-1][1]["history_codes"]] == [3 * 7, 0]
+    batch = requests[-2][1]
     np.testing.assert_array_equal(batch["candidate_length"], [2, 5])
     assert batch["candidate_ids"][1].tolist() == [
         b"item:0",
@@ -239,5 +254,7 @@ def test_warm_up_requests_hold_candidates_and_neither_user_nor_label(
         b"item:11",
     ]
     np.testing.assert_array_equal(batch["history_values"], [[1, 2, 3], [0, 0, 0]])
+    assert batch["history_queries"][0].tolist() == [b"", b"red shoes", b"hat"]
+    np.testing.assert_array_equal(batch["history_query_index"], [[1, 0, 2], [0, 0, 0]])
     raw = (tmp_path / "m" / WARMUP_FILE).read_bytes()
     assert not any(word in raw for word in (b"ann", b"label/", b"slice/"))

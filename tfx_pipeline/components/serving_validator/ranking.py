@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from tensorflow.core.example import example_pb2
 
+from serving.client import HistoryCodes
 from serving.client import RecommenderClient
 from serving.publishing.requests import dense_inputs
 from serving.publishing.requests import values_of
+from serving.publishing.servable_file import read_servable
 from tfx_pipeline.components.serving_validator.answers import Answers
 from tfx_pipeline.components.serving_validator.checks import NOTHING
 from tfx_pipeline.components.serving_validator.checks import Check
@@ -38,6 +40,7 @@ class RankingAnswers(Answers):
     Attributes:
         alone: To each page, asked by itself.
         merged: To all pages in calls of many rows.
+        coded: The same, with the histories as codes.
         examples: To all pages, from `serving_default`.
         with_rows: To the first page, whose candidates are rows of the catalogue, sent along.
         without_rows: To the same, the rows not sent.
@@ -47,6 +50,7 @@ class RankingAnswers(Answers):
 
     alone: list[Heads] = field(default_factory=list)
     merged: list[Heads] = field(default_factory=list)
+    coded: list[Heads] = field(default_factory=list)
     examples: list[Heads] = field(default_factory=list)
     with_rows: Heads | None = None
     without_rows: Heads | None = None
@@ -58,6 +62,7 @@ def ask(
     catalogue: Sequence[bytes],
     max_rows: int,
     patient: bool,
+    codes: HistoryCodes | None = None,
 ) -> RankingAnswers:
     """Sends every kind of request.
 
@@ -68,6 +73,7 @@ def ask(
         max_rows: Rows of one call.
         patient: Whether an answer that does not come in time is no fault of the
             release candidate's.
+        codes: The codes of histories that the release candidate reads, if any.
 
     Returns:
         The answers; a call that failed for the release candidate's sake is a fault in them.
@@ -94,6 +100,11 @@ def ask(
             known, rows = _with_candidates(views[0], catalogue)
             answers.without_rows = rank(known)
             answers.with_rows = rank(known | {"candidate_rows": rows})
+    with answers.noting("rank_codes"):
+        for first in range(0, len(views) if codes else 0, max_rows):
+            assert codes
+            inputs = codes.encode(dense_inputs("rank", views[first : first + max_rows]))
+            answers.coded.append(client.predict("rank_codes", inputs).outputs)
     with answers.noting("serving_default"):
         for first in range(0, len(pages), max_rows):
             part = np.array(pages[first : first + max_rows], object)
@@ -129,6 +140,8 @@ def judge(
         "merged": ("rank", answers.merged, "for many pages in one call"),
         "serving_default": ("serving_default", answers.examples, "for serialised pages"),
     }
+    if "rank_codes" in read_servable(servable).signatures:
+        given["rank_codes"] = ("rank_codes", answers.coded, "for histories as codes")
     checks = []
     for name, (call, received, how) in given.items():
         wanted = f"the scores that `serving_default` gives without a server, {how}"

@@ -13,6 +13,7 @@ from typing import Any
 from typing import NamedTuple
 
 from serving.client import DeadlineError
+from serving.client import HistoryCodes
 from serving.client import RecommenderClient
 from serving.client import RetryPolicy
 from serving.client import UnavailableError
@@ -113,8 +114,9 @@ def validate(
             answer in time.
         ServingError: The server cannot be reached, or has no such model.
     """
-    stage = read_servable(servable).stage
-    asked = ASKED[stage]
+    said = read_servable(servable)
+    stage, asked = said.stage, ASKED[said.stage]
+    codes = {"codes": HistoryCodes.read(servable)} if "rank_codes" in said.signatures else {}
     examples = request_examples(files.test, config.requests)
     batches = read_batches(files.catalogue, _ROWS_SENT, _ROWS_SENT)
     catalogue = list(chain.from_iterable(batches))
@@ -129,7 +131,7 @@ def validate(
                 patient, rows = not config.latency_p99_ms, _rows(push)
                 warmed = Answers(patient=patient)
                 warmed.warm_up(client, place / WARMUP_FILE)
-                answers = asked.ask(client, examples, catalogue, rows, patient)
+                answers = asked.ask(client, examples, catalogue, rows, patient, **codes)
             recorded = sum(1 for _ in warmup_requests(place / WARMUP_FILE))
         checks = [
             Check("load", True, "a server that answers from it", f"version {version} answers"),
