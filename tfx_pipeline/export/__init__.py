@@ -1,1 +1,1 @@
-"""Embeddings of users and items as Parquet files, for whoever else can use them."""
+"""Embeddings of users and items as Parquet files, and histories in a store, of a whole log."""
