@@ -20,6 +20,7 @@ from tfx.utils import proto_utils
 from serving.publishing.servable_file import SERVABLE
 from serving.sources.config import ScoringConfig
 from tfx_pipeline.artifacts import NeighbourLists
+from tfx_pipeline.components.record_batches import bound_batches
 from tfx_pipeline.evaluation.click_rates import write_click_rates
 from tfx_pipeline.evaluation.config import RankingEvaluationConfig
 from tfx_pipeline.evaluation.config import RetrievalEvaluationConfig
@@ -51,7 +52,7 @@ _EVAL_CONFIG = standard_component_specs.EVAL_CONFIG_KEY
 
 
 class EvaluatorExecutor(tfx_evaluator.Executor):
-    """Runs TFX's Evaluator.
+    """Runs TFX's Evaluator, which reads timelines in batches of bounded size.
 
     Before it does, it leaves an empty baseline out (the first run has none,
     and TFX would try to load it), counts popularity in the training split and
@@ -73,6 +74,7 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
             output_dict: Evaluation and blessing.
             exec_properties: As of `Evaluator`.
         """
+        bound_batches()
         inputs, properties = dict(input_dict), dict(exec_properties)
         if inputs.get(_BASELINE) and not _saved_model(inputs[_BASELINE]).exists():
             logging.info("There is no baseline: no change is measured in this run.")
