@@ -45,10 +45,13 @@ class QuantisationConfig(Config):
     Attributes:
       sub_vectors: Codes of a channel's vector; they divide `dim`.
       centroids: Of a sub-vector; up to 256 make codes of a byte.
+      refresh: Codebooks that a warm start found are kept until a channel's quantisation error is
+        more than so many times that of their fit.
     """
 
     sub_vectors: int = Field(default=8, ge=1)
     centroids: int = Field(default=256, ge=2, le=1 << 16)
+    refresh: float = Field(default=1.1, ge=1.0)
 
 
 class CoarseConfig(Config):

@@ -47,27 +47,45 @@ class HistoryCodes(tf.keras.layers.Layer):
             initializer="zeros",
             trainable=False,
         )
+        self.fitted_error = self.add_weight(
+            name="fitted_error",
+            shape=[channels + has_queries],
+            initializer="zeros",
+            trainable=False,
+        )
 
     @property
     def entries(self) -> int:
         """Entries of the tables of a candidate and a head."""
         return int(np.prod(self.quantiser.codebooks.shape[:3]))
 
-    def fit(self, items: np.ndarray, queries: np.ndarray, seed: int) -> None:
-        """Fits the codebooks, and codes the items.
+    def refresh(self, items: np.ndarray, queries: np.ndarray, seed: int, most: float) -> np.ndarray:
+        """Codes the items, by codebooks that are fitted anew where they no longer fit.
+
+        Codebooks that a training started from are kept as long as no channel's error is more
+        than `most` times that of their fit.
 
         Args:
             items: [V + 1, M, d] float32, the channels of the entities; 0 is unknown, and not
                 fitted to.
             queries: [N, d] float32, of events; may be empty.
             seed: Of the fit.
+            most: Growth of the error.
+
+        Returns:
+            [M or M + 1] float32, the errors, the queries' last.
         """
         vectors = list(items[1:].transpose(1, 0, 2))
         if self.has_queries:
             vectors.append(np.concatenate([np.zeros_like(items[:1, 0]), queries]))
-        self.quantiser.fit(vectors, seed)
-        if self.has_queries:
-            self._keep_the_empty_query()
+        fitted = self.fitted_error.numpy()
+        errors = np.array([self._error(*one) for one in enumerate(vectors)], np.float32)
+        if not fitted.any() or (errors > most * fitted).any():
+            self.quantiser.fit(vectors, seed)
+            if self.has_queries:
+                self._keep_the_empty_query()
+            errors = np.array([self._error(*one) for one in enumerate(vectors)], np.float32)
+            self.fitted_error.assign(errors)
         coded = [
             tf.stack(
                 [
@@ -79,6 +97,23 @@ class HistoryCodes(tf.keras.layers.Layer):
             for start in range(0, len(items), _CHUNK)
         ]
         self.codes.assign(tf.concat(coded, axis=0))
+        return errors
+
+    def _error(self, channel: int, vectors: np.ndarray) -> float:
+        """Returns the share of the variance of [N, d] vectors that their codes lose.
+
+        error = sum |x - what its code stands for|^2 / sum |x - mean of x|^2
+        """
+        lost = 0.0
+        for start in range(0, len(vectors), _CHUNK):
+            part = vectors[start : start + _CHUNK]
+            codes = tf.cast(self.quantiser.encode(part, channel), tf.int32)  # [n, B]
+            books = self.quantiser.codebooks[channel]  # [B, K, s]
+            found = tf.gather(books, tf.transpose(codes), batch_dims=1)  # [B, n, s]
+            found = tf.reshape(tf.transpose(found, [1, 0, 2]), part.shape)
+            lost += float(tf.reduce_sum((part - found) ** 2))
+        variance = float(np.sum((vectors - vectors.mean(axis=0)) ** 2))
+        return lost / max(variance, 1e-12)
 
     def _keep_the_empty_query(self) -> None:
         """Moves the centroid of queries that is nearest to zeros there: these score nothing."""

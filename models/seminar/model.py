@@ -98,16 +98,22 @@ class Seminar(PairModel):
         """Codes the catalogue where the search is by codes or cells, then calibrates."""
         assert isinstance(evaluation, PageEvaluation)
         if self.codes is not None or self.coarse is not None:
-            self.code_catalogue(evaluation.batches)
+            metrics = self.code_catalogue(evaluation.batches)
             evaluation = PageEvaluation(self, evaluation.batches)  # which scores by codes
+            return super().finish(evaluation) | metrics
         return super().finish(evaluation)
 
-    def code_catalogue(self, batches: list[Mapping[str, tf.Tensor]]) -> None:
+    def code_catalogue(self, batches: list[Mapping[str, tf.Tensor]]) -> Metrics:
         """Fits codebooks and cells on the model's embeddings, and searches by them from then on.
 
         Args:
             batches: Pages, whose events have the queries that are fitted to.
+
+        Returns:
+            `quantisation_error/<channel>` where there are codes: the share of a channel's variance
+            that they lose.
         """
+        metrics: Metrics = {}
         items, seed = self.embed_catalogue(), self.config.seed
         if self.codes is not None:
             queries = np.zeros([0, self.model.dim], np.float32)
@@ -115,11 +121,21 @@ class Seminar(PairModel):
                 words = np.concatenate([_queries_of(batch) for batch in batches])
                 chosen = np.random.default_rng(seed).permutation(len(words))[:_QUERIES]
                 queries = self.features.words(tf.constant(words[chosen])).numpy()
-            self.codes.fit(items, queries, seed)
+            errors = self.codes.refresh(items, queries, seed, self.model.quantisation.refresh)
+            names = [*self.channels.channels, *(["query"] if self.has_queries else [])]
+            found = zip(names, errors.tolist(), strict=True)
+            metrics = {f"quantisation_error/{name}": error for name, error in found}
         if self.coarse is not None:
             parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
             self.coarse.fit(np.concatenate([self.channels.fuse(part) for part in parts]), seed)
         self._is_coded = True
+        return metrics
+
+    def fitted_weights(self) -> list[tf.Variable]:
+        """Returns the codebooks and their error when they were fitted; see the base class."""
+        if self.codes is None:
+            return []
+        return [self.codes.quantiser.codebooks, self.codes.fitted_error]
 
     def embed_catalogue(self) -> np.ndarray:
         """Returns the channels of all entities, [V + 1, M, d] float32."""

@@ -163,6 +163,10 @@ class Learner(tfrs.Model):
         """The weights that training changes: those of frozen parts are not among them."""
         return [weight for weight in super().trainable_weights if id(weight) not in self._frozen]
 
+    def fitted_weights(self) -> list[tf.Variable]:
+        """Returns what a warm start takes over beside weights that gradients train; nothing."""
+        return []
+
     def saved_weights(self) -> list[tf.Variable]:
         """Returns what a SavedModel keeps: all but metrics, which all workers together read."""
         metrics = {id(variable) for metric in self.metrics for variable in metric.variables}

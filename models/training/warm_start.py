@@ -74,7 +74,7 @@ def warm_start(
     earlier = _read_weights(saved_model)
     taken = {"weights": 0, "rows": 0, "left": 0}
     flags = {variable.name.partition(":")[0]: variable for variable in model.variables}
-    for variable in model.trainable_variables:
+    for variable in (*model.trainable_variables, *model.fitted_weights()):
         name = variable.name.partition(":")[0]
         old = earlier.get(name)
         vocabulary = _vocabulary_of(name)

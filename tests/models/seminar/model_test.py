@@ -15,6 +15,7 @@ from models.input.vocabulary_sizes import VocabularySizes
 from models.ranking.model import PageEvaluation
 from models.ranking.model import windows_of
 from models.seminar.model import Seminar
+from models.training import warm_start
 
 ITEMS, D = 12, 8
 GENERATOR = np.random.default_rng(2)
@@ -147,12 +148,56 @@ def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     assert codes.codes.dtype == tf.uint8 and codes.codes.shape == (ITEMS + 1, 3, 4)
 
 
+def test_codebooks_are_kept_until_their_error_has_grown():
+    model, _ = quantised(centroids=3, refresh=1.2)
+    codes, items = model.codes, model.embed_catalogue()
+    books, fitted = codes.quantiser.codebooks.numpy(), codes.fitted_error.numpy()
+    channels = codes.channels
+    decoded = codes.quantiser.decode(tf.pad(codes.codes, [[0, 0], [0, 1], [0, 0]]))
+    lost = np.sum((items - decoded[:, :channels]).numpy()[1:] ** 2, axis=(0, 2))
+    variance = np.var(items[1:], axis=0).sum(axis=1) * ITEMS
+    np.testing.assert_allclose(fitted[:channels], lost / variance, rtol=1e-4)
+    assert fitted.shape == (channels + 1,) and (fitted > 0).all()
+
+    words = WORDS[(WORDS > 0).any(axis=2)]  # of queries, without the empty one
+    queries = model.features.words(tf.constant(words)).numpy()
+    moved = items + 0.02 * GENERATOR.normal(size=items.shape).astype(np.float32)
+    kept = codes.refresh(moved, queries, 1, most=1.2)
+    np.testing.assert_array_equal(codes.quantiser.codebooks.numpy(), books)
+    np.testing.assert_array_equal(codes.fitted_error.numpy(), fitted)
+    assert (kept <= 1.2 * fitted).all()
+
+    far = items[::-1] * 3.0
+    errors = codes.refresh(far, queries, 1, most=1.2)
+    assert np.abs(codes.quantiser.codebooks.numpy() - books).max() > 0.1
+    np.testing.assert_array_equal(codes.fitted_error.numpy(), errors)
+    encoded = codes.quantiser.encode(tf.constant(far[:, 0]), 0)
+    np.testing.assert_array_equal(codes.codes.numpy()[:, 0], encoded)
+    assert {weight.name for weight in model.fitted_weights()} == {"codebooks:0", "fitted_error:0"}
+
+
+def test_a_warm_start_takes_the_codebooks_over(monkeypatch):
+    model, _ = quantised(centroids=3)
+    weights = {weight.name.partition(":")[0]: weight.numpy() for weight in model.saved_weights()}
+    monkeypatch.setattr(warm_start, "_read_weights", lambda path: weights)
+    monkeypatch.setattr(warm_start, "_vocabulary_of", lambda name: None)  # the same in both
+    fresh = make(search="quantised", quantisation={"sub_vectors": 4, "centroids": 3})
+    assert not fresh.codes.fitted_error.numpy().any()
+    warm_start.warm_start(fresh, None, "served")
+    books = model.codes.quantiser.codebooks.numpy()
+    np.testing.assert_array_equal(fresh.codes.quantiser.codebooks.numpy(), books)
+    fresh.code_catalogue([BATCH])
+    np.testing.assert_array_equal(fresh.codes.quantiser.codebooks.numpy(), books)
+    np.testing.assert_array_equal(fresh.codes.codes.numpy(), model.codes.codes.numpy())
+
+
 def test_the_search_by_codes_is_exported_and_training_stays_exact():
     model, _ = quantised(centroids=3)
     traced = tf.function(model.score)(BATCH)
     np.testing.assert_allclose(traced, model.score(BATCH), atol=1e-5)
     saved = {weight.name for weight in model.saved_weights()}
     assert {name for name in saved if "code" in name} == {"codes:0", "codebooks:0"}
+    assert "fitted_error:0" in saved
     with tf.GradientTape() as tape:
         loss = model.compute_loss(BATCH, training=True)
     gradients = tape.gradient(loss, model.attention.trainable_variables)
@@ -172,6 +217,9 @@ def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
     log_loss = np.mean(np.logaddexp(0.0, scores) - labels * scores)
     assert metrics["log_loss"] == pytest.approx(log_loss, abs=1e-5)
     assert np.abs(scores - exact[:, 0]).max() > 1e-4
+    errors = {name: value for name, value in metrics.items() if "quantisation_error" in name}
+    assert {name.partition("/")[2] for name in errors} == {"attributes", "image", "text", "query"}
+    assert all(0.0 < error < 1.0 for error in errors.values())
     assert metrics["log_loss"] != pytest.approx(before["log_loss"], abs=1e-6)
 
 
