@@ -27,6 +27,8 @@ ALL = (
     "ranking_trivago",
     "ranking_movielens_1m",
     "ranking_speed",
+    "lifelong",
+    "pq_recall",
     "cascade",
     "shop_statistics",
     "kubeflow",

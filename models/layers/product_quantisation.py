@@ -206,11 +206,14 @@ def _first_centroids(
     Each is a point, drawn in proportion to its squared distance from those drawn before it,
     which is kept up to date: SciPy's own computes all distances anew for every draw.
     """
-    chosen = points[generator.integers(len(points))][None]
+    norms = (points**2).sum(axis=1)
+    drawn = [int(generator.integers(len(points)))]
     nearest = np.full(len(points), np.inf)
-    while len(chosen) < centroids:
-        nearest = np.minimum(nearest, ((points - chosen[-1]) ** 2).sum(axis=1))
+    while len(drawn) < centroids:
+        last = drawn[-1]
+        distance = norms - 2.0 * (points @ points[last]) + norms[last]
+        nearest = np.minimum(nearest, np.maximum(distance, 0.0))
         odds = np.cumsum(nearest)
-        drawn = np.searchsorted(odds, generator.random() * odds[-1], side="right")
-        chosen = np.concatenate([chosen, points[None, min(drawn, len(points) - 1)]])
-    return chosen
+        place = np.searchsorted(odds, generator.random() * odds[-1], side="right")
+        drawn.append(min(int(place), len(points) - 1))
+    return points[drawn]
