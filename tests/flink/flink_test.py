@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
-from collections.abc import Iterator
 from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +21,10 @@ from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.records import split_files
 from serving.sources.config import CountingConfig
+from tests.helpers.artifacts import digests
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import write_examples
 from tests.helpers.flink_cluster import FlinkCluster
-from tests.helpers.flink_cluster import flink_cluster
-from tests.helpers.flink_cluster import missing
 from tests.helpers.flink_settings import HOSTS
 from tests.helpers.towers import save_towers
 from tests.tfx_pipeline.components.neighbour_builder.job_test import random_users
@@ -45,31 +40,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 PATIENCE = 600.0  # seconds
 ITEMS = 2_000
 Job = Future[Any]
-
-
-@pytest.fixture(scope="module")
-def start() -> Iterator[Callable[..., Job]]:
-    """Runs a job in a thread, which ends at the latest when the cluster does."""
-    pool = ThreadPoolExecutor()
-    yield pool.submit
-    pool.shutdown()
-
-
-@pytest.fixture(scope="module")
-def flink(start: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
-    if reason := missing():
-        pytest.skip(reason)
-    with flink_cluster(tmp_path_factory.mktemp("flink")) as running:
-        yield running
-        processes = running.processes()
-    assert not [one for one in processes if one.is_running() and one.status() != "zombie"]
-
-
-@pytest.fixture
-def cluster(flink: FlinkCluster) -> FlinkCluster:
-    """The cluster with all its hosts."""
-    flink.restore()
-    return flink
 
 
 @pytest.fixture(scope="module")
@@ -94,15 +64,6 @@ def embed(home: Path, target: Path, arguments: list[str], parts: int) -> tuple[A
         )
     shards.collect(target / "shards", target, config.candidate_types)
     return pq.read_table(target / files.CANDIDATES), np.asarray(files.load_vectors(target))
-
-
-def digests(uri: Path) -> dict[str, str]:
-    """The hash of each file below a directory by its name."""
-    return {
-        str(path.relative_to(uri)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in uri.rglob("*")
-        if path.is_file()
-    }
 
 
 def first_files(job: Job, pattern: str, folder: Path) -> int:

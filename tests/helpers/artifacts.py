@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,12 @@ def towers_model(uri: Path, **options: Any) -> Any:
     made = artifact(standard_artifacts.Model, uri)
     save_towers(uri / "Format-Serving", **options)
     return made
+
+
+def digests(uri: Path) -> dict[str, str]:
+    """Returns the hash of each file below a directory by its name."""
+    return {
+        str(path.relative_to(uri)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in uri.rglob("*")
+        if path.is_file()
+    }

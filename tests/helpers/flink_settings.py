@@ -87,6 +87,7 @@ def configuration(folder: Path, rpc: int, rest: int) -> str:
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 3,
         "restart-strategy.fixed-delay.delay": "1 s",
+        "pekko.ask.timeout": "120 s",  # starting the hundreds of tasks of a job takes long
         "heartbeat.interval": 1_000,  # ms; a lost host is missed after two of these
         "taskmanager.memory.process.size": f"{sum(_MEMORY.values())}m",
     }

@@ -124,6 +124,16 @@ RUNS: dict[str, set[str]] = {
     "pusher": {"serving.publishing.warmup", "serving.client.protos"},
 }
 
+ON_BEAM = {
+    "timeline-example-gen",
+    "statistics-gen",
+    "transform",
+    "neighbour-builder",
+    "index-builder",
+    "evaluator",
+    "ranking-evaluator",
+}
+
 
 WIRING = (data, training, retrieval, release)  # modules that give components their code versions
 
@@ -214,6 +224,27 @@ def test_a_change_of_one_stage_leaves_the_other_as_it_was(log: Path, override: s
     for name in others:
         assert before[name].exec_properties == after[name].exec_properties, name
     assert any(before[name].exec_properties != after[name].exec_properties for name in before)
+
+
+def test_beam_options_reach_every_component_that_runs_beam(log: Path) -> None:
+    from tfx.dsl.compiler.compiler import Compiler
+    from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+    from tfx.orchestration.local.runner_utils import extract_executor_spec
+    from tfx.orchestration.local.runner_utils import extract_local_deployment_config
+
+    options = ("--runner=PortableRunner", "--job_endpoint=flink:8099")
+    keys = (f"log_dir={log}", f"run_dir={log.parent / 'run'}", "ranking={}")
+    config = load_config("shop_demo", (*keys, f"beam_pipeline_args={json.dumps(options)}"))
+    made = create_pipeline(config, read_state(config), "root")
+    deployment = extract_local_deployment_config(Compiler().compile(made))
+    given = {}
+    for component in made.components:
+        spec = extract_executor_spec(deployment, component.id)
+        given[component.id] = tuple(getattr(spec, "beam_pipeline_args", ()))
+        executor = component.executor_spec.executor_class
+        assert bool(given[component.id]) == issubclass(executor, BaseBeamExecutor)
+    assert {name for name, found in given.items() if found == options} == ON_BEAM
+    assert {name for name, found in given.items() if found} == ON_BEAM
 
 
 def test_nothing_is_transformed_before_the_examples_are_validated(pipeline: dict[str, Any]) -> None:

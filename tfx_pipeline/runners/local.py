@@ -108,16 +108,23 @@ def _interrupted(console: Console, run_dir: str) -> str:
 
 
 def with_workers_here(config: PipelineConfig) -> PipelineConfig:
-    """Says that the Direct runner's workers have every package: they are processes of this machine.
+    """Says that workers have every package, where Beam's options do not send them any.
 
-    TFX packs an sdist of itself for every Beam step whose options name neither
-    packages nor an image; of the image nothing more is read here.
+    That is so of the Direct runner's, which are processes of this machine, and of an environment
+    that is named (`--environment_config`: an image, or workers that run already). TFX
+    would pack an sdist of itself for every Beam step whose options name neither packages nor an
+    image, for each worker to install; of the image nothing more is read in these places.
     """
     options = config.beam_pipeline_args
-    if any(option.startswith("--runner") for option in options):
+
+    def has(*names: str) -> bool:
+        return any(option.startswith(names) for option in options)
+
+    if has("--runner") and (has("--sdk_container_image") or not has("--environment_config")):
         return config
-    here = (*options, "--sdk_container_image=none")
-    return config.model_copy(update={"beam_pipeline_args": here})
+    return config.model_copy(
+        update={"beam_pipeline_args": (*options, "--sdk_container_image=none")}
+    )
 
 
 def _root_message(error: BaseException) -> str:

@@ -80,3 +80,18 @@ def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
     told = capsys.readouterr().err
     assert "Stopped in the component `second`. Kept in my shop é: first." in told
     assert "The same command goes on from there" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "given"),
+    [
+        (("--direct_running_mode=in_memory",), True),
+        (("--runner=PortableRunner", "--environment_config=workers:50000"), True),
+        (("--runner=FlinkRunner", "--environment_config=image", "--sdk_container_image=x"), False),
+        (("--runner=DataflowRunner", "--project=shop"), False),
+    ],
+)
+def test_what_workers_have_is_not_packed_for_them(options: tuple[str, ...], given: bool) -> None:
+    config = load_config("shop_demo").model_copy(update={"beam_pipeline_args": options})
+    more = ("--sdk_container_image=none",) if given else ()
+    assert local.with_workers_here(config).beam_pipeline_args == (*options, *more)
