@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from operator import attrgetter
 from types import NoneType
 from typing import Any
 from typing import get_args
@@ -227,6 +228,28 @@ class PipelineConfig(Config):
                         f"`{stage}.trainer.model.candidate.features` names `{name}`, which "
                         "`timeline.catalogue_fields` does not declare. There are "
                         f"{', '.join(present)}."
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _ngrams_are_read(self) -> PipelineConfig:
+        ngrams = self.transform.ngrams
+        if ngrams is None:
+            return self
+        for stage in self.stages:
+            model = getattr(self, stage).trainer.model
+            read = {}
+            if "title" in model.candidate.features:
+                read["candidate.max_title_tokens"] = self.transform.title_length
+            if model.reads_queries:
+                read[model.QUERY_TOKENS_KEY] = self.transform.query_length
+            for key, words in read.items():
+                found = attrgetter(key)(model)
+                if found < words + ngrams.limit:
+                    raise ValueError(
+                        f"`{stage}.trainer.model.{key}` ({found}) cuts off n-grams, of which there "
+                        f"are up to {ngrams.limit} (`transform.ngrams.limit`) behind up to {words} "
+                        f"words. Set it to {words + ngrams.limit}, or lower these."
                     )
         return self
 

@@ -3,8 +3,34 @@
 from __future__ import annotations
 
 from pydantic import Field
+from pydantic import model_validator
 
 from transforms.base_config import Config
+
+
+class NgramConfig(Config):
+    """Configuration of hashed n-grams, which tell what words no vocabulary has.
+
+    Attributes:
+        words: Lengths of the runs of words.
+        characters: Lengths of the runs of characters of a word, its ends marked (`<hat>`).
+        buckets: Indices, after the words', that the hash of an n-gram chooses from.
+        limit: N-grams of a text that are kept, runs of words first.
+    """
+
+    words: tuple[int, ...] = (2,)
+    characters: tuple[int, ...] = (3, 4)
+    buckets: int = Field(default=1 << 16, ge=1)
+    limit: int = Field(default=64, ge=1)
+
+    @model_validator(mode="after")
+    def _have_lengths(self) -> NgramConfig:
+        if min((*self.words, *self.characters), default=0) < 1:
+            raise ValueError(
+                "`words` and `characters` should be lengths of 1 and more, at least one in all; "
+                f"received {self.words} and {self.characters}."
+            )
+        return self
 
 
 class TransformConfig(Config):
@@ -29,6 +55,11 @@ class TransformConfig(Config):
         min_token_count: Words of titles and queries seen less often are unknown.
         title_length: Words of a title that are kept.
         query_length: Words of a query that are kept.
+        ngrams: Hashed n-grams of titles and queries, behind their words; none if null.
+        text_encoder: A SavedModel that encodes titles as `catalogue/text_vector` of rows that have
+            none; its `serving_default` takes [n] string and gives [n, dimension] float. n may
+            be 0. Only an operation of TensorFlow's own runs in TF Serving.
+        image_encoder: Likewise of encoded images as `catalogue/image_vector`.
         price_buckets: Quantile buckets of `catalogue/price_bucket`.
     """
 
@@ -47,4 +78,7 @@ class TransformConfig(Config):
     min_token_count: int = Field(default=1, ge=1)
     title_length: int = Field(default=32, ge=1)
     query_length: int = Field(default=16, ge=1)
+    ngrams: NgramConfig | None = None
+    text_encoder: str = ""
+    image_encoder: str = ""
     price_buckets: int = Field(default=20, ge=2)

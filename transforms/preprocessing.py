@@ -10,6 +10,7 @@ from transforms import features as f
 from transforms import names
 from transforms import vocabulary_counts as vocabularies
 from transforms.config import TransformConfig
+from transforms.encoders import encoded_vectors
 from transforms.lookup import Lookup
 from transforms.prices import log_prices
 from transforms.text import clean
@@ -33,7 +34,8 @@ def preprocessing_fn(
     Every output keeps its raw name, its row of the batch and its ragged shape;
     ids become int64 indices, of which 0 is unknown or none. Each output reads
     only the raw feature that it is named after (and the vocabularies), so that
-    a request that lacks some features still gets all others.
+    a request that lacks some features still gets all others; a vector that has an encoder
+    reads the title, or the image, of its row, too.
 
     Args:
         inputs: The raw features of `transforms.schema`, each [B, (values)].
@@ -60,9 +62,13 @@ def preprocessing_fn(
         )
     )
     oov_buckets = {names.QUERY: config.query_oov_buckets}
-    look_up = {name: Lookup(path, oov_buckets.get(name, 0)) for name, path in paths.items()}
+    ngrams = dict.fromkeys((names.TITLE_TOKEN, names.QUERY_TOKEN), config.ngrams)
+    look_up = {
+        name: Lookup(path, oov_buckets.get(name, 0), ngrams.get(name))
+        for name, path in paths.items()
+    }
 
-    outputs = dict(inputs)
+    outputs = dict(inputs) | encoded_vectors(inputs, config)
     for feature, vocabulary in (names.INDEXED | names.declared_tokens(inputs)).items():
         outputs[feature] = look_up[vocabulary](inputs[feature])
     outputs[f.CATALOGUE_TITLE] = look_up[names.TITLE_TOKEN](titles)

@@ -1,8 +1,10 @@
-"""Words of titles and queries."""
+"""Words and n-grams of titles and queries."""
 
 from __future__ import annotations
 
 import tensorflow as tf
+
+from transforms.config import NgramConfig
 
 # Letters, digits and the marks that combine with letters make a word.
 _NOT_A_WORD = r"[^\p{L}\p{M}\p{N}]+"
@@ -39,6 +41,27 @@ def words(cleaned: tf.RaggedTensor, limit: int) -> tf.RaggedTensor:
     """
     split = tf.strings.split(cleaned.flat_values)  # [V, (words)]
     return cleaned.with_flat_values(split[:, :limit])
+
+
+def ngrams(tokens: tf.RaggedTensor, config: NgramConfig) -> tf.RaggedTensor:
+    """Finds the n-grams of texts: runs of words, and of the characters of each word.
+
+    Args:
+        tokens: [V, (words)] string, words of a text in each row.
+        config: Which n-grams.
+
+    Returns:
+        [V, (n-grams)] string: runs of words with spaces between, then `<re`, `red`, `ed>`.
+    """
+    found = []
+    if config.words:
+        found.append(tf.strings.ngrams(tokens, config.words, separator=" "))
+    if config.characters:
+        marked = tf.strings.join(["<", tokens.flat_values, ">"])
+        characters = tf.strings.unicode_split(marked, "UTF-8")  # [W, (characters)]
+        runs = tf.strings.ngrams(characters, config.characters, separator="")
+        found.append(tokens.with_values(runs).merge_dims(1, 2))
+    return tf.concat(found, axis=1)[:, : config.limit]
 
 
 def merge_texts(tokens: tf.RaggedTensor) -> tf.RaggedTensor:

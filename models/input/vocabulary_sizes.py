@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from transforms import features as f
 from transforms import names
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ class VocabularySizes:
         event_type: Types of events.
         category: Categories of items.
         attribute: Attributes of items.
-        title_token: Words of titles.
+        title_token: Words of titles, and buckets of their n-grams.
         user_attribute: Attributes of users.
-        query_token: Words of queries.
+        query_token: Words of queries, likewise.
         declared: Tokens of each declared field, by `token/<name>`.
     """
 
@@ -43,15 +44,21 @@ class VocabularySizes:
         def size(name: str) -> int:
             return int(transform.vocabulary_size_by_name(name)) + 1
 
+        def text_size(name: str, feature: str) -> int:
+            words = size(name)
+            if words <= 2:  # the vocabulary of a log without words has a line, too
+                return words
+            return int(transform.num_buckets_for_transformed_feature(feature))
+
         tokens = names.declared_tokens(transform.transformed_feature_spec())
         return cls(
             entity=size(names.ENTITY),
             event_type=size(names.EVENT_TYPE),
             category=size(names.CATEGORY),
             attribute=size(names.ATTRIBUTE),
-            title_token=size(names.TITLE_TOKEN),
+            title_token=text_size(names.TITLE_TOKEN, f.CATALOGUE_TITLE),
             user_attribute=size(names.USER_ATTRIBUTE),
-            query_token=size(names.QUERY_TOKEN),
+            query_token=text_size(names.QUERY_TOKEN, names.EVENT_QUERY_TOKENS),
             declared={
                 feature.removeprefix("catalogue/"): size(name) for feature, name in tokens.items()
             },

@@ -59,6 +59,8 @@ class RankingModelConfig(Config):
 
     # Parts whose weights a training that starts from earlier ones may leave as they are.
     PARTS: ClassVar[tuple[str, ...]] = ()
+    QUERY_TOKENS_KEY: ClassVar[str] = "max_query_tokens"
+
     # What `vitrine tune` searches for every ranking model; a family adds its own.
     SEARCH: ClassVar[Space] = {
         "optimizer.learning_rate": Range(1e-4, 1e-2, log=True),
@@ -66,6 +68,11 @@ class RankingModelConfig(Config):
         "model.candidate.id_dropout": Range(0.0, 0.5),
         "input.batch_size": Choices((64, 128, 256)),
     }
+
+    @property
+    def reads_queries(self) -> bool:
+        """True where the words of queries are read, the request's or those of events."""
+        return self.use_query or self.use_event_query
 
 
 class CrossedRankingModelConfig(RankingModelConfig):

@@ -52,6 +52,7 @@ class RetrievalModelConfig(Config):
     learn_temperature: bool = False
 
     WINDOW_KEY: ClassVar[str] = ""  # the dotted key of `longest_window`
+    QUERY_TOKENS_KEY: ClassVar[str] = "query.max_query_tokens"  # where queries are read
     SEARCH: ClassVar[Space] = RETRIEVAL
 
     @property

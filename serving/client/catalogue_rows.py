@@ -48,6 +48,8 @@ def serialise_row(item: str, row: CatalogueRow | bytes | None) -> bytes:
             raise ValueError(f"Expected a sequence of strings for `{name}`. Received: one string.")
         if strings:
             feature[name].bytes_list.value.extend(encode(strings))
+    if row.image:
+        feature[f.CATALOGUE_IMAGE].bytes_list.value.append(row.image)
     numbers = {
         f.CATALOGUE_PRICE: [] if row.price is None else [row.price],
         f.CATALOGUE_IMAGE_VECTOR: row.image_vector,

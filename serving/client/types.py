@@ -63,6 +63,7 @@ class CatalogueRow:
         price: its price.
         image_vector: a vector of its image, as long as those of the log.
         text_vector: a vector of its text, likewise.
+        image: its encoded image, for an export that has an encoder of images.
         vectors: vectors of declared fields, by the field's name.
         tokens: tokens of declared fields, likewise.
     """
@@ -75,6 +76,7 @@ class CatalogueRow:
     text_vector: Sequence[float] = ()
     vectors: Mapping[str, Sequence[float]] = field(default_factory=dict)
     tokens: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    image: bytes = b""
 
 
 class Candidate(NamedTuple):

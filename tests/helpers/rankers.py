@@ -51,12 +51,13 @@ def export_ranker(
     ranker.export(data.transform.transform_features_layer(), str(path))
 
 
-def small_data(scratch: Path, train: Sequence[bytes] = ()) -> Any:
+def small_data(scratch: Path, train: Sequence[bytes] = (), config: Any = None) -> Any:
     """Returns the `TrainingData`, without validation, of the items `item:0` and on.
 
     Args:
         scratch: Where the examples go.
         train: Raw timelines; 8 users without impressions when empty.
+        config: A `TransformConfig`; the default when None.
     """
     import tensorflow_transform as tft
 
@@ -66,7 +67,7 @@ def small_data(scratch: Path, train: Sequence[bytes] = ()) -> Any:
     log["train"] = list(train) or log["train"]
     splits = ("train", "catalogue")  # whose Transform is what takes the time here
     write_examples(scratch / "examples", {name: log[name] for name in splits})
-    folders = run_transform(scratch / "examples", scratch / "transform")
+    folders = run_transform(scratch / "examples", scratch / "transform", config)
     examples = folders["transformed_examples"]
     files = {
         name: sorted(str(path) for path in (examples / f"Split-{name}").glob("*"))

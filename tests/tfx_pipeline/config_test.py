@@ -206,6 +206,18 @@ def test_the_window_of_a_ranker_is_within_the_context_of_a_chunk() -> None:
         )
 
 
+def test_ngrams_are_read_as_far_as_they_are_made() -> None:
+    ngrams = "transform.ngrams={limit: 40}"
+    key = "retrieval.trainer.model.candidate.max_title_tokens"
+    with pytest.raises(ValueError, match=rf"`{key}` \(16\) cuts off n-grams.*Set it to 72, or"):
+        load_config("shop_demo", (ngrams,))
+    config = load_config("shop_demo", (ngrams, f"{key}=72"))
+    assert config.transform.ngrams and config.transform.ngrams.characters == (3, 4)
+    with pytest.raises(ValueError, match=r"`ranking.trainer.model.max_query_tokens` \(16\)"):
+        more = "ranking.trainer.model.candidate.max_title_tokens=72"
+        load_config("shop_demo", (ngrams, f"{key}=72", more))
+
+
 def test_each_stage_has_its_push_directory() -> None:
     config = load_config("shop_demo", ("run_dir=s3://bucket/run",))
     assert config.push_dir_of("retrieval") == "s3://bucket/run/pushed/retrieval"

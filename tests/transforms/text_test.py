@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
 import tensorflow as tf
+from pydantic import ValidationError
 
+from transforms.config import NgramConfig
 from transforms.text import clean
 from transforms.text import merge_texts
+from transforms.text import ngrams
 from transforms.text import words
 
 
@@ -26,6 +30,30 @@ def test_words_are_lower_case_runs_of_letters_and_digits():
 
 def test_invalid_bytes_part_words():
     assert _words(b"caf\xe9 Noir\xff\xfe42") == ["caf", "noir", "42"]
+
+
+def _ngrams(text, **config):
+    tokens = words(clean(_ragged([[text, "x"]])), 32).values
+    found = ngrams(tokens, NgramConfig(**config))
+    assert found.row_splits.dtype == tf.int64 and found.nrows() == 2
+    return [gram.decode() for gram in found.to_list()[0]]
+
+
+def test_ngrams_are_runs_of_words_then_of_characters_within_a_word():
+    assert _ngrams("Red hats", words=(2,), characters=(3,)) == [
+        *["red hats"],
+        *["<re", "red", "ed>", "<ha", "hat", "ats", "ts>"],
+    ]
+    assert _ngrams("a b c", words=(1, 2), characters=()) == ["a", "b", "c", "a b", "b c"]
+    assert _ngrams("été", words=(), characters=(3, 4)) == ["<ét", "été", "té>", "<été", "été>"]
+    assert _ngrams("red hats", words=(2,), characters=(3,), limit=3) == ["red hats", "<re", "red"]
+    assert _ngrams("") == []
+
+
+def test_ngrams_without_a_length_are_refused():
+    for config in ({"words": (), "characters": ()}, {"words": (0,)}):
+        with pytest.raises(ValidationError, match="lengths of 1 and more"):
+            NgramConfig(**config)
 
 
 def test_only_the_first_words_are_kept():

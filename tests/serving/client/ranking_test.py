@@ -98,11 +98,13 @@ def test_a_catalogue_row_is_what_the_example_generator_writes():
     assert set(bare.features.feature) == {f.CATALOGUE_ENTITY, f.CATALOGUE_TYPE}
 
 
-def test_a_catalogue_row_carries_declared_fields():
+def test_a_catalogue_row_carries_declared_fields_and_an_image():
     import tensorflow as tf
 
-    given = CatalogueRow(vectors={"style": [1.0, 0.5]}, tokens={"cluster": ["c1", "c2"]})
-    fields = {"vector/style": [1.0, 0.5], "token/cluster": ["c1", "c2"]}
+    given = CatalogueRow(
+        vectors={"style": [1.0, 0.5]}, tokens={"cluster": ["c1", "c2"]}, image=b"\x89PNG"
+    )
+    fields = {"vector/style": [1.0, 0.5], "token/cluster": ["c1", "c2"], "image": b"\x89PNG"}
     assert tf.train.Example.FromString(
         serialise_row("item:7", given)
     ) == tf.train.Example.FromString(row("item:7", **fields))

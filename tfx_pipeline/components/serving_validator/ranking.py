@@ -224,11 +224,9 @@ def _with_candidates(
     """Returns the request of a page that shows items of the catalogue in place of its own.
 
     Returns:
-        The inputs of `rank` without rows, and the rows [1, C], images left out.
+        The inputs of `rank` without rows, and the rows [1, C].
     """
     items = [example_pb2.Example.FromString(row) for row in catalogue]
-    for item in items:
-        item.features.feature.pop(f.CATALOGUE_IMAGE, None)
     ids = [values_of(item, f.CATALOGUE_ENTITY)[0] for item in items]
     rows = [item.SerializeToString(deterministic=True) for item in items]
     known = dense_inputs("rank", [view]) | {
