@@ -17,6 +17,8 @@ from models.input.vocabulary_sizes import VocabularySizes
 from models.lifelong import model as lifelong
 from models.ranking.model import windows_of
 from models.training.replicas import WHOLE
+from serving.client import HistoryCodes
+from serving.publishing.requests import dense_inputs
 from tests.helpers.examples import example
 from transforms import features as f
 from transforms.parsing import page_spec
@@ -147,3 +149,8 @@ def test_a_family_learns_the_small_log_and_answers_as_a_saved_model(family, log,
     found = loaded.signatures["serving_default"](examples)["scores"]
     np.testing.assert_allclose(found, model.probabilities(page)[:, :, 0], atol=1e-5)
     assert np.abs(found[0] - found[1]).max() > 1e-4
+    views = [tf.train.Example.FromString(one) for one in examples.numpy()]
+    coded = HistoryCodes.read(tmp_path).encode(dense_inputs("rank", views))
+    given = {name: tf.constant(values) for name, values in coded.items()}
+    by_codes = loaded.signatures["rank_codes"](**given)["scores"]
+    np.testing.assert_allclose(by_codes, found, atol=1e-5)

@@ -19,6 +19,7 @@ from serving.client import AsyncRecommenderClient
 from serving.client import Candidate
 from serving.client import CatalogueRow
 from serving.client import Event
+from serving.client import HistoryCodes
 from serving.client import InvalidRequestError
 from serving.client import RankRequest
 from serving.client import RecommenderClient
@@ -30,11 +31,13 @@ from serving.index.config import ServeConfig
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
 from tests.helpers.rankers import ITEMS
+from tests.helpers.rankers import SMALL_DIN
 from tests.helpers.rankers import export_ranker
 from tests.helpers.rankers import small_data
 from tests.helpers.servables import write_tiny_servable
 from tests.serving.local_server.limits_test import repeated
 from tests.serving.local_server.tiny import write_warmup
+from transforms.history_codes import HistoryLayout
 
 DAY = 86_400_000_000
 LONG = CatalogueRow("A green thing " * 30, ["group 1"], ["brand=2"], 2.0, [1.0, 0.0])
@@ -61,7 +64,8 @@ REQUESTS = [
 def ranker_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with version 1 of a small ranker, as the Trainer exports it."""
     base = tmp_path_factory.mktemp("ranker")
-    export_ranker(small_data(tmp_path_factory.mktemp("log")), base / "1")
+    data = small_data(tmp_path_factory.mktemp("log"))
+    export_ranker(data, base / "1", SMALL_DIN | {"history_codes": True})
     return base
 
 
@@ -110,6 +114,25 @@ def test_requests_that_are_merged_are_answered_as_alone(server, alone):
     assert runs(server) - before < len(REQUESTS)  # a request with a long row first runs alone
 
 
+def test_histories_as_codes_are_answered_as_ids_and_other_codes_give_way(
+    server, alone, ranker_base, caplog
+):
+    def ask(codes: HistoryCodes) -> list[Any]:
+        async def main() -> list[Any]:
+            settings = {"timeout": 60, "history_codes": codes}
+            async with AsyncRecommenderClient(server.address, "ranker", **settings) as client:
+                return await asyncio.gather(*(client.rank_batch([one]) for one in REQUESTS))
+
+        return [ranking for (ranking,) in asyncio.run(main())]
+
+    codes = HistoryCodes.read(ranker_base / "1")
+    assert_same(ask(codes), alone)
+    assert "Histories go as ids" not in caplog.text
+    stale = HistoryCodes(HistoryLayout(2, 2, 5), b"item:1\n", b"watch\n")
+    assert_same(ask(stale), alone)
+    assert f"version `{codes.version}`" in caplog.text
+
+
 def runs(server: Any) -> int:
     return int(server.metrics.runs.lines()[-1].split()[-1])
 
@@ -130,12 +153,16 @@ def test_a_batch_of_many_users_in_parts_beside_wider_requests(server, alone):
     assert version.lanes["rank"].mergeable
 
 
-def test_rest_gives_the_same_scores(server, alone):
+@pytest.mark.parametrize("signature", ["rank", "rank_codes"])
+def test_rest_gives_the_same_scores(server, alone, ranker_base, signature):
+    given = rank_inputs(REQUESTS[:12])
+    if signature == "rank_codes":
+        given = HistoryCodes.read(ranker_base / "1").encode(given)
     inputs = {
         name: [[_plain(value) for value in row] if array.ndim > 1 else _plain(row) for row in array]
-        for name, array in rank_inputs(REQUESTS[:12]).items()
+        for name, array in given.items()
     }
-    body = json.dumps({"signature_name": "rank", "inputs": inputs}).encode()
+    body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
     url = f"http://127.0.0.1:{server.rest_port}/v1/models/ranker:predict"
     with urllib.request.urlopen(url, data=body, timeout=60) as answer:
         outputs = json.loads(answer.read())["outputs"]
