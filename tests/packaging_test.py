@@ -37,6 +37,7 @@ OF_TFX = {
     "tensorflow_metadata",
     "tensorflow_model_analysis",
     "tensorflow_transform",
+    "tfx_bsl",
 }
 BY_HAND = {"tensorflow_serving"}  # `serving/client/build_descriptors.py`, with the extra `test`
 
