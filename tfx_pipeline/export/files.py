@@ -1,12 +1,13 @@
 """The directory of an export: its tables, and the manifest that names and describes their files.
 
-    users/part-00000-of-00004.parquet   user_id, timestamp, fingerprint, embedding, model_version
-    items/part-00000-of-00001.parquet   entity_type, entity_id, fingerprint, embedding, model_version
-    manifest.json                       the model, the log, and of each table rows, files, columns
+    users/part-00000-of-00004.parquet  user_id, timestamp
+    items/part-00000-of-00001.parquet  entity_type, entity_id
+    manifest.json                      the model, the log, and of each table rows, files, columns
 
-`embedding` is a vector of float32. A model with K interests gives users a list of K of them, and
-one whose interests are a mixture also `weight`, K numbers. Reading needs neither TensorFlow nor TFX.
-"""  # noqa: E501
+Both tables have `fingerprint`, a hash of what is embedded, `embedding`, a vector of float32, and
+`model_version`. A model with K interests gives users a list of K vectors, and one whose interests
+are a mixture also `weight`, K numbers. Reading needs neither TensorFlow nor TFX.
+"""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ _DIVISION = {
 
 
 def whole_timelines(config: TimelineConfig) -> TimelineConfig:
-    """Returns a configuration whose timelines are not divided, and which reads no images."""
-    return TimelineConfig(**{**config.model_dump(exclude=_DIVISION), "include_images": False})
+    """Returns a configuration whose timelines are not divided."""
+    return TimelineConfig(**config.model_dump(exclude=_DIVISION))
 
 
 class UserRows(BucketFn):

@@ -16,8 +16,11 @@ import tensorflow as tf
 from click.testing import CliRunner
 
 from serving.publishing.publish import publish
+from tests.helpers.recorded_runs import Step
+from tests.helpers.recorded_runs import record_run
 from tests.helpers.servables import write_tiny_servable
 from tests.helpers.towers import TinyTowers
+from tests.helpers.towers import save_towers
 from tests.tfx_pipeline.components.timeline_example_gen.logs import DAY
 from tests.tfx_pipeline.components.timeline_example_gen.logs import START
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
@@ -188,6 +191,18 @@ def test_another_model_embeds_everything_again(tmp_path: Path) -> None:
     assert set(users["model_version"].to_pylist()) == {"2"}
     expected = oracle(shop.towers, shop.rows, "u2")["embedding"]
     np.testing.assert_allclose(users["embedding"][2].as_py(), expected, atol=1e-6)
+
+
+def test_what_a_run_trained_need_not_be_pushed(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    record_run(shop.run, [Step("trainer", outputs={"model": {}})])
+    (model,) = (shop.run / "artifacts/trainer/model").iterdir()
+    towers = save_towers(model / "Format-Serving", seed=5)
+    shop.export("--trained")
+    users = shop.table(USERS)
+    assert set(users["model_version"].to_pylist()) == {"run-1"}
+    expected = oracle(towers, shop.rows, "u3")["embedding"]
+    np.testing.assert_allclose(users["embedding"][3].as_py(), expected, atol=1e-6)
 
 
 def test_several_interests_are_a_list_of_vectors_with_weights(tmp_path: Path) -> None:
