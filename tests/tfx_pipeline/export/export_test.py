@@ -26,9 +26,11 @@ from tests.tfx_pipeline.components.timeline_example_gen.logs import START
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 from tfx_pipeline.cli import cli
+from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.export.files import ITEMS
 from tfx_pipeline.export.files import USERS
 from tfx_pipeline.export.files import open_export
+from tfx_pipeline.export.rows import whole_timelines
 
 IDS = [f"item:{i}" for i in range(6)]
 CATALOGUE = [
@@ -252,3 +254,10 @@ def test_a_directory_of_other_files_is_left_alone(shop: Shop) -> None:
     (shop.root / "mine" / "notes.txt").write_text("keep")
     with pytest.raises(ValueError, match="holds something else than an export"):
         shop.export(out="mine")
+
+
+def test_rows_are_read_as_in_the_run_but_not_divided() -> None:
+    given = {"include_images": True, "max_events_per_example": 300, "unknown_entities": "keep"}
+    divided = {"split": "time-cut", "validation_days": 1, "test_days": 1, "label": {}}
+    config = TimelineConfig.model_validate({**given, **divided})
+    assert whole_timelines(config) == TimelineConfig.model_validate(given)
