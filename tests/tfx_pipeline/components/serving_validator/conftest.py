@@ -13,6 +13,9 @@ import pytest
 from tfx.types import standard_artifacts
 
 from serving.index.config import ServeConfig
+from serving.local_server.config import ModelConfig
+from serving.local_server.config import ServerConfig
+from serving.local_server.server import LocalServer
 from serving.publishing.config import PusherConfig
 from tests.helpers.artifacts import artifact
 from tests.helpers.artifacts import raw_examples
@@ -72,6 +75,20 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def other(tmp_path_factory):
+    """A candidate like `made`, of other towers."""
+    folder = tmp_path_factory.mktemp("other")
+    write_tiny_servable(folder, config=ServeConfig(k=10, exclude_seen=SEEN), seed=1)
+    return folder
+
+
+def serve(base_path: Path) -> LocalServer:
+    """A server in this process, of the model `staging`."""
+    models = (ModelConfig(name="staging", base_path=base_path),)
+    return LocalServer(ServerConfig(models=models, port=0, rest_port=None, poll_seconds=0.05))
+
+
 @pytest.fixture
 def judged(made, tmp_path):
     """Runs the executor on a candidate."""
@@ -101,5 +118,18 @@ def judged(made, tmp_path):
         assert report["blessed"] is good
         assert (tmp_path / "blessing" / ("BLESSED" if good else "NOT_BLESSED")).exists()
         return Verdict(blessing, report)
+
+    return judge
+
+
+@pytest.fixture
+def judged_here(judged, tmp_path):
+    """Runs the executor on a candidate with a server in this process, which starts at once."""
+
+    def judge(candidate: Path, **settings) -> Verdict:
+        (tmp_path / "here").mkdir()
+        with serve(tmp_path / "here") as server:
+            place = {"model": "staging", "base_path": str(tmp_path / "here")}
+            return judged(candidate, server=server.address, **place, **settings)
 
     return judge

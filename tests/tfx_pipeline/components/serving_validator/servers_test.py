@@ -11,15 +11,10 @@ from pathlib import Path
 import pytest
 
 from serving.client import UnavailableError
-from serving.index.config import ServeConfig
-from serving.local_server.config import ModelConfig
-from serving.local_server.config import ServerConfig
-from serving.local_server.server import LocalServer
 from serving.publishing.config import BatchingConfig
 from serving.publishing.config import PusherConfig
 from serving.publishing.serving_files import server_flags
-from tests.helpers.servables import write_tiny_servable
-from tests.tfx_pipeline.components.serving_validator.conftest import SEEN
+from tests.tfx_pipeline.components.serving_validator.conftest import serve
 from tests.tfx_pipeline.components.serving_validator.conftest import servers
 from tfx_pipeline.components.serving_validator.server import binary_command
 from tfx_pipeline.components.serving_validator.server import running
@@ -135,17 +130,10 @@ def test_a_binary_that_is_not_there_is_named(judged, made):
         judged(made / "servable", server="/no/server")
 
 
-def serve(base_path: Path) -> LocalServer:
-    models = (ModelConfig(name="staging", base_path=base_path),)
-    config = ServerConfig(models=models, port=0, rest_port=None, poll_seconds=0.05)
-    return LocalServer(config)
-
-
 @pytest.fixture
-def base_path(tmp_path):
+def base_path(other, tmp_path):
     """The directory of a staging server, with a version of other towers."""
-    write_tiny_servable(tmp_path / "other", config=ServeConfig(k=10, exclude_seen=SEEN), seed=1)
-    shutil.copytree(tmp_path / "other" / "servable", tmp_path / "staging" / "1")
+    shutil.copytree(other / "servable", tmp_path / "staging" / "1")
     return tmp_path / "staging"
 
 

@@ -83,27 +83,27 @@ def sources(folder, towers):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_candidate_of_several_sources_is_judged_by_all_of_them(judged, tmp_path, seed):
+def test_a_candidate_of_several_sources_is_judged_by_all_of_them(judged_here, tmp_path, seed):
     config = ServeConfig(k=10, exclude_seen=SEEN)
     candidate = write_tiny_servable(tmp_path / "more", config=config, seed=seed, sources=sources)
-    verdict = judged(candidate)
+    verdict = judged_here(candidate)
     # Towers of another seed are not those that the Trainer wrote.
     assert verdict.failed == ([] if seed == 0 else ["embed_query", "scores", "recall"])
 
 
-def test_scores_that_are_no_numbers_are_refused(judged, made, tmp_path):
+def test_scores_that_are_no_numbers_are_refused(judged_here, made, tmp_path):
     nan = rewritten(
         made / "servable",
         tmp_path / "nan",
         after=lambda out: {**out, "scores": out["scores"] * float("nan")},
     )
-    verdict = judged(nan)
+    verdict = judged_here(nan)
     assert verdict.failed == ["answers"]
     (reason,) = verdict.report["reasons"]
     assert "`recommend`: DATA_LOSS: an id came back with a score of NaN or inf" in reason
 
 
-def test_answers_without_the_best_are_refused(judged, made, tmp_path):
+def test_answers_without_the_best_are_refused(judged_here, made, tmp_path):
     """Every score is right, and the five best are missing."""
 
     def without_best(out):
@@ -111,51 +111,48 @@ def test_answers_without_the_best_are_refused(judged, made, tmp_path):
         empty = {"ids": tf.fill(tf.shape(rest["ids"]), ""), "scores": 0 * rest["scores"] - np.inf}
         return {**out, **{name: tf.concat([rest[name], empty[name]], 1) for name in rest}}
 
-    verdict = judged(rewritten(made / "servable", tmp_path / "worse", after=without_best))
+    verdict = judged_here(rewritten(made / "servable", tmp_path / "worse", after=without_best))
     assert verdict.failed == ["recall"]
     assert "with the Trainer's towers; received 0.0" in verdict.report["reasons"][0]
 
 
-def test_answers_to_nobody_are_refused(judged, made, tmp_path):
+def test_answers_to_nobody_are_refused(judged_here, made, tmp_path):
     def nothing(out):
         ids, scores = tf.fill(tf.shape(out["ids"]), ""), 0 * out["scores"] - np.inf
         return {**out, "ids": ids, "scores": scores}
 
-    verdict = judged(rewritten(made / "servable", tmp_path / "empty", after=nothing))
+    verdict = judged_here(rewritten(made / "servable", tmp_path / "empty", after=nothing))
     assert verdict.failed == ["answers"]
     assert "`recommend`: recommends nothing to anybody" in verdict.report["reasons"][0]
 
 
-def test_an_excluded_item_is_refused(judged, made, tmp_path):
+def test_an_excluded_item_is_refused(judged_here, made, tmp_path):
     careless = rewritten(
         made / "servable",
         tmp_path / "careless",
         before=lambda inputs: {**inputs, "exclude_length": 0 * inputs["exclude_length"]},
     )
-    verdict = judged(careless)
+    verdict = judged_here(careless)
     assert verdict.failed == ["excluded"]
     assert verdict.report["reasons"][0].startswith(
         "excluded: expected none of the items that a request excludes; received request 1 has "
     )
 
 
-def test_a_seen_item_is_refused(judged, tmp_path):
+def test_a_seen_item_is_refused(judged_here, tmp_path):
     """The candidate was made with another `exclude_seen` than the run says."""
     write_tiny_servable(tmp_path / "other", config=ServeConfig(k=45))
-    verdict = judged(tmp_path / "other" / "servable")
+    verdict = judged_here(tmp_path / "other" / "servable")
     assert verdict.failed == ["seen"]
     assert "`recommend`: request 1 has `movie:" in verdict.report["reasons"][0]
 
 
-def test_altered_variables_are_refused(judged, made, tmp_path):
+def test_altered_variables_are_refused(judged_here, made, other, tmp_path):
     """The candidate agrees with itself, and not with the Trainer's towers."""
-    write_tiny_servable(tmp_path / "other", config=ServeConfig(k=10, exclude_seen=SEEN), seed=1)
     altered = tmp_path / "altered"
     shutil.copytree(made / "servable", altered)
-    shutil.copytree(
-        tmp_path / "other" / "servable" / "variables", altered / "variables", dirs_exist_ok=True
-    )
-    verdict = judged(altered)
+    shutil.copytree(other / "servable" / "variables", altered / "variables", dirs_exist_ok=True)
+    verdict = judged_here(altered)
     assert verdict.failed == ["embed_query", "scores", "recall"]
     assert (
         "the embeddings of the Trainer's towers; received 4 of 4 others"
@@ -183,13 +180,13 @@ def test_a_half_written_candidate_is_refused(judged, made, tmp_path, file, size,
     assert reason in verdict.report["reasons"][0]
 
 
-def test_a_candidate_that_fails_its_warm_up_is_refused(judged, made, tmp_path):
+def test_a_candidate_that_fails_its_warm_up_is_refused(judged_here, made, tmp_path):
     def refuse(inputs):
         check = tf.debugging.assert_positive(inputs["history_length"], message="nobody is new")
         with tf.control_dependencies([check]):
             return {**inputs, "query": tf.identity(inputs["query"])}
 
-    verdict = judged(rewritten(made / "servable", tmp_path / "picky", before=refuse))
+    verdict = judged_here(rewritten(made / "servable", tmp_path / "picky", before=refuse))
     assert verdict.failed == ["load"]
     assert "nobody is new" in verdict.report["reasons"][0]
 
@@ -206,20 +203,20 @@ def test_the_server_is_started_with_the_files_that_are_pushed(made, tmp_path):
                 client.predict("embed_query", query_inputs([Request()] * 3))
 
 
-def test_no_answer_in_time_is_an_error_and_no_verdict(judged, made, tmp_path):
+def test_no_answer_in_time_is_an_error_and_no_verdict(judged_here, made, tmp_path):
     with pytest.raises(RuntimeError, match="no verdict: .* `retrieval.serving_validation.tim"):
-        judged(made / "servable", timeout_s=1e-6)
+        judged_here(made / "servable", timeout_s=1e-6)
     assert not list((tmp_path / "blessing").glob("*BLESSED"))
 
 
-def test_no_answer_in_time_is_a_verdict_where_the_latency_is_bounded(judged, made):
-    verdict = judged(made / "servable", timeout_s=1e-6, latency_p99_ms=1000)
+def test_no_answer_in_time_is_a_verdict_where_the_latency_is_bounded(judged_here, made):
+    verdict = judged_here(made / "servable", timeout_s=1e-6, latency_p99_ms=1000)
     assert {"warm_up", "answers"} <= set(verdict.failed)
     assert "DEADLINE_EXCEEDED" in verdict.report["reasons"][0]
 
 
-def test_a_bound_of_a_microsecond_is_missed(judged, made):
-    verdict = judged(made / "servable", latency_p99_ms=0.001)
+def test_a_bound_of_a_microsecond_is_missed(judged_here, made):
+    verdict = judged_here(made / "servable", latency_p99_ms=0.001)
     assert verdict.failed == ["latency"]
     assert "at most 0.001 ms (latency_p99_ms); received " in verdict.report["reasons"][0]
 
