@@ -14,15 +14,26 @@ from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.helpers.s3_server import S3Server
 
+ROOT = Path(__file__).parents[1]
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def _group(nodeid: str) -> str:
+    """Returns the nearest directory above a test with a `conftest.py`, or the test's own."""
+    own = Path(nodeid.partition("::")[0]).parent
+    shared = next(place for place in (own, *own.parents) if (ROOT / place / "conftest.py").exists())
+    return str(own if ROOT / shared == Path(__file__).parent else shared)
+
+
 class ByDirectory(LoadScopeScheduling):
-    """Keeps the tests of a directory, which share costly fixtures, on one worker of `-n`."""
+    """Keeps tests that share costly fixtures on one worker of `-n`.
+
+    They are in one directory, or in directories below one that has a `conftest.py`.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0].rpartition("/")[0]
+        return _group(nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory:
@@ -31,7 +42,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Gives whole runs a time limit of their own; others have the one of `pyproject.toml`."""
+    """Puts directories of slow tests first, and gives whole runs a time limit of their own.
+
+    What is quick then fills the time until both workers are done. Other tests have the limit of
+    `pyproject.toml`.
+    """
+    slow = {_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: _group(item.nodeid) not in slow)
     for item in items:
         if item.get_closest_marker("e2e") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1500))

@@ -117,15 +117,11 @@ class Trained:
     model: Any
 
 
-@pytest.fixture(scope="session", params=[SMALL, SEQUENCE], ids=lambda config: config.model.family)
-def trained(
-    log: SmallLog, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Trained:
-    """A model of each family, trained and exported."""
+def train(config: RetrievalTrainerConfig, log: SmallLog, path: Path) -> Trained:
+    """Trains and exports a model as the Trainer does."""
     from models import trainer
 
-    path = tmp_path_factory.mktemp("trained")
-    train = [str(log.examples / f"Split-{name}" / "*") for name in ("train", "catalogue")]
+    files = [str(log.examples / f"Split-{name}" / "*") for name in ("train", "catalogue")]
     exported = []
 
     def export(model: Any, *arguments: Any) -> None:
@@ -136,15 +132,35 @@ def trained(
         patch.setattr(RetrievalModel, "export", export)  # to keep the model that it is given
         trainer.run_fn(
             SimpleNamespace(
-                train_files=train,
+                train_files=files,
                 eval_files=[str(log.examples / "Split-validation" / "*")],
                 transform_graph_path=str(log.graph),
                 serving_model_dir=str(path / "model"),
                 model_run_dir=str(path / "run"),
-                custom_config={"stage": "retrieval", "config": request.param.to_json()},
+                custom_config={"stage": "retrieval", "config": config.to_json()},
                 base_model=None,
                 hyperparameters=None,
             )
         )
     towers = tf.saved_model.load(str(path / "model"))
-    return Trained(request.param, path / "model", path / "run", towers, exported[0])
+    return Trained(config, path / "model", path / "run", towers, exported[0])
+
+
+@pytest.fixture(scope="session")
+def trainings() -> dict[str, Trained]:
+    """Models by family; a fixture with parameters is made anew whenever they change."""
+    return {}
+
+
+@pytest.fixture(params=[SMALL, SEQUENCE], ids=lambda config: config.model.family)
+def trained(
+    log: SmallLog,
+    trainings: dict[str, Trained],
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Trained:
+    """A model of each family, trained and exported once."""
+    family = request.param.model.family
+    if family not in trainings:
+        trainings[family] = train(request.param, log, tmp_path_factory.mktemp("trained"))
+    return trainings[family]
