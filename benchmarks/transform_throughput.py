@@ -122,6 +122,7 @@ def run_pipeline(log: Path, home: Path) -> dict[str, float]:
     from tfx_pipeline.components.example_validator import CuratedSchemaGen
     from tfx_pipeline.components.example_validator import TimelineExampleValidator
     from tfx_pipeline.components.example_validator import TimelineStatisticsGen
+    from tfx_pipeline.components.timeline_transform import TimelineTransform
 
     inputs = tfx.proto.Input(
         splits=[tfx.proto.Input.Split(name=name, pattern=f"{name}/*") for name in f.SPLITS]
@@ -134,7 +135,7 @@ def run_pipeline(log: Path, home: Path) -> dict[str, float]:
     validator = TimelineExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     )
-    transform = tfx.components.Transform(
+    transform = TimelineTransform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
@@ -166,8 +167,8 @@ def read_back(home: Path) -> float:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    (graph,) = (home / "root" / "Transform" / "transform_graph").iterdir()
-    (data,) = (home / "root" / "Transform" / "transformed_examples").iterdir()
+    (graph,) = (home / "root" / "TimelineTransform" / "transform_graph").iterdir()
+    (data,) = (home / "root" / "TimelineTransform" / "transformed_examples").iterdir()
     spec = tft.TFTransformOutput(str(graph)).transformed_feature_spec()
     read = {name: spec[name] for name in (f.EVENT_ENTITY, f.EVENT_TYPE, f.EVENT_TIMESTAMP)}
     files = [str(path) for path in (data / "Split-train").iterdir()]
@@ -198,7 +199,7 @@ def measure(events: int, users: int, items: int, seed: int) -> dict[str, dict[st
         seconds = run_pipeline(home / "log", home)
         stages = {
             "statistics": seconds["TimelineStatisticsGen"],
-            "transform": seconds["Transform"],
+            "transform": seconds["TimelineTransform"],
             "transformed_read_back": read_back(home),
         }
     return {

@@ -28,6 +28,7 @@ def run(
     from tfx_pipeline.components.example_validator import CuratedSchemaGen
     from tfx_pipeline.components.example_validator import TimelineExampleValidator
     from tfx_pipeline.components.example_validator import TimelineStatisticsGen
+    from tfx_pipeline.components.timeline_transform import TimelineTransform
 
     inputs = tfx.proto.Input(
         splits=[tfx.proto.Input.Split(name=name, pattern=f"Split-{name}/*") for name in SPLITS]
@@ -45,7 +46,7 @@ def run(
     components = [examples, statistics, schema, validator]
     if transform is not None:
         components.append(
-            tfx.components.Transform(
+            TimelineTransform(
                 examples=examples.outputs["examples"],
                 schema=schema.outputs["schema"],
                 preprocessing_fn="transforms.preprocessing.preprocessing_fn",

@@ -285,7 +285,8 @@ def test_code_versions_are_those_of_the_sources(log: Path) -> None:
 
     made = components(log)
     versions = {name: code_version_of(component) for name, component in made.items()}
-    assert versions["transform"] == code_version("transforms.preprocessing", "tfx")
+    ours = "tfx_pipeline.components.timeline_transform"
+    assert versions["transform"] == code_version("transforms.preprocessing", ours, "tfx")
     shared = [name for name in versions if not name.startswith("ranking-")]
     assert len({versions[name] for name in shared}) == len(shared)
     own = ("ranking-trainer",)

@@ -12,6 +12,7 @@ from tfx_pipeline.components.example_validator import CuratedSchemaGen
 from tfx_pipeline.components.example_validator import TimelineExampleValidator
 from tfx_pipeline.components.example_validator import TimelineStatisticsGen
 from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
+from tfx_pipeline.components.timeline_transform import TimelineTransform
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.stages.state import RunState
 from tfx_pipeline.stages.table import STAGES
@@ -27,7 +28,7 @@ class Data(NamedTuple):
     schema_gen: CuratedSchemaGen
     statistics_gen: TimelineStatisticsGen
     example_validator: TimelineExampleValidator
-    transform: tfx.components.Transform
+    transform: TimelineTransform
 
 
 def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) -> Data:
@@ -68,7 +69,7 @@ def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) ->
         code_version=code_version(f"{_COMPONENTS}.example_validator"),
     ).with_id("example-validator")
 
-    transform = tfx.components.Transform(
+    transform = TimelineTransform(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
@@ -77,7 +78,9 @@ def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) ->
         ),
         custom_config={
             "config": config.transform.to_json(),
-            "code_version": code_version("transforms.preprocessing", "tfx"),
+            "code_version": code_version(
+                "transforms.preprocessing", f"{_COMPONENTS}.timeline_transform", "tfx"
+            ),
         },
         disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
         disable_statistics=True,

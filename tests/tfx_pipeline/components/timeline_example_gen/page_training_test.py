@@ -139,6 +139,7 @@ def test_din_trains_and_is_judged_on_what_tfx_made_of_a_log(tmp_path: Path) -> N
     from tfx_pipeline.components.example_validator import TimelineExampleValidator
     from tfx_pipeline.components.example_validator import TimelineStatisticsGen
     from tfx_pipeline.components.timeline_example_gen.component import TimelineExampleGen
+    from tfx_pipeline.components.timeline_transform import TimelineTransform
 
     log = clicks_on_even_items(tmp_path / "log")
     timeline = TimelineConfig(
@@ -149,7 +150,7 @@ def test_din_trains_and_is_judged_on_what_tfx_made_of_a_log(tmp_path: Path) -> N
     examples, of_schema = generator.outputs["examples"], schema.outputs["schema"]
     statistics = TimelineStatisticsGen(examples, of_schema).with_id("statistics")
     validator = TimelineExampleValidator(statistics.outputs["statistics"], of_schema)
-    transform = tfx.components.Transform(
+    transform = TimelineTransform(
         examples=examples,
         schema=of_schema,
         preprocessing_fn="transforms.preprocessing.preprocessing_fn",
