@@ -51,7 +51,9 @@ class ChannelTower(CandidateTower):
         """Returns the channels of items without their ids, [N, M, d] float32."""
         nothing = tf.zeros([tf.size(features[c.ENTITY]), self.dim])
         parts: dict[str, list[tf.Tensor]] = {channel: [] for channel in self.channels}
-        for name, part in self.features.parts(features).items():
+        with tf.name_scope(self.features.name):  # a warm start tells weights by their names
+            found = self.features.parts(features)
+        for name, part in found.items():
             parts[self._channel_of.get(name, self.channels[0])].append(part)
         return tf.stack([tf.add_n(parts[one] or [nothing]) for one in self.channels], axis=1)
 

@@ -94,6 +94,13 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
     np.testing.assert_allclose(events[0, 0], 0.3 * query + 0.7 * view.items[0, 0], atol=1e-5)
 
 
+def test_tables_of_items_are_named_as_those_of_other_rankers():
+    names = {weight.name for weight in make().trainable_weights}
+    for table in ("categories/table", "title/table", "image_vector/kernel"):
+        assert f"features/item_features/{table}:0" in names
+    assert {"features/ids/table:0", "features/words/table:0", "query_projection/kernel:0"} <= names
+
+
 def test_channels_that_the_log_lacks_have_no_weights():
     model = make(
         {"categories": CATEGORIES},

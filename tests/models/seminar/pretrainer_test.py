@@ -31,7 +31,7 @@ COMMON = {
     "top_k": 4,
     "window": 6,
     "use_time": True,
-    "candidate": {"features": ["categories", "title", "image_vector"]},
+    "candidate": {"features": ["categories", "attributes", "title", "image_vector"]},
 }
 PRETRAINING = PretrainingTrainerConfig.model_validate(
     {
@@ -246,6 +246,10 @@ def test_ranking_starts_from_what_was_pretrained_and_frozen_parts_stay(
     head = [name for name in ranked if name.startswith("mlp/")]
     assert head and not [name for name in weights if name.startswith("mlp/")]
     assert all(np.abs(ranked[name] - started[name]).max() > 0 for name in head)
+    names = [name_of(weight) for weight in model.saved_weights()]
+    assert len(set(names)) == len(names)  # of items and of users there are attributes
+    assert {"features/item_features/attributes/table", "features/attributes/table"} <= set(names)
+    assert "features/attributes/table" not in weights
     # Whatever both models have and training changes is of a part.
     learned = {name_of(weight) for weight in model.trainable_weights} & weights.keys()
     assert learned <= {name for names in parts.values() for name in names}
