@@ -150,6 +150,8 @@ def train(
             warm_start(model, data.transform, earlier)
             model.freeze(getattr(config, "freeze", ()))
         model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
+        # A step that makes variables is traced twice, as what makes them may run only once.
+        model.optimizer.build(model.trainable_variables)
         validation = Validation(
             evaluation.evaluate,
             config.validation.monitor,

@@ -50,6 +50,10 @@ def test_training_learns(trained):
     assert last["hr@10"] > 0.8  # a user likes ten of forty items; chance is a quarter
 
 
+def test_a_step_is_traced_once(trained):
+    assert trained.model.train_function.experimental_get_tracing_count() == 1
+
+
 def test_checkpoints_are_gone_when_the_model_is_exported(trained):
     assert not (trained.run_dir.parent / "checkpoints").exists()
 
