@@ -50,57 +50,36 @@ def retrieval(
         code_version=code_version(f"{_COMPONENTS}.neighbour_builder"),
     ).with_id("neighbour-builder")
 
-    index_builder = IndexBuilder(
-        model=towers,
-        examples=examples,
-        config=section.index,
-        code_version=code_version(f"{_COMPONENTS}.index_builder"),
-    ).with_id("index-builder")
+    neighbours = neighbour_builder.outputs["neighbours"]
 
-    index_validator = IndexValidator(
-        index=index_builder.outputs["index"],
-        model=towers,
-        examples=examples,
-        config=section.index,
-        code_version=code_version(f"{_COMPONENTS}.index_validator"),
-    ).with_id("index-validator")
+    index_builder, index_validator = _index(section, examples, towers)
+    index = index_builder.outputs["index"]
 
     # More sources than the tower, and in what order their candidates go.
     joined: dict[str, Any] = {}
     source_combiner: tuple[Any, ...] = ()
     if section.sources.enabled:
-        combiner = SourceCombiner(
-            model=towers,
-            index=index_builder.outputs["index"],
-            neighbours=neighbour_builder.outputs["neighbours"],
-            examples=examples,
-            config=section.sources,
-            serve=section.index,
-            monitor=section.trainer.validation.monitor,
-            code_version=code_version(f"{_COMPONENTS}.source_combiner"),
-        ).with_id("source-combiner")
-        joined["neighbours"] = neighbour_builder.outputs["neighbours"]
-        joined["combination"] = combiner.outputs["combination"]
+        combiner = _combiner(section, examples, towers, index, neighbours)
+        joined = {"neighbours": neighbours, "combination": combiner.outputs["combination"]}
         source_combiner = (combiner,)
 
     # Towers and index in one directory: they can never disagree.
     servable_builder = ServableBuilder(
         model=towers,
-        index=index_builder.outputs["index"],
+        index=index,
         config=section.index,
         code_version=code_version(f"{_COMPONENTS}.servable_builder"),
         **joined,
     ).with_id("servable-builder")
-    servable = servable_builder.outputs["servable"]
 
     released = release(
         trained,
-        servable,
+        servable_builder.outputs["servable"],
         section,
         config,
         made,
         index_validator.outputs["blessing"],
-        neighbour_builder.outputs["neighbours"],
+        neighbours,
         section.sources.neighbours.section(ScoringConfig),
     )
     return (
@@ -112,3 +91,37 @@ def retrieval(
         servable_builder,
         *released,
     )
+
+
+def _index(section: RetrievalConfig, examples: Any, towers: Any) -> tuple[Any, Any]:
+    """Makes the index of the catalogue, and what checks it."""
+    builder = IndexBuilder(
+        model=towers,
+        examples=examples,
+        config=section.index,
+        code_version=code_version(f"{_COMPONENTS}.index_builder"),
+    ).with_id("index-builder")
+    validator = IndexValidator(
+        index=builder.outputs["index"],
+        model=towers,
+        examples=examples,
+        config=section.index,
+        code_version=code_version(f"{_COMPONENTS}.index_validator"),
+    ).with_id("index-validator")
+    return builder, validator
+
+
+def _combiner(
+    section: RetrievalConfig, examples: Any, towers: Any, index: Any, neighbours: Any
+) -> Any:
+    """Makes what chooses in which order the candidates of all sources go."""
+    return SourceCombiner(
+        model=towers,
+        index=index,
+        neighbours=neighbours,
+        examples=examples,
+        config=section.sources,
+        serve=section.index,
+        monitor=section.trainer.validation.monitor,
+        code_version=code_version(f"{_COMPONENTS}.source_combiner"),
+    ).with_id("source-combiner")
