@@ -163,7 +163,8 @@ def run_transform(
                     telemetry_descriptors=["vitrine"],
                 )
                 adapter = source.TensorAdapterConfig()
-                batches[split] = pipeline | f"Read{split}" >> source.BeamSource()
+                # Else batches grow from one row, and Transform's graph runs for each of them.
+                batches[split] = pipeline | f"Read{split}" >> source.BeamSource(batch_size=256)
             analysed = [batches[f"Split-{name}"] for name in ("train", "catalogue")]
             transform_fn = (
                 analysed | beam.Flatten(),
