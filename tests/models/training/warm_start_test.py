@@ -11,6 +11,7 @@ from models.config import RankingTrainerConfig
 from models.config import RetrievalTrainerConfig
 from models.din.model import DIN
 from models.export.towers import save_towers
+from models.families import find_family
 from models.fixed_values import retrieval_trainer
 from models.trainer import train
 from models.training.replicas import WHOLE
@@ -80,17 +81,37 @@ def config(name: str, **more) -> RetrievalTrainerConfig:
     return retrieval_trainer(values | more)
 
 
-def run(log, settings, **more):
-    return train(settings, log.data, **more)
+def untrained(log, name):
+    """A model of fresh weights, and what ranks the validation split with it."""
+    settings = config(name)
+    tf.keras.utils.set_random_seed(settings.seed)
+    model = find_family(name).load().of(settings, log.data)
+    evaluation = model.validation(log.data)
+    evaluation.run_one()  # makes the weights
+    return model, evaluation
+
+
+def start(log, name, path):
+    """The same, started from an earlier model."""
+    model, evaluation = untrained(log, name)
+    warm_start(model, log.transform, path)
+    return model, evaluation
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def earlier(request, log, tmp_path_factory):
     """A model of the day before, and where its towers are."""
-    model, report = run(log, config(request.param))
+    model, report = train(config(request.param), log.data)
     path = str(tmp_path_factory.mktemp(request.param))
     save_towers(model, log.transform.transform_features_layer(), path)
     return request.param, model, report, path
+
+
+@pytest.fixture(scope="module")
+def started(earlier, next_day):
+    """The model of the next day as it starts, and what ranks with it."""
+    name, _, _, path = earlier
+    return start(next_day, name, path)
 
 
 def indices(log, names) -> tf.Tensor:
@@ -102,24 +123,20 @@ def vectors(model, log, names) -> np.ndarray:
     return model.embed_items(indices(log, names)).numpy()
 
 
-def test_old_items_keep_their_vectors_and_old_quality_stays(earlier, log, next_day):
-    name, model, report, path = earlier
-    none = config(name, epochs=1, steps_per_epoch=1, optimizer={"learning_rate": 1e-9})
-    started, found = run(next_day, none, earlier=path)
-
+def test_old_items_keep_their_vectors_and_old_quality_stays(earlier, started, log, next_day):
+    name, model, report, _ = earlier
+    new, evaluation = started
     items = [f"item:{i}" for i in range(40)]
     assert entity_vocabulary(next_day.transform)[:5] != entity_vocabulary(log.transform)[:5]
-    np.testing.assert_allclose(
-        vectors(started, next_day, items), vectors(model, log, items), atol=1e-4
-    )
-    assert found["best"]["hr@10"] == pytest.approx(report["best"]["hr@10"], abs=0.05)
-    assert found["best"]["hr@10"] > run(next_day, none)[1]["best"]["hr@10"] + 0.2
+    np.testing.assert_allclose(vectors(new, next_day, items), vectors(model, log, items), atol=1e-4)
+    hits = evaluation.evaluate()["hr@10"]
+    assert hits == pytest.approx(report["best"]["hr@10"], abs=0.05)
+    assert hits > untrained(next_day, name)[1].evaluate()["hr@10"] + 0.2
 
 
 def test_an_item_that_is_no_target_today_keeps_its_vector(earlier, log, other_day):
     name, model, _, path = earlier
-    none = config(name, epochs=1, steps_per_epoch=1, optimizer={"learning_rate": 1e-9})
-    started, _ = run(other_day, none, earlier=path)
+    started, _ = start(other_day, name, path)
 
     assert GONE.encode() not in entity_vocabulary(other_day.transform)
     items = [f"item:{i}" for i in range(40) if f"item:{i}" != GONE]
@@ -128,12 +145,9 @@ def test_an_item_that_is_no_target_today_keeps_its_vector(earlier, log, other_da
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_new_item_is_what_its_features_say(earlier, next_day):
-    name, model, _, path = earlier
-    none = config(name, epochs=1, steps_per_epoch=1, optimizer={"learning_rate": 1e-9})
-    started, _ = run(next_day, none, earlier=path)
-
-    table = started.candidate_tower.ids.table.numpy()
+def test_a_new_item_is_what_its_features_say(earlier, started, next_day):
+    model = earlier[1]
+    table = started[0].candidate_tower.ids.table.numpy()
     new = entity_vocabulary(next_day.transform).index(NEW.encode()) + 1
     np.testing.assert_allclose(table[new], model.candidate_tower.ids.table.numpy()[0], atol=1e-6)
 
@@ -141,15 +155,14 @@ def test_a_new_item_is_what_its_features_say(earlier, next_day):
 def test_a_day_more_loses_nothing(earlier, next_day):
     name, _, report, path = earlier
     gently = config(name, epochs=1, optimizer={"learning_rate": 1e-3})
-    _, found = run(next_day, gently, earlier=path)
+    _, found = train(gently, next_day.data, earlier=path)
 
     assert found["best"]["hr@10"] > report["best"]["hr@10"] - 0.05
 
 
 def test_what_was_taken_over_is_counted(earlier, next_day):
     name, _, _, path = earlier
-    none = config(name, epochs=1, steps_per_epoch=1)
-    model, _ = run(next_day, none)
+    model, _ = untrained(next_day, name)
     taken = warm_start(model, next_day.transform, path)
 
     assert taken["left"] == 0 and taken["weights"] > 3
