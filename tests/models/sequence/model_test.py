@@ -1,89 +1,20 @@
+"""Losses of the sequence model, and what of its configuration is refused."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.fixed_values import retrieval_trainer
 from models.input import batch as b
-from models.input.catalogue import CatalogueTable
-from models.input.sequence_batches import SequenceSpec
-from models.input.sequence_batches import cut_sequences
-from models.input.sequence_batches import sequence_batch
-from models.input.target_rule import TargetRule
-from models.input.vocabulary_sizes import VocabularySizes
-from models.input.windows import WindowSpec
-from models.input.windows import cut_last_windows
 from models.layers.mixture import Mixture
-from models.sequence.model import SequenceModel
-from models.sequence.model import sequences_of_windows
-from tests.models.conftest import loss_section
-from transforms import features as f
-
-COUNTS = np.array([0, 5, 3, 2, 1, 4, 0])  # entity 6 is no training target
-TITLES = np.array([[0, 0], [1, 0], [2, 0], [3, 1], [4, 0], [5, 0], [6, 2]], np.int32)
-TABLE = CatalogueTable(np.arange(1, 7), np.array([b"item"] * 6), {"title": TITLES})
-# The start comes first; the last row is no user's first window, so its start has no query.
-ENTITY = np.array([[0, 2, 1, 4, 3], [0, 4, 5, 0, 0], [0, 1, 3, 2, 0]])
-TARGET = np.array([[2, 1, 4, 3, 0], [4, 5, 1, 0, 0], [0, 3, 2, 5, 0]])
-TYPE = np.array([[0, 1, 2, 3, 1], [0, 2, 1, 0, 0], [0, 3, 2, 1, 0]])
-# Seconds before the last request, of the events and of the requests that follow them.
-AGE = np.array(
-    [[90_000, 90_000, 89_995, 89_600, 81_000], [99, 99, 60, 0, 0], [400, 400, 399, 5, 0]]
-)
-REQUEST_AGE = np.array(
-    [[90_000, 89_995, 89_600, 81_000, 0], [99, 60, 0, 0, 0], [400, 399, 5, 0, 0]]
-)
-AGE, REQUEST_AGE = AGE * 1_000_000, REQUEST_AGE * 1_000_000
-LENGTH = np.array([5, 3, 4])
-
-
-def make(task=None, seen_types=(), encoder=None, **sequence):
-    config = retrieval_trainer(
-        {
-            "model": {
-                "family": "sequence",
-                "dim": 8,
-                "input": {"length": 4},
-                "encoder": encoder or {},
-                "loss": loss_section(**({"loss": "full", "negatives": 6} | (task or {}))),
-            }
-            | sequence
-        }
-    )
-    tf.keras.utils.set_random_seed(0)
-    sizes = VocabularySizes(entity=7, event_type=4, title_token=9, user_attribute=4)
-    model = SequenceModel(config, sizes, TABLE, COUNTS, seen_types)
-    model.embed_queries(windows(np.array([[1, 2]]), [2]))
-    model.embed_items(tf.constant([1], tf.int64))
-    for weight in model.weights:  # biases start at 0; nothing may hide behind that
-        if weight.dtype.is_floating and weight.shape.rank:
-            weight.assign(tf.random.stateless_normal(weight.shape, [1, 2]) * 0.3)
-    return model
-
-
-def batch(entity=ENTITY, target=TARGET, **more):
-    return {
-        b.SEQUENCE_ENTITY: tf.constant(entity, tf.int64),
-        b.SEQUENCE_TYPE: tf.constant(np.where(entity > 0, TYPE[: len(entity)], 0), tf.int64),
-        b.SEQUENCE_LENGTH: tf.constant(LENGTH[: len(entity)], tf.int64),
-        b.SEQUENCE_AGE: tf.constant(AGE[: len(entity)], tf.int64),
-        b.SEQUENCE_REQUEST_AGE: tf.constant(REQUEST_AGE[: len(entity)], tf.int64),
-        b.SEQUENCE_MASKED: tf.zeros(entity.shape, tf.bool),
-        b.SEQUENCE_QUERY: tf.constant(target > 0),
-        b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
-        b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
-    } | more
-
-
-def windows(entity, lengths, types=None, ages=None):
-    """Windows, newest first."""
-    types = entity > 0 if types is None else types
-    return {
-        b.HISTORY_ENTITY: tf.constant(entity, tf.int64),
-        b.HISTORY_TYPE: tf.cast(types, tf.int64),
-        b.HISTORY_AGE: tf.constant(np.zeros(entity.shape) if ages is None else ages, tf.int64),
-        b.HISTORY_LENGTH: tf.constant(lengths, tf.int64),
-        b.USER_ATTRIBUTES: tf.constant([[1, 3, 0]] * len(entity), tf.int64),
-    }
+from tests.models.sequence.small_model import AGE
+from tests.models.sequence.small_model import ENTITY
+from tests.models.sequence.small_model import REQUEST_AGE
+from tests.models.sequence.small_model import TARGET
+from tests.models.sequence.small_model import TYPE
+from tests.models.sequence.small_model import batch
+from tests.models.sequence.small_model import make
+from tests.models.sequence.small_model import windows
 
 
 def prefixes():
@@ -289,117 +220,6 @@ def test_gbce_takes_no_negatives_from_the_batch(in_batch):
         wrong = sum(np.log1p(np.exp(row[item - 1])) for item in drawn if item != aim)
         expected.append((beta * np.log1p(np.exp(-row[aim - 1])) + wrong) / 4)
     assert loss == pytest.approx(np.mean(expected), abs=1e-4)
-
-
-def test_a_hidden_event_is_read_as_the_hidden_vector_and_both_sides_are_seen():
-    model = make(objective="masked")
-    masked = tf.constant([[False, False, True, False, False]])
-    aim = np.array([[0, 0, 1, 0, 0]])
-    one = batch(np.array([[0, 2, 0, 4, 3]]), aim, **{b.SEQUENCE_MASKED: masked})
-
-    def loss(**more):
-        return float(model.compute_loss(one | more))
-
-    later = {b.SEQUENCE_ENTITY: tf.constant([[0, 2, 0, 4, 5]], tf.int64)}
-    hidden = {b.SEQUENCE_ENTITY: tf.constant([[0, 2, 1, 4, 3]], tf.int64)}
-    assert loss() != loss(**later)  # it looks ahead
-    assert loss() == pytest.approx(loss(**hidden), abs=1e-6)  # but not at what is hidden
-
-
-def test_sequences_are_as_long_as_the_longest_and_the_newest_event_comes_last():
-    sequence = sequences_of_windows(windows(np.array([[3, 2, 1, 0], [5, 0, 0, 0]]), [3, 1]))
-
-    assert sequence[b.SEQUENCE_ENTITY].numpy().tolist() == [[0, 1, 2, 3], [0, 5, 0, 0]]
-    query = sequence[b.SEQUENCE_QUERY].numpy()
-    assert np.argwhere(query).tolist() == [[0, 3], [1, 1]]
-
-
-def test_ages_of_windows_become_those_of_sequences():
-    given = windows(np.array([[3, 2, 0]]), [2], ages=[[5, 60, 0]])
-    sequence = sequences_of_windows(given)
-
-    assert sequence[b.SEQUENCE_AGE].numpy().tolist() == [[60, 60, 5]]
-    assert sequence[b.SEQUENCE_REQUEST_AGE].numpy().tolist() == [[60, 5, 0]]
-
-
-@pytest.mark.parametrize("hidden", [0.0, 0.5])
-def test_a_request_is_the_sequence_that_training_saw(hidden):
-    """Of the same events to the microsecond, three years ago, at the time of the next one."""
-    times = np.cumsum([0, 3_000_000, 8_500_001, 40 * 86_400_000_000, 94_608_000_000_000])
-    ragged = {
-        f.EVENT_ENTITY: [[2, 1, 4, 3, 5]],
-        f.EVENT_TYPE: [[1, 2, 3, 1, 2]],
-        f.EVENT_TIMESTAMP: [(1_600_000_000_000_000 + times).tolist()],
-        f.CONTEXT_LENGTH: [[0]],
-        f.REQUEST_TIME: [[1_600_000_000_000_000 + int(times[-1])]],
-    }
-    timelines = {name: tf.ragged.constant(rows, tf.int64) for name, rows in ragged.items()}
-    spec = SequenceSpec(length=4, length_multiple=1, use_time=True, mask_share=hidden)
-    trained = cut_sequences(timelines, spec, TargetRule(np.arange(7) == 5))
-    trained = sequence_batch(trained, spec, tf.constant([1, 2], tf.int64))
-    past = {name: rows[:, :4] if "event" in name else rows for name, rows in timelines.items()}
-    asked = cut_last_windows(past, WindowSpec(window=4, use_time=True))
-    asked = sequences_of_windows(asked, mask_next=hidden > 0)
-
-    for name in set(trained) - {b.SEQUENCE_TARGET}:
-        np.testing.assert_array_equal(trained[name], asked[name], err_msg=name)
-
-
-def test_intervals_are_the_same_however_long_ago():
-    model = make(encoder={"block": "gru", "use_time": True})
-    ages = np.array([[2, 5, 13]]) * 1_000_000
-    late = ages + 3 * 365 * 86_400_000_000
-    one, other = (
-        model.embed_queries(windows(np.array([[3, 2, 1]]), [3], ages=when)) for when in (ages, late)
-    )
-
-    np.testing.assert_array_equal(one, other)
-
-
-def test_a_masked_item_and_a_position_start_apart():
-    model = make({}, objective="masked", encoder={"positions": "absolute"})
-    fresh = model.encoder.__class__(
-        8, 5, model.config.model.encoder, VocabularySizes(7), causal=False
-    )
-
-    assert not np.array_equal(fresh.mask_token, fresh.positions[0])
-
-
-def test_event_dropout_hides_whole_events_but_not_the_start():
-    encoder = {"event_dropout": 0.5, "dropout": 0.0, "positions": "none", "use_event_types": False}
-    model = make(encoder=encoder)
-    vectors = tf.random.stateless_normal([3, 5, 8], [3, 4])
-    read = {b.SEQUENCE_LENGTH: tf.constant(LENGTH, tf.int64)}
-    drawn = [model.encoder(read, vectors, training=True)[0].numpy() for _ in range(30)]
-
-    shown = model.encoder(read, vectors)[0].numpy()
-    hidden = model.encoder(read, vectors * [[[1], [0], [1], [1], [1]]])[0].numpy()
-    np.testing.assert_allclose([one[0] for one in drawn], [shown[0]] * 30, atol=1e-6)
-    is_shown = [np.allclose(one[1], shown[1], atol=1e-5) for one in drawn]
-    is_hidden = [np.allclose(one[1], hidden[1], atol=1e-5) for one in drawn]
-    assert 5 < sum(is_shown) < 25 and sum(is_shown) + sum(is_hidden) == 30
-
-
-def test_xla_changes_nothing():
-    certain = {"dropout": 0.0}
-    plain, compiled = make(encoder=certain), make(encoder=certain, xla=True)
-    assert [w.name for w in plain.weights] == [w.name for w in compiled.weights]
-
-    losses, slopes = [], []
-    for model in (plain, compiled):
-        with tf.GradientTape() as tape:
-            loss = model.compute_loss(batch(), training=True)
-        losses.append(loss.numpy())
-        slopes.append(tape.gradient(loss, model.encoder.trainable_variables))
-    assert losses[1] == pytest.approx(losses[0], abs=1e-5)
-    for one, other in zip(*slopes, strict=True):
-        np.testing.assert_allclose(
-            tf.convert_to_tensor(one), tf.convert_to_tensor(other), atol=1e-5
-        )
-
-
-def test_a_recurrent_unit_has_no_distances():
-    assert not [w.name for w in make(encoder={"block": "gru"}).weights if "distance" in w.name]
 
 
 @pytest.mark.parametrize(
