@@ -14,7 +14,6 @@ import tensorflow as tf
 
 from models.config import RankingTrainerConfig
 from models.din.model import DIN
-from models.export.ranker import RANK_INPUTS
 from models.fixed_values import retrieval_trainer
 from models.input.catalogue import CatalogueTable
 from models.input.catalogue import load_catalogue
@@ -23,6 +22,10 @@ from models.trainer import train
 from models.training.data import TrainingData
 from models.training.replicas import WHOLE
 from models.training.warm_start import warm_start
+from serving.client import Candidate
+from serving.client import Event
+from serving.client import RankRequest
+from serving.client.ranking import rank_inputs
 from tests.helpers.timelines import row
 from tests.helpers.timelines import run_transform
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
@@ -225,21 +228,10 @@ def test_a_ranker_reads_fields_of_the_catalogue_and_of_sent_rows(
 
     def scores(*sent: bytes) -> np.ndarray:
         ids = ["item:4", "item:4", "item:unheard", "item:unheard"]
-        given = {
-            "history_ids": [["item:1", "item:2"]],
-            "history_events": [["watch", "watch"]],
-            "history_timestamps": [[1, 2]],
-            "history_values": [[0.0, 0.0]],
-            "history_length": [2],
-            "request_time": [10],
-            "query": [""],
-            "user_attributes": [[""]],
-            "user_attributes_length": [0],
-            "candidate_ids": [ids],
-            "candidate_length": [len(ids)],
-            "candidate_rows": [list(sent)],
-        }
-        inputs = {spec.name: tf.constant(given[spec.name], spec.dtype) for spec in RANK_INPUTS}
+        history = [Event("item:1", "watch", 1), Event("item:2", "watch", 2)]
+        candidates = [Candidate(*one) for one in zip(ids, sent, strict=True)]
+        given = rank_inputs([RankRequest(history, candidates, request_time=10)])
+        inputs = {name: tf.constant(values) for name, values in given.items()}
         return rank(**inputs)["scores"].numpy()[0]
 
     known, same, like_known, other = scores(
