@@ -3,8 +3,9 @@
     python -m benchmarks.seminar_shop                      # 3,000 users, up to 1,000 events
     python -m benchmarks.seminar_shop --lifelong           # 300 users over two years, 10,000 events
 
-Items have an id, categories, attributes, a price, a title and a query log; images are left out.
-The log is divided as in `benchmarks.ranking_shop`. See `benchmarks.seminar` for the rest.
+Items have an id, categories, attributes, a price and a title, and some sessions a query; images
+are left out. The log is divided as in `benchmarks.ranking_shop`. See `benchmarks.seminar` for
+the rest.
 """
 
 from __future__ import annotations
