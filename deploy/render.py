@@ -14,6 +14,7 @@ from deploy import monitoring
 from deploy.compose import LOCAL_SERVER
 from deploy.compose import compose
 from deploy.compose import local_server_text
+from deploy.training import training_job
 from deploy.values import VALUES
 from deploy.values import Values
 from deploy.values import load_values
@@ -21,6 +22,7 @@ from serving.publishing.config import PusherConfig
 
 RENDERED = VALUES.parent / "rendered"
 KUBERNETES, COMPOSE = "kubernetes", "compose.yaml"
+TRAINING = "training-job.yaml"  # not beside the objects: it is started by hand
 
 
 def objects(values: Values) -> dict[str, dict[str, Any]]:
@@ -44,11 +46,11 @@ def objects(values: Values) -> dict[str, dict[str, Any]]:
 
 
 def render(values: Values, out: Path) -> list[Path]:
-    """Writes every manifest and the compose file.
+    """Writes every manifest, the training job and the compose file.
 
     Args:
         values: What is deployed.
-        out: Directory of `compose.yaml`, the local server's settings, and
+        out: Directory of `compose.yaml`, the local server's settings, the training job, and
             `kubernetes/*.yaml`.
 
     Returns:
@@ -56,6 +58,7 @@ def render(values: Values, out: Path) -> list[Path]:
     """
     documents = {Path(KUBERNETES, f"{name}.yaml"): one for name, one in objects(values).items()}
     documents[Path(COMPOSE)] = compose(values, out.resolve())
+    documents[Path(TRAINING)] = training_job(values)
     texts = {name: _yaml(document) for name, document in documents.items()}
     texts[Path(f"{LOCAL_SERVER}.json")] = local_server_text(values)
     for name, text in texts.items():

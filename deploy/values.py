@@ -89,6 +89,37 @@ class Server(Config):
     tls_secret: str | None = Field(pattern=_DNS_LABEL)
 
 
+class Training(Config):
+    """Workers that train together, and what the pipeline's Trainer has written for them.
+
+    Attributes:
+        workers: How many; `<stage>.trainer.workers` of the pipeline's configuration.
+        arguments: The file whose name the Trainer logs while it waits.
+        mount_path: Where a pod sees the claim: the paths have to be the pipeline's.
+        claim: PersistentVolumeClaim of the pipeline's `run_dir`, `ReadWriteMany`.
+        cpus: That a pod asks for.
+        memory_mib: Of a pod.
+        gpus: Of a pod.
+    """
+
+    workers: int = Field(ge=2)
+    arguments: str = Field(pattern=r"^/.*[.]json$")
+    mount_path: str = Field(pattern=r"^/[^/].*[^/]$")
+    claim: str = Field(pattern=_DNS_LABEL)
+    cpus: int = Field(ge=1)
+    memory_mib: int = Field(ge=1)
+    gpus: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _in_the_claim(self) -> Training:
+        if not self.arguments.startswith(f"{self.mount_path}/"):
+            raise ValueError(
+                f"Expected `arguments` below `mount_path` ({self.mount_path}), where pods see it. "
+                f"Received: {self.arguments}."
+            )
+        return self
+
+
 class Network(Config):
     """Pods that may ask the servers; the cluster's network refuses all others.
 
@@ -162,6 +193,7 @@ class Values(Config):
     bases: Bases
     model: Model
     server: Server
+    training: Training
     network: Network
     gpu: Gpu
     scale: Scale

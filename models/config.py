@@ -93,9 +93,12 @@ class TrainerConfig(Config):
       precision: Of the encoder's blocks and of a softmax's scores in the loss; weights, the sums
         over scores and what is saved stay float32.
       deterministic: Whether TensorFlow uses its slower deterministic kernels.
+      workers: Processes that train together (`TF_CONFIG`). A pipeline's Trainer does not train
+        where there are several: it writes `arguments.json` for them, waits for what they have
+        trained, and exports that.
       tensorboard: Whether logs for TensorBoard are written.
       checkpoints: Whether the training is kept after each epoch, so that a run that is started
-        again after it was killed goes on with the next one. For one worker.
+        again after it was killed goes on with the next one.
     """
 
     model: Any
@@ -109,8 +112,18 @@ class TrainerConfig(Config):
     warm_start: bool = False
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     deterministic: bool = False
+    workers: int = Field(default=1, ge=1)
     tensorboard: bool = True
     checkpoints: bool = True
+
+    @model_validator(mode="after")
+    def _can_be_shared(self) -> TrainerConfig:
+        if self.workers > 1 and (self.max_minutes or not self.checkpoints):
+            raise ValueError(
+                "Several `workers` hand over what they have trained as `checkpoints`, and have no "
+                "clock together for `max_minutes`: leave the first on and the second at 0."
+            )
+        return self
 
 
 class RetrievalOptimizerConfig(OptimizerConfig):

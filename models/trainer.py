@@ -1,13 +1,20 @@
-"""The Trainer: `run_fn` for TFX, and the same training as a function."""
+"""The Trainer: `run_fn` for TFX, and the same training as a function.
+
+    TF_CONFIG=... python -m models.trainer ARGUMENTS.json
+
+is one of several workers, for the arguments that a pipeline's Trainer wrote, which waits for them.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from tfx import v1 as tfx
 
 _CATALOGUE = "/Split-catalogue/"
+ARGUMENTS = "arguments.json"
 
 
 def run_fn(fn_args: tfx.components.FnArgs) -> None:
@@ -54,6 +62,9 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
             code are told by. `hyperparameters` are values of the configuration that a
             search found, by dotted key. `base_model` is an exported model that training starts
             from: what is served, or what was pretrained.
+
+    Raises:
+        ValueError: `TF_CONFIG` names another number of workers than the configuration.
     """
     import tensorflow_transform as tft
 
@@ -61,6 +72,11 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     config = TRAINERS[stage].model_validate_json(fn_args.custom_config["config"])
     if fn_args.hyperparameters:
         config = changed(config, fn_args.hyperparameters)
+    if config.workers > 1 and worker_count() not in (1, config.workers):
+        raise ValueError(
+            f"`TF_CONFIG` names {worker_count()} workers and the configuration {config.workers}: "
+            "set `workers` of the Trainer to how many there are."
+        )
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     files = _expanded(fn_args.train_files)
     data = TrainingData(
@@ -70,23 +86,29 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
         validation_files=_expanded(fn_args.eval_files),
     )
     # Beside the directories of single runs: a rerun has another one of them.
-    checkpoints = os.path.join(os.path.dirname(fn_args.model_run_dir.rstrip("/")), "checkpoints")
+    runs = os.path.dirname(fn_args.model_run_dir.rstrip("/"))
+    checkpoints = os.path.join(runs, "checkpoints")
+    arguments = os.path.join(runs, ARGUMENTS)
+    if config.workers > worker_count():
+        _call_workers(fn_args, arguments, config.workers)
     model, report = train(
         config,
         data,
         run_dir=fn_args.model_run_dir,
         earlier=_earlier_model(fn_args.base_model),
-        checkpoints=checkpoints if config.checkpoints and worker_count() == 1 else None,
+        checkpoints=checkpoints if config.checkpoints else None,
         code_version=fn_args.custom_config.get("code_version", ""),
     )
-    if not is_chief():
-        return
+    if not is_chief() or 1 < worker_count() == config.workers:
+        return  # the chief exports, or the Trainer that waits for it
     model.export(transform.transform_features_layer(), fn_args.serving_model_dir)
     tf.io.gfile.makedirs(fn_args.model_run_dir)
     with tf.io.gfile.GFile(os.path.join(fn_args.model_run_dir, "training.json"), "w") as file:
         file.write(json.dumps(report, indent=1))
     if tf.io.gfile.exists(checkpoints):  # what they were for is exported
         tf.io.gfile.rmtree(checkpoints)
+    if config.workers > 1:
+        tf.io.gfile.remove(arguments)
 
 
 def train(
@@ -164,6 +186,8 @@ def train(
             graph = data.transform.transform_savedmodel_dir
             name = fingerprint(read, config.to_json(), graph, earlier or "", code_version)
             kept = Checkpoints(checkpoints, name, validation)
+            if config.workers > worker_count():
+                kept.wait()
         _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
         final = model.finish(evaluation)
     report = {
@@ -236,6 +260,28 @@ def _fit(
     )
 
 
+def _call_workers(fn_args: tfx.components.FnArgs, path: str, number: int) -> None:
+    """Writes the arguments of a training that others are to do, and says how they start."""
+    names = (
+        "train_files",
+        "eval_files",
+        "transform_graph_path",
+        "serving_model_dir",
+        "model_run_dir",
+        "custom_config",
+        "base_model",
+        "hyperparameters",
+    )
+    tf.io.gfile.makedirs(os.path.dirname(path))
+    with tf.io.gfile.GFile(path, "w") as file:
+        file.write(json.dumps({name: getattr(fn_args, name) for name in names}, indent=1))
+    logging.warning(
+        "The Trainer waits for %d workers: start `python -m models.trainer %s` on each.",
+        number,
+        path,
+    )
+
+
 def _earlier_model(base_model: str | None) -> str | None:
     """Returns the SavedModel to start from; None where there is no baseline."""
     if base_model and not tf.io.gfile.exists(os.path.join(base_model, "saved_model.pb")):
@@ -246,3 +292,16 @@ def _earlier_model(base_model: str | None) -> str | None:
 
 def _expanded(patterns: Sequence[str]) -> list[str]:
     return sorted(name for pattern in patterns for name in tf.io.gfile.glob(pattern))
+
+
+def main() -> None:
+    """Trains as a worker."""
+    if len(sys.argv) != 2 or worker_count() == 1:
+        sys.exit("usage: TF_CONFIG=... python -m models.trainer ARGUMENTS.json")
+    logging.set_verbosity(logging.INFO)
+    with tf.io.gfile.GFile(sys.argv[1]) as file:
+        run_fn(SimpleNamespace(**json.loads(file.read())))
+
+
+if __name__ == "__main__":
+    main()

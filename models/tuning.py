@@ -209,7 +209,8 @@ def _objective(
         left = max((deadline - time.monotonic()) / 60.0, 1e-3)
         minutes = min(left, config.max_minutes or left)
         try:
-            chosen = changed(config, params | {"max_minutes": minutes, "tensorboard": False})
+            alone = {"max_minutes": minutes, "tensorboard": False, "workers": 1}
+            chosen = changed(config, params | alone)
         except ValueError as error:
             raise optuna.TrialPruned(f"values that exclude each other: {error}") from error
 

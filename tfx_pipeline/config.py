@@ -194,6 +194,16 @@ class PipelineConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _found_by_workers(self) -> PipelineConfig:
+        if self.shared_trainings and "://" in self.run_dir:
+            raise ValueError(
+                f"`{self.shared_trainings[0]}.workers` read and write `run_dir`, which is a folder "
+                "of this machine while its address is in an object store. Name a volume that all "
+                "of them mount."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _trained_as_it_is_asked(self) -> PipelineConfig:
         if self.retrieval is None:
             return self
@@ -281,6 +291,14 @@ class PipelineConfig(Config):
     def stages(self) -> tuple[Stage, ...]:
         """The stages that are trained and pushed."""
         return tuple(one.name for one in STAGES.values() if getattr(self, one.name) is not None)
+
+    @property
+    def shared_trainings(self) -> tuple[str, ...]:
+        """Keys of the Trainers whose training several workers share."""
+        trainers = {f"{stage}.trainer": getattr(self, stage).trainer for stage in self.stages}
+        if self.ranking and self.ranking.pretraining:
+            trainers["ranking.pretraining"] = self.ranking.pretraining
+        return tuple(key for key, trainer in trainers.items() if trainer.workers > 1)
 
     def push_dir_of(self, stage: Stage) -> str:
         """Returns the directory that holds the versions of a stage, one integer name each."""

@@ -87,7 +87,7 @@ class Validation(tf.keras.callbacks.Callback):
         trained = time.monotonic()
         metrics = self._evaluate()
         record = {"epoch": epoch + 1.0, "loss": float(logs["mean_loss"])} | metrics
-        record["targets"] = float(self.model.mean_loss.count)
+        record["targets"] = float(self.model.mean_loss.count.numpy())  # of all workers
         record["train_seconds"] = trained - self._epoch_start
         record["validation_seconds"] = time.monotonic() - trained
         record["seconds"] = time.monotonic() - self._start

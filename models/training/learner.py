@@ -58,6 +58,7 @@ class Learner(tfrs.Model):
         super().__init__(name=name)
         self.config = config
         self.mean_loss = tf.keras.metrics.Mean("mean_loss")  # over the epoch so far
+        self.distribute_reduction_method = "first"  # metrics are of all replicas as they are
         self._frozen: frozenset[int] = frozenset()
 
     @classmethod

@@ -42,10 +42,18 @@ WHOLE = InputPart()
 def training_strategy() -> tf.distribute.Strategy:
     """Returns how replicas train: workers of `TF_CONFIG`, several GPUs, or one device.
 
-    It has to be called before anything else of TensorFlow where there are workers.
+    Raises:
+        RuntimeError: There are workers, and TensorFlow has run something in this process before.
     """
     if worker_count() > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except RuntimeError as error:
+            raise RuntimeError(
+                "`TF_CONFIG` names several workers, whose training has to be the first thing that "
+                "TensorFlow does in a process. Set `TF_CONFIG` not for the pipeline but for "
+                "workers, and `<stage>.trainer.workers` to how many they are."
+            ) from error
     if len(tf.config.list_physical_devices("GPU")) > 1:
         return tf.distribute.MirroredStrategy()
     return tf.distribute.get_strategy()

@@ -15,6 +15,7 @@ import yaml
 from deploy.compose import recipes
 from deploy.render import objects
 from deploy.render import render
+from deploy.training import training_job
 from serving.local_server.metrics import ServerMetrics
 from serving.publishing.announce import announce_version
 from serving.publishing.config import PusherConfig
@@ -68,6 +69,23 @@ def test_the_check_finds_a_wrong_key(values):
     broken["spec"]["template"]["spec"]["containers"][0]["readyProbe"] = {}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(broken, "1.33", strict=True)
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_workers_of_a_training_are_pods_of_the_api(values, gpus):
+    job = training_job(values(f"training.gpus={gpus}", "training.workers=3"))
+    (kind,) = job["spec"]["tfReplicaSpecs"]
+    workers = job["spec"]["tfReplicaSpecs"][kind]
+    assert (kind, workers["replicas"]) == ("Worker", 3)
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, **workers["template"]}
+    kubernetes_validate.validate(pod, "1.33", strict=True)
+    (only,) = pod["spec"]["containers"]
+    assert only["resources"]["limits"].get("nvidia.com/gpu") == (str(gpus) if gpus else None)
+    *command, arguments = only["command"]
+    assert command == ["python", "-m", "models.trainer"]
+    assert arguments.endswith("/model_run/arguments.json") and Path(arguments).is_relative_to(
+        only["volumeMounts"][0]["mountPath"]
+    )
 
 
 def test_objects_refer_to_each_other(values):

@@ -43,6 +43,8 @@ def test_unknown_keys_name_the_nearest(values, nearest):
         {"model": {"query": {"window": 2, "last_items": 3}}},
         {"model": {"loss": {"negatives": 0, "in_batch": False}}},
         {"epochs": 0},
+        {"workers": 2, "max_minutes": 1.0},
+        {"workers": 2, "checkpoints": False},
         {"validation": {"monitor": "ndcg@20"}},
         {"model": {"family": "sequence", "xla": True, "encoder": {"block": "gru"}}},
         {"model": {"family": "sequence", "query": {}}},  # a key of another model

@@ -292,6 +292,13 @@ def test_a_mistake_is_a_message_and_no_stack_trace(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_workers_share_a_run_directory_that_they_can_mount() -> None:
+    two = "retrieval.trainer.workers=2"
+    assert load_config("shop_demo", (two, "run_dir=/shared/run")).retrieval
+    with pytest.raises(ValueError, match="`run_dir`"):
+        load_config("shop_demo", (two, "run_dir=s3://shop/run"))
+
+
 def test_queries_are_read_in_training_only_where_requests_have_them() -> None:
     reads = "retrieval.trainer.model.query.use_query=true"
     with pytest.raises(ValueError, match="Set `timeline.request_query: target`"):

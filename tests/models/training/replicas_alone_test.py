@@ -36,6 +36,14 @@ def test_one_of_the_workers_is_chief(monkeypatch, config, workers, chief):
     assert is_chief() is chief
 
 
+def test_a_process_that_has_used_tensorflow_is_no_worker(monkeypatch):
+    tf.zeros([1])
+    config = {"cluster": PAIR, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(RuntimeError, match="trainer.workers"):
+        replicas.training_strategy()
+
+
 def test_one_worker_alone_adds_the_whole_mean():
     assert share_of_mean(tf.constant(3.0), tf.constant(5)) == 3.0
 

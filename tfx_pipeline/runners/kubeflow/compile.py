@@ -54,6 +54,12 @@ def compile_config(name_or_path: str, overrides: tuple[str, ...], output: Path) 
         raise ValueError(f"Kubeflow Pipelines takes `*.yaml` alone; received `{output}`.")
     values = given_values(name_or_path, overrides)
     config = typed(PipelineConfig, values, name_or_path)
+    if config.shared_trainings:
+        raise ValueError(
+            f"`{config.shared_trainings[0]}.workers` would not find what a step of Kubeflow "
+            "Pipelines writes: it is in its own pod until it ends. Leave it at 1, or use "
+            "`vitrine run`."
+        )
     documents = compile_pipeline(values, name_or_path)
     output.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump_all(documents, sort_keys=True, allow_unicode=True, width=100)

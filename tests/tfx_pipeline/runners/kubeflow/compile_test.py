@@ -265,6 +265,11 @@ def test_a_run_says_what_is_wrong_with_it(tmp_path: Path, monkeypatch: pytest.Mo
         resolve(pipeline, places | {"log_dir": str(log)})
 
 
+def test_workers_that_would_wait_for_a_step_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in its own pod"):
+        compile_config("shop_demo", ("retrieval.trainer.workers=2",), tmp_path / "pipeline.yaml")
+
+
 def test_a_file_that_is_no_yaml_is_refused_before_anything_is_compiled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\*\.yaml"):
         compile_config("shop_demo", (), tmp_path / "pipeline.json")
