@@ -205,3 +205,14 @@ def test_days(shop: Shop) -> None:
     assert shop.pushed() == [1, 2] and night.labels == {"stable": 2, "canary": 2}
     told = shop.export()
     assert (told["embedded"], told["kept"]) == (shop.visitors, USERS - shop.visitors)
+
+    # Mended, the same night starts from what is served and not from what was refused.
+    night = shop.night()
+    assert night.code == 0, night.output
+    assert night.sees == shop.there and night.baseline == 2
+    assert night.started_from is not None and night.started_from["left"] == 0
+    assert night.labels == {"stable": 2, "canary": 3}
+    wait = ("--wait", "0")
+    code, output = shop.command("push", "rollback", "--canary", "--run", str(shop.run), *wait)
+    assert code == 0 and "after   stable 2 · canary 2" in output
+    assert shop.pushed() == [1, 2]
