@@ -10,23 +10,23 @@ _WIDTH, _HEIGHT = 12, 8  # of a panel; a row is 24 wide
 
 def dashboard(name: str, namespace: str) -> dict[str, Any]:
     """Returns the dashboard of one Service as Grafana imports it."""
-    where = f'namespace="{namespace}",service="{name}"'
+    where = of_service(name, namespace)
     panels = [
         _panel(index, *panel)
         for index, panel in enumerate(
             [
-                ("Requests a second, by status", "reqps", _requests(where)),
-                ("Latency of a request", "ms", _quantiles("request_latency", where)),
+                ("Requests a second, by status", "reqps", requests(where)),
+                ("Latency of a request", "ms", quantiles("request_latency", where)),
                 (
                     "Waiting for a batch",
                     "ms",
-                    _quantiles("batching_session:queuing_latency", where),
+                    quantiles("batching_session:queuing_latency", where),
                 ),
-                ("Running the model", "ms", _quantiles("runtime_latency", where)),
+                ("Running the model", "ms", quantiles("runtime_latency", where)),
                 ("Requests a batch", "short", _requests_a_batch(where)),
-                ("Versions that failed to load", "short", _failed_loads(where)),
+                ("Versions that failed to load", "short", failed_loads(where)),
                 ("Servers that answer Prometheus", "short", {"servers": f"sum(up{{{where}}})"}),
-                ("Warming up a version", "ms", _quantiles("model_warmup_latency", where)),
+                ("Warming up a version", "ms", quantiles("model_warmup_latency", where)),
             ]
         )
     ]
@@ -41,6 +41,11 @@ def dashboard(name: str, namespace: str) -> dict[str, Any]:
         "templating": {"list": [variable]},
         "panels": panels,
     }
+
+
+def of_service(name: str, namespace: str) -> str:
+    """Returns the labels by which Prometheus knows the pods of a Service."""
+    return f'namespace="{namespace}",service="{name}"'
 
 
 def _panel(index: int, title: str, unit: str, queries: dict[str, str]) -> dict[str, Any]:
@@ -64,11 +69,12 @@ def _rate(metric: str, where: str) -> str:
     return f"rate(:tensorflow:serving:{metric}{{{where}}}[5m])"
 
 
-def _requests(where: str) -> dict[str, str]:
+def requests(where: str) -> dict[str, str]:
+    """Returns requests a second, by status."""
     return {"{{status}}": f"sum by (status) ({_rate('request_count', where)})"}
 
 
-def _quantiles(metric: str, where: str) -> dict[str, str]:
+def quantiles(metric: str, where: str) -> dict[str, str]:
     """Returns median and tail of a histogram of microseconds, in milliseconds."""
     buckets = f"sum by (le) ({_rate(f'{metric}_bucket', where)})"
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -80,6 +86,7 @@ def _requests_a_batch(where: str) -> dict[str, str]:
     return {"requests": f"sum({_rate('request_count', where)}) / {runs}"}
 
 
-def _failed_loads(where: str) -> dict[str, str]:
+def failed_loads(where: str) -> dict[str, str]:
+    """Returns loads of a version that failed within an hour, by its directory."""
     failed = f':tensorflow:cc:saved_model:load_attempt_count{{{where},status="fail"}}'
     return {"{{model_path}}": f"sum by (model_path) (increase({failed}[1h]))"}

@@ -1,4 +1,4 @@
-"""Configuration of Prometheus, its adapter for autoscaling, and Grafana."""
+"""Configuration of Prometheus, its alerts, its adapter for autoscaling, and Grafana."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 import yaml
 
 from deploy.dashboard import dashboard
+from deploy.dashboard import failed_loads
+from deploy.dashboard import of_service
+from deploy.dashboard import quantiles
+from deploy.dashboard import requests
 from deploy.values import Values
 
 QUEUE_LATENCY = "tensorflow_serving_queue_latency_p99_ms"
@@ -31,6 +35,52 @@ def service_monitor(
         "kind": "ServiceMonitor",
         "metadata": metadata,
         "spec": {"selector": {"matchLabels": selector}, "endpoints": [endpoint]},
+    }
+
+
+def alerts(values: Values, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Returns the PrometheusRule, a resource of the Prometheus operator.
+
+    What each alert asks of whoever is called is in `docs/operate.md`, under the alert's name.
+
+    Args:
+        values: What is deployed.
+        metadata: Of the object.
+    """
+    where = of_service(values.name, values.namespace)
+    [by_status] = requests(where).values()
+    [failed] = failed_loads(where).values()
+    [failing] = requests(where + ',status!="OK"').values()
+    share = f"sum({failing}) / sum({by_status})"
+    waiting = quantiles("batching_session:queuing_latency", where)["p99"]
+    latency = quantiles("request_latency", where)["p99"]
+    rules = [
+        _alert("NoServer", f"absent(up{{{where}}} == 1)", "2m", "page"),
+        _alert("RequestsFail", f"{share} > {values.monitoring.error_share:g}", "5m", "page"),
+        _alert(
+            "RequestsAreSlow", f"{latency} > {values.monitoring.latency_p99_ms:g}", "10m", "page"
+        ),
+        _alert(
+            "RequestsWait", f"{waiting} > {4 * values.scale.queue_latency_ms:g}", "15m", "ticket"
+        ),
+        _alert("VersionDoesNotLoad", f"{failed} > 0", "1m", "ticket"),
+    ]
+    group = {"name": values.name, "rules": rules}
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": metadata,
+        "spec": {"groups": [group]},
+    }
+
+
+def _alert(name: str, expression: str, wait: str, severity: str) -> dict[str, Any]:
+    return {
+        "alert": name,
+        "expr": expression,
+        "for": wait,
+        "labels": {"severity": severity},
+        "annotations": {"runbook": f"docs/operate.md#{name.lower()}"},
     }
 
 

@@ -29,6 +29,7 @@ def objects(values: Values) -> dict[str, dict[str, Any]]:
     """Returns the Kubernetes objects by the name of their file."""
     extra = values.monitoring
     monitor = kubernetes.metadata(values, **extra.service_monitor_labels)
+    rules = kubernetes.metadata(values, "-alerts", **extra.service_monitor_labels)
     board = kubernetes.metadata(values, "-dashboard", **extra.dashboard_labels)
     path = PusherConfig().monitoring_path
     return {
@@ -40,6 +41,7 @@ def objects(values: Values) -> dict[str, dict[str, Any]]:
         "service-monitor": monitoring.service_monitor(
             values, monitor, kubernetes.labels(values), path
         ),
+        "alerts": monitoring.alerts(values, rules),
         "dashboard": monitoring.dashboard_map(values, board),
         "adapter-rules": monitoring.adapter_map(kubernetes.metadata(values, "-adapter-rules")),
     }

@@ -177,11 +177,21 @@ class Scale(Config):
 
 
 class Monitoring(Config):
-    """Labels and names by which Prometheus and Grafana find the server."""
+    """How Prometheus and Grafana find the server, and when somebody is called.
+
+    Attributes:
+        interval_seconds: Between two looks at a server.
+        service_monitor_labels: What Prometheus selects monitors and rules by.
+        dashboard_labels: What Grafana's sidecar selects dashboards by.
+        error_share: Share of the requests that fail, above which an alert fires.
+        latency_p99_ms: 99th percentile of a request, above which an alert fires.
+    """
 
     interval_seconds: int = Field(ge=1)
     service_monitor_labels: dict[str, str]
     dashboard_labels: dict[str, str]
+    error_share: float = Field(gt=0, lt=1)
+    latency_p99_ms: float = Field(gt=0)
 
 
 class Values(Config):

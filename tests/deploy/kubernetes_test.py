@@ -38,7 +38,7 @@ KNOWN_FLAGS = {
     "rest_api_port",
     "ssl_config_file",
 }
-CRDS = {"service-monitor"}
+CRDS = {"service-monitor", "alerts"}
 DEVICES = ("server.device=gpu", "server.device=cpu")
 
 
@@ -57,7 +57,7 @@ def flags(found: dict[str, Any]) -> dict[str, str]:
 def test_what_is_written_fits_the_api(values, tmp_path, device, version):
     render(values(device), tmp_path)
     files = sorted((tmp_path / "kubernetes").glob("*.yaml"))
-    assert len(files) == 8
+    assert len(files) == 9
     for file in files:
         if file.stem not in CRDS:
             document = yaml.safe_load(file.read_text())
@@ -308,3 +308,25 @@ def test_the_dashboard_shows_metrics_that_tf_serving_has(values):
 def test_every_image_of_the_values_has_a_recipe(values):
     images = values().images.model_dump().keys() - {"pull_policy"}
     assert images == recipes(values()).keys()
+
+
+def test_alerts_read_metrics_that_there_are_and_each_has_a_runbook(values):
+    found = objects(values("monitoring.error_share=0.05", "monitoring.latency_p99_ms=70"))
+    rules = found["alerts"]
+    assert (rules["apiVersion"], rules["kind"]) == ("monitoring.coreos.com/v1", "PrometheusRule")
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    [group] = rules["spec"]["groups"]
+    expressions = {rule["alert"]: rule["expr"] for rule in group["rules"]}
+    assert expressions["RequestsFail"].endswith(" > 0.05")
+    assert 'status!="OK"' in expressions["RequestsFail"].partition("/")[0]
+    assert 'status!="OK"' not in expressions["RequestsFail"].partition("/")[2]
+    assert expressions["RequestsAreSlow"].endswith(" / 1000 > 70")  # of microseconds
+    known = set(re.findall(r"# TYPE (\S+)", ServerMetrics().text()))
+    text = (Path(__file__).parents[2] / "docs" / "operate.md").read_text()
+    for rule in group["rules"]:
+        assert 'namespace="recommender",service="movielens-1m"' in rule["expr"]
+        assert rule["expr"].count("(") == rule["expr"].count(")")
+        shown = set(re.findall(r":tensorflow:[a-z_:]+", rule["expr"]))
+        assert {name.removesuffix("_bucket") for name in shown} <= known
+        assert rule["annotations"]["runbook"] == f"docs/operate.md#{rule['alert'].lower()}"
+        assert f"\n### {rule['alert']}\n" in text

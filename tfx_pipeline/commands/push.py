@@ -1,4 +1,4 @@
-"""`vitrine push`: gives the labels `stable` and `canary` to other versions, and copies versions."""
+"""`vitrine push`: shows and moves the labels `stable` and `canary`, and copies versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,30 @@ if TYPE_CHECKING:
 
 @click.group()
 def push() -> None:
-    """Promote the canary of a model, or go back to what was stable before."""
+    """Show what is served, promote the canary, or go back to what was stable before."""
+
+
+@push.command("status")
+@which_versions
+@which_stage
+def status_command(run_dir: Path | None, base_path: Path | None, stage: Stage) -> None:
+    """Say which versions there are, and which of them are stable and canary."""
+    from serving.publishing.labels import read_labels
+    from serving.publishing.versions import pushed_versions
+    from serving.publishing.versions import withdrawn_versions
+
+    push_dir = _push_dir(run_dir, base_path, stage)
+    labels = read_labels(push_dir)
+    if labels is None:
+        raise ValueError(f"Nothing was pushed to {push_dir} yet.")
+    numbers = {
+        "versions": pushed_versions(push_dir),
+        "earlier": labels.earlier,
+        "withdrawn": sorted({*labels.withdrawn, *withdrawn_versions(push_dir)}),
+    }
+    click.echo(f"{labels.model} in {push_dir}\nlabels     {labels}")
+    for name, found in numbers.items():
+        click.echo(f"{name:<10} {', '.join(map(str, found)) or 'none'}")
 
 
 @push.command("promote")

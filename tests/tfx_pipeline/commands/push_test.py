@@ -51,6 +51,28 @@ def push_dir(tmp_path: Path) -> Path:
     return target
 
 
+def test_status_says_what_is_served_and_what_was(push_dir, tmp_path):
+    assert push("status", "--base-path", push_dir).splitlines() == [
+        f"tiny in {push_dir}",
+        "labels     stable 1 · canary 3",
+        "versions   1, 2, 3",
+        "earlier    none",
+        "withdrawn  none",
+    ]
+    push("promote", "--base-path", push_dir)
+    push("rollback", "--base-path", push_dir, "--wait", 0)
+    shown = push("status", "--base-path", push_dir).splitlines()
+    assert shown[1:] == [
+        "labels     stable 1 · canary 1",
+        "versions   1, 2",
+        "earlier    none",
+        "withdrawn  3",
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="Nothing was pushed"):
+        push("status", "--base-path", tmp_path / "empty")
+
+
 class Server:
     """A running local server of a push directory."""
 
