@@ -1,4 +1,4 @@
-"""Days of a tiny shop, by the commands of docs/daily_loop.md."""
+"""Five days of a tiny shop, by the commands of docs/daily_loop.md."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
     framework_config.disable_op_determinism()
 
 
-def test_days(shop: Shop) -> None:
+def test_five_days(shop: Shop) -> None:
 
     shop.arrives()
     night = shop.night()
@@ -216,3 +216,11 @@ def test_days(shop: Shop) -> None:
     code, output = shop.command("push", "rollback", "--canary", "--run", str(shop.run), *wait)
     assert code == 0 and "after   stable 2 · canary 2" in output
     assert shop.pushed() == [1, 2]
+
+    # A night was missed: the next one sees both days. What was rolled back is no start.
+    shop.arrives()
+    shop.arrives()
+    night = shop.night()
+    assert night.code == 0, night.output
+    assert night.sees == shop.there and night.baseline == 2
+    assert night.labels == {"stable": 2, "canary": 4}
