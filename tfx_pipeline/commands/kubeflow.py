@@ -13,7 +13,7 @@ from tfx_pipeline.commands.run import stage_lines
 from tfx_pipeline.stages.table import STAGES
 
 # Outputs from which the metrics of a run are gathered.
-_MEASURED = {"model", "model_run", "evaluation", "blessing", "pushed_model"}
+_MEASURED = {"model", "model_run", "combination", "evaluation", "blessing", "pushed_model"}
 NEEDS_KFP = (
     "This needs Kubeflow's own packages, which the extra `kubeflow` holds: "
     '`pip install ".[pipeline,kubeflow]"` in a clone.'

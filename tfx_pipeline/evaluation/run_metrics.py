@@ -12,6 +12,7 @@ from absl import logging
 
 from serving.publishing.origin import NO_BASELINE
 from serving.publishing.origin import NOT_PUSHED
+from serving.sources.combination import COMBINATION
 from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice
@@ -59,7 +60,9 @@ def stage_metrics(
         `chosen` (the Trainer's values that follow from the log, each with its reason),
         `validation` (the best validation metrics of the training), `test`
         (every metric over all users), `validation_slices` and `slices` (slice
-        -> metrics; of the validation those without history alone), `index`
+        -> metrics; of the validation those without history alone), `sources` (by
+        users with and without history: what their order is, `joined` or one source,
+        and what each reaches on the validation split), `index`
         (recall of the index, and latency in ms), `serving` (latency over gRPC
         in ms), `gate` (`blessed`, 1 or 0, `failures`, the thresholds that were
         missed, `no_baseline`, why no change was measured, if none was, and
@@ -83,6 +86,10 @@ def stage_metrics(
         if "without_history" in report:
             slices = {_WITHOUT_HISTORY: _beside_popularity(report["without_history"])}
             metrics["validation_slices"] = slices
+    combination = directory("source-combiner", "combination")
+    if combination:
+        report = _read(combination / COMBINATION)
+        metrics["sources"] = {name: report[name] for name in ("chosen", "validation")}
     evaluation = directory("evaluator", "evaluation")
     if evaluation:
         metrics |= _evaluated(evaluation)

@@ -40,6 +40,15 @@ def test_training_and_index(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
 
 
+def test_what_the_order_of_sources_is_and_reaches(tmp_path):
+    table = {"tower": {"ndcg@10": 0.06}, "joined": {"ndcg@10": 0.07}}
+    report = {"chosen": {"with_history": "joined"}, "validation": {"with_history": table}}
+    content = report | {"weights": [[1.0]], "recall": {"with_history": {"tower": 0.3}}}
+    (tmp_path / "combination.json").write_text(json.dumps(content))
+    artifacts = {"source-combiner": {"combination": str(tmp_path)}}
+    assert write_run_metrics(tmp_path / "metrics.json", artifacts)["sources"] == report
+
+
 def test_an_index_that_was_not_blessed_closes_the_gate(tmp_path):
     report = {"blessed": False, "recall@100": 0.9, "reasons": ["recall@100 0.9 is below 0.98"]}
     (tmp_path / "report.json").write_text(json.dumps(report))
