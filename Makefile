@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_PORT ?= 8500
 TEST_WORKERS ?= 2
 
-.PHONY: demo test lint audit bench clean setup flink browser lock format
+.PHONY: demo test test-nightly lint audit bench clean setup flink browser lock format
 
 setup:
 	@scripts/bootstrap.sh
@@ -14,6 +14,9 @@ demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
 
 test: setup lint  ## lint, types and the whole test suite
 	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --no-loadscope-reorder
+
+test-nightly: setup  ## the tests that take minutes each, and are no part of `make test`
+	@$(BIN)/python -m pytest -q --nightly -m nightly
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -41,12 +41,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByDirectory:
     return ByDirectory(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that `make test-nightly` gives."""
+    parser.addoption("--nightly", action="store_true", help="run tests marked `nightly`, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts directories of slow tests first, and gives whole runs a time limit of their own.
 
     What is quick then fills the time until both workers are done. Other tests have the limit of
-    `pyproject.toml`.
+    `pyproject.toml`. Those marked `nightly` are skipped unless they are asked for.
     """
+    skip = pytest.mark.skip(reason="takes minutes: `make test-nightly`")
+    for item in items:
+        if item.get_closest_marker("nightly") and not config.getoption("--nightly"):
+            item.add_marker(skip)
     slow = {_group(item.nodeid) for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: _group(item.nodeid) not in slow)
     for item in items:

@@ -24,7 +24,7 @@ from tfx_pipeline.cli import cli
 from tfx_pipeline.commands.run import REFUSED
 from tfx_pipeline.export.files import open_export
 
-pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(3_600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.e2e, pytest.mark.timeout(3_600)]
 
 DAY = 86_400_000_000
 FIRST = datetime.date(2024, 5, 1)

@@ -23,7 +23,7 @@ from tfx_pipeline.runners.kubeflow.emulator.spec import CompiledPipeline
 from tfx_pipeline.runners.kubeflow.emulator.spec import parse_compiled
 from transforms.storage import place
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3_600)]
 TASKS = {
     "run-state",
     "timeline-example-gen",
