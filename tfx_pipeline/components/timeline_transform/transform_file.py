@@ -50,12 +50,13 @@ class TransformFile(beam.DoFn):
         signature = [tf.TensorSpec([None], tf.string)]
         self._transform = tf.function(transform, input_signature=signature)
 
-    def process(self, job: Job) -> None:
-        """Reads, transforms and writes a file; it appears whole or not at all."""
+    def process(self, job: Job) -> list[str]:
+        """Reads, transforms and writes a file, whole or not at all, and returns its name."""
         path, uri, name = job
         records = (encode(self._transform(batch), self._spec) for batch in bounded_batches(path))
         parts = tfrecord.compress_records(records, _COMPRESSION_LEVEL)
         tfrecord.write_file(uri, name, parts)
+        return [name]
 
 
 def bounded_batches(path: str, batch_bytes: int = _BATCH_BYTES) -> Iterator[tf.Tensor]:
