@@ -51,9 +51,9 @@ def deployment(values: Values) -> dict[str, Any]:
     }
 
 
-def _pod(values: Values) -> dict[str, Any]:
-    claim = {"claimName": values.model.claim, "readOnly": True}
-    pod: dict[str, Any] = {
+def unprivileged() -> dict[str, Any]:
+    """Returns whose pod it is: nobody's, who may not ask Kubernetes anything."""
+    return {
         "automountServiceAccountToken": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -63,6 +63,28 @@ def _pod(values: Values) -> dict[str, Any]:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+    }
+
+
+def gpu_nodes(values: Values) -> dict[str, Any]:
+    """Returns what brings a pod to nodes with a GPU."""
+    toleration = {"key": values.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}
+    return {"nodeSelector": values.gpu.node_selector, "tolerations": [toleration]}
+
+
+def resources(values: Values, cpus: int, memory_mib: int, gpus: int) -> dict[str, Any]:
+    """Returns what a container asks for and may take: no limit of the processor."""
+    memory = f"{memory_mib}Mi"
+    limits = {"memory": memory}
+    if gpus:
+        limits[values.gpu.resource] = str(gpus)
+    return {"requests": {"cpu": str(cpus), "memory": memory}, "limits": limits}
+
+
+def _pod(values: Values) -> dict[str, Any]:
+    claim = {"claimName": values.model.claim, "readOnly": True}
+    pod: dict[str, Any] = {
+        **unprivileged(),
         "terminationGracePeriodSeconds": values.server.drain_seconds + 30,
         "topologySpreadConstraints": [
             {
@@ -82,10 +104,7 @@ def _pod(values: Values) -> dict[str, Any]:
         secret = {"secretName": values.server.tls_secret, "defaultMode": 0o440}
         pod["volumes"].append({"name": _TLS_VOLUME, "secret": secret})
     if values.server.device == "gpu":
-        pod["nodeSelector"] = values.gpu.node_selector
-        pod["tolerations"] = [
-            {"key": values.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}
-        ]
+        pod |= gpu_nodes(values)
     return pod
 
 
@@ -139,12 +158,8 @@ def _resources(values: Values) -> dict[str, Any]:
     Memory is asked for in full, since what is loaded is there to stay. The
     processor has no limit: it would hold requests up while cores lie idle.
     """
-    memory = f"{values.memory_mib}Mi"
-    requests = {"cpu": str(values.server.cpus), "memory": memory}
-    limits = {"memory": memory}
-    if values.server.device == "gpu":
-        limits[values.gpu.resource] = str(values.gpu.count)
-    return {"requests": requests, "limits": limits}
+    gpus = values.gpu.count if values.server.device == "gpu" else 0
+    return resources(values, values.server.cpus, values.memory_mib, gpus)
 
 
 def service(values: Values) -> dict[str, Any]:

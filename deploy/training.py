@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploy.kubernetes import USER
+from deploy.kubernetes import gpu_nodes
+from deploy.kubernetes import resources
+from deploy.kubernetes import unprivileged
 from deploy.values import Values
 
 _RUNS_VOLUME, _MEMORY_VOLUME = "runs", "memory"
@@ -41,27 +43,15 @@ def training_job(values: Values) -> dict[str, Any]:
 
 def _template(values: Values) -> dict[str, Any]:
     training = values.training
-    resources: dict[str, Any] = {
-        "requests": {"cpu": str(training.cpus), "memory": f"{training.memory_mib}Mi"},
-        "limits": {"memory": f"{training.memory_mib}Mi"},
-    }
     pod: dict[str, Any] = {
-        "automountServiceAccountToken": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **unprivileged(),
         "containers": [
             {
                 "name": "tensorflow",  # by which the operator finds it
                 "image": values.images.train,
                 "imagePullPolicy": values.images.pull_policy,
                 "command": ["python", "-m", "models.trainer", training.arguments],
-                "resources": resources,
+                "resources": resources(values, training.cpus, training.memory_mib, training.gpus),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,
                     "capabilities": {"drop": ["ALL"]},
@@ -78,10 +68,6 @@ def _template(values: Values) -> dict[str, Any]:
         ],
     }
     if training.gpus:
-        resources["limits"][values.gpu.resource] = str(training.gpus)
-        pod["nodeSelector"] = values.gpu.node_selector
-        pod["tolerations"] = [
-            {"key": values.gpu.resource, "operator": "Exists", "effect": "NoSchedule"}
-        ]
+        pod |= gpu_nodes(values)
     # A sidecar would stand between workers.
     return {"metadata": {"annotations": {"sidecar.istio.io/inject": "false"}}, "spec": pod}
