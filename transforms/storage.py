@@ -33,12 +33,12 @@ _ATTEMPTS = 6  # over some fifteen seconds
 _GOOGLE_PATIENCE = timedelta(seconds=30)  # by itself it tries for a quarter of an hour
 _BLOCK = 1 << 22
 _DENIED = re.compile(
-    r"ACCESS_DENIED|Forbidden|403|INVALID_ACCESS_KEY|SIGNATURE|UNRECOGNIZED_CLIENT"
+    r"ACCESS_DENIED|Forbidden|\b403\b|INVALID_ACCESS_KEY|SIGNATURE|UNRECOGNIZED_CLIENT"
     r"|INVALID_CLIENT_TOKEN|EXPIRED|PERMISSION_DENIED|UNAUTHENTICATED|OAuth2 access token",
     re.I,
 )
 _NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|Bucket '.*' not found|bucket does not exist", re.I)
-_BUSY = re.compile(r"SLOW_DOWN|503|SERVICE_UNAVAILABLE|THROTTL|429", re.I)
+_BUSY = re.compile(r"SLOW_DOWN|\b503\b|SERVICE_UNAVAILABLE|THROTTL|\b429\b", re.I)
 
 
 class StoreError(RuntimeError):
@@ -277,11 +277,12 @@ def explained(path: StorePath) -> Iterator[None]:
 
 def _explain(path: StorePath, text: str) -> StoreError:
     bucket = path.key.parts[0]
-    if _NO_BUCKET.search(text):
+    said = re.sub(r"'[^']*'", "''", text)  # without names, which may look like a status
+    if _NO_BUCKET.search(said):
         return StoreError(
             f"There is no bucket `{bucket}`, which `{path}` names. Make it, or mend the address."
         )
-    if _DENIED.search(text):
+    if _DENIED.search(said):
         return StoreError(
             f"The store refuses `{path}` to these credentials, or there are none: {text} Give "
             "them as the store's own tools take them (for S3 AWS_ACCESS_KEY_ID and "
@@ -289,7 +290,7 @@ def _explain(path: StorePath, text: str) -> StoreError:
             "`gcloud auth application-default login` or a service account), with the "
             f"right to list, read and write the bucket `{bucket}`."
         )
-    if _BUSY.search(text):
+    if _BUSY.search(said):
         return StoreError(
             f"The store is too busy for `{path}`, however often it was asked: {text} Run the same "
             "command later, or set AWS_MAX_ATTEMPTS higher."

@@ -170,6 +170,15 @@ def test_store_that_is_busy_is_asked_again(
     assert s3_server.busy == 0 and path.read_text() == "1"
 
 
+def test_names_are_not_taken_for_the_status(
+    bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    s3_server.busy = 1
+    with pytest.raises(StoreError, match="too busy for `s3://.*/day 403`"):
+        (place(bucket) / "day 403").write_text("1")
+
+
 def test_store_that_is_not_there_is_named(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
