@@ -26,44 +26,57 @@ def rank_targets(
     candidates: tf.Tensor,
     targets: tf.Tensor,
     seen: tf.Tensor,
+    cut: int,
     unavailable: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Ranks targets among all candidates that a user may be shown.
+    """Ranks targets among all candidates that a user may be shown, as far as the first `cut`.
 
-    The rank is the number of candidates with a higher score, or with the same score
-    and an earlier row; so it is the rank in an exact top-k list, at the cost of
-    counting. Candidates that the user has seen are taken off the count.
+    A rank is the position in the exact list: by descending score, earlier rows first among equals.
 
     Args:
         queries: [B, d] float32, [B, K, d], of which the best counts, or a mixture.
         candidates: [N, d] float32.
         targets: [B, M] int64 rows of the candidates, -1 where there is none.
         seen: [B, S] int64 rows of the candidates, -1 where there is none.
+        cut: Length of the list.
         unavailable: [B, N] bool, candidates that a user is not shown besides; None for none.
 
     Returns:
-        [B, M] int64, 0 is the top; N for a target that is missing, seen or unavailable,
-        and so in no list, or whose score is not finite.
+        [B, M] int64, 0 is the top; N for a target that is not in the list: missing, seen,
+        unavailable, further down, or with a score that is not finite.
     """
     scores = score_items(queries, candidates)  # [B, N]
-    if unavailable is not None:
-        scores = tf.where(unavailable, -np.inf, scores)
-    number = tf.shape(scores, tf.int64)[1]
-    own = tf.gather(scores, tf.maximum(targets, 0), batch_dims=1)  # [B, M]
-    seen = _distinct(seen)
-    seen_scores = tf.gather(scores, tf.maximum(seen, 0), batch_dims=1)  # [B, S]
+    # A diverged model ranks nothing, and NaN has no place in an order.
+    hidden = tf.math.is_nan(scores) if unavailable is None else tf.math.is_nan(scores) | unavailable
+    scores = tf.where(hidden, -np.inf, scores)
+    user, number = tf.range(tf.shape(scores)[0])[:, None], tf.shape(scores, tf.int64)[1]
+    pairs = tf.stack([tf.broadcast_to(tf.cast(user, tf.int64), tf.shape(seen)), seen], axis=2)
+    pairs = tf.boolean_mask(pairs, seen >= 0)  # [n, 2]
+    lowest = tf.fill([tf.shape(pairs)[0]], -np.inf)
+    best, rows = _first(tf.tensor_scatter_nd_update(scores, pairs, lowest), cut)  # [B, cut]
+    shown = tf.where(tf.math.is_finite(best), rows, -2)
+    at = tf.equal(shown[:, None, :], targets[:, :, None])  # [B, M, cut]
+    return tf.where(tf.reduce_any(at, axis=2), tf.argmax(at, axis=2), number)
 
-    def rank(index: tf.Tensor) -> tf.Tensor:
-        score, target = own[:, index, None], targets[:, index, None]  # [B, 1]
-        position = tf.range(number)[None, :]
-        above = (scores > score) | ((scores >= score) & (position < target))  # [B, N]
-        known = (seen_scores > score) | ((seen_scores >= score) & (seen < target))
-        # A diverged model ranks nothing: no comparison with NaN holds, which would look like a hit.
-        shown = tf.math.is_finite(score[:, 0]) & ~tf.reduce_any(tf.equal(seen, target), axis=1)
-        return tf.where(shown, _count(above) - _count(known & (seen >= 0)), number)
 
-    every = tf.map_fn(rank, tf.range(tf.shape(targets)[1]), fn_output_signature=tf.int64)
-    return tf.where(targets >= 0, tf.transpose(every), number)
+def _first(scores: tf.Tensor, cut: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the best `cut` of [B, N] in order, and their rows: [B, cut] each, or [B, N].
+
+    They are all in the `cut` blocks of the highest maxima, so that one pass of maxima over all
+    scores leaves few to be ordered: N / block maxima and cut * block scores.
+    """
+    number = tf.shape(scores)[1]
+    size = 1 + tf.cast(tf.sqrt(tf.cast(number, tf.float32) / cut), tf.int32)
+    blocks = -(-number // size)
+    scores = tf.pad(scores, [[0, 0], [0, blocks * size - number]], constant_values=-np.inf)
+    scores = tf.reshape(scores, [-1, blocks, size])
+    _, block = tf.math.top_k(tf.reduce_max(scores, axis=2), tf.minimum(cut, blocks))
+    block = tf.sort(block, axis=1)  # earlier rows first among equals
+    near = tf.gather(scores, block, batch_dims=1)  # [B, P, size]
+    near = tf.reshape(near, [tf.shape(near)[0], tf.shape(block)[1] * size])
+    best, position = tf.math.top_k(near, tf.minimum(cut, number))
+    rows = tf.gather(block, position // size, batch_dims=1) * size + position % size
+    return best, tf.cast(rows, tf.int64)
 
 
 def ranking_metrics(ranks: np.ndarray, present: np.ndarray, k: Sequence[int]) -> dict[str, float]:
@@ -213,7 +226,7 @@ class CatalogueRanking:
         unavailable = None
         if self._available_from is not None:
             unavailable = not_yet_available(self._available_from[None, :], time[:, None])  # [B, N]
-        return rank_targets(queries, candidates, targets, seen, unavailable)
+        return rank_targets(queries, candidates, targets, seen, max(self._k), unavailable)
 
 
 def _without_history(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -260,18 +273,6 @@ class ModelRanking:
     def run_one(self) -> None:
         """Embeds one query and one item, which makes the weights of a model that has none yet."""
         self._ranking.embed_one(self._model.embed_queries, self._model.embed_items)
-
-
-def _count(flags: tf.Tensor) -> tf.Tensor:
-    return tf.math.count_nonzero(flags, axis=1)
-
-
-def _distinct(rows: tf.Tensor) -> tf.Tensor:
-    """Sorts each row of [B, S] and replaces repeats by -1."""
-    ordered = tf.sort(rows, axis=1)
-    repeated = tf.equal(ordered[:, 1:], ordered[:, :-1])
-    repeated = tf.pad(repeated, [[0, 0], [1, 0]])[:, : tf.shape(rows)[1]]
-    return tf.where(repeated, tf.constant(-1, rows.dtype), ordered)
 
 
 def _widened(values: np.ndarray, width: int) -> np.ndarray:

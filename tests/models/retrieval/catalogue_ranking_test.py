@@ -34,9 +34,26 @@ def test_ranks_equal_sorting_with_seen_items_ties_and_missing_targets():
     targets = rng.integers(-1, 40, size=[20, 3])
     seen = rng.integers(-1, 40, size=[20, 15])  # with repeats, and targets among them
 
-    ranks = rank_targets(*(tf.constant(values) for values in (queries, candidates, targets, seen)))
+    given = [tf.constant(values) for values in (queries, candidates, targets, seen)]
+    expected = oracle_ranks(queries, candidates, targets, seen)
+    for cut in (1, 7, 40, 90):
+        ranks = rank_targets(*given, cut)
+        np.testing.assert_array_equal(ranks, np.where(expected < cut, expected, 40))
 
-    np.testing.assert_array_equal(ranks, oracle_ranks(queries, candidates, targets, seen))
+
+@pytest.mark.parametrize("number", [1, 999, 1_000, 3_001])
+def test_first_of_many_blocks_with_ties_between_them(number):
+    rng = np.random.default_rng(2)
+    queries = rng.integers(0, 3, size=[6, 2]).astype(np.float32)
+    candidates = rng.integers(0, 4, size=[number, 2]).astype(np.float32)
+    scores = queries @ candidates.T
+    order = np.lexsort((np.broadcast_to(np.arange(number), scores.shape), -scores))[:, :10]
+    targets = np.concatenate([order, rng.integers(0, number, size=[6, 5])], axis=1)
+
+    ranks = rank_targets(*map(tf.constant, (queries, candidates, targets, np.full([6, 1], -1))), 10)
+
+    expected = oracle_ranks(queries, candidates, targets, [[]] * 6)
+    np.testing.assert_array_equal(ranks, np.where(expected < 10, expected, number))
 
 
 def test_nothing_seen():
@@ -48,6 +65,7 @@ def test_nothing_seen():
         tf.constant(candidates),
         tf.constant(targets),
         tf.zeros([2, 0], tf.int64),
+        3,
     )
 
     np.testing.assert_array_equal(ranks, [[0], [1]])
@@ -62,6 +80,7 @@ def test_best_of_several_vectors_ranks():
         candidates,
         tf.constant([[0, 1, 2]], tf.int64),
         tf.zeros([1, 0], tf.int64),
+        3,
     )
 
     np.testing.assert_array_equal(ranks, [[2, 0, 1]])
@@ -77,6 +96,7 @@ def test_a_mixture_of_several_vectors_ranks():
         candidates,
         tf.constant([[0, 1, 2]], tf.int64),
         tf.zeros([1, 0], tf.int64),
+        3,
     )
 
     np.testing.assert_array_equal(ranks, [[1, 0, 2]])
@@ -275,6 +295,10 @@ def test_a_score_that_is_not_finite_is_a_miss():
     candidates = tf.constant([[1.0, 0.0], [0.0, 1.0]])
     nothing_seen = tf.fill([2, 1], tf.constant(-1, tf.int64))
     targets = tf.constant([[0], [0]], tf.int64)
-    ranks = rank_targets(queries, candidates, targets, nothing_seen)
+    ranks = rank_targets(queries, candidates, targets, nothing_seen, 2)
 
     np.testing.assert_array_equal(ranks.numpy(), [[2], [0]])
+    candidates = tf.constant([[np.nan, 0.0], [0.0, 1.0], [1.0, 0.0], [np.inf, 0.0]])
+    targets = tf.constant([[0, 1, 2, 3]], tf.int64)
+    ranks = rank_targets(queries[1:], candidates, targets, nothing_seen[:1], 4)
+    np.testing.assert_array_equal(ranks.numpy(), [[4, 2, 1, 4]])
