@@ -16,6 +16,7 @@ from pydantic import model_validator
 
 from models.families import Stage
 from models.input.config import ITEM_FEATURES
+from models.input.config import LINKS
 from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.runners.kubeflow.config import KubeflowConfig
@@ -229,6 +230,7 @@ class PipelineConfig(Config):
     def _fields_are_declared(self) -> PipelineConfig:
         present = [
             *ITEM_FEATURES,
+            *LINKS,
             *(name.removeprefix("catalogue/") for name in self.timeline.catalogue_fields.features),
         ]
         for stage in self.stages:

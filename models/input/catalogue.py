@@ -20,7 +20,7 @@ from transforms import names
 ENTITY = "entity"  # [N] int64
 PRICE = "price"  # [N, 2] float32: standardised log price, and whether it is known
 PRICE_BUCKET = "price_bucket"  # [N, 1] int32
-TOKENS = ("categories", "attributes", "title")  # [N, width] int32 each
+TOKENS = ("categories", "attributes", "title", "related")  # [N, width] int32 each
 VECTORS = ("image_vector", "text_vector")  # [N, width] float32 each
 # Declared fields are `token/<name>` and `vector/<name>`. Each of them all is named as the
 # transformed feature is, less `catalogue/`.
@@ -207,6 +207,7 @@ def _widths(
         "categories": config.max_categories,
         "attributes": config.max_attributes,
         "title": config.max_title_tokens,
+        "related": config.max_related,
     }
     widths = {PRICE: 2 if "price" in config.features else 0}
     fields = declared(config.features)

@@ -41,6 +41,7 @@ class ItemFeatures(tf.keras.layers.Layer):
             "categories": sizes.category,
             "attributes": sizes.attribute,
             "title": sizes.title_token,
+            "related": sizes.entity,
             **sizes.declared,
         }
         self.bags = {
