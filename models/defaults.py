@@ -229,6 +229,13 @@ def _window(log: LogStatistics, values: Values) -> Choice:
     return _within_context(50, "recency weights fade within it", values)
 
 
+def _window_of_two_kinds(log: LogStatistics, values: Values) -> Choice:
+    """Chooses for GMN, which looks for neighbours of each kind within it."""
+    query = values["model"]["query"]
+    wanted = 4 * query["neighbours"]
+    return _within_context(wanted, f"{query['neighbours']} neighbours of each kind", values)
+
+
 def _length(log: LogStatistics, values: Values) -> Choice:
     length = next((one for one in (50, 100) if log.long_history <= one), 200)
     reason = f"95 % of timelines have at most {log.long_history:,} events"
@@ -276,16 +283,11 @@ def _epochs(least: int, most: int, ceiling: int) -> Rule:
     return choose
 
 
-# In this order: a rule sees what those before it chose.
-_RETRIEVAL: tuple[tuple[str, Rule], ...] = (
-    ("model.loss", _loss),
-    ("model.normalize", _normalize),
-    ("model.temperature", _temperature),
-)
-_FAMILIES: dict[str, tuple[tuple[str, Rule], ...]] = {
-    "two_tower": (
+def _towers(window: Rule) -> tuple[tuple[str, Rule], ...]:
+    """Makes the rules of models whose query tower reads a window."""
+    return (
         ("model.dim", _dim),
-        ("model.query.window", _window),
+        ("model.query.window", window),
         ("model.query.use_time", _use_time),
         ("model.query.dropout", _dropout(0.5, 0.2, 0.1)),
         ("model.query.item_dropout", _dropout(0.2, 0.2, 0.0)),
@@ -294,7 +296,18 @@ _FAMILIES: dict[str, tuple[tuple[str, Rule], ...]] = {
         ("input.pool", lambda log, values: Choice(1024, "timelines shuffled together")),
         ("steps_per_epoch", _epoch),
         ("epochs", _epochs(3_000_000, 8_000_000, 20)),
-    ),
+    )
+
+
+# In this order: a rule sees what those before it chose.
+_RETRIEVAL: tuple[tuple[str, Rule], ...] = (
+    ("model.loss", _loss),
+    ("model.normalize", _normalize),
+    ("model.temperature", _temperature),
+)
+_FAMILIES: dict[str, tuple[tuple[str, Rule], ...]] = {
+    "two_tower": _towers(_window),
+    "gmn": _towers(_window_of_two_kinds),
     "sequence": (
         ("model.dim", _sequence_dim),
         ("model.input.length", _length),

@@ -8,6 +8,7 @@ from typing import Any
 from typing import Literal
 
 from models.din.config import DINConfig
+from models.gmn.config import GMNConfig
 from models.lifelong.config import EtaConfig
 from models.lifelong.config import SdimConfig
 from models.lifelong.config import SimConfig
@@ -52,6 +53,7 @@ class Family:
 FAMILIES = (
     Family("two_tower", TwoTowerConfig, "models.two_tower.model.TwoTower", "retrieval"),
     Family("sequence", SequenceConfig, "models.sequence.model.SequenceModel", "retrieval"),
+    Family("gmn", GMNConfig, "models.gmn.model.GMN", "retrieval"),
     Family(
         "popularity",
         PopularityConfig,

@@ -17,6 +17,7 @@ from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.layers.candidate_tower import CandidateTower
 from models.layers.item_embedding import ItemEmbedding
+from models.layers.mixture import Mixture
 from models.layers.mixture import Queries
 from models.retrieval.catalogue_ranking import CatalogueRanking
 from models.retrieval.catalogue_ranking import ModelRanking
@@ -231,8 +232,10 @@ class RetrievalModel(Learner):
         loss = self.task(queries, self._direction(vectors), candidates, excluded)
         return self.share_of_loss(loss, tf.size(candidates.labels))
 
-    def as_query(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Folds normalisation and temperature into [..., d] query vectors."""
+    def as_query(self, vectors: Queries) -> Queries:
+        """Folds normalisation and temperature into [..., d] query vectors, or into a mixture's."""
+        if isinstance(vectors, Mixture):
+            return vectors._replace(vectors=self.as_query(vectors.vectors))
         return self._direction(vectors) * tf.exp(self.log_scale)
 
     def _described(self, ids: tf.Tensor) -> tf.Tensor | None:

@@ -100,10 +100,7 @@ class SequenceModel(RetrievalModel):
 
     def _queries(self, encoded: tf.Tensor) -> Queries:
         """Makes queries of the encoder's vectors, [P, d]."""
-        if self.interests is None:
-            return self.as_query(encoded)
-        mixture = self.interests(encoded)
-        return mixture._replace(vectors=self.as_query(mixture.vectors))
+        return self.as_query(encoded if self.interests is None else self.interests(encoded))
 
     def _encode(
         self, sequence: Mapping[str, tf.Tensor], items: tf.Tensor, training: bool

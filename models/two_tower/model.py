@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import cast
 
@@ -18,12 +19,15 @@ from models.input.target_rule import TargetRule
 from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import ALL
 from models.input.windows import WindowSpec
+from models.layers.mixture import Queries
 from models.retrieval.model import RetrievalModel
 from models.tasks.excluded import seen_columns
 from models.training.data import TrainingData
 from models.training.replicas import InputPart
 from models.two_tower.config import TwoTowerConfig
 from models.two_tower.query_tower import QueryTower
+
+QueryReader = Callable[..., Queries]
 
 
 class TwoTower(RetrievalModel):
@@ -45,7 +49,19 @@ class TwoTower(RetrievalModel):
         seen_types: tuple[int, ...] | None = (),
     ) -> None:
         super().__init__(config, sizes, table, counts, seen_types)
-        self.query_tower = QueryTower(self.towers.dim, self.towers.query, sizes)
+        self.query_tower = self.make_query_tower(sizes, table)
+
+    def make_query_tower(self, sizes: VocabularySizes, table: CatalogueTable) -> QueryReader:
+        """Makes what embeds windows."""
+        del table
+        return QueryTower(self.towers.dim, self.towers.query, sizes)
+
+    def arrange(
+        self, windows: Mapping[str, tf.Tensor], training: bool = False
+    ) -> Mapping[str, tf.Tensor]:
+        """Makes what the query tower reads of windows by name, B rows."""
+        del training
+        return windows
 
     @classmethod
     def target_frequencies(cls, config: RetrievalTrainerConfig, data: TrainingData) -> np.ndarray:
@@ -58,8 +74,9 @@ class TwoTower(RetrievalModel):
         return target_frequencies(data.train_files, data.spec, rule, limit)
 
     @tf.autograph.experimental.do_not_convert
-    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
+    def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
         """Embeds requests: [B, d] float32; see the base class."""
+        batch = self.arrange(batch, training)
         vectors, position = self.history_vectors(batch[b.HISTORY_ENTITY])
         return self.as_query(self.query_tower(batch, vectors, position, training=training))
 
@@ -73,6 +90,7 @@ class TwoTower(RetrievalModel):
         Returns:
             Scalar float32.
         """
+        inputs = self.arrange(inputs, training)
         items = self.batch_items(inputs[b.TARGET_ENTITY], inputs[b.HISTORY_ENTITY])
         query = self.query_tower(inputs, items.history, items.position, training=training)
         excluded = None

@@ -8,17 +8,13 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.buckets import AGE_BUCKETS
-from models.layers.buckets import LENGTH_BUCKETS
-from models.layers.buckets import age_bucket
-from models.layers.buckets import length_bucket
 from models.layers.embedding_bag import EmbeddingBag
-from models.layers.history_pooling import HistoryPooling
 from models.layers.mlp import MLP
 from models.two_tower.config import QueryTowerConfig
+from models.two_tower.history_reader import HistoryReader
 
 
-class QueryTower(tf.keras.layers.Layer):
+class QueryTower(HistoryReader):
     """Embeds a request: the history's poolings, its newest items, the user and the query.
 
         x[t] = dropout(item[t]) + type[t] + age[t]
@@ -37,20 +33,8 @@ class QueryTower(tf.keras.layers.Layer):
     """
 
     def __init__(self, dim: int, config: QueryTowerConfig, sizes: VocabularySizes) -> None:
-        super().__init__(name="query_tower")
-        self.config = config
-        self.dim = dim
-        self.pool = HistoryPooling(config.heads, config.window, config.content_dim, name="pool")
-        self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
+        super().__init__(dim, config, sizes, config.window, name="query_tower")
         self.out = MLP(config.hidden_units, dim, config.dropout, name="out")
-        self.lengths = tf.keras.layers.Embedding(LENGTH_BUCKETS, dim, name="lengths")
-        self.use_types = config.use_event_types and sizes.event_type > 2
-        if self.use_types:
-            self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
-            self.type_bias = _bias(sizes.event_type, config.heads, "type_bias")
-        if config.use_time:
-            self.ages = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="ages")
-            self.age_bias = _bias(AGE_BUCKETS, config.heads, "age_bias")
         if config.use_user_attributes:
             self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
         if config.use_query:
@@ -74,41 +58,14 @@ class QueryTower(tf.keras.layers.Layer):
         Returns:
             [B, d] float32.
         """
-        config, newest = self.config, self.config.last_items
-        known = tf.sequence_mask(batch[b.HISTORY_LENGTH], config.window)  # [B, T]
+        config = self.config
         vectors = self.item_dropout(vectors, training=training)
         # The newest events are gathered again rather than sliced off, whose gradient is dear.
-        last = self._events(batch, vectors, index, newest)  # [B, k, d]
-        last *= tf.cast(known[:, :newest, None], tf.float32)
-        last = tf.reshape(last, [-1, newest * self.dim])
-        events = self._events(batch, vectors, index, config.window)  # [B, T, d]
-        pooled = self.pool(events, known, last if config.content_dim else None, self._bias(batch))
-        length = self.lengths(length_bucket(batch[b.HISTORY_LENGTH]))
-        parts = [last, tf.reshape(pooled, [-1, config.heads * self.dim]), length]
+        last = self.events(batch, vectors, index, config.last_items)  # [B, k, d]
+        events = self.events(batch, vectors, index, config.window)  # [B, T, d]
+        parts = self.parts(batch, events, last)
         if config.use_user_attributes:
             parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
         if config.use_query:
             parts.append(self.words(batch[b.QUERY_TOKENS]))
         return self.out(tf.concat(parts, axis=1), training=training)
-
-    def _events(
-        self, batch: Mapping[str, tf.Tensor], vectors: tf.Tensor, index: tf.Tensor, number: int
-    ) -> tf.Tensor:
-        """Returns the vectors of the newest events, [B, number, d]."""
-        events = tf.gather(vectors, index[:, :number])
-        if self.use_types:
-            events += self.types(batch[b.HISTORY_TYPE][:, :number])
-        if self.config.use_time:
-            events += self.ages(age_bucket(batch[b.HISTORY_AGE][:, :number]))
-        return events
-
-    def _bias(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
-        """Returns the biases of the poolings' weights, [B, T, H], if there are any."""
-        biases = [self.type_bias(batch[b.HISTORY_TYPE])] if self.use_types else []
-        if self.config.use_time:
-            biases.append(self.age_bias(age_bucket(batch[b.HISTORY_AGE])))
-        return tf.add_n(biases) if biases else None
-
-
-def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:
-    return tf.keras.layers.Embedding(size, heads, embeddings_initializer="zeros", name=name)

@@ -97,27 +97,114 @@ def two_tower_query(
     words: list[int],
 ) -> Array:
     """Embeds a request of events, newest first; ages in microseconds."""
-    tower, config = model.query_tower, model.query_tower.config
-    heads, dim = config.heads, tower.dim
-    old = [bucket(age) for age in ages]
-    x = np.zeros([len(items), dim])
-    for t, item in enumerate(items):
-        x[t] = item + values(tower.types.embeddings)[types[t]]
-        x[t] += values(tower.ages.embeddings)[old[t]]
-    last = np.zeros([config.last_items, dim])
-    last[: len(items)] = x[: config.last_items]
-    pooled = np.zeros([heads, dim])
-    if items:
-        logits = values(tower.pool.recency)[:, : len(items)].copy()
-        asked = (last.reshape(-1) @ values(tower.pool._query.kernel)).reshape(heads, -1)
-        logits += asked @ (x @ values(tower.pool._key.kernel)).T / config.content_dim**0.5
-        logits += values(tower.type_bias.embeddings)[types].T
-        logits += values(tower.age_bias.embeddings)[old].T
-        pooled = softmax(logits) @ x
-    length = values(tower.lengths.embeddings)[round(np.log2(1 + len(items)))]
-    parts = [last.reshape(-1), pooled.reshape(-1), length]
+    tower = model.query_tower
+    x = np.reshape(
+        [events_of(tower, *event) for event in zip(items, types, ages, strict=True)],
+        [-1, tower.dim],
+    )
+    parts = parts_of(tower, x, types, ages)
     parts += [bag(tower.attributes, attributes), bag(tower.words, words)]
     return query(model, perceptron(tower.out, np.concatenate(parts)))
+
+
+def events_of(reader: Any, item: Array, event_type: int, age: int) -> Array:
+    """An event's vector."""
+    x = item + values(reader.types.embeddings)[event_type]
+    return x + values(reader.ages.embeddings)[bucket(age)]
+
+
+def parts_of(reader: Any, x: Array, types: list[int], ages: list[int]) -> list[Array]:
+    """The few vectors of a history of events x, newest first."""
+    config = reader.config
+    last = np.zeros([config.last_items, reader.dim])
+    last[: len(x)] = x[: config.last_items]
+    pooled = np.zeros([config.heads, reader.dim])
+    if len(x):
+        logits = values(reader.pool.recency)[:, : len(x)].copy()
+        asked = (last.reshape(-1) @ values(reader.pool._query.kernel)).reshape(config.heads, -1)
+        logits += asked @ (x @ values(reader.pool._key.kernel)).T / config.content_dim**0.5
+        logits += values(reader.type_bias.embeddings)[types].T
+        logits += values(reader.age_bias.embeddings)[[bucket(age) for age in ages]].T
+        pooled = softmax(logits) @ x
+    length = values(reader.lengths.embeddings)[round(np.log2(1 + len(x)))]
+    return [last.reshape(-1), pooled.reshape(-1), length]
+
+
+def matching_query(
+    model: Any,
+    items: list[Array],
+    types: list[int],
+    ages: list[int],
+    kinds: list[int],
+    attributes: list[int],
+    words: list[int],
+) -> tuple[Array, Array]:
+    """Embeds a request for GMN: [K or 1, d] vectors and their weights; see `two_tower_query`."""
+    tower = model.query_tower
+    config, limit = tower.config, tower.config.neighbours
+    nodes, parts = [], []
+    chosen = [[t for t, kind in enumerate(kinds) if kind == k][:limit] for k in (0, 1)]
+    for k, places in enumerate(chosen):
+        project = tower.project[k]
+        own = [items[t] @ values(project.kernel) + values(project.bias) for t in places]
+        x = [
+            events_of(tower.readers[k], o, types[t], ages[t])
+            for o, t in zip(own, places, strict=True)
+        ]
+        nodes.append(np.reshape(x, [-1, model.towers.dim]))
+    if config.node_level:
+        nodes = matched_nodes(tower.match_nodes, *nodes)
+    for k, places in enumerate(chosen):
+        parts += parts_of(
+            tower.readers[k], nodes[k], [types[t] for t in places], [ages[t] for t in places]
+        )
+    parts += [bag(tower.attributes, attributes), bag(tower.words, words)]
+    z = perceptron(tower.out, np.concatenate(parts))
+    if not config.preference_level:
+        return query(model, z)[None], np.ones(1)
+    preferences = [preferences_of(*pair) for pair in zip(tower.extract, nodes, strict=True)]
+    matched = matched_preferences(tower.match_preferences, *preferences)
+    weight = softmax(matched @ (z @ values(tower.attend.kernel)) / len(z) ** 0.5)
+    if config.vectors == "one":
+        return query(model, z + weight @ matched @ values(tower.read_out.kernel))[None], np.ones(1)
+    vectors = z + matched @ values(tower.read_out.kernel)
+    return np.stack([query(model, vector) for vector in vectors]), weight
+
+
+def matched_nodes(layer: Any, x: Array, y: Array) -> list[Array]:
+    """Matches [m, d] with [n, d], both ways."""
+    match = (x @ values(layer.query.kernel)) @ (y @ values(layer.key.kernel)).T / x.shape[1] ** 0.5
+    told = []
+    for side, (own, others, scores) in enumerate([(x, y, match), (y, x, match.T)]):
+        new = own.copy()
+        for p in range(len(own) if len(others) else 0):
+            c = softmax(scores[p]) @ others @ values(layer.messages[side].kernel)
+            gate = layer.gates[side]
+            inner = np.concatenate([own[p], c, own[p] - c, own[p] * c]) @ values(gate.kernel)
+            new[p] = own[p] + expit(inner + values(gate.bias)) * c
+        told.append(new)
+    return told
+
+
+def preferences_of(layer: Any, nodes: Array) -> Array:
+    """Extracts [K, d] preferences of [n, d] nodes."""
+    if not len(nodes):
+        return np.zeros([layer.number, nodes.shape[1]])
+    logits = np.tanh(nodes @ values(layer.inner.kernel)) @ values(layer.weigh.kernel)
+    return softmax(logits.T) @ nodes
+
+
+def matched_preferences(layer: Any, own: Array, others: Array) -> Array:
+    """Matches [K, d] preferences with [K, d]."""
+    match = np.exp((own @ values(layer.project.kernel)) @ others.T / own.shape[1] ** 0.5)
+    for _ in range(layer.iterations):
+        match = match / match.sum(axis=0)
+        match = match / match.sum(axis=1)[:, None]
+    match = match / match.sum(axis=1)[:, None]
+    out = own + match @ others @ values(layer.message.kernel)
+    out = out - out.mean(axis=1)[:, None]
+    out = out / np.sqrt((out**2).mean(axis=1)[:, None] + layer.norm.epsilon)
+    return out * values(layer.norm.gamma) + values(layer.norm.beta)
 
 
 def sequence_query(

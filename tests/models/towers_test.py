@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.fixed_values import retrieval_trainer
+from models.gmn.model import GMN
 from models.input import batch as b
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
@@ -33,7 +34,8 @@ FEATURES = {
     name: table.astype(np.int32 if table.dtype == np.int64 else np.float32)
     for name, table in FEATURES.items()
 }
-TABLE = CatalogueTable(np.arange(1, 8), np.array([b"item"] * 7), FEATURES)
+KINDS = np.array([0, 0, 0, 0, 1, 0, 1, 1])  # of each entity
+TABLE = CatalogueTable(np.arange(1, 8), np.array([b"item", b"video"])[KINDS[1:]], FEATURES)
 # Requests, events newest first: item, type, age. The longest is longer than the newest items.
 REQUESTS = [
     [(3, 1, 5 * SECOND), (1, 2, 9 * SECOND), (4, 3, DAY), (6, 1, 3 * DAY), (2, 2, 900 * DAY)],
@@ -44,6 +46,7 @@ ATTRIBUTES = [[1, 3, 0], [0, 0, 0], [5, 0, 0]]
 WORDS = [[2, 6], [0, 0], [1, 0]]
 TWO_TOWER = {"query": {"use_time": True, "use_query": True, "max_query_tokens": 2}}
 ALL = {"use_time": True, "use_user_attributes": True}
+GMN_QUERY = TWO_TOWER["query"] | {"neighbours": 3, "preferences": 2}
 MODELS = {
     "two-tower": {"two_tower": TWO_TOWER},
     "two-tower tied": {
@@ -55,6 +58,8 @@ MODELS = {
     "masked": {"sequence": {"encoder": ALL, "objective": "masked"}},
     "hstu": {"sequence": {"encoder": ALL | {"block": "hstu"}, "tie_item_tables": False}},
     "masked hstu": {"sequence": {"encoder": ALL | {"block": "hstu"}, "objective": "masked"}},
+    "gmn": {"gmn": {"query": GMN_QUERY}},
+    "gmn pooled": {"gmn": {"query": GMN_QUERY | {"node_level": False, "preference_level": False}}},
     "gru": {"sequence": {"encoder": ALL | {"block": "gru"}}},
 }
 _MADE = {}
@@ -66,8 +71,9 @@ def make(name):
         return _MADE[name]
     ((kind, given),) = MODELS[name].items()
     values = {"family": kind, "dim": 8, "temperature": 0.5} | given
-    if kind == "two_tower":
-        family = TwoTower
+    types = ["*"]
+    if kind in ("two_tower", "gmn"):
+        family, types = (TwoTower, types) if kind == "two_tower" else (GMN, ["item"])
         query = {"window": 6, "heads": 2, "last_items": 2, "content_dim": 4, "hidden_units": [8]}
         query |= {"max_user_attributes": 3, "dropout": 0.5, "item_dropout": 0.5}
         values["query"] = query | given.get("query", {})
@@ -77,7 +83,8 @@ def make(name):
         values["encoder"] = encoder | given.get("encoder", {})
         values["input"] = {"length": 6}
     tf.keras.utils.set_random_seed(0)
-    model = family(retrieval_trainer({"model": values}), SIZES, TABLE, COUNTS)
+    config = retrieval_trainer({"model": values, "candidate_types": types})
+    model = family(config, SIZES, TABLE, COUNTS)
     model.embed_queries(batch())
     model.embed_items(tf.constant([1], tf.int64))
     for number, weight in enumerate(model.trainable_variables):
@@ -114,7 +121,12 @@ def test_queries_equal_numpy(name):
     for row, request in enumerate(REQUESTS):
         items = [oracle.of_history(model, event[0], item(event[0])) for event in request]
         types, ages = [event[1] for event in request], [event[2] for event in request]
-        if isinstance(model, TwoTower):
+        if isinstance(model, GMN):
+            kinds = [KINDS[event[0]] for event in request]
+            (expected,), _ = oracle.matching_query(
+                model, items, types, ages, kinds, ATTRIBUTES[row], WORDS[row]
+            )
+        elif isinstance(model, TwoTower):
             expected = oracle.two_tower_query(
                 model, items, types, ages, ATTRIBUTES[row], WORDS[row]
             )

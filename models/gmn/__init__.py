@@ -1,0 +1,1 @@
+"""GMN: a user's watched and bought entities, matched."""
