@@ -132,11 +132,14 @@ def with_data(
         ranking metrics are measured of the most popular candidates and of neighbours besides.
     """
     seen = {"exclude_seen": list(exclude_seen)}
-    beside = {MOST_POPULAR: {"popular": {"popular": most_popular} | seen}}
-    if neighbours:
-        beside[NEIGHBOURS] = {"neighbours": {**neighbours, **seen}}
     filled = tfma.EvalConfig()
     filled.CopyFrom(eval_config)
+    every = [metric for spec in filled.metrics_specs for metric in spec.metrics]
+    lengths = [json.loads(one.config)["k"] for one in every if one.class_name == _RANKED_AT_K]
+    popular = {"popular": most_popular, "depth": max(lengths, default=1)} | seen
+    beside: dict[str, dict[str, Any]] = {MOST_POPULAR: {"popular": popular}}
+    if neighbours:
+        beside[NEIGHBOURS] = {"neighbours": {**neighbours, **seen}}
     more: dict[str, dict[str, Any]] = {
         "CoverageAtK": {"candidates": candidates},
         "PopularityAtK": {"counts": popularity},

@@ -32,6 +32,7 @@ from tfx_pipeline.evaluation.extraction import custom_extractors
 from tfx_pipeline.evaluation.extraction import without_history
 from tfx_pipeline.evaluation.metrics import OverNeighbours
 from tfx_pipeline.evaluation.metrics import RankedAtK
+from tfx_pipeline.evaluation.metrics.extracts import MostPopularPreprocessor
 from tfx_pipeline.evaluation.metrics.ranking_sums import Outcome
 from tfx_pipeline.evaluation.metrics.ranking_sums import RankingSums
 from tfx_pipeline.evaluation.popularity import write_most_popular
@@ -277,6 +278,30 @@ def test_context_that_chunks_repeat_is_counted_once(tmp_path):
         "entity": [b"a", b"b", b"c", b"e"],
         "available_from": [7, 0, 0, 5],
     }
+
+
+def test_the_most_popular_are_read_as_far_as_they_are_shown(tmp_path):
+    rng = np.random.default_rng(3)
+    moments = np.where(rng.random(300) < 0.9, rng.integers(1, 50, 300), 0)
+    names = [b"%d" % rank for rank in range(300)]
+    pq.write_table(
+        pa.table({"entity": names, "available_from": moments}), tmp_path / "popular.parquet"
+    )
+    ranked = MostPopularPreprocessor(str(tmp_path / "popular.parquet"), 4, ["*"], "", "")
+    for moment in (0, 1, 2, 25, 100):
+        seen = {names[rank] for rank in rng.integers(0, 300, 40)} | {names[0], b"unknown"}
+        targets = {names[rank] for rank in rng.integers(0, 60, 12)} | {b"unknown"}
+        shown = [
+            name
+            for name, start in zip(names, moments, strict=True)
+            if name not in seen and not 0 < moment < start
+        ]
+        features = {f.EVENT_ENTITY: np.array(sorted(seen)), f.REQUEST_TIME: np.array([moment])}
+        (outcome,) = ranked.process(
+            {tfma.LABELS_KEY: np.array(sorted(targets)), tfma.FEATURES_KEY: features}
+        )
+        assert outcome.ranks == tuple(at for at, name in enumerate(shown[:4]) if name in targets)
+        assert outcome.targets == len(targets)
 
 
 def test_too_few_users_and_too_small_a_lead_are_refused(users, measured, evaluation, capfd):

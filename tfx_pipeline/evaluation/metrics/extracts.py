@@ -69,20 +69,28 @@ class MostPopularPreprocessor(tfma.metrics.Preprocessor):
     """Finds the ranks of the targets among the most popular candidates.
 
     What the user has seen and what is not available yet is left out, as the servable
-    leaves it out.
+    leaves it out. It reads no further than it has to, so that a user does not cost
+    the whole catalogue.
 
     Args:
         popular: Parquet file of candidates; see `popularity.write_most_popular`.
+        depth: Length of the list.
         exclude_seen: Event types whose entities are left out; `*` is all.
         model_name: The model, where several are evaluated; the labels are its.
         output_name: Its output, where it has several.
     """
 
     def __init__(
-        self, popular: str, exclude_seen: Sequence[str], model_name: str, output_name: str
+        self,
+        popular: str,
+        depth: int,
+        exclude_seen: Sequence[str],
+        model_name: str,
+        output_name: str,
     ) -> None:
-        super().__init__(name=f"most_popular:{model_name}:{output_name}")
+        super().__init__(name=f"most_popular:{depth}:{model_name}:{output_name}")
         self._popular = popular
+        self._depth = depth
         self._exclude_seen = exclude_seen
         self._names = (model_name, output_name)
 
@@ -91,15 +99,23 @@ class MostPopularPreprocessor(tfma.metrics.Preprocessor):
         targets = targets_of(extracts, self._names)
         rank_of, available_from = _read_most_popular(self._popular)
         read = extracts[tfma.FEATURES_KEY]
-        moment = moment_of(read)
-        hidden = not_yet_available(available_from, moment)  # [n]
-        hidden[
-            [rank_of[name] for name in events_of(read, self._exclude_seen) if name in rank_of]
-        ] = True
-        shown = np.cumsum(~hidden) - 1  # ranks without what is hidden
-        found = (rank_of[target] for target in targets if target in rank_of)
-        ranks = sorted(int(shown[at]) for at in found if not hidden[at])
-        yield Outcome(tuple(ranks), len(targets), 0)
+        names = events_of(read, self._exclude_seen)
+        seen = np.array([rank_of[name] for name in names if name in rank_of], np.int64)
+        listed = self._first_shown(available_from, seen, moment_of(read))
+        wanted = [rank_of[target] for target in targets if target in rank_of]
+        ranks = np.flatnonzero(np.isin(listed, wanted))
+        yield Outcome(tuple(ranks.tolist()), len(targets), 0)
+
+    def _first_shown(self, available_from: np.ndarray, seen: np.ndarray, moment: int) -> np.ndarray:
+        """Returns the first candidates that are not hidden, at most `depth`: [n] int64."""
+        end = self._depth + len(seen)
+        while True:
+            hidden = not_yet_available(available_from[:end], moment)
+            hidden[seen[seen < end]] = True
+            shown = np.flatnonzero(~hidden)
+            if len(shown) >= self._depth or end >= len(available_from):
+                return shown[: self._depth]
+            end *= 4
 
 
 class ListedPreprocessor(tfma.metrics.Preprocessor):
