@@ -160,19 +160,19 @@ def examples_per_second(config: RankingTrainerConfig, data: Transformed) -> floa
     from models.training.optimizers import make_optimizer
     from models.training.replicas import WHOLE
 
-    keep_memory()
     seed_everything(config)
     model = make_model(config, data)
     assert isinstance(model, RankingModel)
     model.compile(optimizer=make_optimizer(config.optimizer, 1))
     batches = iter(model.training_batches(training_data(data), WHOLE).repeat())
     step = tf.function(model.train_step, reduce_retracing=True)
-    for batch in islice(batches, WARM_UP):
-        step(batch)
-    examples, start = 0, time.process_time()
-    for batch in islice(batches, STEPS):
-        step(batch)
-        examples += int(tf.reduce_sum(batch[b.CANDIDATE_LENGTH]))
+    with keep_memory():
+        for batch in islice(batches, WARM_UP):
+            step(batch)
+        examples, start = 0, time.process_time()
+        for batch in islice(batches, STEPS):
+            step(batch)
+            examples += int(tf.reduce_sum(batch[b.CANDIDATE_LENGTH]))
     return examples / (time.process_time() - start)
 
 

@@ -148,7 +148,6 @@ def train(
             "`max_minutes` is for one worker: several would not stop after the same epoch. "
             "Choose `epochs`, or `validation.patience`."
         )
-    keep_memory()
     strategy = training_strategy()
     seed_everything(config)
     start = time.monotonic()
@@ -188,7 +187,8 @@ def train(
             kept = Checkpoints(checkpoints, name, validation)
             if config.workers > worker_count():
                 kept.wait()
-        _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
+        with keep_memory():
+            _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
         final = model.finish(evaluation)
     report = {
         "config": config.model_dump(mode="json"),

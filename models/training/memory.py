@@ -1,25 +1,58 @@
-"""Lets the process keep the memory that a training step frees."""
+"""How the process keeps and gives back the memory that it has freed."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import gc
+from collections.abc import Iterator
+from typing import Any
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # malloc.h
 _NEVER_TRIM = 2**31 - 1
+# Where glibc's thresholds end up by themselves, which they do no longer once one was set.
+_USUAL = {_M_MMAP_MAX: 65_536, _M_MMAP_THRESHOLD: 32 << 20, _M_TRIM_THRESHOLD: 64 << 20}
 
 
-def keep_memory() -> bool:
-    """Asks glibc not to give freed memory back to the system.
+@contextlib.contextmanager
+def keep_memory() -> Iterator[bool]:
+    """Asks glibc not to give freed memory back to the system meanwhile.
 
     By default it returns every large tensor, and fetches it anew in the next
     step, page by page and each page zeroed; a step on the CPU then spends a
     sixth of its time or more on that.
 
-    Returns:
+    Yields:
         Whether the C library was asked: False where it is not glibc.
     """
+    libc = _glibc()
+    if libc is None:
+        yield False
+        return
+    kept = libc.mallopt(_M_MMAP_MAX, 0) and libc.mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM)
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        yield bool(kept)
+    finally:
+        for option, value in _USUAL.items():
+            libc.mallopt(option, value)
+        libc.malloc_trim(0)
+
+
+def release_memory() -> None:
+    """Gives back what nothing refers to any more: graphs of Keras, cycles, freed pages."""
+    import tensorflow as tf
+
+    tf.keras.backend.clear_session()
+    gc.collect()
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> Any:
+    """Returns the C library, or None where it is not glibc."""
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if libc.mallopt and libc.malloc_trim else None
     except (OSError, AttributeError):
-        return False
-    return bool(mallopt(_M_MMAP_MAX, 0) and mallopt(_M_TRIM_THRESHOLD, _NEVER_TRIM))
+        return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from absl import logging
 from tfx import v1 as tfx
 
+from models.training.memory import release_memory
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.runners.console import Console
@@ -78,7 +79,12 @@ def _run_in(run_dir: Path, config: PipelineConfig, keep: Callable[[], None]) -> 
         ),
     )
     started = time.time()
-    with Console(run_dir / LOG, [c.id for c in pipeline.components], keep) as console:
+
+    def finish_component() -> None:
+        keep()
+        release_memory()  # all components share this process
+
+    with Console(run_dir / LOG, [c.id for c in pipeline.components], finish_component) as console:
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except KeyboardInterrupt:

@@ -1,24 +1,53 @@
 import subprocess
 import sys
 
-GROWN = """
+SETUP = """
 import resource, sys
 sys.path.insert(0, "")
-from models.training.memory import keep_memory
-assert keep_memory() or sys.platform != "linux"
+from models.training.memory import keep_memory, release_memory
 import numpy as np
+"""
+GROWN = """
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-np.ones(8_000_000).sum()
-before = faults()
-for _ in range(5):
+with keep_memory() as kept:
+    assert kept or sys.platform != "linux"
     np.ones(8_000_000).sum()
-print(faults() - before)
+    before = faults()
+    for _ in range(5):
+        np.ones(8_000_000).sum()
+    print(faults() - before)
+"""
+GIVEN_BACK = """
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+with keep_memory():
+    large = [np.ones(1_000_000) for _ in range(16)]
+    behind = np.ones(1_000)  # what lies behind keeps the heap from shrinking
+    del large
+    held = resident()
+print(held - resident())
+release_memory()
+for size in (1_000_000, 8_000_000):  # below and above the threshold
+    held, large = resident(), np.ones(size)
+    del large
+    release_memory()
+    assert resident() - held < 1 << 20
 """
 
 
-def test_freed_memory_is_used_again():
-    """64 MB are 15,625 pages, each a fault when it is fetched anew."""
-    done = subprocess.run([sys.executable, "-c", GROWN], capture_output=True, text=True, check=True)
+def run(program: str) -> int:
+    """Returns what a process of its own prints first."""
+    command = [sys.executable, "-c", SETUP + program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[0])
 
-    assert int(done.stdout) < 15_625
+
+def test_freed_memory_is_used_again() -> None:
+    """64 MB are 15,625 pages, each a fault when it is fetched anew."""
+    assert run(GROWN) < 15_625
+
+
+def test_freed_memory_is_given_back_afterwards() -> None:
+    """16 arrays of 8 MB were freed."""
+    assert run(GIVEN_BACK) > 100_000_000
