@@ -91,6 +91,11 @@ _SOURCES = (
         f"{_HERE}.trivago:prepare_trivago",
     ),
     Source(
+        "youshu",
+        "book lists that readers save, and the books that they read; the given split, no times",
+        f"{_HERE}.youshu:prepare_youshu",
+    ),
+    Source(
         "shop",
         "a simulated shop with items, videos, queries, result pages, images and a known truth",
         f"{_HERE}.shop:prepare_shop",

@@ -140,6 +140,35 @@ def test_amazon_beauty_joins_attributes(tmp_path: Path) -> None:
         prepare("amazon-beauty", tmp_path / "log", folder, overwrite=True)
 
 
+def test_youshu_keeps_its_split_in_the_order_of_events(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for part, text in (("train", "0\t7\n0\t8\n1\t7\n"), ("tune", "0\t9\n"), ("test", "1\t8\n")):
+        put(folder, f"user_bundle_{part}.txt.gz", text)
+    put(folder, "user_item.txt.gz", "0\t7\n0\t5\n1\t6\n")
+    put(folder, "bundle_item.txt.gz", "7\t5\n7\t6\n9\t7\n")
+    manifest = prepare("youshu", tmp_path / "log", folder)
+    assert (manifest.events, manifest.users) == (8, 2)
+    assert (manifest.entities, manifest.time) == ({"bundle": 3, "item": 3}, "ordinal")
+
+    log = EventLog(tmp_path / "log")
+    rows = log.read("catalogue").to_pylist()
+    shown = {r["entity_id"]: r["related_ids"] for r in rows if r["entity_type"] == "bundle"}
+    assert shown == {"7": ["item:5", "item:6"], "8": [], "9": ["item:7"]}
+    seconds: dict[str, dict[str, int]] = {}
+    for row in log.read("events").to_pylist():
+        name = f"{row['entity_type']}:{row['entity_id']} {row['event']}"
+        seconds.setdefault(row["user_id"], {})[name] = row["timestamp"] // 1_000_000
+    first = seconds["0"].pop("bundle:9 save")
+    assert first == 1_000_000  # of the second part
+    assert sorted(seconds["0"].values()) == [0, 1, 2, 3]  # both kinds in one order
+    assert set(seconds["0"]) == {"bundle:7 save", "bundle:8 save", "item:7 read", "item:5 read"}
+    assert seconds["1"]["bundle:8 save"] == 2_000_000
+    assert [p.kind for p in validate_event_log(tmp_path / "log") if p.severity == "error"] == []
+    put(folder, "user_item.txt.gz", "0\t7\n0\n")
+    with pytest.raises(ValueError, match="1 fields instead of 2"):
+        prepare("youshu", tmp_path / "log", folder, overwrite=True)
+
+
 def test_movielens_100k_from_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     put(folder, "u.data.gz", "1\t2\t3\t881250949\n2\t2\t5\t881250950\n")
@@ -169,6 +198,7 @@ def test_movielens_100k_from_its_files(tmp_path: Path) -> None:
         ("amazon-beauty", "amazon-beauty/Beauty.txt.gz", 198_502, 22_363, {"item": 12_101}),
         ("retailrocket", "retailrocket/train_sessions.txt.gz", 710_586, 130_903,
          {"item": 36_968}),
+        ("youshu", "youshu/user_item.txt.gz", 187_866, 8_006, {"bundle": 4_771, "item": 32_770}),
         ("taobao", "taobao/UserBehavior.csv.gz", 84_440, 815, {"item": 55_344}),
     ],
 )  # fmt: skip
