@@ -244,6 +244,9 @@ class RetrievalModel(Learner):
     def _as_history(self, ids: tf.Tensor, described: tf.Tensor | None) -> tf.Tensor:
         """Returns the vectors of items as parts of a history: [U] ids -> [U, d]."""
         vectors = (self.history_ids or self.candidate_tower.ids)(ids)
+        link = self.candidate_tower.features.bags.get("related")
+        if link is not None:  # what an item is to those that are linked to it, say to a video
+            vectors += link(ids[:, None])
         return vectors + self.history_map(described) if self.history_map else vectors
 
     def _direction(self, vectors: tf.Tensor) -> tf.Tensor:

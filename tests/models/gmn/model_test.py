@@ -114,8 +114,9 @@ def test_several_vectors_are_a_mixture_of_matched_preferences(iterations):
 
 
 def _of_history(tower, table, mapped, entity):
-    shown = oracle.bag(tower.features.bags["related"], RELATED[entity])
-    return oracle.values(table.table)[entity] + shown @ oracle.values(mapped.kernel)
+    link = tower.features.bags["related"]
+    own = oracle.values(table.table)[entity] + oracle.values(link.table)[entity]
+    return own + oracle.bag(link, RELATED[entity]) @ oracle.values(mapped.kernel)
 
 
 def test_a_level_that_is_off_has_no_weights():
@@ -178,6 +179,13 @@ def test_the_items_that_a_video_shows_are_read():
 
     changed = np.abs(model.embed_items(ids).numpy() - before).max(axis=1)
     assert changed[0] == changed[1] == 0.0 and changed[2] > 0.5 and changed[3] > 0.5
+    # In a history the item has the vector that it gives to the videos that show it.
+    with_link, position = model.history_vectors(tf.constant([[8, 7]], tf.int64))
+    table.assign(tf.tensor_scatter_nd_add(table, [[8]], [tf.ones([8])]))
+    moved = model.history_vectors(tf.constant([[8, 7]], tf.int64))[0] - with_link
+    np.testing.assert_allclose(
+        moved.numpy()[position.numpy()[0]], [[1.0] * 8, [0.0] * 8], atol=1e-6
+    )
 
 
 def test_one_kind_alone_is_an_error():
