@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -19,6 +18,7 @@ from tfx_pipeline.evaluation.config import NEIGHBOURS
 from tfx_pipeline.evaluation.config import OVER_NEIGHBOURS
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.evaluation.page_eval_config import BETTER_THAN_CHANCE
 from transforms import features
 
@@ -27,21 +27,6 @@ if TYPE_CHECKING:
 
 MODEL, BASELINE, CHANGE = "model", "baseline", "change"
 _CANDIDATE = ("", tfma.CANDIDATE_KEY)  # the model is named when there is a baseline beside it
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A metric of a model in a slice, or its change.
-
-    Attributes:
-        value: Its value over the whole sample.
-        low: Lower end of TFMA's confidence interval; None where none was computed.
-        high: Its upper end.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 def read_metrics(evaluation: str | Path) -> dict[str, dict[str, float]]:

@@ -15,10 +15,10 @@ from tfx_pipeline.report.gather import Missing
 from tfx_pipeline.report.gather import StageReport
 from tfx_pipeline.report.gather import gather_stage
 from tfx_pipeline.report.page import evaluation_series
-from tfx_pipeline.report.page import render
 from tfx_pipeline.report.page import slice_plots
 from tfx_pipeline.report.page import training_plots
 from tfx_pipeline.report.plot import Plot
+from tfx_pipeline.report.rendering import render
 from tfx_pipeline.runners.recorded import RecordedRun
 from tfx_pipeline.stages.table import STAGES
 

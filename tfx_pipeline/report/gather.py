@@ -18,10 +18,10 @@ from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import NEIGHBOURS
 from tfx_pipeline.evaluation.config import OVER_NEIGHBOURS
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.evaluation.report import BASELINE
 from tfx_pipeline.evaluation.report import CHANGE
 from tfx_pipeline.evaluation.report import MODEL
-from tfx_pipeline.evaluation.report import Measured
 from tfx_pipeline.evaluation.report import read_failures
 from tfx_pipeline.evaluation.report import read_measured
 from tfx_pipeline.evaluation.run_metrics import TRAINING

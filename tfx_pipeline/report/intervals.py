@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from tfx_pipeline.evaluation.report import Measured
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report.plot import SHAPES
 from tfx_pipeline.report.plot import Plot
 from tfx_pipeline.report.plot import Row

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-import vl_convert
-from altair import SCHEMA_VERSION
-from markupsafe import Markup
-from markupsafe import escape
-
 from tfx_pipeline.evaluation.config import best_at_1
 from tfx_pipeline.evaluation.config import parse_slice
-from tfx_pipeline.evaluation.report import Measured
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report import curves
 from tfx_pipeline.report import facts
 from tfx_pipeline.report import intervals
@@ -31,11 +24,11 @@ from tfx_pipeline.report.gather import Missing
 from tfx_pipeline.report.gather import StageReport
 from tfx_pipeline.report.gather import gather_stage
 from tfx_pipeline.report.plot import Plot
+from tfx_pipeline.report.rendering import render
 from tfx_pipeline.report.samples import gather_samples
 from tfx_pipeline.runners.recorded import RecordedRun
 
 CALIBRATION = "calibration"
-_TICKED = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -152,51 +145,3 @@ def _lengths(data: DataReport) -> Plot | None:
 def _seconds(run: RecordedRun) -> Plot | None:
     steps = [(step.node, step.state, step.seconds) for step in run.steps.values()]
     return curves.seconds(steps) if steps else None
-
-
-def render(template: str, **values: Any) -> str:
-    """Returns a template with values, in which markup is escaped where it is a page."""
-    return _environment().get_template(template).render(script=_script, **values)
-
-
-def _script() -> Markup:
-    """Returns the script that draws the plots, to stand in a page."""
-    version = ".".join(SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
-    return Markup(bundle.replace("</script", "<\\/script"))
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tfx_pipeline.report"),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"measured": _measured, "number": _number, "ticked": _ticked}
-    return environment
-
-
-def _measured(one: Any) -> str:
-    """Writes a value with its interval; nothing for what has none."""
-    if not isinstance(one, Measured):
-        return ""
-    interval = "" if one.low is None else f" ({one.low:.4f} to {one.high:.4f})"
-    return f"{_number(one.value)}{interval}"
-
-
-def _ticked(text: Any) -> Markup:
-    """Returns text as a part of a page, with what stands in backticks as code."""
-    return Markup(_TICKED.sub(r"<code>\1</code>", str(escape(text))))
-
-
-def _number(value: Any) -> str:
-    """Writes a number as people read it, anything else as it is."""
-    if value is None:
-        return ""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"

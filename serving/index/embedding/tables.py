@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from serving.index.embedding.columns import vectors_column
+from serving.index.embedding.columns import weights_column
 from serving.index.embedding.embed import TowersHandler
 from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
-from transforms.arrow import pa
 
 EXAMPLE = "example"
 EMBEDDING = "embedding"
@@ -81,21 +82,3 @@ class TableHandler(TowersHandler):
                 f"{len(examples):,} examples: look at the training loss."
             )
         return found
-
-
-def vectors_column(vectors: np.ndarray) -> pa.Array:
-    """Returns [B, d] as B vectors of a fixed size, and [B, K, d] as B lists of them."""
-    flat = pa.array(vectors.astype(np.float32, copy=False).reshape(-1))
-    column = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[-1])
-    return column if vectors.ndim == 2 else _lists(column, vectors.shape[:2])
-
-
-def weights_column(weights: np.ndarray) -> pa.Array:
-    """Returns [B, K] as B lists of numbers."""
-    flat = pa.array(weights.astype(np.float32, copy=False).reshape(-1))
-    return _lists(flat, weights.shape)
-
-
-def _lists(values: pa.Array, shape: tuple[int, ...]) -> pa.ListArray:
-    rows, each = shape
-    return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1, dtype=np.int32) * each), values)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 
-from tfx_pipeline.evaluation.report import Measured
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.evaluation.report import read_measured
 from tfx_pipeline.evaluation.report import read_metrics
 from tfx_pipeline.report.gather import wilson

@@ -10,7 +10,7 @@ from tests.helpers import browser
 from tests.helpers.pages import Page
 from tests.helpers.recorded_runs import Step
 from tests.helpers.recorded_runs import record_run
-from tfx_pipeline.evaluation.report import Measured
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report import facts
 from tfx_pipeline.report import intervals
 from tfx_pipeline.report.card import Card
@@ -20,9 +20,9 @@ from tfx_pipeline.report.gather import Gate
 from tfx_pipeline.report.gather import Missing
 from tfx_pipeline.report.gather import StageReport
 from tfx_pipeline.report.page import StageView
-from tfx_pipeline.report.page import render
 from tfx_pipeline.report.page import render_card
 from tfx_pipeline.report.page import render_report
+from tfx_pipeline.report.rendering import render
 from tfx_pipeline.report.samples import Item
 from tfx_pipeline.report.samples import Sample
 from tfx_pipeline.report.samples import Samples

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import vl_convert
 
-from tfx_pipeline.evaluation.report import Measured
+from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report import curves
 from tfx_pipeline.report import intervals
 from tfx_pipeline.report.plot import COLOURS
