@@ -30,6 +30,7 @@ PIPELINE = [
     "pandas>=1.5",
     "pillow>=10",
     "scann>=1.3",
+    "scikit-learn>=1.3",
     "scipy>=1.11",
     "tensorflow-recommenders>=0.7.6",
     "tf-keras>=2.16",

@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
     "vl_convert": "vl-convert-python",
+    "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }
 # What a package of ours imports besides itself; `models` and `serving` meet at the SavedModel.

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfx_pipeline.commands.benchmark_embeddings import benchmark_embeddings
+from tfx_pipeline.commands.data_divide import divide
 from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.export import export
 from tfx_pipeline.commands.histories import histories
@@ -30,6 +32,7 @@ def cli() -> None:
     """Interaction logs in; a trained, indexed, evaluated and served recommender out."""
 
 
+cli.add_command(benchmark_embeddings)
 cli.add_command(export)
 cli.add_command(histories)
 cli.add_command(index)
@@ -41,6 +44,7 @@ def data() -> None:
     """Import your own files as an event log, prepare a public one, or check one."""
 
 
+data.add_command(divide)
 data.add_command(import_files)
 
 
