@@ -30,6 +30,7 @@ ALL = (
     "lifelong",
     "pq_recall",
     "cascade",
+    "gmn_youshu",
     "shop_statistics",
     "kubeflow",
     "results_table",
