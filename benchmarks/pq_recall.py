@@ -134,8 +134,9 @@ def cell_scores(learned: LearnedItems, cells: int, events: int) -> Scores:
 
     size, heads = learned.vectors.shape[:2]
     items = learned.channels.reshape(size, -1)
-    layer = CoarseCells(size, items.shape[1], cells, events)
-    layer.fit(items)
+    kernel = np.tile(np.eye(items.shape[1], dtype=np.float32), [1, heads])  # folded into vectors
+    layer = CoarseCells(size, items.shape[1] * heads, heads, cells, events)
+    layer.fit(items, kernel)
     exact = exact_scores(learned)
 
     def scores(history: np.ndarray, asked: np.ndarray) -> np.ndarray:

@@ -36,6 +36,7 @@ USER = "user"  # [B] int64, a hash of the user's id; evaluation alone reads it
 REQUEST_TIME = "request/time"  # [B] int64, microseconds; 0 is unknown
 HISTORY_VALUE = "history/value"  # [B, T] float32, e.g. ratings; 0 is none
 HISTORY_QUERY = "history/query"  # [B, T, Q] int64, words of the query that led to an event
+OF_EVENTS = (HISTORY_ENTITY, HISTORY_TYPE, HISTORY_AGE, HISTORY_VALUE, HISTORY_QUERY)
 CANDIDATE_ENTITY = "candidate/entity"  # [B, C] int64, 0 is unknown or padding
 CANDIDATE_LENGTH = "candidate/length"  # [B] int64, how many of the C there are
 CANDIDATE_POSITION = "candidate/position"  # [B, C] int64, -1 is unknown; training alone reads it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -56,6 +57,7 @@ class CandidateTower(tf.keras.layers.Layer):
             )
             for name, values in table.features.items()
         }
+        self.folded: tf.Variable | None = None  # the vectors of all entities
 
     def call(self, features: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Embeds items whose features are given.
@@ -69,6 +71,33 @@ class CandidateTower(tf.keras.layers.Layer):
             [N, d] float32.
         """
         return self.combine(features[c.ENTITY], self.describe(features), training)
+
+    def embed(self, ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Embeds ids by the catalogue.
+
+        Args:
+            ids: [N] int64; each distinct one is embedded once.
+            training: Whether ids are dropped at random.
+
+        Returns:
+            [N, d] float32; outside of training from the table, where `fold` has made one.
+        """
+        if self.folded is not None and not training:
+            return tf.gather(self.folded, ids)
+        distinct, position = tf.unique(ids)
+        vectors = self.combine(distinct, self.describe(self.look_up(distinct)), training)
+        return tf.gather(vectors, position)
+
+    def fold(self, vectors: np.ndarray) -> None:
+        """Keeps vectors of the catalogue, so that `embed` looks them up.
+
+        Args:
+            vectors: [V + 1, d] float32, what `embed` returns for all entities.
+        """
+        if self.folded is None:
+            given: dict[str, Any] = {"initializer": "zeros", "trainable": False}
+            self.folded = self.add_weight(name="folded", shape=vectors.shape, **given)
+        self.folded.assign(vectors)
 
     def look_up(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the catalogue's features of [N] int64 ids, each [N, width]."""

@@ -23,7 +23,8 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
     The search may be by other scores, which are given. It has no gradient of its own, for the
     attention has the same projections, which so learn to search (TWIN, Chang et al. 2023,
     https://arxiv.org/abs/2302.02352). Keys are projected and scored once a page, for all of
-    its candidates; of the events that nobody finds no vector is made for a candidate.
+    its candidates; of the events that nobody finds no vector is made for a candidate. Where K is
+    no less than L there is nothing to find.
 
     Args:
         heads: H; they divide the dimension.
@@ -49,7 +50,10 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
         self._scale = (dim // self.heads) ** -0.5
 
         def dense(name: str) -> tf.keras.layers.Dense:
-            return tf.keras.layers.Dense(dim, use_bias=False, name=name)
+            layer = tf.keras.layers.Dense(dim, use_bias=False, name=name)
+            with tf.name_scope(name):
+                layer.build([None, dim])  # none is made within a branch
+            return layer
 
         self.query, self.key = dense("query"), dense("key")
         self.value, self.output_projection = dense("value"), dense("output")
@@ -64,6 +68,7 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
         values: tf.Tensor | None = None,
         bias: tf.Tensor | None = None,
         search: tf.Tensor | None = None,
+        whole: bool = False,
     ) -> tf.Tensor:
         """Searches and attends to the history of each candidate's page.
 
@@ -77,16 +82,34 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
             search: [P, H or 1, C, L] float32, what is searched by, with the candidates of each
                 page in a row (`models.layers.page_layout`); the least float32 is never found.
                 The attention's own scores when None.
+            whole: Whether K is L, as for events that another search has found.
 
         Returns:
             [I, d] float32; zeros where nothing is found, as in an empty history.
         """
-        pages = tf.shape(mask)[0]
-        place = places(row, pages)
-        query = by_page(self.query(candidate) * self._scale, place, pages)
+        values, place = events if values is None else values, places(row, tf.shape(mask)[0])
+        length = events.shape[1]
+        if whole or (length is not None and length <= self.top_k):
+            read = self._attend_to_all(candidate, events, mask, values, bias, search, place)
+        else:
+            read = self._find_and_attend(candidate, events, mask, values, bias, search, place)
+        return self.output_projection(of_candidates(join_heads(read), place))
+
+    def _find_and_attend(
+        self,
+        candidate: tf.Tensor,
+        events: tf.Tensor,
+        mask: tf.Tensor,
+        values: tf.Tensor,
+        bias: tf.Tensor | None,
+        search: tf.Tensor | None,
+        place: tf.Tensor,
+    ) -> tf.Tensor:
+        """Attends to the K events of the best scores: [P, H, C, c] float32; see `call`."""
+        query = by_page(self.query(candidate) * self._scale, place, tf.shape(mask)[0])
         (query,) = split_heads(query, 1, self.heads)  # [P, H, C, c]
         (key,) = split_heads(self.key(events), 1, self.heads)  # [P, H, L, c]
-        (value,) = split_heads(self.value(events if values is None else values), 1, self.heads)
+        (value,) = split_heads(self.value(values), 1, self.heads)
         odds = None if bias is None else tf.transpose(bias, [0, 2, 1])  # [P, H, L]
         if search is None:
             search = tf.matmul(query, key, transpose_b=True)  # [P, H, C, L]
@@ -97,8 +120,51 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
         if odds is not None:
             logits += tf.gather(odds, found, batch_dims=2)
         weights = tf.nn.softmax(tf.where(there, logits, -1e9)) * tf.cast(there, tf.float32)
-        read = tf.einsum("phck,phckd->phcd", weights, tf.gather(value, found, batch_dims=2))
-        return self.output_projection(of_candidates(join_heads(read), place))
+        return tf.einsum("phck,phckd->phcd", weights, tf.gather(value, found, batch_dims=2))
+
+    def _attend_to_all(
+        self,
+        candidate: tf.Tensor,
+        events: tf.Tensor,
+        mask: tf.Tensor,
+        values: tf.Tensor,
+        bias: tf.Tensor | None,
+        search: tf.Tensor | None,
+        place: tf.Tensor,
+    ) -> tf.Tensor:
+        """Attends to all events: [P, H, C, c] float32; see `call`.
+
+        Of few candidates the projections are folded into these, which spares those of events:
+        2 C H L d multiplications in place of 2 L d^2 + 2 C L d.
+        """
+        pages, dim = tf.shape(mask)[0], values.shape[2]
+        there = mask[:, None, None] > 0.0
+        if search is not None:
+            there = there & (search > tf.float32.min)
+        something = tf.cast(tf.reduce_any(there, axis=-1, keepdims=True), tf.float32)
+
+        def weigh(logits: tf.Tensor) -> tf.Tensor:
+            if bias is not None:
+                logits += tf.transpose(bias, [0, 2, 1])[:, :, None]
+            return tf.nn.softmax(tf.where(there, logits, -1e9))  # [P, H, C, L]
+
+        def of_few() -> tf.Tensor:
+            vectors = tf.reshape(self.search_vectors(candidate), [-1, self.heads * dim])
+            (vectors,) = split_heads(by_page(vectors, place, pages), 1, self.heads)
+            weights = weigh(tf.matmul(vectors, events[:, None], transpose_b=True))
+            read = tf.matmul(weights, values[:, None])  # [P, H, C, d]
+            kernel = tf.reshape(self.value.kernel, [dim, self.heads, dim // self.heads])
+            return tf.einsum("phcd,dhk->phck", read, kernel)
+
+        def of_many() -> tf.Tensor:
+            query = by_page(self.query(candidate) * self._scale, place, pages)
+            (query,) = split_heads(query, 1, self.heads)  # [P, H, C, c]
+            (key,) = split_heads(self.key(events), 1, self.heads)  # [P, H, L, c]
+            (value,) = split_heads(self.value(values), 1, self.heads)
+            return tf.matmul(weigh(tf.matmul(query, key, transpose_b=True)), value)
+
+        most = tf.reduce_max(tf.concat([place[:, 1] + 1, [0]], axis=0))  # C
+        return something * tf.cond(most * (self.heads - 1) < dim, of_few, of_many)
 
     def search_vectors(self, candidate: tf.Tensor) -> tf.Tensor:
         """Folds the projections into the candidates, so that events need none to be scored.
@@ -111,27 +177,34 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
             once the layer was called, which makes its weights.
         """
         dim = candidate.shape[1]
-        query = tf.reshape(self.query(candidate) * self._scale, [-1, self.heads, dim // self.heads])
         key = tf.reshape(self.key.kernel, [dim, self.heads, dim // self.heads])
-        return tf.einsum("ihc,dhc->ihd", query, key)
+        return tf.einsum("ihc,dhc->ihd", self.queries(candidate), key)
+
+    def queries(self, candidate: tf.Tensor) -> tf.Tensor:
+        """Returns what candidates [I, d] multiply keys with, scaled: [I, H, d / H] float32."""
+        width = candidate.shape[1] // self.heads
+        return tf.reshape(self.query(candidate) * self._scale, [-1, self.heads, width])
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         return super().get_config() | {"heads": self.heads, "top_k": self.top_k}
 
 
-def best_events(search: tf.Tensor, mask: tf.Tensor, top_k: int) -> tuple[tf.Tensor, tf.Tensor]:
+def best_events(
+    search: tf.Tensor, mask: tf.Tensor, top_k: int | tf.Tensor, in_order: bool = True
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds the events of the greatest scores, without gradients.
 
     Args:
         search: [P, S, C, L] float32; the least float32 is never found.
         mask: [P, L] float32, 1 where there is an event.
         top_k: K; all events of shorter histories are found.
+        in_order: Whether the best come first.
 
     Returns:
         [P, S, C, K] int32, their positions, and [P, S, C, K] bool, which of them are events.
     """
     never = tf.float32.min
     search = tf.stop_gradient(tf.where(mask[:, None, None] > 0.0, search, never))
-    best, index = tf.math.top_k(search, tf.minimum(top_k, tf.shape(mask)[1]))
+    best, index = tf.math.top_k(search, tf.minimum(top_k, tf.shape(mask)[1]), sorted=in_order)
     return index, best > never

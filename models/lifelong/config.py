@@ -19,10 +19,12 @@ class LifelongConfig(CrossedRankingModelConfig):
     Attributes:
       window: The most recent events that are read; the default is as many as the example
         generator repeats before a chunk.
+      recent: The newest events, of which the head reads the mean; that of all is read when null.
       history_codes: As for every ranking model.
     """
 
     window: int = Field(default=256, ge=1)
+    recent: int | None = Field(default=None, ge=1)
     history_codes: bool = True
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
+from models.input import batch as b
+from models.lifelong.config import LifelongConfig
 from models.ranking.features import PageView
 from models.ranking.interest import InterestModel
 
@@ -21,6 +25,7 @@ class LifelongModel(InterestModel):
     """
 
     cells: int = 1
+    model: LifelongConfig
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Returns what of its page's history goes with each candidate.
@@ -32,6 +37,13 @@ class LifelongModel(InterestModel):
             [I, d] float32; zeros for an empty history.
         """
         raise NotImplementedError
+
+    def mean(self, view: PageView) -> tf.Tensor:
+        """Returns the mean of the newest events: [B, d] float32; see the base class."""
+        newest = slice(self.model.recent)
+        parts = {name: getattr(view, name) for name in ("items", "mask", "about", "event_query")}
+        cut = {name: one[:, newest] for name, one in parts.items() if one is not None}
+        return super().mean(view._replace(**cut))
 
     def interest(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Attends to the histories: [I, d] float32; see the base class."""
@@ -51,3 +63,31 @@ class LifelongModel(InterestModel):
 
         found = tf.while_loop(lambda start, _: start < number, attend, [0, found])[1]
         return found.concat()  # [I, d]
+
+
+def newest_events(batch: Mapping[str, tf.Tensor], number: int | None) -> dict[str, tf.Tensor]:
+    """Returns pages with the newest events of their histories; with all when None."""
+    if number is None:
+        return dict(batch)
+    length = tf.minimum(batch[b.HISTORY_LENGTH], number)
+    events = {name: batch[name][:, :number] for name in b.OF_EVENTS if name in batch}
+    return {**batch, **events, b.HISTORY_LENGTH: length}
+
+
+def some_events(
+    batch: Mapping[str, tf.Tensor], found: tf.Tensor, mask: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Returns pages with some events of their histories.
+
+    Args:
+        batch: Pages by name (`models.input.batch`), P rows.
+        found: [P, E] integers, positions of events.
+        mask: [P, E] float32, 1 where there is an event.
+    """
+    events = {
+        name: tf.gather(batch[name], found, batch_dims=1) for name in b.OF_EVENTS if name in batch
+    }
+    entity = events[b.HISTORY_ENTITY]
+    events[b.HISTORY_ENTITY] = tf.where(mask > 0.0, entity, tf.zeros_like(entity))
+    length = tf.fill(tf.shape(found)[:1], tf.shape(found, tf.int64)[1])
+    return {**batch, **events, b.HISTORY_LENGTH: length}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 from typing import NamedTuple
 
 import numpy as np
@@ -90,25 +91,6 @@ class PageView(NamedTuple):
             user=self.user[start:end],
         )
 
-    def of_events(self, found: tf.Tensor, mask: tf.Tensor) -> PageView:
-        """Returns histories of some events only.
-
-        Args:
-            found: [B, E] integers, positions of events.
-            mask: [B, E] float32, 1 where there is an event.
-        """
-
-        def of_histories(values: tf.Tensor) -> tf.Tensor:
-            return tf.gather(values, found, batch_dims=1)
-
-        return self._replace(
-            events=of_histories(self.events),
-            items=of_histories(self.items),
-            mask=mask,
-            about=None if self.about is None else of_histories(self.about),
-            event_query=None if self.event_query is None else of_histories(self.event_query),
-        )
-
 
 class PageFeatures(tf.keras.layers.Layer):
     """Embeds what a page is: its candidates, the events before it, the user and the request.
@@ -175,45 +157,64 @@ class PageFeatures(tf.keras.layers.Layer):
         """
         there = candidate_mask(batch)
         row = tf.where(there)[:, 0]  # [I]
-        ids, events = tf.boolean_mask(batch[b.CANDIDATE_ENTITY], there), batch[b.HISTORY_ENTITY]
-        wanted = tf.reshape(events, [-1])
+        ids, wanted = tf.boolean_mask(batch[b.CANDIDATE_ENTITY], there), batch[b.HISTORY_ENTITY]
+        wanted = tf.reshape(wanted, [-1])
         if features is None:
-            wanted = tf.concat([ids, wanted], axis=0)
-        distinct, position = tf.unique(wanted)
-        described = self.items.describe(self.items.look_up(distinct))
-        vectors = self.items.combine(distinct, described, training)  # [U, d]
-        if features is None:
+            vectors = self.items.embed(tf.concat([ids, wanted], axis=0), training)
             features = self.items.look_up(ids)
-            candidate = tf.gather(vectors, position[: tf.size(ids)])
-            position = position[tf.size(ids) :]
+            candidate, items = tf.split(vectors, [tf.size(ids), tf.size(wanted)])
         else:
-            candidate = self.items(features)
-        items = tf.gather(vectors, tf.reshape(position, tf.shape(events)))  # [B, T, d]
+            candidate, items = self.items(features), self.items.embed(wanted, training)
         query = self.words(batch[b.QUERY_TOKENS]) if self.config.use_query else None
-        mask = tf.sequence_mask(batch[b.HISTORY_LENGTH], self.config.window) & (events > 0)
         return PageView(
             row=row,
             ids=ids,
             candidate=candidate,
             catalogue=features,
-            events=events,
-            items=items,
-            mask=tf.cast(mask, tf.float32),
-            about=self._about_events(batch),
-            event_query=self._queries_of_events(batch) if self.use_event_query else None,
             query=query,
             user=self._about_request(batch, query),
+            **self._of_events(batch, items),
         )
 
-    def _about_events(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
-        """Returns what is added to the items of events: [B, T, d], or None."""
-        added = []
+    def embed_events(self, batch: Mapping[str, tf.Tensor]) -> dict[str, Any]:
+        """Embeds histories alone: the fields of a `PageView` that are of events."""
+        return self._of_events(batch, self.items.embed(tf.reshape(batch[b.HISTORY_ENTITY], [-1])))
+
+    def _of_events(self, batch: Mapping[str, tf.Tensor], items: tf.Tensor) -> dict[str, Any]:
+        """Returns the fields of events, with the vectors of their items as [B T, d]."""
+        events = batch[b.HISTORY_ENTITY]
+        return {
+            "events": events,
+            "items": tf.reshape(items, tf.concat([tf.shape(events), [self.config.dim]], axis=0)),
+            "mask": event_mask(batch),
+            "about": self.about_events(batch),
+            "event_query": self._queries_of_events(batch) if self.use_event_query else None,
+        }
+
+    def about_events(
+        self, batch: Mapping[str, tf.Tensor], kernel: tf.Tensor | None = None
+    ) -> tf.Tensor | None:
+        """Embeds what events have beside their items and queries: type, value and age.
+
+        Args:
+            batch: As in `call`.
+            kernel: [d, n] float32 that the sum is multiplied with; it is folded into the tables,
+                so that an event costs n numbers. Only once the tables exist.
+
+        Returns:
+            [B, T, d] float32, or [B, T, n] with a kernel; None where none of these is read.
+        """
+        read = []
         if self.use_types:
-            added.append(self.types(batch[b.HISTORY_TYPE]))
+            read.append((self.types, batch[b.HISTORY_TYPE]))
         if self.config.use_event_values:
-            added.append(self.values(value_bucket(batch[b.HISTORY_VALUE])))
+            read.append((self.values, value_bucket(batch[b.HISTORY_VALUE])))
         if self.config.use_time:
-            added.append(self.ages(age_bucket(batch[b.HISTORY_AGE])))
+            read.append((self.ages, age_bucket(batch[b.HISTORY_AGE])))
+        if kernel is None:
+            added = [layer(index) for layer, index in read]
+        else:
+            added = [tf.gather(layer.embeddings @ kernel, index) for layer, index in read]
         return tf.add_n(added) if added else None
 
     def _queries_of_events(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -235,6 +236,13 @@ class PageFeatures(tf.keras.layers.Layer):
             parts.append(self.hours(hours % 24) + self.days(hours // 24 % 7))
         rows = tf.shape(batch[b.HISTORY_LENGTH])[0]
         return tf.concat(parts, axis=1) if parts else tf.zeros([rows, 0])
+
+
+def event_mask(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Returns which events are of a known item, [B, T] float32."""
+    events = batch[b.HISTORY_ENTITY]
+    there = tf.sequence_mask(batch[b.HISTORY_LENGTH], tf.shape(events)[1])
+    return tf.cast(there & (events > 0), tf.float32)
 
 
 def mean_of_history(view: PageView) -> tf.Tensor:

@@ -41,10 +41,19 @@ class InterestModel(RankingModel):
         """
         raise NotImplementedError
 
+    def mean(self, view: PageView) -> tf.Tensor:
+        """Returns the mean of each page's events, [B, d] float32; zeros where there is none."""
+        return mean_of_history(view)
+
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""
-        candidate, interest = view.candidate, self.interest(view, training)
-        mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
+        return self.judge(view, self.interest(view, training), self.mean(view), training)
+
+    def judge(
+        self, view: PageView, interest: tf.Tensor, mean: tf.Tensor, training: bool = False
+    ) -> tf.Tensor:
+        """Scores candidates by their interests [I, d] and the means [B, d] of their histories."""
+        candidate, mean = view.candidate, tf.gather(mean, view.row)  # [I, d]
         parts = [candidate, interest, candidate * interest, mean, candidate * mean]
         inputs = tf.concat([*parts, tf.gather(view.user, view.row)], axis=1)
         return self.mlp(inputs, training=training)

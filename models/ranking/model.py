@@ -248,7 +248,8 @@ class PageEvaluation:
         batches: Of `models.input.page_batches.evaluation_pages`.
 
     Attributes:
-        batches: The same.
+        model: What is measured.
+        batches: The pages.
 
     Raises:
         ValueError: There is no page.
@@ -260,7 +261,7 @@ class PageEvaluation:
                 "Expected held-out pages, found none. Move `validation_start`, or choose another "
                 "`label.source`."
             )
-        self._model = model
+        self.model = model
         self.batches = batches
         self._score: Callable[..., tf.Tensor] = tf.function(model.score, reduce_retracing=True)
 
@@ -271,8 +272,8 @@ class PageEvaluation:
     def metrics(self, logits: np.ndarray, labels: np.ndarray, users: np.ndarray) -> Metrics:
         """Returns the metrics of candidates, given as by `scored`."""
         metrics: Metrics = {"candidates": float(len(labels))}
-        slope, offset = self._model.slope.numpy(), self._model.offset.numpy()
-        for index, head in enumerate(self._model.heads):
+        slope, offset = self.model.slope.numpy(), self.model.offset.numpy()
+        for index, head in enumerate(self.model.heads):
             p = 1.0 / (1.0 + np.exp(-(logits[:, index] * slope[index] + offset[index])))
             label, end = labels[:, index], "" if index == 0 else f"/{head}"
             metrics[f"auc{end}"] = auc(label, logits[:, index])
@@ -288,7 +289,7 @@ class PageEvaluation:
     def run_one(self) -> None:
         """Scores one page, which makes the weights of a model that has none yet."""
         batch = {name: values[:1] for name, values in self.batches[0].items()}
-        self._model.compute_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
+        self.model.compute_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
 
     def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits [n, H], labels [n, H] and users [n] of all candidates."""

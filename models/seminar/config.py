@@ -60,11 +60,15 @@ class CoarseConfig(Config):
     Attributes:
       cells: Cells that items are divided into, by k-means of their vectors.
       events: How many events of a history, those of the cells that the page's candidates attend
-        to most, are searched any further.
+        to most, are read any further.
+      more_events: By how much each candidate beside the first makes the list longer.
+      top_k: Whether each head finds its own `top_k` in the list; it attends to all when false.
     """
 
-    cells: int = Field(default=512, ge=2, le=1 << 16)
+    cells: int = Field(default=1_024, ge=2, le=1 << 16)
     events: int = Field(default=512, ge=1)
+    more_events: int = Field(default=8, ge=0)
+    top_k: bool = False
 
 
 class LossTermConfig(Config):
@@ -159,6 +163,11 @@ class SeminarConfig(PairsConfig):
             raise ValueError(
                 "`quantisation.sub_vectors` should divide `dim`; received "
                 f"{self.quantisation.sub_vectors} and `dim` {self.dim}."
+            )
+        if self.search == "quantised" and self.coarse and not self.coarse.top_k:
+            raise ValueError(
+                "Nothing is searched by codes where heads attend to all of the list of `coarse`. "
+                "Set `coarse.top_k`, or choose `search: exact`."
             )
         return self
 

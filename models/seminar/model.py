@@ -10,7 +10,10 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.layers.coarse_cells import CoarseCells
+from models.lifelong.model import newest_events
+from models.lifelong.model import some_events
 from models.ranking.features import PageView
+from models.ranking.features import event_mask
 from models.ranking.model import PageEvaluation
 from models.seminar.config import SeminarConfig
 from models.seminar.history_codes import HistoryCodes
@@ -31,6 +34,10 @@ class Seminar(PairModel):
     `search: quantised` the search is by codes, with `coarse` it is among the events of some cells.
     Both are fitted when training ends; what is found is attended to by its vectors. See
     `models.seminar.pairs.PairModel` for target and pairs.
+
+    Attributes:
+        is_coded: Whether requests are searched by codes or cells; until these are fitted all of
+            a history is searched, by vectors.
     """
 
     model: SeminarConfig
@@ -50,39 +57,61 @@ class Seminar(PairModel):
             self.cells = heads * self.codes.entries
         self.coarse = None
         if self.model.coarse is not None:
-            given = (items.ids.size, dim, self.model.coarse.cells, self.model.coarse.events)
+            coarse = self.model.coarse
+            given = (items.ids.size, dim, heads, coarse.cells, coarse.events, coarse.more_events)
             self.coarse = CoarseCells(*given, name="coarse_cells")
-            self.cells = max(self.cells, heads * self.coarse.cells)
-        self._is_coded = False  # until then all of a history is searched, by vectors
+        self.is_coded = False
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
-        search = None
-        if self._is_coded:
+        search, whole = None, False
+        bias = None if view.about is None else self.beside(view.about)
+        if self.is_coded and self.codes is not None:
             vectors = self.attention.search_vectors(self.target(view))  # [I, H, d]
-            if self.coarse is not None:
-                view = self._shortlisted(view, vectors)
-            if self.codes is not None:
-                search = self._search_codes(view, vectors)
+            search = self._search_codes(view, vectors)
+            if bias is not None:
+                search += tf.transpose(bias, [0, 2, 1])[:, :, None]
+        elif self.is_coded and self.model.coarse is not None:
+            whole = not self.model.coarse.top_k
         target, pairs = self.pairs(view)
-        bias = self._bias(view)
-        if search is not None and bias is not None:
-            search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         values = pairs if view.about is None else pairs + view.about
-        return self.attention(target, pairs, view.mask, view.row, values, bias, search)
+        return self.attention(target, pairs, view.mask, view.row, values, bias, search, whole)
 
-    def _bias(self, view: PageView) -> tf.Tensor | None:
-        """Returns what events have in the search beside their pairs, [P, L, H] float32, or None."""
-        return None if view.about is None else self.beside(view.about)
+    @tf.autograph.experimental.do_not_convert
+    def score(
+        self,
+        batch: Mapping[str, tf.Tensor],
+        features: Mapping[str, tf.Tensor] | None = None,
+    ) -> tf.Tensor:
+        """Scores the candidates of requests: [I, H] float32; see the base class.
 
-    def _shortlisted(self, view: PageView, vectors: tf.Tensor) -> PageView:
-        """Keeps the events of the cells that the candidates attend to most."""
+        With `coarse` only the newest events (`recent`) and those of the list are embedded.
+        """
+        if self.coarse is None or not self.is_coded:
+            return super().score(batch, features)
+        near = self.features(newest_events(batch, self.model.recent), features)
+        view = near._replace(**self.features.embed_events(self.shortlisted(batch, near)))
+        return self.judge(view, self.interest(view), self.mean(near))
+
+    def shortlisted(self, batch: Mapping[str, tf.Tensor], view: PageView) -> dict[str, tf.Tensor]:
+        """Keeps the events of the cells that the candidates attend to most.
+
+        Args:
+            batch: Pages by name (`models.input.batch`).
+            view: Their candidates and queries.
+
+        Returns:
+            The pages with histories of the list, in any order.
+        """
         assert self.coarse is not None
+        queries = self.attention.queries(self.target(view))  # [I, H, d / H]
         if self.has_queries:
-            vectors *= 1.0 - self.model.query_share
-        return view.of_events(
-            *self.coarse(vectors, view.row, view.events, view.mask, self._bias(view))
-        )
+            queries *= 1.0 - self.model.query_share  # the items' share of pairs
+        bias = None
+        if view.about is not None:
+            bias = self.features.about_events(batch, self.beside.kernel)  # [P, L, H]
+        events, mask = batch[b.HISTORY_ENTITY], event_mask(batch)
+        return some_events(batch, *self.coarse(queries, view.row, events, mask, bias))
 
     def _search_codes(self, view: PageView, vectors: tf.Tensor) -> tf.Tensor:
         """Returns the scores of events by their codes, [P, H, C, L] float32."""
@@ -106,6 +135,8 @@ class Seminar(PairModel):
     def code_catalogue(self, batches: list[Mapping[str, tf.Tensor]]) -> Metrics:
         """Fits codebooks and cells on the model's embeddings, and searches by them from then on.
 
+        Embeddings of items are then a table, so that requests make none.
+
         Args:
             batches: Pages, whose events have the queries that are fitted to.
 
@@ -115,6 +146,9 @@ class Seminar(PairModel):
         """
         metrics: Metrics = {}
         items, seed = self.embed_catalogue(), self.config.seed
+        parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
+        vectors = np.concatenate([self.channels.fuse(part).numpy() for part in parts])
+        self.channels.fold(vectors)
         if self.codes is not None:
             queries = np.zeros([0, self.model.dim], np.float32)
             if self.has_queries:
@@ -126,9 +160,8 @@ class Seminar(PairModel):
             found = zip(names, errors.tolist(), strict=True)
             metrics = {f"quantisation_error/{name}": error for name, error in found}
         if self.coarse is not None:
-            parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
-            self.coarse.fit(np.concatenate([self.channels.fuse(part) for part in parts]), seed)
-        self._is_coded = True
+            self.coarse.fit(vectors, self.attention.key.kernel.numpy(), seed)
+        self.is_coded = True
         return metrics
 
     def fitted_weights(self) -> list[tf.Variable]:

@@ -58,8 +58,9 @@ def test_attention_over_the_best_events_of_each_head_equals_numpy(top_k):
 
 
 @pytest.mark.parametrize("heads", [1, H])
-def test_the_search_may_be_by_other_scores_that_leave_events_out(heads):
-    layer = MultiHeadTargetAttention(H, top_k=2)
+@pytest.mark.parametrize("top_k", [2, 6])
+def test_the_search_may_be_by_other_scores_that_leave_events_out(heads, top_k):
+    layer = MultiHeadTargetAttention(H, top_k)
     search = GENERATOR.normal(size=[4, heads, 3, 6]).astype(np.float32)
     search[0, :, 1] = LEAST  # nothing is found for the second candidate of the first page
     search[0, :, 0, 1:] = LEAST
@@ -69,6 +70,22 @@ def test_the_search_may_be_by_other_scores_that_leave_events_out(heads):
     np.testing.assert_allclose(out, attend(layer, *given), atol=1e-5)
     np.testing.assert_array_equal(out[1], 0.0)
     assert np.abs(out[0]).max() > 0
+
+
+@pytest.mark.parametrize("candidates", [5, 40])
+def test_attention_to_all_events_equals_that_to_as_many_as_there_are(candidates):
+    few, layer = MultiHeadTargetAttention(H, top_k=2), MultiHeadTargetAttention(H, top_k=6)
+    row = np.sort(np.arange(candidates) % 4)  # ten of a page have other ways to project
+    asked = GENERATOR.normal(size=[candidates, D]).astype(np.float32)
+    out = layer(asked, EVENTS, MASK, row, VALUES, BIAS).numpy()
+    few(asked, EVENTS, MASK, row)
+    few.set_weights(layer.get_weights())
+
+    np.testing.assert_allclose(
+        out, attend(layer, asked, EVENTS, MASK, row, VALUES, BIAS), atol=1e-5
+    )
+    whole = few(asked, EVENTS, MASK, row, VALUES, BIAS, whole=True)
+    np.testing.assert_allclose(whole, out, atol=1e-6)
 
 
 def test_scores_that_overflow_an_exponential_are_finite_and_have_finite_gradients():

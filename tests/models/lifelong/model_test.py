@@ -127,7 +127,8 @@ def test_pages_a_few_at_a_time_are_scored_as_together(family, monkeypatch):
 
 @pytest.mark.parametrize("family", [*LIFELONG, "seminar"])
 def test_a_family_learns_the_small_log_and_answers_as_a_saved_model(family, log, tmp_path):
-    more = {} if family != "seminar" else {"search": "quantised"}
+    coarse = {"coarse": {"cells": 4, "events": 4, "top_k": True}, "recent": 3}
+    more = {} if family != "seminar" else {"search": "quantised"} | coarse
     config = configure(family, window=8, candidate={"id_dropout": 0.0}, **more)
     tf.keras.utils.set_random_seed(1)
     model = find_family(family).load().of(config, log.data)

@@ -1,5 +1,7 @@
 """SEMINAR: pairs and channels by hand, and the search by codes against the exact one."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -32,6 +34,7 @@ BATCH = {
     b.HISTORY_ENTITY: tf.constant(HISTORY, tf.int64),
     b.HISTORY_TYPE: tf.constant(HISTORY % 4, tf.int64),
     b.HISTORY_LENGTH: tf.constant([5, 2, 0], tf.int64),
+    b.HISTORY_AGE: tf.constant(HISTORY * 10**10, tf.int64),
     b.HISTORY_QUERY: tf.constant(WORDS, tf.int64),
     b.USER_ATTRIBUTES: tf.zeros([3, 1], tf.int64),
     b.QUERY_TOKENS: tf.constant([[1, 6], [0, 0], [2, 0]], tf.int64),
@@ -230,15 +233,22 @@ def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
     assert metrics["log_loss"] != pytest.approx(before["log_loss"], abs=1e-6)
 
 
+def use_cells(model):
+    """Codes the catalogue; scores are then of the folded graph."""
+    model.code_catalogue([BATCH])
+    return model
+
+
 @pytest.mark.parametrize("search", ["exact", "quantised"])
 def test_a_shortlist_of_all_events_changes_nothing(search):
-    codes = {"search": search, "quantisation": {"sub_vectors": 4, "centroids": 3}}
+    codes = {"search": search, "quantisation": {"sub_vectors": 4, "centroids": 3}, "use_time": True}
     codes |= {"dropout": 0.0, "candidate": {"id_dropout": 0.0}}  # chance is no difference
-    whole, coarse = make(**codes), make(**codes, coarse={"cells": 3, "events": 5})
+    whole = make(**codes)
+    coarse = make(**codes, coarse={"cells": 3, "events": 5, "top_k": True})
     if search == "quantised":
         whole.code_catalogue([BATCH])
-    coarse.code_catalogue([BATCH])
-    np.testing.assert_allclose(coarse.score(BATCH), whole.score(BATCH), atol=1e-6)
+    use_cells(coarse)
+    np.testing.assert_allclose(coarse.score(BATCH), whole.score(BATCH), atol=1e-4)
 
     gradients = []
     for model in (whole, coarse):
@@ -249,28 +259,68 @@ def test_a_shortlist_of_all_events_changes_nothing(search):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_a_shortlist_limits_the_search_to_some_cells_in_the_exported_graph_too():
-    model = make(coarse={"cells": 4, "events": 2}, top_k=5)
-    exact = model.score(BATCH).numpy()
-    model.code_catalogue([BATCH])
-    view = model.features(BATCH)
-    vectors = model.attention.search_vectors(model.target(view))
-    few = model._shortlisted(view, vectors)
+def test_heads_attend_to_all_of_the_list_unless_each_is_to_find_its_own():
+    given = {"candidate": {"id_dropout": 0.0}, "use_time": True}
+    every = make(**given, top_k=5)
+    for top_k, expected in ((1, every), (5, every)):
+        listed = use_cells(make(**given, top_k=top_k, coarse={"cells": 3, "events": 5}))
+        np.testing.assert_allclose(listed.score(BATCH), expected.score(BATCH), atol=1e-5)
 
-    assert few.events.shape == (3, 2) and few.about.shape == few.items.shape == (3, 2, D)
-    np.testing.assert_array_equal(few.mask, [[1, 1], [1, 1], [0, 0]])
-    for event, item in zip(few.events[0].numpy(), few.items[0].numpy(), strict=True):
+
+@pytest.mark.parametrize("recent", [None, 2])
+def test_the_folded_graph_scores_as_the_one_that_embeds_every_event(recent):
+    given = {"coarse": {"cells": 4, "events": 2, "more_events": 1}, "use_time": True}
+    model = use_cells(make(**given, recent=recent, top_k=5))
+    asked = model.features.items.look_up(
+        tf.boolean_mask(BATCH[b.CANDIDATE_ENTITY], candidate_mask(BATCH))
+    )
+    folded, sent = model.score(BATCH).numpy(), model.score(BATCH, asked).numpy()
+    np.testing.assert_allclose(sent, folded, atol=1e-5)  # with the rows of candidates, too
+
+    model.channels.folded = None  # items are embedded from their channels
+    view = model.features(BATCH)
+    found, mask = model.coarse(
+        model.attention.queries(model.target(view)) * (1.0 - model.model.query_share),
+        view.row,
+        view.events,
+        view.mask,
+        model.beside(view.about),
+    )
+    assert found.shape == (3, 4)  # two, and one for each candidate beside the first
+    take = partial(tf.gather, indices=found, batch_dims=1)
+    parts = {name: take(getattr(view, name)) for name in ("events", "items", "about")}
+    few = view._replace(mask=mask, event_query=take(view.event_query), **parts)
+    expected = model.judge(view, model.attend(few), model.mean(view))
+    np.testing.assert_allclose(folded, expected, atol=1e-5)
+
+
+def test_the_head_reads_the_mean_of_the_newest_events():
+    model = make(recent=2, use_time=True)
+    view = model.features(BATCH)
+    history, mask = view.history.numpy()[:, :2], view.mask.numpy()[:, :2]
+    number = np.maximum(mask.sum(axis=1, keepdims=True), 1.0)
+    np.testing.assert_allclose(
+        model.mean(view), np.einsum("bt,btd->bd", mask, history) / number, atol=1e-6
+    )
+
+
+def test_a_shortlist_limits_the_search_to_some_cells_in_the_exported_graph_too():
+    model = make(coarse={"cells": 4, "events": 2, "more_events": 0}, top_k=5)
+    exact = model.score(BATCH).numpy()
+    use_cells(model)
+    few = model.shortlisted(BATCH, model.features(BATCH))
+
+    assert few[b.HISTORY_ENTITY].shape == few[b.HISTORY_TYPE].shape == (3, 2)
+    assert (few[b.HISTORY_ENTITY].numpy() > 0).sum(axis=1).tolist() == [2, 2, 0]
+    for column, event in enumerate(few[b.HISTORY_ENTITY][0].numpy()):
         position = list(HISTORY[0]).index(event)
-        np.testing.assert_array_equal(item, view.items[0, position])
+        np.testing.assert_array_equal(few[b.HISTORY_QUERY][0, column], WORDS[0, position])
     scores = model.score(BATCH).numpy()
     assert np.abs(scores[:3] - exact[:3]).max() > 1e-4  # five events
     np.testing.assert_allclose(scores[3:], exact[3:], atol=1e-5)  # two, and none
     np.testing.assert_allclose(tf.function(model.score)(BATCH), scores, atol=1e-5)
-    saved = {weight.name for weight in model.saved_weights()}
-    assert {name for name in saved if "cell" in name or "centroid" in name} == {
-        "cell_of:0",
-        "centroids:0",
-    }
+    saved = {weight.name.rpartition("/")[2] for weight in model.saved_weights()}
+    assert {"cell_of:0", "keys:0", "folded:0"} <= saved
 
 
 def test_a_configuration_that_does_not_fit_is_refused():
@@ -279,6 +329,7 @@ def test_a_configuration_that_does_not_fit_is_refused():
         ({"heads": 3}, "received 3 heads and `dim` 8"),
         ({"candidate": {"hidden_units": [4]}}, "Leave it out"),
         ({"candidate": {"image": ["title"]}}, "share no feature"),
+        ({"search": "quantised", "coarse": {}}, "Set `coarse.top_k`"),
     ):
         with pytest.raises(ValidationError, match=said):
             make(**wrong)
