@@ -43,7 +43,7 @@ ORACLES = ("oracle", "oracle_without_position")
 MEASURED = ("auc", "gauc", "log_loss", "calibration")
 COLUMNS = ("model", *MEASURED, "way_to_oracle", "best_epoch", "runs", "seconds")
 WAY = "way_to_oracle"
-_CHOICE: dict[str, Any] = {
+CHOICE: dict[str, Any] = {
     "validation": {"monitor": "auc", "patience": 1, "batches": -1},
     "tensorboard": False,
     "checkpoints": False,
@@ -91,7 +91,7 @@ class RankingBenchmark:
         fields = next(one for one in FAMILIES if one.name == family).config.model_fields
         model = {"family": family} | {key: shared[key] for key in shared if key in fields}
         common["model"] = model | dict(self.models.get(family, {}))
-        values = _CHOICE | common | {"label": self.timeline["label"]}
+        values = CHOICE | common | {"label": self.timeline["label"]}
         for override in overrides:
             set_key(values, override)
         return RankingTrainerConfig.model_validate(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
+    from models.ranking.model import PageEvaluation
     from models.training.data import TrainingData
 
 VALIDATION, TEST = PAGE_SPLITS
@@ -32,6 +34,7 @@ def run_ranking(
     export: Path | None = None,
     earlier: Path | None = None,
     rare: int = 0,
+    compare: Callable[[PageEvaluation], dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """Trains, chooses the epoch and calibrates on `validation_pages`, and tests.
 
@@ -43,10 +46,12 @@ def run_ranking(
         earlier: A SavedModel whose weights training starts from; fresh ones when None.
         rare: Candidates that training has at most so often are measured apart, too; 0 leaves
             that out.
+        compare: Measures the trained model on the test split in another way.
 
     Returns:
         The report of `models.trainer.train`, and the best epoch's metrics on the
-        test split as `test`; with `rare` also `auc_rare` and `candidates_rare` there.
+        test split as `test`; with `rare` also `auc_rare` and `candidates_rare` there, and what
+        `compare` returns.
     """
     import tensorflow as tf
 
@@ -69,6 +74,8 @@ def run_ranking(
             chosen = rare_candidates(evaluation.batches, given, rare)
             found = evaluation.metrics(*(values[chosen] for values in scored))
             report["test"] |= {f"{name}_rare": found[name] for name in ("auc", "candidates")}
+        if compare:
+            report["test"] |= compare(evaluation)
     if export:
         model.export(transform.transform_features_layer(), str(export))
     return report

@@ -12,7 +12,12 @@ The rows are of four kinds, `model` by `length`, the newest events that are read
   encoder over the newest 50;
 - `seminar` after each loss of its pretraining alone, and after all of them; all else starts afresh;
 - `seminar_without_queries`, whose pairs are items and whose requests have no query;
-- controls: every page has the history of another user's page.
+- controls: every page has the history of another user's page, and `din_longer` and
+  `seminar_longer` train for as many steps more, in whole epochs, as the pretraining takes; as of
+  all rows the best epoch on validation pages is taken, here of all of them.
+
+`auc_lost` is how much lower the AUC is than with the exact search of the same weights, of
+`seminar_quantised` and `seminar_coarse`.
 
 `auc_rare` is over the candidates that training has at most ten times, as events or impressions.
 See `benchmarks.ranking_models` for the other columns, and for what chooses the epoch.
@@ -28,13 +33,16 @@ from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 from benchmarks.environment import ROOT
+from benchmarks.ranking_models import CHOICE
 from benchmarks.ranking_models import RankingBenchmark
 from benchmarks.ranking_run import is_same_ranking
 from benchmarks.ranking_run import pretrain
 from benchmarks.ranking_run import run_ranking
+from benchmarks.ranking_speed import training_data
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
@@ -43,6 +51,9 @@ from models.config import RankingTrainerConfig
 from models.seminar.config import LossesConfig
 from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.runners.transformed import Transformed
+
+if TYPE_CHECKING:
+    from models.ranking.model import PageEvaluation
 
 NEWEST = 50  # events that the sequence encoder reads
 RARE = 10  # events and impressions of an item
@@ -59,6 +70,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "sequence_encoder": {"family": "sequence_ranker"},
     "seminar": SEMINAR,
     "seminar_quantised": SEMINAR | {"search": "quantised"},
+    "seminar_coarse": SEMINAR | {"coarse": {"cells": 1_024, "events": 256, "more_events": 8}},
 }
 LOSSES = tuple(LossesConfig.model_fields)
 PRETRAINED: dict[str, tuple[str, ...]] = {
@@ -67,14 +79,27 @@ PRETRAINED: dict[str, tuple[str, ...]] = {
 }
 WITHOUT_QUERIES = "seminar_without_queries"
 CONTROLS = {"din_other_histories": DIN, "seminar_other_histories": SEMINAR}
+LONGER = {"din_longer": DIN, "seminar_longer": SEMINAR}
+APPROXIMATE = ("seminar_quantised", "seminar_coarse")
 ROWS: dict[str, dict[str, Any]] = {
     **MODELS,
     **dict.fromkeys(PRETRAINED, SEMINAR),
+    **LONGER,
     WITHOUT_QUERIES: SEMINAR | {"use_query": False, "use_event_query": False},
     **CONTROLS,
 }
 MEASURED = ("auc", "gauc", "log_loss", "calibration", "auc_rare")
-COLUMNS = ("model", "length", "auc", "gauc", "auc_rare", "calibration", "best_epoch", "runs")
+COLUMNS = (
+    "model",
+    "length",
+    "auc",
+    "gauc",
+    "auc_rare",
+    "auc_lost",
+    "calibration",
+    "best_epoch",
+    "runs",
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +126,7 @@ class SeminarBenchmark:
         return tuple(row for row in ROWS if row not in self.without)
 
     def trainer_config(
-        self, row: str, length: int, overrides: tuple[str, ...] = ()
+        self, row: str, length: int, overrides: tuple[str, ...] = (), longer: int = 1
     ) -> RankingTrainerConfig:
         """Returns how a row's model is trained, but for the seed.
 
@@ -109,11 +134,17 @@ class SeminarBenchmark:
             row: Of `ROWS`.
             length: Events that are read.
             overrides: `key=value` pairs in which it differs.
+            longer: Epochs more of the rows of `LONGER`.
         """
         model = dict(ROWS[row])
         family = model.pop("family")
         window = min(length, NEWEST) if row == "sequence_encoder" else length
         chosen = replace(self.ranking, models={family: model | {"window": window}})
+        if row in LONGER:
+            epochs = self.ranking.trainer["epochs"] + longer
+            choice = CHOICE["validation"] | {"patience": epochs}
+            trainer = {**self.ranking.trainer, "epochs": epochs, "validation": choice}
+            chosen = replace(chosen, trainer=trainer)
         return chosen.trainer_config(family, overrides)
 
     def pretraining_config(
@@ -161,10 +192,11 @@ def main(benchmark: SeminarBenchmark, arguments: list[str] | None = None) -> Non
     data = benchmark.of_length(longest).examples(
         options.log_dir, options.run_dir / str(longest), options.reuse
     )
+    longer = epochs_of_pretraining(benchmark, data) if LONGER.keys() & set(options.only) else 1
     for seed in range(options.seeds):
         for length in options.lengths:
             for row in options.only:
-                config = benchmark.trainer_config(row, length, tuple(options.overrides))
+                config = benchmark.trainer_config(row, length, tuple(options.overrides), longer)
                 before = benchmark.pretraining_config(row, config)
                 measure(results, (row, length, seed), config, before, data)
     order = {row: index for index, row in enumerate(benchmark.rows)}
@@ -200,11 +232,14 @@ def measure(
                 earlier = Path(folder, "pretrained")
                 first = pretrain(before.model_copy(update={"seed": seed + 1}), data, earlier)
             control = model in CONTROLS
-            report = run_ranking(given, data, control, earlier=earlier, rare=RARE)
+            compare = search_exactly if model in APPROXIMATE else None
+            report = run_ranking(given, data, control, None, earlier, RARE, compare)
         test, best = report["test"], report["best"]
         # No rare candidate may be positive: such a slice has no AUC.
         values = {name: test[name] for name in MEASURED if test[name] == test[name]}
         values |= {name: test[name] for name in ("candidates", "candidates_rare")}
+        if model in APPROXIMATE:
+            values["auc_lost"] = test["auc_exact"] - test["auc"]
         values |= {"validation_auc": best["auc"], "best_epoch": best["epoch"]}
         if first:
             values["pretraining_loss"] = first["best"]["pretraining_loss"]
@@ -212,6 +247,26 @@ def measure(
 
     kept = {"trainer": _plain(config), "pretraining": before and _plain(before)}
     results.measure({"model": model, "length": length}, seed, run, kept)
+
+
+def epochs_of_pretraining(benchmark: SeminarBenchmark, data: Transformed) -> int:
+    """Returns how many epochs of ranking take as many steps as the pretraining, rounded up."""
+    from models.seminar.model import Seminar
+    from models.seminar.pretrainer import SeminarPretrainer
+
+    config = benchmark.trainer_config("seminar", NEWEST)
+    before = benchmark.pretraining_config("seminar_all_losses", config)
+    assert before is not None
+    given = training_data(data)
+    steps = SeminarPretrainer.of(before, given).count_batches(given) * before.epochs
+    return -(-steps // Seminar.of(config, given).count_batches(given))
+
+
+def search_exactly(evaluation: PageEvaluation) -> dict[str, float]:
+    """Measures a SEMINAR with the exact search of the whole history: `auc_exact`."""
+    model, batches = evaluation.model, evaluation.batches
+    model.is_coded = False
+    return {"auc_exact": type(evaluation)(model, batches).evaluate()["auc"]}
 
 
 def is_same_run(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

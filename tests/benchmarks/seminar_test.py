@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmarks.ranking_run import rare_candidates
 from benchmarks.seminar import CONTROLS
+from benchmarks.seminar import LONGER
 from benchmarks.seminar import LOSSES
 from benchmarks.seminar import PRETRAINED
 from benchmarks.seminar import ROWS
@@ -32,12 +33,17 @@ ALL = [MOVIELENS, TRIVAGO, SHOP, LIFELONG]
 
 @pytest.mark.parametrize("benchmark", ALL, ids=lambda one: one.ranking.name)
 def test_rows_are_trained_alike_and_read_as_much_as_they_say(benchmark: Any) -> None:
-    plain = {row: benchmark.trainer_config(row, 200) for row in benchmark.rows}
+    plain = {row: benchmark.trainer_config(row, 200, longer=3) for row in benchmark.rows}
     for row, config in plain.items():
         assert config.model.window == (50 if row == "sequence_encoder" else 200)
         assert config.model.family == ROWS[row]["family"]
         common = config.model_copy(update={"model": plain["seminar"].model})
-        assert common == plain["seminar"]
+        if row in LONGER:
+            assert config.model == plain[row.removesuffix("_longer")].model
+            assert config.epochs == plain["seminar"].epochs + 3
+            assert config.validation.patience == config.epochs  # none is left out
+        else:
+            assert common == plain["seminar"]
     for row in PRETRAINED.keys() & plain.keys():
         assert plain[row] == plain["seminar"]
     for row in CONTROLS:
