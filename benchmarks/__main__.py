@@ -23,6 +23,7 @@ ALL = (
     "retailrocket",
     "cold_users",
     "sources",
+    "embeddings_movielens_1m",
     "ranking_shop",
     "ranking_trivago",
     "ranking_movielens_1m",

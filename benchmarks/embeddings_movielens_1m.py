@@ -1,0 +1,113 @@
+"""Embeddings of MovieLens-1M's users and items, judged by the eight tasks of the suite.
+
+    python -m benchmarks.embeddings_movielens_1m                    # does what is missing
+    python -m benchmarks.embeddings_movielens_1m --only item2vec --seeds 1
+    python -m benchmarks.embeddings_movielens_1m --export two_tower=data/embeddings --seed 0
+
+The last tenth of each user's ratings is later; the known part lacks users' attributes and movies'
+genres. Rows of `BASELINES` are computed here from the known part (`category_counts` reads the
+genres, too). `--export` adds what a model trained on `<divided-dir>/known` exports, or any other
+embeddings of the form, as the run of one seed. A task's column is its value, `score` the mean
+skill.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from benchmarks.embedding_baselines import BASELINES
+from benchmarks.embedding_baselines import DIM
+from benchmarks.environment import ROOT
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from tfx_pipeline.datasets.division import divide_log
+from tfx_pipeline.evaluation.embeddings.log import read_divided
+from tfx_pipeline.evaluation.embeddings.suite import TASKS
+from tfx_pipeline.evaluation.embeddings.suite import Scored
+from tfx_pipeline.evaluation.embeddings.suite import Suite
+from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
+
+NAME = "embeddings_movielens_1m"
+SHARE = 0.1
+COLUMNS = ("embedding", "score", *(task.name for task in TASKS), "runs", "seconds")
+BESIDE = ("recall@10", "recall@50")  # of next_item
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures what is missing and prints the table."""
+    options = _parse(arguments)
+    if not options.divided_dir.exists():
+        if not options.log_dir.exists():
+            from tfx_pipeline.datasets.registry import prepare
+
+            prepare("movielens-1m", options.log_dir)
+        divide_log(options.log_dir, options.divided_dir, share=SHARE)
+    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh, options.results_dir)
+
+    @cache
+    def suite() -> Suite:
+        return Suite(read_divided(options.divided_dir))
+
+    for seed in range(options.seeds):
+        for name in (options.only,) if options.only else BASELINES:
+            measure(results, suite, name, seed)
+    for export in options.export:
+        name, _, path = export.rpartition("=")
+        measure_export(results, suite, name or Path(path).stem, Path(path), options.seed)
+    order = {name: place for place, name in enumerate(BASELINES)}
+    results.runs.sort(key=lambda run: (order.get(str(run.key["embedding"]), len(order)), run.seed))
+    results.save()
+    print(render(results.path, COLUMNS))
+
+
+def measure(results: Results, suite: Callable[[], Suite], name: str, seed: int) -> None:
+    """Makes and scores a baseline with one seed, unless that is done already."""
+
+    def run() -> dict[str, float]:
+        print(f"{name}, seed {seed} ...", flush=True)
+        return values_of(suite().score(BASELINES[name](suite().log, seed)))
+
+    results.measure({"embedding": name}, seed, run, {"share": SHARE, "dim": DIM})
+
+
+def measure_export(
+    results: Results, suite: Callable[[], Suite], name: str, path: Path, seed: int
+) -> None:
+    """Scores embeddings that are there; they replace an earlier run of name and seed."""
+    results.runs = [r for r in results.runs if (r.key, r.seed) != ({"embedding": name}, seed)]
+    embeddings = read_embeddings(path, name)
+
+    def run() -> dict[str, float]:
+        return values_of(suite().score(embeddings))
+
+    results.measure({"embedding": name}, seed, run, {"share": SHARE, "export": True})
+
+
+def values_of(scored: Scored) -> dict[str, float]:
+    """Returns the figures of a row."""
+    tasks = {name: one.value for name, one in scored.values.items()}
+    beside = {name: scored.readings["next_item"][name].value for name in BESIDE}
+    missing = {"missing_users": scored.missing_users, "missing_items": scored.missing_items}
+    return {"score": scored.score.value, **tasks, **beside, **missing}
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Reads the options of the command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--seeds", type=int, default=3, help="of the baselines")
+    parser.add_argument("--only", choices=tuple(BASELINES), help="one row")
+    parser.add_argument("--export", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument("--seed", type=int, default=0, help="that the exports were trained with")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
+    parser.add_argument("--divided-dir", type=Path, default=ROOT / "data" / "movielens-1m-divided")
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
