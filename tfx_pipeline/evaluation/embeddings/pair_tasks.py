@@ -82,9 +82,11 @@ def labelled_pairs(log: DividedLog) -> tuple[Events, np.ndarray, str]:
 
 def _no_labels(log: DividedLog) -> str:
     pairs, label, reason = labelled_pairs(log)
-    if reason or label.all() or not label.any():
-        return reason or "all labels are alike"
-    return _rated_split(log, pairs).reason
+    if reason:
+        return reason
+    split = _rated_split(log, pairs)
+    one_class = any(len(np.unique(label[rows])) < 2 for rows in (split.small, split.test))
+    return split.reason or ("all labels are alike" if one_class else "")
 
 
 def _rated_split(log: DividedLog, pairs: Events) -> Split:

@@ -8,6 +8,7 @@ from scipy import sparse
 from tfx_pipeline.datasets.division import USER_ATTRIBUTES
 from tfx_pipeline.evaluation.embeddings import metrics
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
+from tfx_pipeline.evaluation.embeddings.probes import Split
 from tfx_pipeline.evaluation.embeddings.probes import balanced
 from tfx_pipeline.evaluation.embeddings.probes import hash_places
 from tfx_pipeline.evaluation.embeddings.probes import probed
@@ -27,18 +28,23 @@ def _no_attributes(log: DividedLog) -> str:
         return "the log has no attributes of users"
     if USER_ATTRIBUTES not in log.hidden:
         return "the known log has the attributes, so embeddings may have read them"
-    reasons = [
-        split_rows(log.users, np.flatnonzero(c >= 0)).reason for c in log.attributes.values()
-    ]
+    reasons = [_attribute_split(log, code)[1] for code in log.attributes.values()]
     return "" if "" in reasons else reasons[0]
+
+
+def _attribute_split(log: DividedLog, code: np.ndarray) -> tuple[Split, str]:
+    """Divides the users who tell an attribute; says why it cannot be asked for, if so."""
+    split = split_rows(log.users, np.flatnonzero(code >= 0))
+    one_class = any(len(np.unique(code[rows])) < 2 for rows in (split.small, split.test))
+    return split, split.reason or ("all users tell the same" if one_class else "")
 
 
 def predict_attributes(log: DividedLog, embeddings: Aligned) -> Readings:
     """Predicts each attribute: AUC of one with two values, macro-F1 of others."""
     features, readings = embeddings.users.features(), {}
     for name, code in log.attributes.items():
-        split = split_rows(log.users, np.flatnonzero(code >= 0))
-        if split.reason:
+        split, reason = _attribute_split(log, code)
+        if reason:
             continue
         weight, truth = metrics.draws(split.test), code[split.test]
         classes = np.eye(code.max() + 1, dtype=np.float32)

@@ -141,6 +141,24 @@ def test_a_log_without_what_a_task_needs_says_so():
     assert "may have read" in item_tasks.ITEM_TASKS[0].missing(known)
 
 
+def test_labels_that_are_all_alike_are_no_task():
+    everyone = np.zeros(400, np.int64)
+    everyone[:2] = 1  # too few to be among those that are judged and a small budget
+    hidden = frozenset({"user-attributes", "categories"})
+    rows = [(u, i % 5, 5) for u in range(400) for i in (u, u + 1)]
+    log = log_of(
+        events(*rows), events(*rows), users=400, attributes={"sex": everyone}, hidden=hidden
+    )
+    by_name = {task.name: task.missing(log) for task in TASKS}
+    assert by_name["user_attributes"] == "all users tell the same"
+    assert by_name["rating"] == "all labels are alike"
+    half = {"sex": everyone, "age": np.arange(400) % 2}
+    both = log_of(events(*rows), NONE, users=400, attributes=half, hidden=hidden)
+    assert not TASKS[0].missing(both)
+    found = user_tasks.predict_attributes(both, aligned(np.ones((400, 2)), np.eye(5)))
+    assert {name.split("/")[1] for name in found} == {"age"}
+
+
 def test_rows_are_split_by_their_keys_alone():
     keys = np.array([f"u{i % 500}" for i in range(1000)], object)
     split = split_rows(keys)
