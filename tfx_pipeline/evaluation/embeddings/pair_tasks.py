@@ -8,6 +8,7 @@ from tfx_pipeline.evaluation.embeddings import metrics
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import Events
 from tfx_pipeline.evaluation.embeddings.probes import Split
+from tfx_pipeline.evaluation.embeddings.probes import hash_places
 from tfx_pipeline.evaluation.embeddings.probes import probed
 from tfx_pipeline.evaluation.embeddings.probes import small_budget
 from tfx_pipeline.evaluation.embeddings.probes import split_rows
@@ -17,15 +18,22 @@ from tfx_pipeline.evaluation.embeddings.task import Task
 
 LEAST_USERS = 20
 MOST_RATED = 10_000, 5_000  # rows that a probe is trained on, and that it is judged on
-_BLOCK = 256  # users whose scores of all items are held at once
+MOST_USERS = 20_000  # whose next item is asked for
+_CELLS = 1 << 22  # scores that are held at once
 
 
 def next_items(log: DividedLog) -> tuple[np.ndarray, np.ndarray]:
-    """Returns users [a] and for each the first later item [a] that is new to them."""
+    """Returns users [a] and for each the first later item [a] that is new to them.
+
+    Of more than `MOST_USERS` those that a hash of the id chooses.
+    """
     events = log.later
     fresh = ~log.is_known(events.user, events.item)
     users, first = np.unique(events.user[fresh], return_index=True)
-    return users, events.item[fresh][first]
+    chosen = np.arange(len(users))
+    if len(users) > MOST_USERS:
+        chosen = np.sort(np.argsort(hash_places(log.users[users]), kind="stable")[:MOST_USERS])
+    return users[chosen], events.item[fresh][first[chosen]]
 
 
 def _no_next(log: DividedLog) -> str:
@@ -40,13 +48,14 @@ def next_ranks(log: DividedLog, embeddings: Aligned) -> tuple[np.ndarray, np.nda
     """
     users, targets = next_items(log)
     ranks = np.empty(len(users))
-    for start in range(0, len(users), _BLOCK):
-        rows, wanted = users[start : start + _BLOCK], targets[start : start + _BLOCK]
+    block = max(1, _CELLS // (embeddings.users.vectors.shape[1] * max(1, len(log.items))))
+    for start in range(0, len(users), block):
+        rows, wanted = users[start : start + block], targets[start : start + block]
         scores = embeddings.users.scores(rows, embeddings.items)
         scores[log.known_matrix[rows].toarray()] = -np.inf
         own = np.take_along_axis(scores, wanted[:, None], axis=1)
         above = (scores > own).sum(axis=1)
-        ranks[start : start + _BLOCK] = above + ((scores == own).sum(axis=1) - 1) / 2
+        ranks[start : start + block] = above + ((scores == own).sum(axis=1) - 1) / 2
     return users, ranks
 
 

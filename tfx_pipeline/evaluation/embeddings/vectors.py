@@ -178,8 +178,7 @@ def write_embeddings(embeddings: Embeddings, out: str | Path) -> None:
 
 def _table_of(file: Path) -> str:
     """Returns `users` or `items` by the columns of a file."""
-    with parquet_file(file) as opened:
-        names = set(opened.schema_arrow.names)
+    names = set(_columns(file))
     tables = [table for table, keys in KEYS.items() if names.issuperset(keys)]
     if len(tables) != 1:
         raise ValueError(
@@ -189,11 +188,20 @@ def _table_of(file: Path) -> str:
     return tables[0]
 
 
+def _columns(file: Path) -> list[str]:
+    """Returns the names of a file's columns."""
+    try:
+        with parquet_file(file) as opened:
+            names: list[str] = opened.schema_arrow.names
+            return names
+    except pa.ArrowInvalid as error:
+        raise type(error)(f"`{file}` cannot be read: {error}") from error
+
+
 def _read(files: Sequence[Path], table: str) -> Vectors:
     tables = []
     for file in files:
-        with parquet_file(file) as opened:
-            names = opened.schema_arrow.names
+        names = _columns(file)
         missing = [name for name in (*KEYS[table], EMBEDDING) if name not in names]
         if missing:
             raise ValueError(f"`{file}` lacks the columns {missing}; it has {names}.")

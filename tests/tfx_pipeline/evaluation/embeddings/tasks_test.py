@@ -41,7 +41,7 @@ def aligned(users, items):
     return Aligned(Vectors(keys, users[:, None]), np.asarray(items, np.float32), 0, 0)
 
 
-def test_the_next_item_is_the_first_new_one_and_ranked_among_new_ones():
+def test_the_next_item_is_the_first_new_one_and_ranked_among_new_ones(monkeypatch):
     known = events((0, 0), (1, 3), (2, 1), (3, 2))
     later = events((0, 0), (0, 4), (0, 1), (1, 3), (2, 0))
     log = log_of(known, later)
@@ -49,12 +49,17 @@ def test_the_next_item_is_the_first_new_one_and_ranked_among_new_ones():
     assert users.tolist() == [0, 2] and items.tolist() == [4, 0]  # 1 does nothing new, 3 nothing
     # User 0: 9 of the known item 0 does not count; 3 and 2 are above 1. User 2: all are equal.
     scores = np.array([[9, 3, 0, 2, 1], [0] * 5, [5] * 5, [0] * 5], np.float32)
-    _, ranks = pair_tasks.next_ranks(log, aligned(scores, np.eye(5)))
-    assert ranks.tolist() == [2, 1.5]
+    for cells in (1, 1 << 20):  # in blocks of one user, or all at once
+        monkeypatch.setattr(pair_tasks, "_CELLS", cells)
+        _, ranks = pair_tasks.next_ranks(log, aligned(scores, np.eye(5)))
+        assert ranks.tolist() == [2, 1.5]
     found = pair_tasks.rank_next(log, aligned(scores, np.eye(5)))
     gains = 1 / np.log2(np.array([4, 3.5]))
     assert found["ndcg@10"][0] == pytest.approx(gains.mean())
     assert found["recall@10"][0] == 1
+    monkeypatch.setattr(pair_tasks, "MOST_USERS", 1)
+    chosen, item = pair_tasks.next_items(log)
+    assert (chosen[0], item[0]) in [(0, 4), (2, 0)] and len(chosen) == 1
 
 
 def test_ratings_are_high_from_the_known_median_on_and_impressions_come_first():

@@ -104,3 +104,10 @@ def test_users_and_items_are_of_one_space(tmp_path):
         read_embeddings(tmp_path)
     with pytest.raises(FileNotFoundError, match="holds no embeddings"):
         read_embeddings(tmp_path / "nowhere")
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path):
+    (tmp_path / "users.parquet").write_text("user_id,embedding")
+    for place in (tmp_path, tmp_path / "users.parquet"):
+        with pytest.raises(ValueError, match="users.parquet` cannot be read"):
+            read_embeddings(place)
