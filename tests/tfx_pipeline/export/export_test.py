@@ -27,6 +27,7 @@ from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 from tfx_pipeline.cli import cli
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 from tfx_pipeline.export.files import ITEMS
 from tfx_pipeline.export.files import USERS
 from tfx_pipeline.export.files import open_export
@@ -148,6 +149,10 @@ def test_every_user_and_candidate_has_its_embedding(shop: Shop) -> None:
     assert sorted(p.name for p in (shop.root / "first").iterdir()) == [
         "items", "manifest.json", "users"
     ]  # fmt: skip
+    judged = read_embeddings(shop.root / "first")  # as `vitrine benchmark-embeddings` does
+    assert judged.items.keys.tolist() == [f"item:{i}" for i in range(6)]
+    np.testing.assert_allclose(judged.items.vectors[:, 0], vectors, atol=1e-6)
+    np.testing.assert_allclose(judged.users.vectors[:, 0], expected, atol=1e-6)
 
 
 def test_only_what_changed_is_embedded_again(shop: Shop) -> None:
@@ -222,6 +227,10 @@ def test_several_interests_are_a_list_of_vectors_with_weights(tmp_path: Path) ->
         np.testing.assert_allclose(found[0], expected["embedding"], atol=1e-6)
         np.testing.assert_allclose(found[1], expected["weight"], atol=1e-6)
     assert shop.table(ITEMS).schema.field("embedding").type == pa.list_(pa.float32(), 16)
+    judged = read_embeddings(shop.root / "out").users
+    assert judged.vectors.shape == (5, 3, 16)
+    np.testing.assert_array_equal(judged.vectors, users["embedding"].to_pylist())
+    np.testing.assert_array_equal(judged.weights, users["weight"].to_pylist())
 
 
 def test_bad_rows_are_kept_with_their_reason(tmp_path: Path) -> None:
