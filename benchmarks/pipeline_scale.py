@@ -183,7 +183,8 @@ def predict(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
         points = sorted(
             (row["events"], row["cpu_seconds"]) for row in measured if row["component"] == component
         )
-        if len(points) < 2 or component == EVERYTHING or min(points[-2:])[1] <= 0:
+        idle = any(seconds <= 0.0 for _, seconds in points[-2:])  # shorter than a sample
+        if len(points) < 2 or component == EVERYTHING or idle:
             continue
         (fewer, less), (more, most) = points[-2:]
         slope = max(0.0, (most - less) / (more - fewer))
