@@ -39,9 +39,18 @@ def keep_memory() -> Iterator[bool]:
 
 
 def release_memory() -> None:
-    """Gives back what nothing refers to any more: graphs of Keras, cycles, freed pages."""
-    import tensorflow as tf
+    """Gives back what is left of models that are gone: graphs, cycles, freed pages.
 
+    TensorFlow keeps each gradient of `tf.custom_gradient` that a graph was built with, and with
+    it the graph and its variables, to the end of the process. Call this only where no graph
+    is left whose gradient is still to be built.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework import ops
+
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith("CustomGradient-")]:
+        del registered[name]
     tf.keras.backend.clear_session()
     gc.collect()
     libc = _glibc()

@@ -36,6 +36,31 @@ for size in (1_000_000, 8_000_000):  # below and above the threshold
 """
 
 
+GRAPHS = """
+import weakref
+import tensorflow as tf
+
+@tf.custom_gradient
+def double(x):
+    return 2.0 * x, lambda gradient: gradient * (2.0 + 0.0 * x)
+
+def step():
+    variable = tf.Variable(tf.ones([1_000]))
+
+    @tf.function
+    def loss():
+        with tf.GradientTape() as tape:
+            value = tf.reduce_sum(double(variable))
+        return tape.gradient(value, variable)
+
+    return weakref.ref(loss.get_concrete_function().graph)
+
+graphs = [step() for _ in range(3)]
+release_memory()
+print(sum(graph() is not None for graph in graphs))
+"""
+
+
 def run(program: str) -> int:
     """Returns what a process of its own prints first."""
     command = [sys.executable, "-c", SETUP + program]
@@ -51,3 +76,7 @@ def test_freed_memory_is_used_again() -> None:
 def test_freed_memory_is_given_back_afterwards() -> None:
     """16 arrays of 8 MB were freed."""
     assert run(GIVEN_BACK) > 100_000_000
+
+
+def test_graphs_with_gradients_of_their_own_are_given_back() -> None:
+    assert run(GRAPHS) == 0
