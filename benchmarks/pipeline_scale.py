@@ -10,8 +10,8 @@ was stopped goes on with the component that it stopped in, and sizes that are do
 
 `seconds` are ML Metadata's. `cpu_seconds` and `peak_bytes` are those of the whole tree of
 processes while the component ran, sampled twice a second; components share a process, so that
-a peak holds what those before it have left. `exponent` is the slope of log processor time over
-log events between the two largest sizes.
+a peak holds what those before it have left. `log_events` is how many events came out.
+`exponent` is the slope of log processor time over log events between the two largest sizes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from benchmarks.results import DIRECTORY
 from benchmarks.results import Label
 from benchmarks.results import Results
 from transforms.arrow import pa
+from transforms.arrow import parquet_file
 from transforms.arrow import pc
 from transforms.arrow import read_table
 
@@ -110,6 +111,15 @@ def _tables(folder: Path, keep_impressions: bool = True) -> Iterator[pa.Table]:
         yield table
 
 
+def count_events(log: Path) -> int:
+    """Returns how many events the log has."""
+    count = 0
+    for path in (log / "events").rglob("*.parquet"):
+        with parquet_file(path) as file:
+            count += file.metadata.num_rows
+    return count
+
+
 def run_pipeline(events: int, data_dir: Path) -> dict[str, dict[str, float]]:
     """Runs every component, or those that an earlier run had not finished.
 
@@ -135,12 +145,13 @@ def run_pipeline(events: int, data_dir: Path) -> dict[str, dict[str, float]]:
         start = step.started.timestamp()
         used = used_between(taken, start, start + step.seconds)
         measured[step.node] = {"seconds": step.seconds, **used._asdict()}
+    made = float(count_events(log))
     columns = {name: [row[name] for row in measured.values()] for name in measured["trainer"]}
     measured[EVERYTHING] = {
         name: max(values) if name == "peak_bytes" else sum(values)
         for name, values in columns.items()
     }
-    return measured
+    return {component: values | {"log_events": made} for component, values in measured.items()}
 
 
 def measure(results: Results, events: int, data_dir: Path) -> None:
@@ -172,16 +183,18 @@ def predict(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     a core costs.
 
     Args:
-        rows: `component`, `events`, `cpu_seconds`.
+        rows: `component`, `log_events`, `cpu_seconds`.
 
     Returns:
         By component; nothing with fewer than two sizes.
     """
     found = {}
-    measured = [row for row in rows if "cpu_seconds" in row]
+    measured = [row for row in rows if "log_events" in row]
     for component in dict.fromkeys(row["component"] for row in measured):
         points = sorted(
-            (row["events"], row["cpu_seconds"]) for row in measured if row["component"] == component
+            (row["log_events"], row["cpu_seconds"])
+            for row in measured
+            if row["component"] == component
         )
         idle = any(seconds <= 0.0 for _, seconds in points[-2:])  # shorter than a sample
         if len(points) < 2 or component == EVERYTHING or idle:

@@ -18,7 +18,7 @@ MEBI = 2**20
 
 
 def _row(component, events, cpu):
-    return {"component": component, "events": events, "cpu_seconds": cpu}
+    return {"component": component, "log_events": events, "cpu_seconds": cpu}
 
 
 def test_what_beam_spreads_is_divided_by_the_workers_and_the_rest_is_not():
@@ -45,7 +45,7 @@ def test_predictions_are_made_again_when_a_size_is_added(tmp_path):
 
     def measure(events, cpu):
         key = {"component": "trainer", "events": events}
-        results.measure(key, 0, lambda: {"cpu_seconds": cpu})
+        results.measure(key, 0, lambda: {"cpu_seconds": cpu, "log_events": events})
         keep_predictions(results)
 
     def hours():
