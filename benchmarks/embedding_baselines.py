@@ -148,14 +148,11 @@ def _embeddings(name: str, log: DividedLog, user: np.ndarray, item: np.ndarray) 
 
 def _matrix(log: DividedLog, newest: int | None = None) -> sparse.csr_matrix:
     """Returns users x items, 1 for what was among the newest events, or ever."""
+    if newest is None:
+        return log.known_matrix.astype(np.float64)
     user, item = log.known.user, log.known.item
-    if newest is not None:
-        ends = np.searchsorted(user, user, side="right")
-        kept = ends - np.arange(len(user)) <= newest
-        user, item = user[kept], item[kept]
-    shape = len(log.users), len(log.items)
-    pairs = np.unique(log.pair(user, item))
-    return sparse.csr_matrix((np.ones(len(pairs)), np.divmod(pairs, shape[1])), shape)
+    kept = np.searchsorted(user, user, side="right") - np.arange(len(user)) <= newest
+    return log.matrix(user[kept], item[kept]).astype(np.float64)
 
 
 def _together(log: DividedLog) -> sparse.csr_matrix:

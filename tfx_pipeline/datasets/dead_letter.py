@@ -146,7 +146,7 @@ def label(
 
 def as_text(column: pa.ChunkedArray) -> pa.Array:
     """Returns a column of any type as strings; what is not UTF-8 is escaped."""
-    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    array = column.combine_chunks()
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if is_text(array.type):

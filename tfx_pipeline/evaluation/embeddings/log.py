@@ -82,8 +82,12 @@ class DividedLog:
     @functools.cached_property
     def known_matrix(self) -> sparse.csr_matrix:
         """The pairs of the known part: [U, N] bool."""
+        return self.matrix(self.known.user, self.known.item)
+
+    def matrix(self, user: np.ndarray, item: np.ndarray) -> sparse.csr_matrix:
+        """Returns where users [n] and items [n] are paired, once or more: [U, N] bool."""
         shape = len(self.users), len(self.items)
-        pairs = np.unique(self.pair(self.known.user, self.known.item))
+        pairs = np.unique(self.pair(user, item))
         return sparse.csr_matrix((np.ones(len(pairs), bool), np.divmod(pairs, shape[1])), shape)
 
     def pair(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -123,7 +127,7 @@ def read_divided(directory: str | Path, types: Sequence[str] = ()) -> DividedLog
     events = before.read(EVENTS_TABLE, _COLUMNS)
     events = events.filter(pc.is_in(_names(events), items))
     did = events.filter(pc.not_equal(events["event"], IMPRESSION))
-    users = pc.unique(_whole(did["user_id"]))
+    users = pc.unique(did["user_id"].combine_chunks())
     if not len(users) or not len(items):
         raise ValueError(f"`{root}/{KNOWN}` has no event with an item of the types {list(types)}.")
     known, _ = _events(events, users, items)
@@ -143,25 +147,20 @@ def read_divided(directory: str | Path, types: Sequence[str] = ()) -> DividedLog
 
 def _names(table: pa.Table) -> pa.Array:
     """Returns `type:id` of each row."""
-    return pc.binary_join_element_wise(
-        _whole(table["entity_type"]), _whole(table["entity_id"]), ":"
-    )
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """Joins the pieces of a column, of which there may be none."""
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    columns = (table[name].combine_chunks() for name in ("entity_type", "entity_id"))
+    return pc.binary_join_element_wise(*columns, ":")
 
 
 def _events(table: pa.Table, users: pa.Array, items: pa.Array) -> tuple[Events, Events]:
     """Returns what given users did with given items, and what of these they were shown."""
-    user, item = pc.index_in(_whole(table["user_id"]), users), pc.index_in(_names(table), items)
+    user = pc.index_in(table["user_id"].combine_chunks(), users)
+    item = pc.index_in(_names(table), items)
     kept = pc.and_(user.is_valid(), item.is_valid())
     table = table.filter(kept)
     user, item = (np.asarray(column.filter(kept)).astype(np.int64) for column in (user, item))
     shown = np.asarray(pc.equal(table["event"], IMPRESSION))
     value = np.asarray(table["value"].cast(pa.float32()).fill_null(np.nan))
-    page = _whole(table["page_id"]).dictionary_encode().indices
+    page = table["page_id"].combine_chunks().dictionary_encode().indices
     page = np.asarray(page.fill_null(-1)).astype(np.int64)
     time, ordinal = (np.asarray(table[name]) for name in ("timestamp", "ordinal"))
     order = np.lexsort((ordinal, time, user))
@@ -174,8 +173,9 @@ def _events(table: pa.Table, users: pa.Array, items: pa.Array) -> tuple[Events, 
 
 def _attributes(table: pa.Table, users: pa.Array) -> dict[str, np.ndarray]:
     """Returns the classes of attributes `key=value` that users tell one of."""
-    row = np.asarray(pc.index_in(_whole(table["user_id"]), users).fill_null(-1)).astype(np.int64)
-    lists = _whole(table["attributes"])
+    row = pc.index_in(table["user_id"].combine_chunks(), users).fill_null(-1)
+    row = np.asarray(row).astype(np.int64)
+    lists = table["attributes"].combine_chunks()
     if not len(table) or lists.null_count == len(lists):
         return {}
     parent = row[np.asarray(pc.list_parent_indices(lists))]
@@ -197,7 +197,7 @@ def _attributes(table: pa.Table, users: pa.Array) -> dict[str, np.ndarray]:
 
 def _categories(catalogue: pa.Table, items: pa.Array) -> np.ndarray:
     """Returns which items are of which of the most common categories."""
-    lists = _whole(catalogue["categories"])
+    lists = catalogue["categories"].combine_chunks()
     row = np.asarray(pc.index_in(_names(catalogue), items)).astype(np.int64)
     parent = row[np.asarray(pc.list_parent_indices(lists))]
     names = lists.flatten().dictionary_encode()

@@ -257,7 +257,7 @@ def _stack(parts: Sequence[np.ndarray], where: Path) -> np.ndarray:
 
 def _dense(column: pa.ChunkedArray, name: str, where: Path) -> np.ndarray:
     """Returns nested lists of equal lengths as an array [n, ...] float32."""
-    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    array = column.combine_chunks()
     shape = [len(array)]
     while _is_list(array.type):
         if array.null_count:
