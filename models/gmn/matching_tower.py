@@ -10,9 +10,7 @@ import tensorflow as tf
 from models.gmn.config import MatchingTowerConfig
 from models.gmn.neighbourhoods import KINDS
 from models.gmn.neighbourhoods import Neighbourhoods
-from models.input import batch as b
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.embedding_bag import EmbeddingBag
 from models.layers.mixture import Mixture
 from models.layers.mixture import Queries
 from models.layers.mlp import MLP
@@ -20,6 +18,7 @@ from models.layers.node_matching import NodeMatching
 from models.layers.preferences import PreferenceExtraction
 from models.layers.preferences import PreferenceMatching
 from models.two_tower.history_reader import HistoryReader
+from models.two_tower.history_reader import request_bags
 
 
 class MatchingTower(tf.keras.layers.Layer):
@@ -69,10 +68,7 @@ class MatchingTower(tf.keras.layers.Layer):
             )
             self.attend = dense(dim, use_bias=False, name="attend")
             self.read_out = dense(dim, use_bias=False, name="read_out")
-        if config.use_user_attributes:
-            self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
-        if config.use_query:
-            self.words = EmbeddingBag(sizes.query_token, dim, name="words")
+        self.request_bags = request_bags(dim, config, sizes)
 
     def call(
         self,
@@ -105,10 +101,7 @@ class MatchingTower(tf.keras.layers.Layer):
         for reader, window, own in zip(self.readers, windows, nodes, strict=True):
             with tf.name_scope(reader.name):  # a warm start tells weights by their names
                 parts += reader.parts(window, own, own[:, : config.last_items])
-        if config.use_user_attributes:
-            parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
-        if config.use_query:
-            parts.append(self.words(batch[b.QUERY_TOKENS]))
+        parts += [bag(batch[name]) for name, bag in self.request_bags.items()]
         vector = self.out(tf.concat(parts, axis=1), training=training)
         return self._with_preferences(vector, nodes, there) if config.preference_level else vector
 

@@ -1,4 +1,4 @@
-"""The part of a query tower that reads a history."""
+"""The parts of a query tower that read a history, and the request beside it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from models.layers.buckets import AGE_BUCKETS
 from models.layers.buckets import LENGTH_BUCKETS
 from models.layers.buckets import age_bucket
 from models.layers.buckets import length_bucket
+from models.layers.embedding_bag import EmbeddingBag
 from models.layers.history_pooling import HistoryPooling
 from models.two_tower.config import QueryTowerConfig
 
@@ -99,6 +100,18 @@ class HistoryReader(tf.keras.layers.Layer):
         if self.config.use_time:
             biases.append(self.age_bias(age_bucket(batch[b.HISTORY_AGE])))
         return tf.add_n(biases) if biases else None
+
+
+def request_bags(
+    dim: int, config: QueryTowerConfig, sizes: VocabularySizes
+) -> dict[str, EmbeddingBag]:
+    """Makes what embeds a request beside its history, by what it reads (`models.input.batch`)."""
+    bags = {}
+    if config.use_user_attributes:
+        bags[b.USER_ATTRIBUTES] = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
+    if config.use_query:
+        bags[b.QUERY_TOKENS] = EmbeddingBag(sizes.query_token, dim, name="words")
+    return bags
 
 
 def _bias(size: int, heads: int, name: str) -> tf.keras.layers.Embedding:

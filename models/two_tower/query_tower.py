@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from models.input import batch as b
 from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.embedding_bag import EmbeddingBag
 from models.layers.mlp import MLP
 from models.two_tower.config import QueryTowerConfig
 from models.two_tower.history_reader import HistoryReader
+from models.two_tower.history_reader import request_bags
 
 
 class QueryTower(HistoryReader):
@@ -35,10 +34,7 @@ class QueryTower(HistoryReader):
     def __init__(self, dim: int, config: QueryTowerConfig, sizes: VocabularySizes) -> None:
         super().__init__(dim, config, sizes, config.window, name="query_tower")
         self.out = MLP(config.hidden_units, dim, config.dropout, name="out")
-        if config.use_user_attributes:
-            self.attributes = EmbeddingBag(sizes.user_attribute, dim, name="attributes")
-        if config.use_query:
-            self.words = EmbeddingBag(sizes.query_token, dim, name="words")
+        self.request_bags = request_bags(dim, config, sizes)
 
     def call(
         self,
@@ -64,8 +60,5 @@ class QueryTower(HistoryReader):
         last = self.events(batch, vectors, index, config.last_items)  # [B, k, d]
         events = self.events(batch, vectors, index, config.window)  # [B, T, d]
         parts = self.parts(batch, events, last)
-        if config.use_user_attributes:
-            parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
-        if config.use_query:
-            parts.append(self.words(batch[b.QUERY_TOKENS]))
+        parts += [bag(batch[name]) for name, bag in self.request_bags.items()]
         return self.out(tf.concat(parts, axis=1), training=training)

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.special import erf
 from scipy.special import expit
 
+from models.input import batch as b
+
 Array = np.ndarray
 
 
@@ -103,7 +105,8 @@ def two_tower_query(
         [-1, tower.dim],
     )
     parts = parts_of(tower, x, types, ages)
-    parts += [bag(tower.attributes, attributes), bag(tower.words, words)]
+    bags = tower.request_bags
+    parts += [bag(bags[b.USER_ATTRIBUTES], attributes), bag(bags[b.QUERY_TOKENS], words)]
     return query(model, perceptron(tower.out, np.concatenate(parts)))
 
 
@@ -158,7 +161,8 @@ def matching_query(
         parts += parts_of(
             tower.readers[k], nodes[k], [types[t] for t in places], [ages[t] for t in places]
         )
-    parts += [bag(tower.attributes, attributes), bag(tower.words, words)]
+    bags = tower.request_bags
+    parts += [bag(bags[b.USER_ATTRIBUTES], attributes), bag(bags[b.QUERY_TOKENS], words)]
     z = perceptron(tower.out, np.concatenate(parts))
     if not config.preference_level:
         return query(model, z)[None], np.ones(1)
