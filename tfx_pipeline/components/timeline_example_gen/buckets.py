@@ -75,6 +75,7 @@ class BucketFn(beam.DoFn):
     def setup(self) -> None:
         """Parses the configuration once a worker."""
         self._config = TimelineConfig.model_validate_json(self._config_json)
+        self._most_users = -(-self._config.max_held_out_users // self._buckets)
 
 
 class SortBucket(BucketFn):
@@ -243,7 +244,8 @@ class WriteBucket(BucketFn):
     def _held_out(
         self, bucket: Bucket, number: int, split: str, index: bytes, classes: bytes
     ) -> Counts:
-        held = getattr(bucket.cuts, split)
+        of_split = getattr(bucket.cuts, split)
+        held = splits.draw_examples(bucket.timelines, of_split, self._most_users)
         cut = held_out_examples(bucket, held, HELD_OUT[split], self._config)
         examples, counts = self._limited(bucket, cut, split)
         first = bucket.events.row[held.targets[held.offsets[:-1]]]
@@ -256,8 +258,10 @@ class WriteBucket(BucketFn):
         self._write(split, number, features + targets)
         counts |= {f"{split}/targets/{name}": count for name, count in about.items()}
         counts[f"{split}/histories_truncated"] = int((examples.start > held.start).sum())
-        pages = int((bucket.page_split == HELD_OUT[split]).sum())
-        counts[f"{split}/pages/of_users_without_targets"] = pages - len(cut.pages)
+        counts[f"{split}/users_left_out"] = len(of_split.user) - len(held.user)
+        page_user = bucket.pages.user[bucket.page_split == HELD_OUT[split]]
+        without = int((~np.isin(page_user, of_split.user)).sum())
+        counts[f"{split}/pages/of_users_without_targets"] = without
         return counts
 
     def _limited(self, bucket: Bucket, examples: Examples, split: str) -> tuple[Examples, Counts]:
@@ -276,7 +280,7 @@ class WriteBucket(BucketFn):
         label = self._config.label
         assert label is not None
         most = label.max_history
-        pages = page_examples.held_out_pages(bucket, PAGES[split], label, items)
+        pages = page_examples.held_out_pages(bucket, PAGES[split], label, items, self._most_users)
         slices = page_examples.slice_candidates(bucket, pages, CatalogueIndex(index), classes)
         self._write_records(split, number, page_examples.records(bucket, pages, slices, most))
         counts = page_examples.count(pages, slices, label)

@@ -96,6 +96,9 @@ class TimelineConfig(Config):
         max_events_per_example: A user with more events becomes several chunks.
         context_events: Leading events of a chunk that repeat the chunk before
             and are never targets.
+        max_held_out_users: Validation and test keep at most so many users each, drawn by a
+            hash of their ids, so that judging a model does not grow with the log; 0 keeps all.
+            With 100,000 users the standard error of a hit rate of .1 is .001.
         max_impressions_per_example: The newest result pages are kept as long as
             they hold no more impressions than this.
         include_images: Whether catalogue rows carry their encoded image.
@@ -131,6 +134,7 @@ class TimelineConfig(Config):
     latest: Microseconds | None = None
     max_events_per_example: int = Field(default=4_096, ge=2)
     context_events: int = Field(default=256, ge=0)
+    max_held_out_users: int = Field(default=100_000, ge=0)
     max_impressions_per_example: int = Field(default=65_536, ge=1)
     include_images: bool = False
     catalogue_fields: CatalogueFields = CatalogueFields()

@@ -17,6 +17,7 @@ from tfx_pipeline.components.timeline_example_gen.examples import age_class
 from tfx_pipeline.components.timeline_example_gen.examples import ranges
 from tfx_pipeline.components.timeline_example_gen.negatives import Items
 from tfx_pipeline.components.timeline_example_gen.report import Counts
+from tfx_pipeline.components.timeline_example_gen.splits import draw_users
 from tfx_pipeline.components.timeline_example_gen.splits import is_of_type
 from tfx_pipeline.datasets.catalogue_index import CatalogueIndex
 from tfx_pipeline.datasets.columns import list_offsets
@@ -50,6 +51,7 @@ class PageExamples(NamedTuple):
         label: [C] int64, bit h is head h.
         left_out: Candidates behind the last that a page keeps.
         not_candidates: Events of `events` that make no page: their entities are no candidates.
+        users_left_out: Users with pages who are not drawn.
     """
 
     user: np.ndarray
@@ -62,6 +64,7 @@ class PageExamples(NamedTuple):
     label: np.ndarray
     left_out: int = 0
     not_candidates: int = 0
+    users_left_out: int = 0
 
 
 class Slices(NamedTuple):
@@ -78,7 +81,9 @@ class Slices(NamedTuple):
     age: np.ndarray
 
 
-def held_out_pages(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> PageExamples:
+def held_out_pages(
+    bucket: Bucket, split: int, label: LabelConfig, items: Items, most_users: int = 0
+) -> PageExamples:
     """Returns the pages of a split.
 
     Args:
@@ -86,10 +91,11 @@ def held_out_pages(bucket: Bucket, split: int, label: LabelConfig, items: Items)
         split: `pages.VALIDATION` or `pages.TEST`.
         label: Which rows there are, and when they are positive.
         items: The candidates of `events`.
+        most_users: Pages of so many users are kept (`draw_users`); 0 is all.
     """
     if label.source == "impressions":
-        return _of_impressions(bucket, split, label)
-    return _of_events(bucket, split, label, items)
+        return _of_impressions(bucket, split, label, most_users)
+    return _of_events(bucket, split, label, items, most_users)
 
 
 def count(pages: PageExamples, slices: Slices, label: LabelConfig) -> Counts:
@@ -99,6 +105,7 @@ def count(pages: PageExamples, slices: Slices, label: LabelConfig) -> Counts:
     return {
         "examples": len(pages.user),
         "users": len(np.unique(pages.user)),
+        "users_left_out": pages.users_left_out,
         "candidates": len(pages.candidate),
         "candidates_over_the_limit": pages.left_out,
         "candidates_not_in_catalogue": int((~slices.known).sum()),
@@ -154,10 +161,15 @@ def records(
         yield encode_examples(_features(bucket, pages, slices, most_events, first, last))
 
 
-def _of_impressions(bucket: Bucket, split: int, label: LabelConfig) -> PageExamples:
+def _of_impressions(
+    bucket: Bucket, split: int, label: LabelConfig, most_users: int
+) -> PageExamples:
     pages = bucket.pages
     assert pages.label is not None
     chosen = np.flatnonzero(bucket.page_split == split)
+    drawn = draw_users(bucket.timelines, pages.user[chosen], most_users)
+    users_left_out = len(np.unique(pages.user[chosen[~drawn]]))
+    chosen = chosen[drawn]
     shown = np.diff(pages.offsets)[chosen]
     sizes = np.minimum(shown, label.width)
     kept = ranges(pages.offsets[:-1][chosen], sizes)
@@ -172,12 +184,18 @@ def _of_impressions(bucket: Bucket, split: int, label: LabelConfig) -> PageExamp
         position=pages.position[kept],
         label=pages.label[kept],
         left_out=int((shown - sizes).sum()),
+        users_left_out=users_left_out,
     )
 
 
-def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> PageExamples:
+def _of_events(
+    bucket: Bucket, split: int, label: LabelConfig, items: Items, most_users: int
+) -> PageExamples:
     timelines, events = bucket.timelines, bucket.events
     chosen, left_out = _labelled_events(bucket, split, label, items)
+    drawn = draw_users(timelines, events.user[chosen], most_users)
+    users_left_out = len(np.unique(events.user[chosen[~drawn]]))
+    chosen = chosen[drawn]
     user, row = events.user[chosen].astype(np.int64), events.row[chosen]
     history = chosen - events.offsets[user]
     names = timelines.dictionaries["entity"]
@@ -201,6 +219,7 @@ def _of_events(bucket: Bucket, split: int, label: LabelConfig, items: Items) -> 
         position=np.full(candidate.size, -1),
         label=positive.reshape(-1).astype(np.int64),
         not_candidates=left_out,
+        users_left_out=users_left_out,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from tfx_pipeline.components.timeline_example_gen.config import ANY
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.timeline import Timelines
+from tfx_pipeline.datasets.row_hash import hash_ids
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -95,6 +96,36 @@ def cut(
     by_share = config.split == "leave-share-out"
     rows = _leave_share_out(timelines, config) if by_share else _time_cut(timelines, starts)
     return _freeze(timelines, events, rows, config)
+
+
+def draw_users(timelines: Timelines, user: np.ndarray, most: int) -> np.ndarray:
+    """Draws users by a hash of their ids, the same ones in every run.
+
+    Args:
+        timelines: The bucket.
+        user: [n] int64, the users of some rows.
+        most: Users that are drawn; 0 is all.
+
+    Returns:
+        [n] bool, the rows of users that are drawn.
+    """
+    distinct, inverse = np.unique(user, return_inverse=True)
+    if not most or len(distinct) <= most:
+        return np.ones(len(user), bool)
+    hashes = hash_ids(timelines.users.take(pa.array(distinct)))
+    drawn = np.zeros(len(distinct), bool)
+    drawn[np.argpartition(hashes, most - 1)[:most]] = True
+    kept: np.ndarray = drawn[inverse]
+    return kept
+
+
+def draw_examples(timelines: Timelines, held: HeldOut, most: int) -> HeldOut:
+    """Returns the examples of users whom `draw_users` draws."""
+    kept = draw_users(timelines, held.user, most)
+    sizes = np.diff(held.offsets)
+    offsets = np.concatenate([[0], np.cumsum(sizes[kept])])
+    targets = held.targets[np.repeat(kept, sizes)]
+    return HeldOut(held.user[kept], held.start[kept], held.end[kept], targets, offsets)
 
 
 def is_of_type(timelines: Timelines, rows: np.ndarray, types: Sequence[str]) -> np.ndarray:

@@ -175,6 +175,19 @@ def test_time_cut_freezes_histories_and_holds_out_distinct_targets(
     assert report["test_start"] == T + 9 * DAY
 
 
+def test_so_many_users_are_drawn_into_each_held_out_split(tmp_path: Path) -> None:
+    events = [event(f"u{u}", "abcdefg"[d], T + d * DAY) for u in range(40) for d in range(7)]
+    cut = {"split": "time-cut", "validation_start": T + 3 * DAY, "test_start": T + 5 * DAY}
+    whole, _ = timelines(tmp_path / "whole", events, **cut, buckets=2)
+    few, report = timelines(tmp_path / "few", events, **cut, buckets=2, max_held_out_users=10)
+    again, _ = timelines(tmp_path / "again", events[::-1], **cut, buckets=2, max_held_out_users=10)
+    assert few == again and few["train"] == whole["train"]
+    for split in ("validation", "test"):
+        drawn = [example["user_id"] for example in few[split]]
+        assert len(drawn) == 10 and report[split]["users_left_out"] == 30
+        assert few[split] == [e for e in whole[split] if e["user_id"] in drawn]
+
+
 def test_leave_share_out_holds_out_the_last_rows_of_each_user(tmp_path: Path) -> None:
     events = [event("ann", item, T + i) for i, item in enumerate("abcdefghij")]
     events += [event("bob", item, T, ordinal=i) for i, item in enumerate("abcd")]

@@ -132,7 +132,8 @@ def shown(user: str, page: str, items: str, time: int) -> list[Row]:
 
 def pages_of(log: Path, out: Path, **options: Any) -> tuple[list[Any], dict[str, Any]]:
     """Time, candidates, labels and number of earlier events of all test pages, and the report."""
-    report = run(log, out, label={"events": ["click"]}, **(MANY | SPLITS["time"] | options))
+    clicks = {"label": {"events": ["click"]}}
+    report = run(log, out, **(MANY | SPLITS["time"] | clicks | options))
     pages = read_splits(out)["test_pages"]
     found = [
         (
@@ -182,6 +183,7 @@ def test_odd_pages_have_rules_and_are_counted(tmp_path: Path) -> None:
     assert report["test_pages"] == {
         "examples": 4,
         "users": 3,
+        "users_left_out": 0,
         "candidates": 9,
         "candidates_over_the_limit": 0,
         "candidates_not_in_catalogue": 1,
@@ -195,6 +197,18 @@ def test_odd_pages_have_rules_and_are_counted(tmp_path: Path) -> None:
     found, report = pages_of(log, tmp_path / "strict", unknown_entities="dead-letter")
     assert found[-1] == ("c", 0, "x", [0], 0)
     assert report["dead_letters"]["events"] == {"entity is not in the catalogue": 2}
+
+
+@pytest.mark.parametrize("source", ["clicked", "values"])
+def test_a_split_keeps_all_pages_of_the_users_who_are_drawn(tmp_path: Path, source: str) -> None:
+    label = {"label": LABELS[source], **SPLITS["time"], "buckets": 1}
+    log = write_log(tmp_path / "log", random_log(7), CATALOGUE)
+    whole, _ = pages_of(log, tmp_path / "whole", **label)
+    drawn, report = pages_of(log, tmp_path / "drawn", max_held_out_users=2, **label)
+    users = {page[0] for page in drawn}
+    assert len(users) == 2 < len({page[0] for page in whole})
+    assert drawn == [page for page in whole if page[0] in users]
+    assert report["test_pages"]["users_left_out"] == len({page[0] for page in whole}) - 2
 
 
 def test_pages_need_neither_targets_nor_history(tmp_path: Path) -> None:
