@@ -305,20 +305,22 @@ _RETRIEVAL: tuple[tuple[str, Rule], ...] = (
     ("model.normalize", _normalize),
     ("model.temperature", _temperature),
 )
+_SEQUENCES: tuple[tuple[str, Rule], ...] = (
+    ("model.dim", _sequence_dim),
+    ("model.input.length", _length),
+    ("model.encoder.use_time", _use_time),
+    ("model.encoder.blocks", _blocks),
+    ("model.encoder.dropout", _dropout(0.4, 0.2, 0.2)),
+    ("model.encoder.event_dropout", _event_dropout),
+    ("optimizer.learning_rate", _sequence_learning_rate),
+    ("input.batch_size", _batch(2048, 512)),
+    ("input.pool", lambda log, values: Choice(8192, "timelines sorted by length together")),
+    ("steps_per_epoch", _epoch),
+    ("epochs", _epochs(7_000_000, 12_000_000, 30)),
+)
 _FAMILIES: dict[str, tuple[tuple[str, Rule], ...]] = {
     "two_tower": _towers(_window),
     "gmn": _towers(_window_of_two_kinds),
-    "sequence": (
-        ("model.dim", _sequence_dim),
-        ("model.input.length", _length),
-        ("model.encoder.use_time", _use_time),
-        ("model.encoder.blocks", _blocks),
-        ("model.encoder.dropout", _dropout(0.4, 0.2, 0.2)),
-        ("model.encoder.event_dropout", _event_dropout),
-        ("optimizer.learning_rate", _sequence_learning_rate),
-        ("input.batch_size", _batch(2048, 512)),
-        ("input.pool", lambda log, values: Choice(8192, "timelines sorted by length together")),
-        ("steps_per_epoch", _epoch),
-        ("epochs", _epochs(7_000_000, 12_000_000, 30)),
-    ),
+    "sequence": _SEQUENCES,
+    "guim": _SEQUENCES,
 }

@@ -9,6 +9,7 @@ from typing import Literal
 
 from models.din.config import DINConfig
 from models.gmn.config import GMNConfig
+from models.guim.config import GUIMConfig
 from models.lifelong.config import EtaConfig
 from models.lifelong.config import SdimConfig
 from models.lifelong.config import SimConfig
@@ -54,6 +55,7 @@ FAMILIES = (
     Family("two_tower", TwoTowerConfig, "models.two_tower.model.TwoTower", "retrieval"),
     Family("sequence", SequenceConfig, "models.sequence.model.SequenceModel", "retrieval"),
     Family("gmn", GMNConfig, "models.gmn.model.GMN", "retrieval"),
+    Family("guim", GUIMConfig, "models.guim.model.GUIM", "retrieval"),
     Family(
         "popularity",
         PopularityConfig,

@@ -30,6 +30,7 @@ SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] int64, that of each posi
 SEQUENCE_MASKED = "sequence/masked"  # [B, T] bool, events that the model may not read
 SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, positions whose output is a query
 SEQUENCE_TARGET = "sequence/target"  # [B, T] int64, what each query should find
+SEQUENCE_FUTURE = "sequence/future"  # [B, F] int64, the targets that follow; 0 is none
 
 # A page of a ranking model: a request and the C candidates that it showed or asks about.
 USER = "user"  # [B] int64, a hash of the user's id; evaluation alone reads it

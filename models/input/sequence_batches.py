@@ -42,6 +42,8 @@ class SequenceSpec:
         attributes: A, the user's attributes; 0 leaves them out.
         mask_share: Share of the events that are masked and to be found; 0 is
             the other objective, where each position is to find the next event.
+        future: F, with hidden events: a sequence ends at a random place, and the F events that
+            follow are to be found; 0 reads windows to their ends.
     """
 
     length: int
@@ -51,6 +53,7 @@ class SequenceSpec:
     use_time: bool = False
     attributes: int = 0
     mask_share: float = 0.0
+    future: int = 0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -254,15 +257,18 @@ def sequence_batch(
     Args:
         windows: B of them.
         sequences: What sequences hold.
-        seed: [2] int64, of what is masked.
+        seed: [2] int64, of what is masked, and of where sequences end.
 
     Returns:
         By name (`models.input.batch`), tensors with B rows.
     """
-    lengths = windows.events.row_lengths() + int(sequences.hides)  # of sequences
-    events = windows.events.to_tensor()  # [B, events, 4]
+    number = windows.events.row_lengths()
+    ends = _ends(number, seed) if sequences.future else number
+    lengths = ends + int(sequences.hides)  # of sequences
+    every = windows.events.to_tensor()  # [B, events, 4]
     width = tf.cast(sequences.padded(tf.reduce_max(lengths)), tf.int32)
-    events = tf.pad(events, [[0, 0], [0, width - tf.shape(events)[1]], [0, 0]])  # [B, T, 4]
+    missing = tf.maximum(width - tf.shape(every)[1], 0)
+    events = tf.pad(every, [[0, 0], [0, missing], [0, 0]])[:, :width]  # [B, T, 4]
     # The start token is read first, the events after it; of the first event it has the time.
     read = tf.concat([events[:, :1], events[:, :-1]], axis=1)
     rank = tf.range(tf.cast(width, tf.int64))[None, :]  # [1, T]
@@ -275,7 +281,8 @@ def sequence_batch(
         candidates = wanted & (rank > 1)  # the first event is found by the start token
         newest = tf.equal(tf.cumsum(tf.cast(candidates, tf.int32), axis=1, reverse=True), 1)
         drawn = tf.random.stateless_uniform(tf.shape(there), seed) < sequences.mask_share
-        masked = candidates & (drawn | newest)
+        # Where next events are to be found, the newest is what tells most of them.
+        masked = candidates & (drawn if sequences.future else drawn | newest)
         wanted = masked | (wanted & tf.equal(rank, 0))
         cut[b.SEQUENCE_MASKED] = masked
     shown = tf.cast(there & (rank > 0) & ~masked, tf.int64)
@@ -283,14 +290,43 @@ def sequence_batch(
     cut[b.SEQUENCE_TYPE] = shown * read[:, :, _TYPE]
     cut[b.SEQUENCE_QUERY] = wanted
     cut[b.SEQUENCE_TARGET] = tf.cast(wanted, tf.int64) * aims[:, :, _ENTITY]
+    if sequences.future:
+        cut[b.SEQUENCE_FUTURE] = _future(every, number, ends, sequences.future)
     if sequences.attributes:
         cut[b.USER_ATTRIBUTES] = windows.attributes
     if sequences.use_time:
-        last = tf.reduce_max(events[:, :, _TIME], axis=1)[:, None]  # [B, 1]
+        # The newest event, or the one that comes then.
+        last = tf.gather(every[:, :, _TIME], tf.minimum(ends, number - 1)[:, None], batch_dims=1)
         for name, when in ((b.SEQUENCE_AGE, read), (b.SEQUENCE_REQUEST_AGE, aims)):
             ages = tf.maximum(last - when[:, :, _TIME], 0)
             cut[name] = tf.where(there, ages, 0)
     return cut
+
+
+def _ends(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Draws how many events sequences read: of n all but ceil(n u^2), for u from 0 to 1.
+
+    Mostly the newest ones are left out, as requests know them; now and then all are, so that
+    users without history are learned, too.
+
+    Args:
+        number: [B] int64, n > 0.
+        seed: [2] int64.
+
+    Returns:
+        [B] int64, from 0 to n - 1.
+    """
+    drawn = tf.random.stateless_uniform(tf.shape(number), seed + [1, 0]) ** 2
+    after = tf.cast(tf.math.ceil(tf.cast(number, tf.float32) * drawn), tf.int64)
+    return number - tf.clip_by_value(after, 1, number)
+
+
+def _future(events: tf.Tensor, number: tf.Tensor, ends: tf.Tensor, future: int) -> tf.Tensor:
+    """Returns the targets among the events [B, (events), 4] from `ends` on, [B, F] int64."""
+    place = ends[:, None] + tf.range(future, dtype=tf.int64)  # [B, F]
+    follows = tf.gather(events, tf.minimum(place, number[:, None] - 1), batch_dims=1)
+    there = (place < number[:, None]) & (follows[:, :, _IS_TARGET] > 0)
+    return tf.where(there, follows[:, :, _ENTITY], 0)
 
 
 def _number_of_windows(timelines: Timelines, sequences: SequenceSpec) -> tf.Tensor:

@@ -27,7 +27,22 @@ class Mixture(NamedTuple):
     log_weight: tf.Tensor
 
 
-Queries: TypeAlias = tf.Tensor | Mixture
+class SoftBest(NamedTuple):
+    """A query of K interests, of whose scores for an item the better counts the more.
+
+        score(v) = sum_k p[k] s[k],   s[k] = u[k] . v,   p = softmax_k(s)
+
+    Losses know it. A search takes the best of the scores, which is its limit for long vectors:
+    p reads the item, so no index could sum.
+
+    Attributes:
+        vectors: [..., K, d] float32, u.
+    """
+
+    vectors: tf.Tensor
+
+
+Queries: TypeAlias = tf.Tensor | Mixture | SoftBest
 
 
 class Interests(tf.keras.layers.Layer):
@@ -64,7 +79,7 @@ class Interests(tf.keras.layers.Layer):
 
 
 def score_items(queries: Queries, items: tf.Tensor) -> tf.Tensor:
-    """Scores every item for every query, as the search of a servable does.
+    """Scores every item for every query, as the search of a servable does but for `SoftBest`.
 
     Args:
         queries: [P, d] float32, [P, K, d] of which the best counts, or a mixture.
@@ -76,6 +91,9 @@ def score_items(queries: Queries, items: tf.Tensor) -> tf.Tensor:
     if isinstance(queries, Mixture):
         products = tf.einsum("pkd,nd->pkn", queries.vectors, items)
         return tf.reduce_logsumexp(products + queries.log_weight[:, :, None], axis=1)
+    if isinstance(queries, SoftBest):
+        products = tf.einsum("pkd,nd->pkn", queries.vectors, items)
+        return tf.reduce_sum(tf.nn.softmax(products, axis=1) * products, axis=1)
     if queries.shape.rank == 3:
         return tf.reduce_max(tf.einsum("pkd,nd->pkn", queries, items), axis=1)
     return tf.matmul(queries, items, transpose_b=True)

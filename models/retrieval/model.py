@@ -19,6 +19,7 @@ from models.layers.candidate_tower import CandidateTower
 from models.layers.item_embedding import ItemEmbedding
 from models.layers.mixture import Mixture
 from models.layers.mixture import Queries
+from models.layers.mixture import SoftBest
 from models.retrieval.catalogue_ranking import CatalogueRanking
 from models.retrieval.catalogue_ranking import ModelRanking
 from models.tasks.retrieval_loss import Candidates
@@ -193,18 +194,29 @@ class RetrievalModel(Learner):
             targets: [P] int64.
             history: [B, T] int64.
         """
+        distinct, position, candidates = self.distinct_items(targets, history)
+        described = self._described(distinct)
+        return BatchItems(candidates, described, self._as_history(distinct, described), position)
+
+    def distinct_items(
+        self, targets: tf.Tensor, history: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, Candidates]:
+        """Finds the distinct items of a training batch, candidates first.
+
+        Args:
+            targets: [P] int64.
+            history: [B, T] int64.
+
+        Returns:
+            [U] int64 ids, [B, T] int32, which of them each event of a history has, and the
+            candidates, which are the first of them.
+        """
         ids = self.task.candidate_ids(targets, self.step)
-        # Candidates come first, so the distinct candidates are the first distinct ids.
         distinct, position = tf.unique(tf.concat([ids, tf.reshape(history, [-1])], axis=0))
         position, events = position[: tf.size(ids)], position[tf.size(ids) :]
         number = tf.reduce_max(position) + 1
-        described = self._described(distinct)
-        return BatchItems(
-            Candidates(distinct[:number], position, self.task.labels(targets, position)),
-            described,
-            self._as_history(distinct, described),
-            tf.reshape(events, tf.shape(history)),
-        )
+        candidates = Candidates(distinct[:number], position, self.task.labels(targets, position))
+        return distinct, tf.reshape(events, tf.shape(history)), candidates
 
     def loss_of_batch(
         self,
@@ -234,7 +246,7 @@ class RetrievalModel(Learner):
 
     def as_query(self, vectors: Queries) -> Queries:
         """Folds normalisation and temperature into [..., d] query vectors, or into a mixture's."""
-        if isinstance(vectors, Mixture):
+        if isinstance(vectors, Mixture | SoftBest):
             return vectors._replace(vectors=self.as_query(vectors.vectors))
         return self._direction(vectors) * tf.exp(self.log_scale)
 

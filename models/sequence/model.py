@@ -21,11 +21,11 @@ from models.input.windows import ALL
 from models.input.windows import WindowSpec
 from models.layers.mixture import Interests
 from models.layers.mixture import Queries
-from models.retrieval.model import BatchItems
 from models.retrieval.model import RetrievalModel
 from models.sequence.config import SequenceConfig
 from models.sequence.encoder import Encoder
 from models.tasks.excluded import earlier_columns
+from models.tasks.retrieval_loss import Candidates
 from models.training.data import TrainingData
 from models.training.replicas import InputPart
 
@@ -65,13 +65,22 @@ class SequenceModel(RetrievalModel):
     ) -> None:
         super().__init__(config, sizes, table, counts, seen_types)
         self._causal = self.towers.objective == "next"
-        length = self.sequence_spec.longest
+        length = self.longest_sequence
         self.encoder = Encoder(
             self.towers.dim, length, self.towers.encoder, sizes, self._causal, config.precision
         )
         self._compiled = tf.function(self.encoder, jit_compile=True)
+        self.interests = self.make_interests()
+
+    def make_interests(self) -> Interests | None:
+        """Makes what turns the encoder's vector into several; None where one is the query."""
         number = self.towers.interests
-        self.interests = Interests(number, name="interests") if number > 1 else None
+        return Interests(number, name="interests") if number > 1 else None
+
+    @property
+    def longest_sequence(self) -> int:
+        """The positions of the longest sequence that the encoder reads."""
+        return self.sequence_spec.longest
 
     @tf.autograph.experimental.do_not_convert
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
@@ -96,7 +105,9 @@ class SequenceModel(RetrievalModel):
         items = self.batch_items(target, inputs[b.SEQUENCE_ENTITY])
         encoded = self._encode(inputs, tf.gather(items.history, items.position), training)
         query = self._queries(tf.boolean_mask(encoded, asked))
-        return self.loss_of_batch(query, items, self._excluded(inputs, items), training)
+        where = tf.where(asked)  # [P, 2]
+        excluded = self.excluded(inputs, items.position, items.candidates, where)
+        return self.loss_of_batch(query, items, excluded, training)
 
     def _queries(self, encoded: tf.Tensor) -> Queries:
         """Makes queries of the encoder's vectors, [P, d]."""
@@ -111,20 +122,31 @@ class SequenceModel(RetrievalModel):
         encode = self._compiled if training and self.towers.xla else self.encoder
         return encode(read, items, training=training)
 
-    def _excluded(
-        self, inputs: Mapping[str, tf.Tensor], items: BatchItems
+    def excluded(
+        self,
+        inputs: Mapping[str, tf.Tensor],
+        position: tf.Tensor,
+        candidates: Candidates,
+        where: tf.Tensor,
     ) -> tf.RaggedTensor | None:
-        """Excludes the events of a sequence up to a query's position, the seen types of them."""
+        """Excludes the events of a sequence up to a query's place, the seen types of them.
+
+        Args:
+            inputs: What `training_batches` gives.
+            position: [B, T] int32, which of the distinct items each event has.
+            candidates: The first of these, and the labels of P queries.
+            where: [P, 2] int64, row and place of each query.
+
+        Returns:
+            [P, (columns)] int32; None where nothing is excluded.
+        """
         if not self.excludes_history:
             return None
         seen = inputs[b.SEQUENCE_ENTITY] > 0
         if self._seen_types:
             seen &= is_one_of(inputs[b.SEQUENCE_TYPE], self._seen_types)
-        seen &= items.position < tf.size(items.candidates.ids)
-        where = tf.where(inputs[b.SEQUENCE_QUERY])  # [P, 2]
-        return earlier_columns(
-            items.position, seen, where[:, 0], where[:, 1], items.candidates.labels
-        )
+        seen &= position < tf.size(candidates.ids)
+        return earlier_columns(position, seen, where[:, 0], where[:, 1], candidates.labels)
 
     @property
     def sequence_spec(self) -> SequenceSpec:

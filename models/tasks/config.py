@@ -74,19 +74,23 @@ class SampledSoftmaxConfig(NegativesConfig):
 
     Attributes:
       in_batch: Whether the batch's other targets are negatives of a row.
+      queue: How many targets of earlier batches are negatives, too, the newest; their vectors
+        are made anew.
       correct_sampling: Whether the logarithm of the number of times that an item
         is expected among the negatives is subtracted from its score (logQ).
     """
 
     name: Literal["sampled_softmax"] = "sampled_softmax"
     in_batch: bool = True
+    queue: int = Field(default=0, ge=0)
     correct_sampling: bool = True
 
     @model_validator(mode="after")
     def _there_are_negatives(self) -> SampledSoftmaxConfig:
-        if not (self.in_batch or self.negatives):
+        if not (self.in_batch or self.queue or self.negatives):
             raise ValueError(
-                "`sampled_softmax` needs negatives: set `in_batch`, or `negatives` above 0."
+                "`sampled_softmax` needs negatives: set `in_batch`, or `negatives` or `queue` "
+                "above 0."
             )
         return self
 

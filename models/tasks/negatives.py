@@ -17,10 +17,10 @@ class NegativeSampler(tf.Module):
     with replacement. In a batch of B targets, which are item j with probability
     p[j] = c[j] / sum_i c[i], a row then meets item j among its negatives
 
-        n[j] = (B - 1) p[j] + N r[j]
+        n[j] = (B - 1) p[j] + Q p[j] + N r[j]
 
-    times on average (without the first term when in-batch targets are no
-    negatives). log n[j] is what logQ subtracts; see `models.tasks.retrieval`.
+    times on average, Q of them out of earlier batches (without the first term when in-batch
+    targets are no negatives). log n[j] is what logQ subtracts; see `models.tasks.retrieval`.
 
     Args:
         counts: [V + 1] numbers >= 0, how often each item is a training target,
@@ -79,22 +79,26 @@ class NegativeSampler(tf.Module):
         """
         return tf.gather(self._drawn, items)
 
-    def log_expected_count(self, items: tf.Tensor, batch: tf.Tensor, number: int) -> tf.Tensor:
+    def log_expected_count(
+        self, items: tf.Tensor, batch: tf.Tensor, number: int, queue: int = 0
+    ) -> tf.Tensor:
         """Returns log n, how often a row meets each item among its negatives.
 
         Args:
             items: [n] int64.
             batch: B, scalar int, targets in the batch.
             number: N, sampled negatives.
+            queue: Q, targets of earlier batches.
 
         Returns:
             [n] float32, finite: items that are never drawn count as drawn once
             in 1e30 batches.
         """
         expected = float(number) * tf.gather(self._drawn, items)
+        others = tf.constant(queue, tf.float32)
         if self._in_batch:
-            others = tf.cast(batch - 1, tf.float32)
-            expected += others * tf.gather(self._target, items)
+            others += tf.cast(batch - 1, tf.float32)
+        expected += others * tf.gather(self._target, items)
         return tf.math.log(tf.maximum(expected, 1e-30))
 
 

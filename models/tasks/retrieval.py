@@ -9,6 +9,7 @@ import tensorflow_recommenders as tfrs
 
 from models.layers.mixture import Mixture
 from models.layers.mixture import Queries
+from models.layers.mixture import SoftBest
 from models.layers.mixture import score_items
 from models.tasks.chunked_softmax import corrected
 from models.tasks.chunked_softmax import softmax_loss
@@ -93,7 +94,7 @@ class Retrieval(tfrs.tasks.Retrieval):
                 excluded,
                 precision,
             )
-        if isinstance(query_embeddings, Mixture) or query_embeddings.shape.rank == 3:
+        if isinstance(query_embeddings, Mixture | SoftBest) or query_embeddings.shape.rank == 3:
             scores = score_items(query_embeddings, candidate_embeddings)
             logits = corrected(scores, labels, correction, excluded)
             return tf.reduce_sum(weight * self._smoothed(logits, labels))

@@ -22,6 +22,11 @@ class Candidates(NamedTuple):
     position: tf.Tensor
     labels: tf.Tensor
 
+    def of_rows(self, rows: slice) -> Candidates:
+        """Returns the same items for some of the queries, which share all negatives."""
+        others, labels = self.position[tf.size(self.labels) :], self.labels[rows]
+        return self._replace(position=tf.concat([labels, others], axis=0), labels=labels)
+
 
 class RetrievalLoss(tf.keras.layers.Layer):
     """A loss that tells each query's target from other items.

@@ -77,6 +77,8 @@ def candidate(model: Any, index: int, item: dict[str, Any]) -> Array:
 
 def of_history(model: Any, index: int, item: dict[str, Any]) -> Array:
     """An item's vector as an event of a history."""
+    if hasattr(model, "read_items"):  # of GUIM
+        return candidate(model, index, item) @ values(model.read_items.kernel)
     tower = model.candidate_tower
     table = model.history_ids or tower.ids
     row = index if table.known.numpy()[index] else 0
@@ -224,6 +226,16 @@ def sequence_query(
     return query(model, encoded(model, items, types, ages, requests, hidden, attributes)[-1])
 
 
+def representations(
+    model: Any, items: list[Array], types: list[int], ages: list[int], attributes: list[int]
+) -> Array:
+    """What GUIM's tokens become, [K, d], behind events, oldest first."""
+    tokens = values(model.representations.tokens)
+    types, ages = [0, *types, *[0] * len(tokens)], [*ages[:1], *ages, *[0] * len(tokens)]
+    ages = ages if len(items) else [0, *ages]
+    return encoded(model, [*items, *tokens], types, ages, ages, [], attributes)[-len(tokens) :]
+
+
 def encoded(
     model: Any,
     items: list[Array],
@@ -245,7 +257,8 @@ def encoded(
     x += values(encoder.intervals.embeddings)[intervals]
     if encoder.config.positions == "absolute":
         x += values(encoder.positions)[:size]
-    x += bag(encoder.attributes, attributes)
+    if encoder.config.use_user_attributes:
+        x += bag(encoder.attributes, attributes)
     for number, block in enumerate(encoder.blocks):
         if encoder.config.block == "gru":
             x = x + gru(block.read, rms(x, block.norm))

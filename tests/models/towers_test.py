@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from models.fixed_values import retrieval_trainer
 from models.gmn.model import GMN
+from models.guim.model import GUIM
 from models.input import batch as b
 from models.input import catalogue as c
 from models.input.catalogue import CatalogueTable
@@ -60,6 +61,7 @@ MODELS = {
     "masked hstu": {"sequence": {"encoder": ALL | {"block": "hstu"}, "objective": "masked"}},
     "gmn": {"gmn": {"query": GMN_QUERY}},
     "gmn pooled": {"gmn": {"query": GMN_QUERY | {"node_level": False, "preference_level": False}}},
+    "guim": {"guim": {"encoder": ALL, "interests": 1}},
     "gru": {"sequence": {"encoder": ALL | {"block": "gru"}}},
 }
 _MADE = {}
@@ -78,7 +80,7 @@ def make(name):
         query |= {"max_user_attributes": 3, "dropout": 0.5, "item_dropout": 0.5}
         values["query"] = query | given.get("query", {})
     else:
-        family = SequenceModel
+        family = GUIM if kind == "guim" else SequenceModel
         encoder = {"dropout": 0.5, "event_dropout": 0.5, "max_user_attributes": 3}
         values["encoder"] = encoder | given.get("encoder", {})
         values["input"] = {"length": 6}
@@ -130,6 +132,10 @@ def test_queries_equal_numpy(name):
             expected = oracle.two_tower_query(
                 model, items, types, ages, ATTRIBUTES[row], WORDS[row]
             )
+        elif isinstance(model, GUIM):
+            oldest_first = items[::-1], types[::-1], ages[::-1], ATTRIBUTES[row]
+            (token,) = oracle.representations(model, *oldest_first)
+            expected = oracle.query(model, token)
         else:
             expected = oracle.sequence_query(
                 model, items[::-1], types[::-1], ages[::-1], ATTRIBUTES[row]

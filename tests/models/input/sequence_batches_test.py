@@ -260,3 +260,39 @@ def test_events_of_unknown_entities_are_in_no_batch(tmp_path):
 
     assert made[b.SEQUENCE_ENTITY].numpy().tolist() == [[0, 3]]
     assert made[b.SEQUENCE_TARGET].numpy().tolist() == [[3, 4]]
+
+
+def test_a_sequence_ends_before_the_events_that_follow():
+    spec = SequenceSpec(length=40, mask_share=0.3, length_multiple=1, use_time=True, future=3)
+    ends = set()
+    for seed in range(40):
+        made = cut(timelines(list(range(1, 21)), [5, 6]), spec, seed=(seed, 2))
+        for row, number, first in ((0, 20, 1), (1, 2, 5)):
+            read = made[b.SEQUENCE_LENGTH][row] - 1  # events; the start is one more
+            entity, aims = (
+                np.array(made[name][row]) for name in (b.SEQUENCE_ENTITY, b.SEQUENCE_TARGET)
+            )
+            ends.add((row, read))
+            assert 0 <= read < number
+            found = np.maximum(entity, aims)[1 : 1 + read]  # shown or hidden
+            np.testing.assert_array_equal(found, first + np.arange(read))
+            assert not np.maximum(entity, aims)[1 + read :].any()
+            following = [first + place for place in range(read, min(number, read + 3))]
+            assert made[b.SEQUENCE_FUTURE][row] == following + [0] * (3 - len(following))
+            # A request comes at the time of the first of them: entity 5 at second 5.
+            ages = np.array(made[b.SEQUENCE_AGE][row])[1 : 1 + read] // 1_000_000
+            np.testing.assert_array_equal(ages, following[0] - found)
+    # Contexts are mostly long, now and then empty.
+    lengths = np.array([read for row, read in ends if row == 0])
+    assert lengths.min() < 10 and lengths.max() == 19 and (1, 0) in ends
+
+
+def test_what_follows_is_a_target_only_where_it_may_be():
+    given = timelines([1, 2, 3, 4], types=[[1, 1, 1, 2]])
+    spec = SequenceSpec(length=8, mask_share=0.3, future=4)
+    rule = TargetRule(np.arange(100) != 3, None)
+    for seed in range(10):
+        made = cut(given, spec, rule, seed=(seed, 2))
+        read = made[b.SEQUENCE_LENGTH][0] - 1
+        wanted = [entity if entity != 3 else 0 for entity in range(read + 1, 5)]
+        assert made[b.SEQUENCE_FUTURE][0] == wanted + [0] * (4 - len(wanted))

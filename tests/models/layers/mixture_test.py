@@ -5,6 +5,7 @@ import tensorflow as tf
 import models  # noqa: F401
 from models.layers.mixture import Interests
 from models.layers.mixture import Mixture
+from models.layers.mixture import SoftBest
 from models.layers.mixture import score_items
 from serving.index.searching.exact import ExactIndex
 
@@ -37,6 +38,16 @@ def test_what_is_served_has_the_scores_that_training_has():
     trained = score_items(MIXTURE, tf.constant(ITEMS))
     np.testing.assert_allclose(tf.gather(trained, rows, batch_dims=1), scores, atol=1e-5)
     np.testing.assert_array_equal(rows, np.argsort(-trained.numpy(), axis=1))
+
+
+def test_of_soft_best_interests_the_better_counts_the_more():
+    products = np.einsum("pkd,nd->pkn", VECTORS, ITEMS)
+    share = np.exp(products) / np.exp(products).sum(axis=1, keepdims=True)
+    found = score_items(SoftBest(tf.constant(VECTORS)), tf.constant(ITEMS))
+    np.testing.assert_allclose(found, (share * products).sum(axis=1), atol=1e-5)
+
+    long = score_items(SoftBest(tf.constant(VECTORS * 1e3)), tf.constant(ITEMS)) / 1e3
+    np.testing.assert_allclose(long, products.max(axis=1), atol=1e-2)
 
 
 def test_interests_by_hand():

@@ -63,6 +63,17 @@ def test_without_in_batch_negatives_only_draws_count():
     np.testing.assert_allclose(log_count, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("in_batch", [False, True])
+def test_a_queue_holds_items_as_often_as_they_are_targets(in_batch):
+    sampler = NegativeSampler(COUNTS, in_batch=in_batch)
+    items = tf.constant([1, 3, 4])
+
+    share = COUNTS[[1, 3, 4]] / COUNTS.sum()
+    expected = 16 * sampler.probability(items).numpy() + (100 + 7 * in_batch) * share
+    log_count = sampler.log_expected_count(items, tf.constant(8), 16, 100)
+    np.testing.assert_allclose(np.exp(log_count), expected, rtol=1e-5)
+
+
 def test_items_that_are_never_drawn_have_a_finite_logarithm():
     sampler = NegativeSampler(COUNTS, in_batch=False)
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import models  # noqa: F401  (before TensorFlow)
 from models.fixed_values import retrieval_trainer
+from models.guim.model import GUIM
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
@@ -32,6 +33,13 @@ def make(name: str, loss: str, optimizer: str):
             "candidate": {"id_dropout": 0.0},
             "input": {"length": LENGTH},
         },
+        "guim": {
+            "dim": 8,
+            "encoder": {"dropout": 0.0},
+            "candidate": {"id_dropout": 0.0},
+            "input": {"length": LENGTH},
+            "interests": 2,
+        },
         "two_tower": {
             "dim": 8,
             "candidate": {"id_dropout": 0.0},
@@ -47,6 +55,8 @@ def make(name: str, loss: str, optimizer: str):
     loss_section = {"exclude_history": name == "sequence", "name": loss}
     if loss != "full_softmax":
         loss_section["negatives"] = 7
+    if name == "guim":
+        loss_section["queue"] = 64  # more than the targets of all steps: orders differ
     config = retrieval_trainer(
         {
             "model": {"family": name, "loss": loss_section} | model,
@@ -63,7 +73,8 @@ def make(name: str, loss: str, optimizer: str):
     table = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), {"title": titles})
     counts = np.arange(ITEMS + 1, dtype=float)
     sizes = VocabularySizes(entity=ITEMS + 1, title_token=7)
-    model = {"sequence": SequenceModel, "two_tower": TwoTower}[name](config, sizes, table, counts)
+    families = {"sequence": SequenceModel, "guim": GUIM, "two_tower": TwoTower}
+    model = families[name](config, sizes, table, counts)
     model.compile(optimizer=make_optimizer(config.optimizer, 100))
     return model
 
@@ -74,7 +85,7 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
     lengths = np.array([5, 1, 2, 5, 4, 3])
     there = np.arange(LENGTH) < lengths[:, None]
     entity, target = np.where(there, events[:, :-1], 0), np.where(there, events[:, 1:], 0)
-    if name == "sequence":
+    if name != "two_tower":
         whole = {
             b.SEQUENCE_ENTITY: entity,
             b.SEQUENCE_TYPE: there.astype(int),
@@ -82,7 +93,11 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
             b.SEQUENCE_QUERY: there,
             b.SEQUENCE_TARGET: target,
         }
-    else:
+    if name == "guim":
+        hidden = there & (np.arange(LENGTH) == 1)
+        whole[b.SEQUENCE_MASKED] = whole[b.SEQUENCE_QUERY] = hidden
+        whole[b.SEQUENCE_FUTURE] = events[:, -2:] * [[1, row % 2] for row in range(ROWS)]
+    if name == "two_tower":
         whole = {
             b.HISTORY_ENTITY: entity,
             b.HISTORY_TYPE: there.astype(int),
