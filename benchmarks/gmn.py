@@ -18,6 +18,7 @@ from scipy import sparse
 
 from models.config import RetrievalTrainerConfig
 from models.families import find_family
+from models.gmn.config import GMNConfig
 from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
@@ -160,6 +161,7 @@ class Towers:
         self._generator = np.random.default_rng(config.seed)
         seed_everything(config)
         self.model = self._make()
+        self._start()
         steps = -(-data.candidates.nnz // config.input.batch_size)
         self.model.compile(make_optimizer(config.optimizer, steps * config.epochs))
 
@@ -181,6 +183,15 @@ class Towers:
             self.config, sizes, table, counts, None
         )
         return model
+
+    def _start(self) -> None:
+        """Lets tables start as factors of the graph, where the model is asked to."""
+        if isinstance(self.config.model, GMNConfig) and self.config.model.start == "graph":
+            first = self.windows(np.zeros([1], np.int64))
+            self.model.embed_queries({name: tf.constant(v) for name, v in first.items()})
+            self.model.embed_items(tf.range(1, 1 + self._size, dtype=tf.int64))
+            users, entities = sparse.hstack([self.data.candidates, self.data.others]).nonzero()
+            self.model.start_from_graph(users.astype(np.int64), 1 + entities.astype(np.int64))
 
     def train_epoch(self) -> float:
         """Trains on every edge to a candidate once, and returns the mean loss."""

@@ -36,17 +36,17 @@ COLUMNS = ("model", "recall@20", "ndcg@20", "tune_recall@20", "tune_ndcg@20", "r
 TRAINER: dict[str, Any] = {
     "model": {
         "loss": "full_softmax",
-        "dim": 64,
+        "dim": 128,
         "normalize": True,
         "temperature": 0.1,
         "candidate": {"features": ["related"], "id_dropout": 0.3, "max_related": 512},
         "query": {
-            "window": 100,
-            "heads": 2,
-            "last_items": 1,
-            "hidden_units": [128],
+            "window": 200,
+            "hidden_units": [],
             "dropout": 0.5,
-            "item_dropout": 0.5,
+            "item_dropout": 0.0,
+            "use_order": False,
+            "use_event_types": False,
             "use_time": False,
             "use_user_attributes": False,
         },
@@ -56,7 +56,13 @@ TRAINER: dict[str, Any] = {
     "epochs": 5,
     "steps_per_epoch": 0,
 }
-_GMN = {"model.family": "gmn", "model.query.draw": "sampled", "model.query.neighbours": 32}
+_GMN = {
+    "model.family": "gmn",
+    "model.start": "graph",
+    "model.query.draw": "sampled",
+    "model.query.neighbours": 40,
+    "model.query.neighbour_dropout": 0.5,
+}
 _NO_NODES = {"model.query.node_level": False}
 _NO_PREFERENCES = {"model.query.preference_level": False}
 # Trained rows: what each differs in.

@@ -167,6 +167,7 @@ def train(
     evaluation = model.validation(data)
     with strategy.scope():
         evaluation.run_one()  # makes the weights
+        model.start(data)
         if earlier:
             warm_start(model, data.transform, earlier)
             model.freeze(getattr(config, "freeze", ()))

@@ -24,6 +24,7 @@ class MatchingTowerConfig(QueryTowerConfig):
       neighbours: Of each kind, the most neighbours that are read.
       draw: Which neighbours training reads, where there are more; `sampled` is for logs
         without times. A request reads the most recent ones.
+      neighbour_dropout: Share of the neighbours that training hides, anew each time.
       node_level: Whether the nodes of the two kinds are matched.
       preference_level: Whether preferences of the two kinds are matched.
       preferences: K, of each kind.
@@ -34,6 +35,7 @@ class MatchingTowerConfig(QueryTowerConfig):
 
     neighbours: int = Field(default=50, ge=1)
     draw: Literal["recent", "sampled"] = "recent"
+    neighbour_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     node_level: bool = True
     preference_level: bool = True
     preferences: int = Field(default=4, ge=1)
@@ -67,10 +69,13 @@ class GMNConfig(TwoTowerConfig):
 
     Attributes:
       query: The query tower.
+      start: What the tables of entities start as: random, or `graph` for factors of the graph of
+        users and entities (`models.gmn.graph_factors`), which hold what is more hops away.
     """
 
     family: Literal["gmn"] = "gmn"  # type: ignore[assignment]
     query: MatchingTowerConfig = MatchingTowerConfig()
+    start: Literal["random", "graph"] = "random"
 
     SEARCH: ClassVar[Space] = TwoTowerConfig.SEARCH | {
         "model.query.window": Choices((50, 100, 200)),

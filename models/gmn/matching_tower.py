@@ -67,7 +67,8 @@ class MatchingTower(tf.keras.layers.Layer):
                 config.sinkhorn_iterations, name="match_preferences"
             )
             self.attend = dense(dim, use_bias=False, name="attend")
-            self.read_out = dense(dim, use_bias=False, name="read_out")
+            # Zeros: normalised preferences would drown what pooling says, to begin with.
+            self.read_out = dense(dim, use_bias=False, kernel_initializer="zeros", name="read_out")
         self.request_bags = request_bags(dim, config, sizes)
 
     def call(

@@ -8,10 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from models.gmn.config import GMNConfig
+from models.gmn.graph_factors import edges_of
+from models.gmn.graph_factors import graph_factors
 from models.gmn.matching_tower import MatchingTower
 from models.gmn.neighbourhoods import Neighbourhoods
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
+from models.training.data import TrainingData
 from models.two_tower.model import TwoTower
 
 
@@ -42,7 +45,7 @@ class GMN(TwoTower):
         is_candidate = np.zeros([sizes.entity], bool)
         is_candidate[self._candidate_ids] = True
         self.neighbourhoods = Neighbourhoods(
-            is_candidate, query.neighbours, query.draw == "sampled"
+            is_candidate, query.neighbours, query.draw == "sampled", query.neighbour_dropout
         )
         return MatchingTower(self.towers.dim, query, sizes, self.neighbourhoods)
 
@@ -52,3 +55,25 @@ class GMN(TwoTower):
         """Divides windows by kind; see the base class."""
         arranged: dict[str, tf.Tensor] = self.neighbourhoods(windows, training=training)
         return arranged
+
+    def start(self, data: TrainingData) -> None:
+        """Lets tables start as factors of the graph, where asked to; see the base class."""
+        if self.towers.start == "graph":
+            self.start_from_graph(*edges_of(data))
+
+    def start_from_graph(self, users: np.ndarray, entities: np.ndarray) -> None:
+        """Lets the tables of entities start as factors of a graph.
+
+        Args:
+            users: [E] int64, of each edge.
+            entities: [E] int64, of each edge.
+
+        Raises:
+            ValueError: The graph has fewer factors than vectors have values.
+        """
+        ids = self.candidate_tower.ids
+        factors = graph_factors(users, entities, ids.size, self.towers.dim, seed=self.config.seed)
+        link = self.candidate_tower.features.bags.get("related")
+        for layer in (ids, self.history_ids, link):
+            if layer is not None:
+                layer.table.assign(factors)

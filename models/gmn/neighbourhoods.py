@@ -25,12 +25,20 @@ class Neighbourhoods(tf.keras.layers.Layer):
         is_candidate: [V + 1] bool, which entities are of the first kind.
         neighbours: n, the most of each kind.
         sampled: Whether training draws n at random where there are more.
+        dropout: Share of the neighbours that training hides.
     """
 
-    def __init__(self, is_candidate: np.ndarray, neighbours: int, sampled: bool = False) -> None:
+    def __init__(
+        self,
+        is_candidate: np.ndarray,
+        neighbours: int,
+        sampled: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__(name="neighbourhoods")
         self.neighbours = neighbours
         self.sampled = sampled
+        self.dropout = dropout
         self.is_candidate = self.add_weight(
             name="is_candidate",
             shape=is_candidate.shape,
@@ -46,7 +54,7 @@ class Neighbourhoods(tf.keras.layers.Layer):
 
         Args:
             windows: By name (`models.input.batch`), B rows of T >= n events, newest first.
-            training: Whether neighbours are drawn, if that is how they are chosen.
+            training: Whether neighbours are drawn, if that is how they are chosen, and hidden.
 
         Returns:
             The windows, with 2 n events a row in place of T, newest first within each kind:
@@ -54,6 +62,8 @@ class Neighbourhoods(tf.keras.layers.Layer):
         """
         entity = windows[b.HISTORY_ENTITY]  # [B, T]
         there = tf.sequence_mask(windows[b.HISTORY_LENGTH], tf.shape(entity)[1])
+        if training and self.dropout:
+            there &= tf.random.uniform(tf.shape(entity)) >= self.dropout
         is_first = tf.gather(self.is_candidate, entity)
         order = -tf.cast(tf.range(tf.shape(entity)[1])[None, :], tf.float32)
         if training and self.sampled:

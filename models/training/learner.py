@@ -82,6 +82,13 @@ class Learner(tfrs.Model):
         """Counts the batches of an epoch."""
         raise NotImplementedError
 
+    def start(self, data: TrainingData) -> None:
+        """Gives weights, which are made by then, a start that follows from the data; nothing.
+
+        Args:
+            data: What is learned from.
+        """
+
     def validation(self, data: TrainingData) -> Evaluation:
         """Makes what measures the model on the validation split of the data."""
         raise NotImplementedError

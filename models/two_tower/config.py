@@ -30,6 +30,8 @@ class QueryTowerConfig(Config):
       hidden_units: Widths of the MLP's hidden layers.
       dropout: Share of the MLP's inputs that are zeroed in training.
       item_dropout: Share of the history vectors' values that are zeroed in training.
+      use_order: Whether it counts which events are newer. Without, a history is a set: no last
+        items and no poolings by recency, but the sum over the root of the number of events.
       use_event_types: Whether the type of an event is read.
       use_time: Whether the age of an event, counted from the request, is read.
       use_user_attributes: Whether the user's attributes are read.
@@ -45,6 +47,7 @@ class QueryTowerConfig(Config):
     hidden_units: tuple[int, ...] = (256,)
     dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
     item_dropout: FromLog[float] = from_log(ge=0.0, lt=1.0)
+    use_order: bool = True
     use_event_types: bool = True
     use_time: FromLog[bool] = from_log()
     use_user_attributes: bool = True

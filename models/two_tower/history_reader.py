@@ -22,6 +22,7 @@ class HistoryReader(tf.keras.layers.Layer):
 
         x[t]  = item[t] + type[t] + age[t]
         parts = x[0..k), pool_1(x), .., pool_H(x), length
+                or, where order does not count, sum_t x[t] / sqrt(n), length
 
     Args:
         dim: d, length of an embedding.
@@ -37,15 +38,18 @@ class HistoryReader(tf.keras.layers.Layer):
         self.config = config
         self.dim = dim
         self.window = window
-        self.pool = HistoryPooling(config.heads, window, config.content_dim, name="pool")
+        if config.use_order:
+            self.pool = HistoryPooling(config.heads, window, config.content_dim, name="pool")
         self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
         self.lengths = tf.keras.layers.Embedding(LENGTH_BUCKETS, dim, name="lengths")
         self.use_types = config.use_event_types and sizes.event_type > 2
         if self.use_types:
             self.types = tf.keras.layers.Embedding(sizes.event_type, dim, name="types")
-            self.type_bias = _bias(sizes.event_type, config.heads, "type_bias")
         if config.use_time:
             self.ages = tf.keras.layers.Embedding(AGE_BUCKETS, dim, name="ages")
+        if self.use_types and config.use_order:
+            self.type_bias = _bias(sizes.event_type, config.heads, "type_bias")
+        if config.use_time and config.use_order:
             self.age_bias = _bias(AGE_BUCKETS, config.heads, "age_bias")
 
     def events(
@@ -84,14 +88,19 @@ class HistoryReader(tf.keras.layers.Layer):
             last: [B, k, d] float32, the newest of them.
 
         Returns:
-            Of k d, H d and d columns, float32; zeros in the first two where there is no event.
+            Of k d, H d and d columns, float32, of d and d where order does not count; zeros in all
+            but the last where there is no event.
         """
         known, newest = self.valid(batch), self.config.last_items  # [B, T]
+        length = self.lengths(length_bucket(batch[b.HISTORY_LENGTH]))
+        if not self.config.use_order:
+            number = tf.maximum(tf.reduce_sum(tf.cast(known, tf.float32), axis=1), 1.0)  # [B]
+            weights = tf.cast(known, tf.float32) * tf.math.rsqrt(number)[:, None]
+            return [tf.einsum("bt,btd->bd", weights, events), length]
         last *= tf.cast(known[:, :newest, None], tf.float32)
         last = tf.reshape(last, [-1, newest * self.dim])
         summary = last if self.config.content_dim else None
         pooled = self.pool(events, known, summary, self._pooling_bias(batch))
-        length = self.lengths(length_bucket(batch[b.HISTORY_LENGTH]))
         return [last, tf.reshape(pooled, [-1, self.config.heads * self.dim]), length]
 
     def _pooling_bias(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor | None:

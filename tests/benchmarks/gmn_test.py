@@ -76,7 +76,7 @@ def test_towers_learn_from_edges(row):
 
 
 def test_windows_hold_all_but_the_target():
-    config = gmn_youshu.trainer("gmn", 1, {"model.query.window": 50})
+    config = gmn_youshu.trainer("gmn", 1, {"model.dim": 8, "model.query.window": 50})
     towers = Towers(DATA, config)
     users = np.repeat(EVERYBODY, np.diff(DATA.candidates.indptr))
     targets = 1 + DATA.candidates.indices

@@ -121,6 +121,9 @@ def events_of(reader: Any, item: Array, event_type: int, age: int) -> Array:
 def parts_of(reader: Any, x: Array, types: list[int], ages: list[int]) -> list[Array]:
     """The few vectors of a history of events x, newest first."""
     config = reader.config
+    length = values(reader.lengths.embeddings)[round(np.log2(1 + len(x)))]
+    if not config.use_order:
+        return [x.sum(axis=0) / max(1, len(x)) ** 0.5, length]
     last = np.zeros([config.last_items, reader.dim])
     last[: len(x)] = x[: config.last_items]
     pooled = np.zeros([config.heads, reader.dim])
@@ -131,7 +134,6 @@ def parts_of(reader: Any, x: Array, types: list[int], ages: list[int]) -> list[A
         logits += values(reader.type_bias.embeddings)[types].T
         logits += values(reader.age_bias.embeddings)[[bucket(age) for age in ages]].T
         pooled = softmax(logits) @ x
-    length = values(reader.lengths.embeddings)[round(np.log2(1 + len(x)))]
     return [last.reshape(-1), pooled.reshape(-1), length]
 
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.fixed_values import retrieval_trainer
+from models.gmn.graph_factors import graph_factors
 from models.gmn.model import GMN
 from models.gmn.neighbourhoods import LENGTHS
 from models.gmn.neighbourhoods import Neighbourhoods
@@ -88,6 +89,35 @@ def test_neighbours_are_drawn_in_training_alone():
         frozenset(pair) for pair in [(4, 1), (4, 2), (1, 1), (1, 2)]
     }
     np.testing.assert_array_equal(layer(window)[b.HISTORY_ENTITY][0], [4, 1, 6, 0])
+
+
+def test_training_hides_a_share_of_the_neighbours():
+    layer = Neighbourhoods(np.arange(9) < 5, 3, dropout=0.25)
+    window = batch(slice(0, 1))
+    tf.keras.utils.set_random_seed(0)
+    draws = [layer(window, training=True) for _ in range(400)]
+
+    assert np.mean([draw[LENGTHS] for draw in draws]) == pytest.approx(3 * 0.75, abs=0.1)
+    for draw in draws:  # what stays is in its order, without gaps
+        for kind, newest in enumerate([[1, 2, 3], [5, 6, 7]]):
+            own = layer.kind_of(draw, kind)
+            length = own[b.HISTORY_LENGTH][0]
+            entity = own[b.HISTORY_ENTITY][0].numpy()
+            assert not entity[length:].any()
+            kept = entity[:length].tolist()
+            assert kept == [one for one in newest if one in kept] and len(kept) == length
+    np.testing.assert_array_equal(layer(window)[LENGTHS], [[3, 3]])
+
+
+def test_a_user_of_a_log_without_order_is_a_set():
+    model = make({"use_order": False, "use_time": False})
+    turned = {
+        b.HISTORY_ENTITY: tf.constant([[3, 7, 2, 6, 1, 5]], tf.int64),
+        b.HISTORY_TYPE: tf.constant([[1, 2, 3, 3, 1, 2]], tf.int64),
+    }
+    one = batch(slice(0, 1))
+    found = model.embed_queries(one | turned)
+    np.testing.assert_allclose(found, model.embed_queries(one), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("iterations", [0, 3])
@@ -188,6 +218,23 @@ def test_the_items_that_a_video_shows_are_read():
     )
 
 
+def test_tables_start_as_factors_of_the_graph():
+    users = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8, 8])
+    entities = np.array([1, 5, 1, 6, 2, 5, 2, 6, 3, 7, 4, 7, 8, 4, 8, 3, 1])
+    model = make({"content_dim": 2}, dim=4, normalize=False)
+    names = [weight.name for weight in model.trainable_variables]
+    query = model.query_tower.trainable_variables[0].numpy()
+    model.start_from_graph(users, entities)
+
+    tower = model.candidate_tower
+    tables = (tower.ids.table, model.history_ids.table, tower.features.bags["related"].table)
+    expected = graph_factors(users, entities, 9, 4)
+    for table in tables:
+        np.testing.assert_allclose(table, expected, atol=1e-5)
+    assert [weight.name for weight in model.trainable_variables] == names
+    np.testing.assert_array_equal(model.query_tower.trainable_variables[0], query)
+
+
 def test_one_kind_alone_is_an_error():
     with pytest.raises(ValueError, match="of which the catalogue has none"):
         make(types=("*",))
@@ -200,6 +247,7 @@ def test_one_kind_alone_is_an_error():
         {"neighbours": 1},
         {"vectors": "several", "preference_level": False},
         {"draw": "oldest"},
+        {"neighbour_dropout": 1.0},
     ],
 )
 def test_impossible_values_are_errors(query):

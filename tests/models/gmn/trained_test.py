@@ -24,6 +24,7 @@ CONFIG = retrieval_trainer(
         "model": {
             "family": "gmn",
             "dim": 16,
+            "start": "graph",
             "query": {"window": 8, "neighbours": 4, "hidden_units": [32], "vectors": "several"},
             "loss": {"negatives": 16},
         },
