@@ -28,6 +28,7 @@ from tfx_pipeline.datasets.user_history import read_attributes
 from tfx_pipeline.datasets.user_history import read_history
 from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.datasets.user_history import some_users
+from transforms.arrow import pa
 from transforms.arrow import parquet_dataset
 from transforms.arrow import pc
 from transforms.storage import place
@@ -316,12 +317,11 @@ def _titles(wanted: set[str], log_dir: Path, version: Path | None) -> dict[str, 
     titles: dict[str, str] = {}
     path = version / "index" / "candidates.parquet" if version else None
     if path is not None and path.exists():
-        mine = pc.field("id").isin(sorted(wanted))
+        mine = pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
         table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
         pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
         titles = {name: title for name, title in pairs if title}
-    missing = wanted - titles.keys()
-    return {**read_titles(log_dir, missing), **titles} if missing else titles
+    return {**read_titles(log_dir, wanted - titles.keys()), **titles}
 
 
 def _short(title: str) -> str:

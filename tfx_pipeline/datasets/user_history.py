@@ -94,7 +94,8 @@ def _rows(
     if not pa.types.is_string(source.schema.field(key).type):
         field = field.cast(pa.string())  # without it the files' statistics help to skip rows
     present = [name for name in wanted if name in source.schema.names]
-    return _converted(source.to_table(columns=present, filter=field.isin(values)), table, wanted)
+    mine = field.isin(pa.array(values, pa.string()))  # a list without values would have no type
+    return _converted(source.to_table(columns=present, filter=mine), table, wanted)
 
 
 def _converted(rows: pa.Table, table: str, columns: list[str]) -> pa.Table:

@@ -122,7 +122,7 @@ def gather_samples(run: RecordedRun) -> Samples | Missing:
         return Missing(f"The servable of the stage {asked} cannot be asked: {error}")
     words = "The servable of the retrieval stage" if retrieval else "The ranker"
     then = ", in the order of the ranker" if retrieval and ranking else ""
-    titled, remark = _with_catalogue(run, answer, retrieval)
+    titled, remark = with_catalogue(run, answer, retrieval)
     what = "recommended" if retrieval else "put candidates of a page in this order"
     return Samples(f"{words} {what}{then}; asked in process, as it was exported.", titled, remark)
 
@@ -201,10 +201,19 @@ def _sample(user: example_pb2.Example, rows: Iterable[tuple[str, str]], taken: s
     )
 
 
-def _with_catalogue(
-    run: RecordedRun, samples: list[Sample], servable: Path | None
+def with_catalogue(
+    run: RecordedRun, samples: Sequence[Sample], servable: Path | None
 ) -> tuple[tuple[Sample, ...], str]:
-    """Fills in titles and images, and says where there are none."""
+    """Fills in titles and images, and says where there are none.
+
+    Args:
+        run: Whose event log has them.
+        samples: Users and answers, whose items are named only.
+        servable: An index, whose titles go before those of the log.
+
+    Returns:
+        The samples with them, and a remark: "" where there are images.
+    """
     wanted = {item.entity for one in samples for item in (*one.history, *one.shown)}
     titles = _index_titles(servable / _CANDIDATES, wanted) if servable else {}
     address = str(run.steps[GENERATOR].properties.get("log_dir", ""))
@@ -232,7 +241,7 @@ def _with_catalogue(
 
 
 def _index_titles(path: Path, wanted: set[str]) -> dict[str, str]:
-    mine = pc.field("id").isin(sorted(wanted))
+    mine = pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
     table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
     pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
     return {name: title for name, title in pairs if title}

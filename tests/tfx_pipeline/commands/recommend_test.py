@@ -108,6 +108,7 @@ def test_the_log_may_be_in_folders_and_its_columns_of_other_types(tmp_path):
 def test_a_catalogue_without_titles_names_nothing(log_dir, tmp_path):
     write(tmp_path / "catalogue" / "0.parquet", entity_type=["movie"], entity_id=["1"])
     assert read_titles(tmp_path, ["movie:1"]) == {}
+    assert read_titles(log_dir, []) == {}
     assert read_titles(log_dir, ["movie:1", "trailer:1", "trailer:2"]) == {
         "movie:1": "Not this one",
         "trailer:1": "A trailer",

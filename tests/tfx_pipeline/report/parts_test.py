@@ -7,6 +7,8 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -19,7 +21,10 @@ from tfx_pipeline.report.compare import differing
 from tfx_pipeline.report.compare import name_runs
 from tfx_pipeline.report.data import gather_data
 from tfx_pipeline.report.gather import Missing
+from tfx_pipeline.report.samples import Item
+from tfx_pipeline.report.samples import Sample
 from tfx_pipeline.report.samples import thumbnails
+from tfx_pipeline.report.samples import with_catalogue
 from tfx_pipeline.runners.recorded import read_run
 
 
@@ -81,6 +86,29 @@ def test_images_become_small_and_what_is_none_is_left_out():
     assert head == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert image.size == (72, 48)
+
+
+@pytest.mark.parametrize("shown", [("1",), ("1", "2"), ()], ids=["all", "some", "nothing"])
+def test_images_are_shown_whoever_has_the_titles(tmp_path: Path, shown: tuple[str, ...]):
+    """The index has the title of item 1 alone; the log has both titles and images."""
+    sink = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(sink, "PNG")
+    log, index = tmp_path / "log", tmp_path / "servable/index"
+    for folder in (log / "catalogue", index):
+        folder.mkdir(parents=True)
+    catalogue = {"entity_type": ["item"] * 2, "entity_id": ["1", "2"], "title": ["log 1", "log 2"]}
+    catalogue["image"] = [sink.getvalue()] * 2
+    pq.write_table(pa.table(catalogue), log / "catalogue/0.parquet")
+    indexed = {"id": ["item:1", "item:2"], "title": ["index 1", ""]}
+    pq.write_table(pa.table(indexed), index / "candidates.parquet")
+    record_run(tmp_path, [Step("timeline-example-gen", properties={"log_dir": str(log)})])
+    items = tuple(Item(f"item:{n}", f"item:{n}", "") for n in shown)
+    samples = [Sample("u", 0, (), items, 0)]
+    (done,), remark = with_catalogue(read_run(str(tmp_path)), samples, tmp_path / "servable")
+    titles = {"1": "index 1", "2": "log 2"}
+    assert [item.title for item in done.shown] == [titles[n] for n in shown]
+    assert all(item.image.startswith("data:image/jpeg") for item in done.shown)
+    assert remark == ("" if shown else f"There are no images of them in the event log {log}.")
 
 
 def test_a_table_of_differences_leaves_out_what_is_the_same_and_sections_that_some_lack():
