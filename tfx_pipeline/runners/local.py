@@ -14,6 +14,7 @@ from models.training.memory import release_memory
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.runners.console import Console
+from tfx_pipeline.runners.interrupts import noted_interrupts
 from tfx_pipeline.runners.mirror import ARTIFACTS
 from tfx_pipeline.runners.mirror import DATABASE
 from tfx_pipeline.runners.mirror import LOG
@@ -83,8 +84,13 @@ def _run_in(run_dir: Path, config: PipelineConfig, keep: Callable[[], None]) -> 
     def finish_component() -> None:
         keep()
         release_memory()  # all components share this process
+        interrupts.check()
 
-    with Console(run_dir / LOG, [c.id for c in pipeline.components], finish_component) as console:
+    components = [component.id for component in pipeline.components]
+    with (
+        noted_interrupts() as interrupts,
+        Console(run_dir / LOG, components, finish_component) as console,
+    ):
         try:
             tfx.orchestration.LocalDagRunner().run(pipeline)
         except KeyboardInterrupt:
@@ -106,9 +112,10 @@ def _run_in(run_dir: Path, config: PipelineConfig, keep: Callable[[], None]) -> 
 def _interrupted(console: Console, run_dir: str) -> str:
     """Says what a run that was stopped by hand leaves behind."""
     done = ", ".join(console.done) or "nothing yet"
+    where = "after" if console.running in console.done else "in"
     return (
-        f"Stopped in the component `{console.running or 'none'}`. Kept in {run_dir}: {done}.\n"
-        "The same command goes on from there: what is kept comes from the cache, and the "
+        f"Stopped {where} the component `{console.running or 'none'}`. Kept in {run_dir}: {done}.\n"
+        "The same command goes on from there: what is kept comes from the cache, and a "
         "component that was stopped runs again."
     )
 

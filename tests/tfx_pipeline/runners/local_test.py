@@ -5,6 +5,7 @@
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,19 @@ def interrupted() -> None:  # type: ignore[misc]
     time.sleep(30)  # the signal comes before
 
 
+class Thing:
+    """What a weak reference may refer to."""
+
+
+@tfx.dsl.components.component
+def lost() -> None:  # type: ignore[misc]
+    """Gets the signal in the callback of a weak reference, of which Python ignores exceptions."""
+    thing = Thing()
+    callback = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    assert callback() is None
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., local.RunOutputs]:
     """Runs components in a directory whose name has a space and an accent, named relatively."""
@@ -58,27 +72,39 @@ def test_a_relative_directory_with_a_space_and_an_accent_can_be_written_to_by_ar
     pq.write_table(pa.table({"a": [1]}), f"{place}/a.parquet")  # as components name their files
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("stopped", "where", "kept"),
+    [(interrupted, "in", "first"), (lost, "after", "first, second")],
+    ids=["raised", "lost"],
+)
 def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
     run: Callable[..., local.RunOutputs],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    stopped: Callable[[], Any],
+    where: str,
+    kept: str,
 ) -> None:
     first = CuratedSchemaGen(code_version="1").with_id("first")
-    second = interrupted().with_id("second")
+    second = stopped().with_id("second")
     second.add_upstream_node(first)
+    third = interrupted().with_id("third")  # nothing gets so far
+    third.add_upstream_node(second)
     monkeypatch.setitem(
-        cli.commands, "go", click.Command("go", callback=lambda: run(first, second))
+        cli.commands, "go", click.Command("go", callback=lambda: run(first, second, third))
     )
     monkeypatch.setattr("sys.argv", ["vitrine", "go"])
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     try:
         with pytest.raises(SystemExit) as caught:
             main()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
     assert caught.value.code == 130
     told = capsys.readouterr().err
-    assert "Stopped in the component `second`. Kept in my shop é: first." in told
+    assert f"Stopped {where} the component `second`. Kept in my shop é: {kept}." in told
     assert "The same command goes on from there" in told
 
 
