@@ -54,13 +54,14 @@ def validate_log(
     Raises:
         ValueError: The configuration is not valid.
     """
+    from tfx_pipeline.commands.log_check import warn_of_few_users
     from tfx_pipeline.config_file import load_config
     from tfx_pipeline.datasets.problem import counted
     from tfx_pipeline.datasets.validate import inspect_event_log
 
     keys = (f"log_dir={log_dir}", *overrides)
-    config = load_config(name_or_path, keys).timeline if name_or_path else None
-    found = inspect_event_log(log_dir, config)
+    config = load_config(name_or_path, keys) if name_or_path else None
+    found = inspect_event_log(log_dir, config.timeline if config else None)
     errors = sum(problem.severity == "error" for problem in found.problems)
     remarks = len(found.problems) - errors
     lines = [str(problem) for problem in found.problems]
@@ -76,6 +77,8 @@ def validate_log(
         lines.append(f"  {found.too_many}")
     if any(found.totals.values()):
         lines.append(found.text())
+    if config and not found.refusal:
+        lines += filter(None, [warn_of_few_users(config, found)])
     return "\n".join(lines), not found.refusal
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLUMN = "COL"
 _LEAST_DAYS, _MANY_DAYS = 4, 42
+_FEW_REPEATS = 0.01  # share of events below which nobody comes back to an item
 _ITEMS = "File of items, or a pattern; several times. Else the events' items."
 
 
@@ -246,6 +247,11 @@ def told(request: ImportRequest, found: Imported) -> str:
         + ("" if request.catalogue_files else ", those of the events")
         + ".",
     ]
+    if found.repeats < _FEW_REPEATS:
+        lines.append(
+            "  Hardly anybody comes back to an item, so `exclude_seen` below keeps a user's own "
+            "items out of the recommendations."
+        )
     if found.unknown_items:
         lines.append(
             f"  {found.unknown_items:,} items of {found.unknown_events:,} events are not in the "
@@ -263,7 +269,8 @@ def next_commands(request: ImportRequest, found: Imported) -> list[str]:
     """Returns the commands that check the log and train on it.
 
     A log of fewer than six weeks holds fewer than the template's seven days out, and one of
-    less than four days, or of an order, each user's last event.
+    less than four days, or of an order, each user's last event. Where next to nothing
+    repeats, what a user has seen is not recommended.
     """
     name = request.out.absolute().name
     values = [f"name={name}", f"log_dir={request.out}", f"run_dir=runs/{name}"]
@@ -273,6 +280,8 @@ def next_commands(request: ImportRequest, found: Imported) -> list[str]:
     elif found.days < _MANY_DAYS:
         days = max(1, int(found.days / 6))
         values += [f"timeline.validation_days={days}", f"timeline.test_days={days}"]
+    if found.repeats < _FEW_REPEATS:
+        values.append('exclude_seen=["*"]')
     sets = " ".join(f"--set {shlex.quote(value)}" for value in values)
     return [
         f"vitrine data validate {shlex.quote(str(request.out))}",

@@ -19,6 +19,12 @@ from transforms.label_config import LabelConfig
 
 _OF_TIMES = ("use_time", "use_time_of_day")  # switches of models that read real times
 
+_MORE_USERS = {  # how a split tests more users
+    "time-cut": "Lengthen the test period (`timeline.test_days`)",
+    "leave-last-out": "Lower `timeline.min_target_events`",
+    "leave-share-out": "Raise `timeline.test_share`",
+}
+
 
 def check_log(config: PipelineConfig) -> str:
     """Refuses an event log that the pipeline would refuse, after some seconds a million rows.
@@ -51,7 +57,28 @@ def check_log(config: PipelineConfig) -> str:
     if found.refusal:
         raise ValueError(f"The event log {log.path} cannot be used:\n{found.refusal}")
     _require_times(config, found.ordinal)
-    return _describe(log, found)
+    return "\n".join(filter(None, [_describe(log, found), warn_of_few_users(config, found)]))
+
+
+def warn_of_few_users(config: PipelineConfig, found: Inspection) -> str:
+    """Says that the gate will refuse a retrieval model for want of test users; "" if it will not.
+
+    Args:
+        config: What is to be run.
+        found: What its split finds in the log.
+    """
+    if not (config.retrieval and found.splits):
+        return ""
+    (split,) = found.splits
+    least = config.retrieval.evaluation.min_users
+    if split.test >= least:
+        return ""
+    return (
+        f"Warning: {counted(split.test, 'test user')} {'is' if split.test == 1 else 'are'} fewer "
+        f"than `retrieval.evaluation.min_users` ({least:,}): nothing will be pushed. "
+        f"{_MORE_USERS[config.timeline.split]}, bring more data, or lower `min_users`, though "
+        "the metrics of so few are mostly chance."
+    )
 
 
 def _require_times(config: PipelineConfig, ordinal: bool) -> None:

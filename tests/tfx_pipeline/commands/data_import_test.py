@@ -46,6 +46,7 @@ def test_a_log_is_counted_and_the_next_commands_work(tmp_path: Path) -> None:
     name, *sets = next_run(found.output)
     config = load_config(name, tuple(sets[1::2]))
     assert (config.timeline.split, config.timeline.test_days) == ("time-cut", 4)  # of 27
+    assert config.exclude_seen == ()  # people come back
     assert (config.name, config.log_dir) == ("my-shop", f"{tmp_path}/my-shop")
     checked = CliRunner().invoke(cli, ["data", "validate", f"{tmp_path}/my-shop"])
     assert checked.exit_code == 0 and "a sound event log" in checked.output
@@ -57,6 +58,19 @@ def test_logs_of_a_few_days_hold_out_last_events(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, [*command, "--out", f"{tmp_path}/log"])
     name, *sets = next_run(found.output)
     assert load_config(name, tuple(sets[1::2])).timeline.split == "leave-last-out"
+
+
+@pytest.mark.parametrize(("repeats", "excluded"), [(0, ("*",)), (1, ("*",)), (2, ())])
+def test_where_nothing_repeats_what_was_seen_is_excluded(
+    tmp_path: Path, repeats: int, excluded: tuple[str, ...]
+) -> None:
+    items = [*range(200 - repeats), *range(repeats)]  # 0, 0.5 and 1 % repeat
+    (tmp_path / "a.csv").write_text("u,i\n" + "".join(f"1,{item}\n" for item in items))
+    command = ["data", "import", f"{tmp_path}/a.csv", "--user", "u", "--item", "i"]
+    found = CliRunner().invoke(cli, [*command, "--order", "file", "--out", f"{tmp_path}/log"])
+    assert ("Hardly anybody comes back to an item" in found.output) == bool(excluded)
+    name, *sets = next_run(found.output)
+    assert load_config(name, tuple(sets[1::2])).exclude_seen == excluded
 
 
 def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:

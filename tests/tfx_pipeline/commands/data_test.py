@@ -31,8 +31,9 @@ def test_a_log_is_judged_as_a_run_of_a_configuration_would_judge_it(tmp_path: Pa
     keys = ("candidate_types=[item]", "target_events=[buy]", "timeline.test_days=2")
     keys += ("timeline.validation_days=1", "retrieval.evaluation.thresholds={}")
     text, usable = validate_log(log, "shop_demo", keys)
-    assert usable and text.count("test users") == 1
+    assert usable and text.count("test users") == 2  # a split, a warning
     assert "test users 5 (time-cut, validation_days 1, test_days 2)" in text
+    assert "Warning: 5 test users are fewer than `retrieval.evaluation.min_users` (100)" in text
     keys += ("timeline.max_dead_letter_fraction=0.001",)
     text, usable = validate_log(log, "shop_demo", keys)
     assert not usable and "a run would refuse it\n  1 of 200 rows of `events` are bad" in text

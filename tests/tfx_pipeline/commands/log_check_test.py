@@ -137,6 +137,21 @@ def test_users_that_would_be_tested_are_counted(tmp_path: Path) -> None:
     assert "test users 10 (time-cut, validation_days 2, test_days 2)" in told
 
 
+def test_fewer_test_users_than_the_gate_asks_for_are_said_before_the_run(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "log")
+    timeline = {"split": "time-cut", "validation_days": 2, "test_days": 2}
+    told = check_log(configuration(log, timeline=timeline))
+    assert (
+        "Warning: 10 test users are fewer than `retrieval.evaluation.min_users` (100): nothing "
+        "will be pushed. Lengthen the test period (`timeline.test_days`), bring more data" in told
+    )
+    assert "Lower `timeline.min_target_events`, bring" in check_log(configuration(log))
+    enough = {"evaluation": {"min_users": 10}}
+    assert "Warning" not in check_log(configuration(log, timeline=timeline, retrieval=enough))
+    alone = configuration(log, retrieval=None, ranking={"label": {"source": "events"}})
+    assert "Warning" not in check_log(alone)
+
+
 def test_a_few_bad_rows_pass_and_many_do_not(tmp_path: Path) -> None:
     few = make_log(tmp_path / "few", user_id=[None] + [f"u{i % 10}" for i in range(199)])
     assert "1 remark" in check_log(configuration(few))
