@@ -234,7 +234,7 @@ def serve(
 
 
 @cli.command()
-@click.option("--user", required=True, help="A user of the run's event log.")
+@click.option("--user", help="A user of the run's event log; without it, somebody new.")
 @click.option("-k", default=10, show_default=True, help="How many recommendations.")
 @which_run
 @click.option(
@@ -261,7 +261,7 @@ def serve(
     help="Seconds to wait for the server while it starts or loads, and for its answer.",
 )
 def recommend(
-    user: str,
+    user: str | None,
     k: int,
     run_dir: Path | None,
     ranker: Path | None,

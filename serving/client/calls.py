@@ -100,7 +100,7 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
     now = time.time_ns() // 1000
     when = [now if r.request_time is None else r.request_time for r in requests]
     inputs = {
-        "history_ids": pad(encode(ids), lengths, b"", object),
+        "history_ids": pad(_entities(encode(ids), "history"), lengths, b"", object),
         "history_events": pad(encode(events), lengths, b"", object),
         "history_timestamps": pad(timestamps, lengths, 0, np.int64),
         "history_length": lengths,
@@ -115,8 +115,25 @@ def recommend_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]
             raise ValueError(f"Expected a sequence of strings for `{name}`. Received: one string.")
         inputs[length_name] = row_lengths(rows)
         values = encode(list(chain.from_iterable(rows)))
+        if name == "exclude_ids":
+            _entities(values, name)
         inputs[name] = pad(values, inputs[length_name], b"", object)
     return inputs
+
+
+def _entities(ids: list[bytes], where: str) -> list[bytes]:
+    """Returns ids that are all written `type:id`; a model knows no others.
+
+    Raises:
+        ValueError: One is not.
+    """
+    for name in ids:
+        if b":" not in name:
+            raise ValueError(
+                f"Expected ids in `{where}` as `type:id`, for instance `item:{name.decode()}`. "
+                f"Received: `{name.decode()}`."
+            )
+    return ids
 
 
 def query_inputs(requests: Sequence[Request]) -> dict[str, npt.NDArray[Any]]:

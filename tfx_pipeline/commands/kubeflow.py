@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tfx_pipeline.commands.run import refused_stages
 from tfx_pipeline.commands.run import stage_lines
 from tfx_pipeline.stages.table import STAGES
+from tfx_pipeline.stages.table import StageEntry
+
+if TYPE_CHECKING:
+    from tfx_pipeline.runners.kubeflow.emulator.run import CompiledRun
 
 # Outputs from which the metrics of a run are gathered.
 _MEASURED = {"model", "model_run", "combination", "evaluation", "blessing", "pushed_model"}
@@ -74,8 +80,22 @@ def run_compiled_file(
     for stage in STAGES.values():
         if found := stage.metrics_in(metrics):
             lines += stage_lines(stage, found)
+            lines += pushed_lines(stage, run)
     lines += [f"wall   {time.time() - started:.0f} s", f"all    {place / 'metrics.json'}"]
     return "\n".join(lines), not refused_stages(metrics)
+
+
+def pushed_lines(stage: StageEntry, run: CompiledRun) -> list[str]:
+    """Says which version is served now, if the stage's pusher pushed one or found it pushed."""
+    outputs = run.outputs.get(stage.component_id("pusher"))
+    facts = outputs.artifacts["pushed_model"]["metadata"] if outputs else {}
+    if not facts.get("pushed"):
+        return []
+    folder, _, version = str(facts["pushed_destination"]).rpartition("/")
+    return [
+        f"push   version {version} in {folder}",
+        f"serve  vitrine serve --base-path {shlex.quote(folder)}",
+    ]
 
 
 def named(pairs: Iterable[str]) -> dict[str, str]:

@@ -70,7 +70,7 @@ class UserRecommendations:
     """A user's recent history beside what a server recommends.
 
     Attributes:
-        user: The user's id.
+        user: The user's id; None is somebody new.
         events: Length of the whole history that was sent.
         history: Its last events, newest first.
         recommendations: Best first.
@@ -81,7 +81,7 @@ class UserRecommendations:
         ranker: The ranker that answered, with its version; "" if none did.
     """
 
-    user: str
+    user: str | None
     events: int
     history: tuple[HistoryRow, ...]
     recommendations: tuple[RecommendationRow, ...]
@@ -92,7 +92,7 @@ class UserRecommendations:
 
 
 def recommend_to(
-    user: str,
+    user: str | None,
     k: int,
     run_dir: Path | None,
     address: str,
@@ -105,7 +105,7 @@ def recommend_to(
     """Asks a server for recommendations for a user of a run's event log.
 
     Args:
-        user: The user's id in the log.
+        user: The user's id in the log; None is somebody new.
         k: How many recommendations.
         run_dir: The run that pushed what is served; the newest one when None.
         address: `host:port` of the server.
@@ -158,7 +158,7 @@ def _require_stage(config: PipelineConfig, stage: Stage, option: str) -> None:
 
 
 def recommend_for_user(
-    user: str,
+    user: str | None,
     k: int,
     log_dir: Path,
     base_path: Path | None = None,
@@ -177,7 +177,7 @@ def recommend_for_user(
     """Asks a server what a user of an event log should see next.
 
     Args:
-        user: The user's id in the log.
+        user: The user's id in the log; None is somebody new, of whom nothing is known.
         k: How many recommendations.
         log_dir: The event log.
         base_path: The pushed versions; the titles come from the index of the
@@ -200,12 +200,13 @@ def recommend_for_user(
         ValueError: The log does not know the user.
         ConnectionError: The server cannot be reached, or refuses the request.
     """
-    history = read_history(log_dir, user)
-    attributes = read_attributes(log_dir, user)
-    if not history and attributes is None:
+    history = [] if user is None else read_history(log_dir, user)
+    attributes = None if user is None else read_attributes(log_dir, user)
+    if user is not None and not history and attributes is None:
         raise ValueError(
-            f"Expected a user of the event log {log_dir}. Received: `{user}`, who has no events "
-            f"there. Its users are for instance {some_users(log_dir)}."
+            f"Expected a user of the event log `{log_dir}`. Received: `{user}`, who has no events "
+            f"there. Its users are for instance {', '.join(some_users(log_dir))}. Leave the user "
+            "out to ask for somebody new."
         )
     if request_time is None:
         request_time = history[-1].timestamp + 1 if history else 0
@@ -248,9 +249,9 @@ def format_recommendations(result: UserRecommendations) -> str:
     ranker = f", ranked by {result.ranker}" if result.ranker else ""
     columns = " (scores of the ranker and of the retrieval)" if result.ranker else ""
     width = max([len(line) for line in left] + [len("Recent history")])
+    who = "Somebody new" if result.user is None else f"User {result.user}, {result.events} events"
     lines = [
-        f"User {result.user}, {result.events} events; answered by {result.model} version "
-        f"{result.version}{ranker}",
+        f"{who}; answered by {result.model} version {result.version}{ranker}",
         "",
         f"{'Recent history':<{width}}   Recommended{columns}",
     ]
@@ -264,7 +265,7 @@ def _scores(row: RecommendationRow) -> str:
 
 
 def _with_titles(
-    user: str,
+    user: str | None,
     events: int,
     last: list[Event],
     answer: CascadeAnswer,

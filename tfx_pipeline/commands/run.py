@@ -140,6 +140,9 @@ def stage_lines(stage: StageEntry, metrics: dict[str, dict[str, Any]]) -> list[s
         beside = [f"{key} {test[prefix + key]:.4f}" for key in headline if prefix + key in test]
         if beside:
             lines.append(f"       {prefix.rstrip('/')}: " + " · ".join(beside))
+    first = headline[0]
+    if test.get(first, 1.0) <= test.get(MOST_POPULAR + first, 0.0):
+        lines.append(f"note   {first} is no better than that of showing everybody the most popular")
     if "index" in metrics:
         lines.append("index  " + " · ".join(f"{k} {v:.4g}" for k, v in metrics["index"].items()))
     gate = metrics.get("gate", {})

@@ -18,6 +18,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.ml.inference.base import RunInference
+from apache_beam.utils.shared import Shared
 
 from serving.index.config import EVERY
 from serving.index.config import BuildConfig
@@ -87,6 +88,20 @@ class TowersHandler(ModelHandler):
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Returns the size of a batch, for Beam's metrics."""
         return sum(len(part) for part in batch if isinstance(part, bytes))
+
+
+def release_towers() -> None:
+    """Lets go of the towers that Beam keeps in this process once a job is over.
+
+    Of what its workers share Beam keeps the newest, so that no worker loads it twice; something
+    else takes its place here. Towers that are kept to the end of the process cost memory, and
+    TensorFlow's functions raise when Python ends before them.
+    """
+    Shared().acquire(_Nothing)
+
+
+class _Nothing:
+    """Takes the place of shared towers."""
 
 
 class CandidateHandler(TowersHandler):

@@ -66,6 +66,8 @@ def test_history_must_be_oldest_first_but_rows_are_apart():
         (Request([Event("a:1", "view", 1), ("a:2", 3)]), "Event"),
         (Request([Event(7, "view", 1)]), "Expected strings. Received: 7"),
         (Request(exclude_ids="a:1"), "sequence of strings for `exclude_ids`"),
+        (Request([Event("1", "view", 1)]), "`history` as `type:id`, for instance `item:1`"),
+        (Request(exclude_ids=["a:1", "1"]), "`exclude_ids` as `type:id`.*Received: `1`"),
     ],
 )
 def test_wrong_arguments_are_named(request_, message):

@@ -63,7 +63,11 @@ def test_records_by_hand():
 
 
 def test_ages_count_from_the_newest_known_event_where_the_request_has_no_time():
-    history = [Event("a:1", "view", 0), Event("b:2", "view", 5 * SECOND), Event("x", "view", 10**9)]
+    history = [
+        Event("a:1", "view", 0),
+        Event("b:2", "view", 5 * SECOND),
+        Event("x:1", "view", 10**9),
+    ]
     found = encode(RankRequest(history, request_time=0), RankRequest(history[:1], request_time=-1))
     assert [[event[2] for event in row] for row in decoded(found)] == [[2, 0], [0]]
 

@@ -13,8 +13,13 @@ from tests.tfx_pipeline.runners.kubeflow.small_pipeline import spec
 from tfx_pipeline.cli import cli
 from tfx_pipeline.commands.kubeflow import compile_to
 from tfx_pipeline.commands.kubeflow import named
+from tfx_pipeline.commands.kubeflow import pushed_lines
 from tfx_pipeline.commands.kubeflow import run_compiled_file
+from tfx_pipeline.runners.kubeflow.emulator.metadata import Outputs
+from tfx_pipeline.runners.kubeflow.emulator.run import CompiledRun
 from tfx_pipeline.runners.kubeflow.emulator.spec import read_compiled
+from tfx_pipeline.runners.kubeflow.emulator.store import Store
+from tfx_pipeline.stages.table import STAGES
 
 
 def test_the_compiler_says_what_a_run_has_to_be_told(tmp_path: Path) -> None:
@@ -59,3 +64,16 @@ def test_a_compiled_file_runs_and_its_metrics_are_written(tmp_path: Path) -> Non
     text, blessed = run_compiled_file(file, ("text=a",), work, "", 0.0)
     assert blessed and (work / "metrics.json").is_file()
     assert f"all    {work / 'metrics.json'}" in text
+
+
+def test_what_a_compiled_run_pushed_is_said() -> None:
+    facts = {"pushed": 1, "pushed_destination": "s3://a/my push/4", "pushed_version": "4"}
+    outputs = Outputs({"pushed_model": {"uri": "s3://b", "metadata": facts}})
+    run = CompiledRun(Store(None), {"pusher": outputs})
+    assert pushed_lines(STAGES["retrieval"], run) == [
+        "push   version 4 in s3://a/my push",
+        "serve  vitrine serve --base-path 's3://a/my push'",
+    ]
+    facts["pushed"] = 0
+    assert pushed_lines(STAGES["retrieval"], run) == []
+    assert pushed_lines(STAGES["ranking"], run) == []

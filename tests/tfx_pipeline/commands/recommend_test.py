@@ -157,6 +157,14 @@ def test_recommendations_with_titles(log_dir, pushed):
     assert all(row.title == f"Title of {row.entity}" for row in result.recommendations)
 
 
+def test_somebody_new_is_answered(log_dir, pushed):
+    base, address = pushed
+    result = recommend_for_user(None, 3, log_dir, base, address=address, timeout=60)
+    assert (result.user, result.events, result.history) == (None, 0, ())
+    assert len(result.recommendations) == 3
+    assert format_recommendations(result).startswith("Somebody new; answered by recommender")
+
+
 def test_a_ranker_puts_them_in_order_and_both_scores_are_there(log_dir, pushed):
     base, address = pushed
     plain = recommend_for_user("u1", 8, log_dir, base, address=address, timeout=60)
@@ -282,7 +290,7 @@ def test_a_timeline_that_is_none_costs_the_others_nothing(pushed):
 
 
 def test_unknown_users_logs_and_servers(log_dir, tmp_path):
-    with pytest.raises(ValueError, match=r"`nobody`.*\['u1', 'u2'\]"):
+    with pytest.raises(ValueError, match="`nobody`.*u1, u2. Leave the user out"):
         recommend_for_user("nobody", 3, log_dir)
     with pytest.raises(FileNotFoundError, match="vitrine data prepare"):
         recommend_for_user("u1", 3, tmp_path)

@@ -38,6 +38,9 @@ def test_popularity_and_neighbours_stand_below_the_model() -> None:
     measured["test"] |= {"neighbours/hr@10": 0.4, "most_popular/hr@10": 0.1}
     lines = summarise(load_config("shop_demo"), measured, 1.0, ()).splitlines()
     assert lines[1:3] == ["       most_popular: hr@10 0.1000", "       neighbours: hr@10 0.4000"]
+    assert "no better" not in "".join(lines)
+    measured["test"] |= {"most_popular/hr@10": 0.5}
+    assert "note   hr@10 is no better" in summarise(load_config("shop_demo"), measured, 1.0, ())
 
 
 def test_what_was_not_pushed_is_not_served() -> None:

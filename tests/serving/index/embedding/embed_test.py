@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import apache_beam as beam
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.utils.shared import Shared
 
 from serving.index import files
 from serving.index.config import BuildConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.embed import embed_queries
+from serving.index.embedding.embed import release_towers
 from serving.index.embedding.records import split_files
 from serving.index.towers import load_towers
 from tests.helpers.examples import catalogue_row
@@ -130,3 +135,16 @@ def test_no_files_and_no_timelines(towers, tmp_path):
     folder = write_examples(tmp_path, {"validation": []}) / "Split-validation"
     with pytest.raises(ValueError, match="no timelines"):
         embed_queries(load_towers(towers[0]), split_files(folder), limit=15)
+
+
+class Towers:
+    """Something that workers share."""
+
+
+def test_what_beam_keeps_of_a_job_is_let_go():
+    kept = weakref.ref(Shared().acquire(Towers))
+    gc.collect()
+    assert kept() is not None
+    release_towers()
+    gc.collect()
+    assert kept() is None

@@ -119,7 +119,8 @@ def test_a_local_path_is_not_uploaded_and_the_next_task_finds_nothing(tmp_path: 
 @pytest.mark.parametrize(
     ("program", "message"),
     [
-        ("sys.exit('no such log')", "`make` failed with 1.*no such log"),
+        ("sys.exit('no such log')", "`make` failed with 1(?s:.*)no such log"),
+        ("import os; os.kill(os.getpid(), 15)", "`make` was ended by SIGTERM"),
         ("write(unknown=1)", "launcher rejects.*unknown"),
         ("write(artifacts={})", "did not write the parameter `said`"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import uuid
@@ -25,6 +26,7 @@ from tfx_pipeline.runners.kubeflow.mounts import to_local
 
 _LOGS = "executor-logs"
 _LOG = "log.txt"
+_SHOWN_LINES, _SHOWN_WIDTH = 5, 200  # of the log of a task that failed
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ class Pod:
             )
         if done.returncode:
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = "".join(f"\n  {line[:_SHOWN_WIDTH]}" for line in lines[-_SHOWN_LINES:])
             raise RuntimeError(
-                f"The task `{self.task.name}` failed with {done.returncode}: {lines[-1:] or ''}\n"
-                f"The whole log is in {log}."
+                f"The task `{self.task.name}` {_how_it_ended(done.returncode)}; its last lines:"
+                f"{last}\nThe whole log is in {log}."
             )
         return _read_output(Path(executor_input["outputs"]["outputFile"]), self.task.name)
 
@@ -168,3 +171,8 @@ def _read_output(file: Path, name: str) -> dict[str, Any]:
         ) from None
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def _how_it_ended(code: int) -> str:
+    """Says how a process ended that did not succeed."""
+    return f"failed with {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
