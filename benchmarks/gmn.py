@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -144,6 +145,16 @@ def neighbours(data: TwoKinds, number: int, weight: float = 0.0) -> Scorer:
         return sparse.csr_matrix(alike) @ data.candidates.toarray()
 
     return score
+
+
+class Learned(Protocol):
+    """A model that is trained epoch by epoch."""
+
+    def train_epoch(self) -> float:
+        """Trains on every edge to a candidate once, and returns the mean loss."""
+
+    def scorer(self) -> Scorer:
+        """Returns what scores candidates with the model as it is now."""
 
 
 class Towers:

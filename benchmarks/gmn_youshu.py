@@ -13,6 +13,7 @@ nothing. All are asked with the training part alone.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from collections.abc import Mapping
 from functools import partial
@@ -28,6 +29,7 @@ from benchmarks.results_table import render
 if TYPE_CHECKING:
     from scipy import sparse
 
+    from benchmarks.gmn import Learned
     from benchmarks.gmn import Scorer
     from benchmarks.gmn import TwoKinds
     from models.config import RetrievalTrainerConfig
@@ -61,6 +63,7 @@ _GMN = {
     "model.start": "graph",
     "model.query.draw": "sampled",
     "model.query.neighbours": 40,
+    "model.query.training_neighbours": 16,
     "model.query.neighbour_dropout": 0.5,
 }
 _NO_NODES = {"model.query.node_level": False}
@@ -82,6 +85,15 @@ FITTED: dict[str, dict[str, Any]] = {
     "ease": {"regularisation": 200.0},
     "ease_both": {"regularisation": 200.0, "weight": 0.6},
 }
+LIGHTGCN: dict[str, Any] = {
+    "dim": 64,
+    "layers": 2,
+    "temperature": 0.1,
+    "learning_rate": 0.01,
+    "batch_size": 1024,
+    "epochs": 10,
+}
+ROWS = (*FITTED, "lightgcn", *TRAINED)
 
 
 def read(log_dir: Path) -> tuple[TwoKinds, dict[str, sparse.csr_matrix]]:
@@ -150,29 +162,43 @@ def trainer(row: str, seed: int, overrides: Mapping[str, Any]) -> RetrievalTrain
     return whole
 
 
-def train(
-    data: TwoKinds,
-    held_out: Mapping[str, sparse.csr_matrix],
-    row: str,
-    config: RetrievalTrainerConfig,
-    parts: tuple[str, ...],
-) -> dict[str, float]:
-    """Trains a row and measures its best epoch on `tune`, and that one on the other parts."""
+def make_towers(data: TwoKinds, row: str, config: RetrievalTrainerConfig) -> Learned:
+    """Makes the model of a row of `TRAINED`, with what it may read of the data."""
     from scipy import sparse
 
     from benchmarks.gmn import Towers
     from benchmarks.gmn import TwoKinds
-    from benchmarks.gmn import measure
 
     if row == "two_tower":
         data = TwoKinds(data.candidates, sparse.csr_matrix(data.others.shape), data.shows)
     if row == "gmn_shuffled":
         data = data.with_shuffled_others(config.seed)
-    towers = Towers(data, config)
+    return Towers(data, config)
+
+
+def make_lightgcn(data: TwoKinds, settings: Mapping[str, Any], seed: int) -> Learned:
+    """Makes the model of the row `lightgcn`."""
+    from benchmarks.lightgcn import LightGCN
+
+    return LightGCN(data, **settings, seed=seed)
+
+
+def train(
+    data: TwoKinds,
+    held_out: Mapping[str, sparse.csr_matrix],
+    row: str,
+    make: Callable[[], Learned],
+    epochs: int,
+    parts: tuple[str, ...],
+) -> dict[str, float]:
+    """Trains a row and measures its best epoch on `tune`, and that one on the other parts."""
+    from benchmarks.gmn import measure
+
+    model = make()
     best: dict[str, float] = {}
-    for epoch in range(1, config.epochs + 1):
-        loss = towers.train_epoch()
-        scorer = towers.scorer()
+    for epoch in range(1, epochs + 1):
+        loss = model.train_epoch()
+        scorer = model.scorer()
         tuned = _named("tune", measure(scorer, data.candidates, held_out["tune"]))
         print(f"{row}, epoch {epoch}: loss {loss:.3f}, {tuned}", flush=True)
         if tuned["tune_recall@20"] > best.get("tune_recall@20", 0.0):
@@ -228,28 +254,35 @@ def main(arguments: list[str] | None = None) -> None:
 
         prepare("youshu", options.log_dir)
     data, held_out = read(options.log_dir)
-    chosen = (options.only,) if options.only else (*FITTED, *TRAINED)
+    chosen = (options.only,) if options.only else ROWS
     overrides = dict(pair.split("=", 1) for pair in options.overrides)
+    numbers = {name: json.loads(value) for name, value in overrides.items() if "." not in name}
     parts = () if options.tune else ("test",)
     command = "python -m benchmarks.gmn_youshu"
     results = Results("gmn_youshu", command, directory=options.results_dir)
     if options.fresh:
         results.runs = [run for run in results.runs if run.key["model"] not in chosen]
     for row in chosen:
-        for seed in range(options.seeds if row in TRAINED else 1):
-            if row in FITTED:
-                settings = FITTED[row] | overrides
-                run = partial(fit, data, held_out, row, settings, parts)
-            else:
+        for seed in range(1 if row in FITTED else options.seeds):
+            if row in TRAINED:
                 config = trainer(row, seed, overrides)
                 settings = config.model_dump(mode="json", exclude={"seed"})
-                run = partial(train, data, held_out, row, config, parts)
+                make = partial(make_towers, data, row, config)
+                run = partial(train, data, held_out, row, make, config.epochs, parts)
+            elif row in FITTED:
+                settings = FITTED[row] | numbers
+                run = partial(fit, data, held_out, row, settings, parts)
+            else:
+                settings = LIGHTGCN | numbers
+                rest = {name: value for name, value in settings.items() if name != "epochs"}
+                make = partial(make_lightgcn, data, rest, seed)
+                run = partial(train, data, held_out, row, make, settings["epochs"], parts)
             if options.tune:
                 print(row, seed, run(), flush=True)
             else:
                 results.measure({"model": row}, seed, run, settings)
     if not options.tune:
-        order = {name: place for place, name in enumerate((*FITTED, *TRAINED))}
+        order = {name: place for place, name in enumerate(ROWS)}
         results.runs.sort(key=lambda run: (order.get(str(run.key["model"]), 99), run.seed))
         results.save()
         print(render(results.path, COLUMNS))
@@ -260,7 +293,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gmn_youshu")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", choices=(*FITTED, *TRAINED), help="one row")
+    parser.add_argument("--only", choices=ROWS, help="one row")
     parser.add_argument("--tune", action="store_true", help="measure the part `tune` alone")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "youshu")
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)

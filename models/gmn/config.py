@@ -24,6 +24,8 @@ class MatchingTowerConfig(QueryTowerConfig):
       neighbours: Of each kind, the most neighbours that are read.
       draw: Which neighbours training reads, where there are more; `sampled` is for logs
         without times. A request reads the most recent ones.
+      training_neighbours: Of each kind, the most neighbours that training reads; None is as many
+        as requests. Matching costs with their number, and fewer of them teach as dropout does.
       neighbour_dropout: Share of the neighbours that training hides, anew each time.
       node_level: Whether the nodes of the two kinds are matched.
       preference_level: Whether preferences of the two kinds are matched.
@@ -35,6 +37,7 @@ class MatchingTowerConfig(QueryTowerConfig):
 
     neighbours: int = Field(default=50, ge=1)
     draw: Literal["recent", "sampled"] = "recent"
+    training_neighbours: int | None = Field(default=None, ge=1)
     neighbour_dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     node_level: bool = True
     preference_level: bool = True
@@ -44,10 +47,16 @@ class MatchingTowerConfig(QueryTowerConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> MatchingTowerConfig:
-        if self.last_items > self.neighbours:
+        fewest = min(self.neighbours, self.training_neighbours or self.neighbours)
+        if self.last_items > fewest:
             raise ValueError(
-                f"`last_items` ({self.last_items}) should be at most `neighbours` "
-                f"({self.neighbours})."
+                f"`last_items` ({self.last_items}) should be at most `neighbours` and "
+                f"`training_neighbours` ({fewest})."
+            )
+        if (self.training_neighbours or 1) > self.neighbours:
+            raise ValueError(
+                f"`training_neighbours` ({self.training_neighbours}) should be at most "
+                f"`neighbours` ({self.neighbours})."
             )
         if self.neighbours > (self.window or self.neighbours):  # None follows from the log
             raise ValueError(

@@ -45,7 +45,11 @@ class GMN(TwoTower):
         is_candidate = np.zeros([sizes.entity], bool)
         is_candidate[self._candidate_ids] = True
         self.neighbourhoods = Neighbourhoods(
-            is_candidate, query.neighbours, query.draw == "sampled", query.neighbour_dropout
+            is_candidate,
+            query.neighbours,
+            query.draw == "sampled",
+            query.neighbour_dropout,
+            query.training_neighbours,
         )
         return MatchingTower(self.towers.dim, query, sizes, self.neighbourhoods)
 

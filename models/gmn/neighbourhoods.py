@@ -26,6 +26,7 @@ class Neighbourhoods(tf.keras.layers.Layer):
         neighbours: n, the most of each kind.
         sampled: Whether training draws n at random where there are more.
         dropout: Share of the neighbours that training hides.
+        in_training: The most of each kind in training; n when None.
     """
 
     def __init__(
@@ -34,11 +35,13 @@ class Neighbourhoods(tf.keras.layers.Layer):
         neighbours: int,
         sampled: bool = False,
         dropout: float = 0.0,
+        in_training: int | None = None,
     ) -> None:
         super().__init__(name="neighbourhoods")
         self.neighbours = neighbours
         self.sampled = sampled
         self.dropout = dropout
+        self.in_training = in_training or neighbours
         self.is_candidate = self.add_weight(
             name="is_candidate",
             shape=is_candidate.shape,
@@ -58,7 +61,8 @@ class Neighbourhoods(tf.keras.layers.Layer):
 
         Returns:
             The windows, with 2 n events a row in place of T, newest first within each kind:
-            n of the first kind, n of the other, padded with 0; and `LENGTHS`.
+            n of the first kind, n of the other, padded with 0; and `LENGTHS`. In training n is
+            `in_training`.
         """
         entity = windows[b.HISTORY_ENTITY]  # [B, T]
         there = tf.sequence_mask(windows[b.HISTORY_LENGTH], tf.shape(entity)[1])
@@ -68,7 +72,8 @@ class Neighbourhoods(tf.keras.layers.Layer):
         order = -tf.cast(tf.range(tf.shape(entity)[1])[None, :], tf.float32)
         if training and self.sampled:
             order = tf.random.uniform(tf.shape(entity)) - 1.0
-        chosen = [self._choose(order, there & kind) for kind in (is_first, ~is_first)]
+        number = self.in_training if training else self.neighbours
+        chosen = [self._choose(order, there & kind, number) for kind in (is_first, ~is_first)]
         index, valid = (tf.concat(parts, axis=1) for parts in zip(*chosen, strict=True))
         lengths = [tf.reduce_sum(tf.cast(kind, tf.int64), axis=1) for _, kind in chosen]
         arranged = {
@@ -78,14 +83,18 @@ class Neighbourhoods(tf.keras.layers.Layer):
         }
         return {**windows, **arranged, LENGTHS: tf.stack(lengths, axis=1)}
 
-    def _choose(self, order: tf.Tensor, eligible: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    @staticmethod
+    def _choose(order: tf.Tensor, eligible: tf.Tensor, number: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the positions of the first n eligible events, and which there are, [B, n]."""
         ranked = tf.where(eligible, order, -np.inf)
-        found, index = tf.math.top_k(ranked, self.neighbours)
+        found, index = tf.math.top_k(ranked, number)
         return index, tf.math.is_finite(found)
 
     def kind_of(self, arranged: Mapping[str, tf.Tensor], kind: int) -> dict[str, tf.Tensor]:
         """Returns the windows of one kind, n events a row, out of what the call returned."""
-        chosen = slice(kind * self.neighbours, (kind + 1) * self.neighbours)
-        windows = {name: arranged[name][:, chosen] for name in _EVENTS if name in arranged}
+        windows = {
+            name: tf.split(arranged[name], KINDS, axis=1)[kind]
+            for name in _EVENTS
+            if name in arranged
+        }
         return windows | {b.HISTORY_LENGTH: arranged[LENGTHS][:, kind]}

@@ -71,7 +71,7 @@ class HistoryPooling(tf.keras.layers.Layer):
         """Pools the events of each row.
 
         Args:
-            vectors: [B, T, d] float32, newest first.
+            vectors: [B, T, d] float32, newest first; T may be less than the window.
             valid: [B, T] bool; events that are not valid have no weight.
             summary: [B, s] float32, what the content term compares events with;
                 needed when `content_dim` is not 0.
@@ -83,7 +83,7 @@ class HistoryPooling(tf.keras.layers.Layer):
         Raises:
             ValueError: No summary, though the layer has a content term.
         """
-        logits = self.recency[None, :, :]  # [1, H, T]
+        logits = self.recency[None, :, : tf.shape(vectors)[1]]  # [1, H, T]
         if self.content_dim:
             if summary is None:
                 raise ValueError(

@@ -37,7 +37,6 @@ class HistoryReader(tf.keras.layers.Layer):
         super().__init__(name=name)
         self.config = config
         self.dim = dim
-        self.window = window
         if config.use_order:
             self.pool = HistoryPooling(config.heads, window, config.content_dim, name="pool")
         self.item_dropout = tf.keras.layers.Dropout(config.item_dropout)
@@ -75,7 +74,7 @@ class HistoryReader(tf.keras.layers.Layer):
 
     def valid(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Says which of the window's events there are: [B, T] bool."""
-        return tf.sequence_mask(batch[b.HISTORY_LENGTH], self.window)
+        return tf.sequence_mask(batch[b.HISTORY_LENGTH], tf.shape(batch[b.HISTORY_ENTITY])[1])
 
     def parts(
         self, batch: Mapping[str, tf.Tensor], events: tf.Tensor, last: tf.Tensor

@@ -109,6 +109,25 @@ def test_training_hides_a_share_of_the_neighbours():
     np.testing.assert_array_equal(layer(window)[LENGTHS], [[3, 3]])
 
 
+@pytest.mark.parametrize("use_order", [True, False])
+def test_training_may_read_fewer_neighbours_than_requests(use_order):
+    levels = {"node_level": False, "preference_level": False, "use_order": use_order}
+    model = make({"training_neighbours": 2} | levels)
+    fewer, all_of_them = (model.arrange(batch(), training=is_on) for is_on in (True, False))
+
+    np.testing.assert_array_equal(
+        fewer[b.HISTORY_ENTITY], [[1, 2, 5, 6], [0, 0, 8, 5], [0] * 4, [4, 1, 6, 0]]
+    )
+    np.testing.assert_array_equal(fewer[LENGTHS], [[2, 2], [0, 2], [0, 0], [2, 1]])
+    assert all_of_them[b.HISTORY_ENTITY].shape == (4, 6)
+    # Nothing is dropped out here, so that only rows with more neighbours differ.
+    short = batch() | {b.HISTORY_LENGTH: tf.constant([4, 2, 0, 2], tf.int64)}
+    rows = [model.compute_loss(short, training=is_on).numpy() for is_on in (True, False)]
+    assert rows[0] == pytest.approx(rows[1], rel=1e-5)
+    whole = [model.compute_loss(batch(), training=is_on).numpy() for is_on in (True, False)]
+    assert abs(whole[0] - whole[1]) > 1e-4
+
+
 def test_a_user_of_a_log_without_order_is_a_set():
     model = make({"use_order": False, "use_time": False})
     turned = {
@@ -248,6 +267,8 @@ def test_one_kind_alone_is_an_error():
         {"vectors": "several", "preference_level": False},
         {"draw": "oldest"},
         {"neighbour_dropout": 1.0},
+        {"training_neighbours": 4},
+        {"training_neighbours": 1},
     ],
 )
 def test_impossible_values_are_errors(query):
