@@ -167,10 +167,11 @@ def train(
     evaluation = model.validation(data)
     with strategy.scope():
         evaluation.run_one()  # makes the weights
-        model.start(data)
         if earlier:
             warm_start(model, data.transform, earlier)
             model.freeze(getattr(config, "freeze", ()))
+        else:
+            model.start(data)
         model.compile(optimizer=make_optimizer(config.optimizer, steps * config.epochs))
         # A step that makes variables is traced twice, as what makes them may run only once.
         model.optimizer.build(model.trainable_variables)

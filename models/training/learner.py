@@ -85,6 +85,8 @@ class Learner(tfrs.Model):
     def start(self, data: TrainingData) -> None:
         """Gives weights, which are made by then, a start that follows from the data; nothing.
 
+        A model that starts from an earlier one's weights is not asked.
+
         Args:
             data: What is learned from.
         """

@@ -31,6 +31,7 @@ _CANDIDATE_IDS = {"ids/table": "ids/known", "features/ids/table": "features/ids/
 _VOCABULARIES = {
     "ids/table": names.ENTITY,
     "history/table": names.ENTITY,
+    "item_features/related/table": names.ENTITY,
     "item_features/categories/table": names.CATEGORY,
     "item_features/attributes/table": names.ATTRIBUTE,
     "item_features/title/table": names.TITLE_TOKEN,

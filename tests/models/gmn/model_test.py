@@ -13,8 +13,10 @@ from models.input import batch as b
 from models.input.catalogue import CatalogueTable
 from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.mixture import Mixture
+from models.training.warm_start import _vocabulary_of
 from tests.helpers import tower_oracles as oracle
 from tests.models.conftest import loss_section
+from transforms import names
 
 COUNTS = np.array([0, 5, 3, 2, 1, 0, 0, 0, 0])  # entities 1 to 4 are videos, 5 to 8 items
 KINDS = np.array([b"video"] * 4 + [b"item"] * 4)
@@ -170,8 +172,8 @@ def _of_history(tower, table, mapped, entity):
 
 def test_a_level_that_is_off_has_no_weights():
     def parts(**levels):
-        names = {w.name.split("/")[1] for w in make(levels).query_tower.trainable_variables}
-        return names & {"match_nodes", "match_preferences", "extract_0", "extract_1", "attend"}
+        found = {w.name.split("/")[1] for w in make(levels).query_tower.trainable_variables}
+        return found & {"match_nodes", "match_preferences", "extract_0", "extract_1", "attend"}
 
     preferences = {"match_preferences", "extract_0", "extract_1", "attend"}
     assert parts() == preferences | {"match_nodes"}
@@ -193,9 +195,17 @@ def test_gradients_reach_every_weight(vectors):
 
 
 def test_every_weight_has_a_name_of_its_own():
-    names = [weight.name for weight in make().trainable_variables]  # a warm start tells by them
+    found = [weight.name for weight in make().trainable_variables]  # a warm start tells by them
 
-    assert len(names) == len(set(names))
+    assert len(found) == len(set(found))
+
+
+def test_a_warm_start_finds_the_tables_whose_rows_are_entities():
+    tables = [w.name for w in make().trainable_variables if w.shape == (SIZES.entity, 8)]
+
+    assert len(tables) == 3
+    found = {_vocabulary_of(name.partition(":")[0]) for name in tables}
+    assert found == {names.ENTITY}
 
 
 def test_one_kind_is_read_through_the_other():
@@ -241,7 +251,7 @@ def test_tables_start_as_factors_of_the_graph():
     users = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, 7, 8, 8])
     entities = np.array([1, 5, 1, 6, 2, 5, 2, 6, 3, 7, 4, 7, 8, 4, 8, 3, 1])
     model = make({"content_dim": 2}, dim=4, normalize=False)
-    names = [weight.name for weight in model.trainable_variables]
+    before = [weight.name for weight in model.trainable_variables]
     query = model.query_tower.trainable_variables[0].numpy()
     model.start_from_graph(users, entities)
 
@@ -250,7 +260,7 @@ def test_tables_start_as_factors_of_the_graph():
     expected = graph_factors(users, entities, 9, 4)
     for table in tables:
         np.testing.assert_allclose(table, expected, atol=1e-5)
-    assert [weight.name for weight in model.trainable_variables] == names
+    assert [weight.name for weight in model.trainable_variables] == before
     np.testing.assert_array_equal(model.query_tower.trainable_variables[0], query)
 
 
