@@ -18,6 +18,7 @@ from transforms.base_config import from_log
 from transforms.label_config import LabelConfig
 
 if TYPE_CHECKING:
+    from models.courier.config import CourierConfig
     from models.ranking.config import RankingModelConfig
     from models.retrieval.config import RetrievalModelConfig
     from models.seminar.config import SeminarPretrainingConfig
@@ -305,10 +306,57 @@ class PretrainingTrainerConfig(TrainerConfig):
         return LabelConfig(source="events", events=self.target_events, negatives=self.negatives)
 
 
+class RepresentationValidationConfig(ValidationConfig):
+    """Configuration of validation by telling clicks from similarities.
+
+    Attributes:
+      batches: At most so many batches of 256 held-out pages are read; -1 reads all. They are
+        held in memory.
+      max_mean_cosine: The mean cosine of all pairs of vectors above which they count as collapsed,
+        and no features are made of them.
+    """
+
+    monitor: Literal["auc", "gauc", "auc_max", "auc_rebuilt"] = "auc"
+    batches: int = Field(default=40, ge=-1)
+    max_mean_cosine: float = Field(default=0.9, gt=0.0, le=1.0)
+
+
+class RepresentationOptimizerConfig(OptimizerConfig):
+    """Configuration of the optimizer of an encoder."""
+
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    clip_norm: float = Field(default=1.0, ge=0.0)
+
+
+if TYPE_CHECKING:
+    RepresentationModelChoice = CourierConfig
+else:
+    RepresentationModelChoice = chosen_by("family", "courier", *configs_of("representation"))
+
+
+class RepresentationTrainerConfig(TrainerConfig):
+    """An encoder of the catalogue, and how it is trained.
+
+    Attributes:
+      input: How batches are made of pages.
+      label: Which rows there are, and when they are positive. The same as the example generator's.
+      candidate_types: Entity types whose images are read.
+    """
+
+    model: RepresentationModelChoice = _default("courier")
+    validation: RepresentationValidationConfig = RepresentationValidationConfig()
+    optimizer: RepresentationOptimizerConfig = RepresentationOptimizerConfig()
+    input: RankingInputConfig = RankingInputConfig()
+    epochs: int = Field(default=5, ge=1)
+    label: LabelConfig = LabelConfig()
+    candidate_types: tuple[str, ...] = ("*",)
+
+
 PageTrainerConfig = RankingTrainerConfig | PretrainingTrainerConfig
 
 TRAINERS: dict[str, type[TrainerConfig]] = {  # by what is trained
     "retrieval": RetrievalTrainerConfig,
     "ranking": RankingTrainerConfig,
     "pretraining": PretrainingTrainerConfig,
+    "representation": RepresentationTrainerConfig,
 }

@@ -7,6 +7,7 @@ import importlib
 from typing import Any
 from typing import Literal
 
+from models.courier.config import CourierConfig
 from models.din.config import DINConfig
 from models.gmn.config import GMNConfig
 from models.guim.config import GUIMConfig
@@ -25,7 +26,7 @@ from models.two_tower.config import TwoTowerConfig
 from transforms.base_config import Config
 
 Stage = Literal["retrieval", "ranking"]
-Trained = Literal[Stage, "pretraining"]  # what is trained
+Trained = Literal[Stage, "pretraining", "representation"]  # what is trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Family:
       config: Its configuration; the field `family` defaults to `name`.
       model: Importable path of its `models.training.learner.Learner`.
       stage: The stage of the pipeline that it serves in; `pretraining` for one that serves in
-        none, whose weights a ranking model starts from.
+        none, whose weights a ranking model starts from, and `representation` for one that makes
+        features of the catalogue.
     """
 
     name: str
@@ -87,6 +89,7 @@ FAMILIES = (
         "models.seminar.pretrainer.SeminarPretrainer",
         "pretraining",
     ),
+    Family("courier", CourierConfig, "models.courier.model.Courier", "representation"),
 )
 
 

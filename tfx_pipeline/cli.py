@@ -16,6 +16,7 @@ from tfx_pipeline.commands.data_divide import divide
 from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.export import export
 from tfx_pipeline.commands.histories import histories
+from tfx_pipeline.commands.image_features import image_features
 from tfx_pipeline.commands.index import index
 from tfx_pipeline.commands.options import PLACE
 from tfx_pipeline.commands.options import which_run
@@ -35,6 +36,7 @@ def cli() -> None:
 cli.add_command(benchmark_embeddings)
 cli.add_command(export)
 cli.add_command(histories)
+cli.add_command(image_features)
 cli.add_command(index)
 cli.add_command(push)
 

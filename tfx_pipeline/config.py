@@ -19,6 +19,7 @@ from models.input.config import ITEM_FEATURES
 from models.input.config import LINKS
 from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.image_features.config import RepresentationConfig
 from tfx_pipeline.runners.kubeflow.config import KubeflowConfig
 from tfx_pipeline.stages.config import RankingConfig
 from tfx_pipeline.stages.config import RetrievalConfig
@@ -37,7 +38,14 @@ DERIVED = (
     "ranking.evaluation.label",
     *(f"ranking.pretraining.model.{key}" for key in SeminarPretrainingConfig.COMMON),
 )
-RUN_ONLY = {"beam_pipeline_args", "enable_cache", "kubeflow", "run_dir", "push_dir"}
+RUN_ONLY = {
+    "beam_pipeline_args",
+    "enable_cache",
+    "kubeflow",
+    "representation",
+    "run_dir",
+    "push_dir",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -62,6 +70,8 @@ class PipelineConfig(Config):
         transform: How raw features become model features.
         retrieval: The retrieval stage; there is none if it is null.
         ranking: The ranking stage; there is none unless it is given.
+        representation: Features of images, which `vitrine image-features` makes and a run does
+            not; none unless it is given.
         kubeflow: How steps run on Kubeflow Pipelines; of no meaning elsewhere.
     """
 
@@ -78,6 +88,7 @@ class PipelineConfig(Config):
     transform: TransformConfig = TransformConfig()
     retrieval: RetrievalConfig | None = RetrievalConfig()
     ranking: RankingConfig | None = None
+    representation: RepresentationConfig | None = None
     kubeflow: KubeflowConfig = KubeflowConfig()
 
     @field_validator("name")
@@ -234,10 +245,14 @@ class PipelineConfig(Config):
             *(name.removeprefix("catalogue/") for name in self.timeline.catalogue_fields.features),
         ]
         for stage in self.stages:
-            for name in getattr(self, stage).trainer.model.candidate.features:
+            model = getattr(self, stage).trainer.model
+            read = {"candidate.features": model.candidate.features}
+            if stage == "ranking":
+                read["similarity"] = model.compared
+            for key, name in ((key, name) for key, names in read.items() for name in names):
                 if name not in present:
                     raise ValueError(
-                        f"`{stage}.trainer.model.candidate.features` names `{name}`, which "
+                        f"`{stage}.trainer.model.{key}` names `{name}`, which "
                         "`timeline.catalogue_fields` does not declare. There are "
                         f"{', '.join(present)}."
                     )

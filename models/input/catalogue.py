@@ -47,12 +47,15 @@ class CatalogueTable:
             that are not in the catalogue. Features that no row has are left out.
         available_from: [V + 1] int64, microseconds by entity index, 0 for always; None
             where no row has a moment.
+        compared: Names of features that are there to be compared, and are no part of an
+            item's embedding.
     """
 
     ids: np.ndarray
     types: np.ndarray
     features: Mapping[str, np.ndarray]
     available_from: np.ndarray | None = None
+    compared: frozenset[str] = frozenset()
 
     def candidates(self, candidate_types: Sequence[str]) -> np.ndarray:
         """Returns the ids that may be recommended.
@@ -83,12 +86,18 @@ class CatalogueTable:
         """The width of each feature."""
         return {name: table.shape[1] for name, table in self.features.items()}
 
+    @property
+    def embedded(self) -> dict[str, int]:
+        """The width of each feature that an item's embedding is made of."""
+        return {name: width for name, width in self.widths.items() if name not in self.compared}
+
 
 def load_catalogue(
     files: Sequence[str],
     spec: Mapping[str, tf.io.RaggedFeature],
     size: int,
     config: CandidateTowerConfig,
+    compared: Sequence[str] = (),
 ) -> CatalogueTable:
     """Reads the transformed catalogue split.
 
@@ -97,6 +106,7 @@ def load_catalogue(
         spec: The transformed feature spec.
         size: V + 1, the greatest entity index plus one.
         config: Which features are read, and how many tokens of each.
+        compared: Features that are read besides, to be compared.
 
     Returns:
         The table. Of two rows for one entity the later one counts.
@@ -110,12 +120,13 @@ def load_catalogue(
             "Expected files of the split `catalogue`, found none. Pass it to the Trainer: "
             "`train_args=TrainArgs(splits=['train', 'catalogue'])`."
         )
-    _require_declared(config.features, spec)
-    read = (*_READ, *declared_features(config.features))
+    chosen = (*config.features, *(name for name in compared if name not in config.features))
+    _require_declared(chosen, spec)
+    read = (*_READ, *declared_features(chosen))
     spec = {name: spec[name] for name in read}  # the bytes of images are not read
     batches = tf.data.TFRecordDataset(list(files), "GZIP").batch(4096)
     rows = [tf.io.parse_example(batch, spec) for batch in batches]
-    widths = _widths(rows, config)
+    widths = _widths(rows, config, chosen)
     tables: dict[str, np.ndarray] = {}
     ids, types = [np.zeros([0], np.int64)], [np.zeros([0], object)]
     available_from = np.zeros([size], np.int64)
@@ -144,7 +155,8 @@ def load_catalogue(
         table[0] = 0
     present = {name: table for name, table in tables.items() if table.any()}
     moments = available_from if (available_from[found[kept]] > 0).any() else None
-    return CatalogueTable(found[kept], kind[first][kept], present, moments)
+    alone = frozenset(compared) - frozenset(config.features)
+    return CatalogueTable(found[kept], kind[first][kept], present, moments, alone)
 
 
 def candidate_features(
@@ -200,7 +212,9 @@ def _require_declared(features: Iterable[str], spec: Mapping[str, tf.io.RaggedFe
 
 
 def _widths(
-    rows: Sequence[Mapping[str, tf.RaggedTensor]], config: CandidateTowerConfig
+    rows: Sequence[Mapping[str, tf.RaggedTensor]],
+    config: CandidateTowerConfig,
+    chosen: Sequence[str],
 ) -> dict[str, int]:
     """Returns how many values of each chosen feature are kept: the most that a row has."""
     limits = {
@@ -209,11 +223,11 @@ def _widths(
         "title": config.max_title_tokens,
         "related": config.max_related,
     }
-    widths = {PRICE: 2 if "price" in config.features else 0}
-    fields = declared(config.features)
+    widths = {PRICE: 2 if "price" in chosen else 0}
+    fields = declared(chosen)
     limits |= {name: config.max_tokens for name in fields if not is_vector(name)}
     for name in (*TOKENS, *VECTORS, *fields):
-        if name in config.features:
+        if name in chosen:
             longest = [int(tf.reduce_max(row[_PREFIX + name].row_lengths())) for row in rows]
             widths[name] = min(max(longest, default=0), limits.get(name, 1 << 16))
     return widths

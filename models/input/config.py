@@ -11,6 +11,7 @@ from transforms import names
 from transforms.base_config import Config
 
 ITEM_FEATURES = ("categories", "attributes", "title", "price", "image_vector", "text_vector")
+VECTOR_FEATURES = ("image_vector", "text_vector")
 LINKS = ("related",)  # other entities, such as the items that a video shows
 DECLARED = tuple(
     prefix.removeprefix("catalogue/") for prefix in (names.CATALOGUE_VECTOR, names.CATALOGUE_TOKEN)

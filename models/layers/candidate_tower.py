@@ -44,7 +44,7 @@ class CandidateTower(tf.keras.layers.Layer):
         super().__init__(name="candidate_tower")
         buckets = int(table.features[c.PRICE_BUCKET].max()) + 1 if c.PRICE in table.features else 1
         self.ids = ItemEmbedding(sizes.entity, dim, config.id_dropout, known, name="ids")
-        self.features = ItemFeatures(dim, sizes, table.widths, buckets)
+        self.features = ItemFeatures(dim, sizes, table.embedded, buckets)
         self.widths = table.widths
         self.refine = MLP(config.hidden_units, dim, name="refine") if config.hidden_units else None
         self._tables = {
@@ -103,6 +103,10 @@ class CandidateTower(tf.keras.layers.Layer):
         """Returns the catalogue's features of [N] int64 ids, each [N, width]."""
         found = {name: tf.gather(table, ids) for name, table in self._tables.items()}
         return found | {c.ENTITY: ids}
+
+    def look_up_one(self, name: str, ids: tf.Tensor) -> tf.Tensor:
+        """Returns one feature of the catalogue of [...] int64 ids, [..., width]."""
+        return tf.gather(self._tables[name], ids)
 
     def describe(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor | None:
         """Returns what items are like, [N, d] float32, or None when no feature is read."""

@@ -27,6 +27,11 @@ class LifelongConfig(CrossedRankingModelConfig):
     recent: int | None = Field(default=None, ge=1)
     history_codes: bool = True
 
+    @model_validator(mode="after")
+    def _compares_nothing(self) -> LifelongConfig:
+        self.refuse_similarity()
+        return self
+
 
 class SearchConfig(LifelongConfig):
     """Configuration of the models that find some of the events and attend to these.

@@ -11,14 +11,16 @@ from models.pooled_mlp.config import PooledMLPConfig
 from models.ranking.features import PageView
 from models.ranking.features import mean_of_history
 from models.ranking.model import RankingModel
+from models.ranking.similarity import similarity
 
 
 class PooledMLP(RankingModel):
     """Scores a candidate beside the mean of the history.
 
-        x_0    = [candidate ; mean of the history ; their product ; user]
+        x_0    = [candidate ; mean of the history ; their product ; user ; cosines]
         logits = MLP(cross(.. cross(x_0)))
 
+    with the cosines of `models.ranking.similarity` where the configuration names vectors.
     (Crosses: Wang et al. 2021, DCN V2, https://arxiv.org/abs/2008.13535.) See
     `models.ranking.model.RankingModel` for the arguments.
     """
@@ -34,4 +36,6 @@ class PooledMLP(RankingModel):
         """Scores candidates: [I, H] float32; see the base class."""
         mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
         parts = [view.candidate, mean, view.candidate * mean, tf.gather(view.user, view.row)]
+        items = self.features.items
+        parts += [similarity(view, items, name) for name in self.model.similarity]
         return self.mlp(tf.concat(parts, axis=1), training=training)

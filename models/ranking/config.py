@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pydantic import Field
+from pydantic import field_validator
 
+from models.input.config import VECTOR_FEATURES
 from models.input.config import CandidateTowerConfig
 from models.search_space import Choices
 from models.search_space import Range
@@ -70,6 +72,11 @@ class RankingModelConfig(Config):
     }
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """Features of items that are compared, whether or not they are embedded, too."""
+        return ()
+
+    @property
     def reads_queries(self) -> bool:
         """True where the words of queries are read, the request's or those of events."""
         return self.use_query or self.use_event_query
@@ -82,13 +89,44 @@ class CrossedRankingModelConfig(RankingModelConfig):
       hidden_units: Widths of the MLP's hidden layers.
       crosses: Layers of a deep and cross network (`tfrs.layers.dcn.Cross`) before it.
       dropout: Share of the MLP's values that are zeroed in training.
+      similarity: Vectors of items, e.g. `image_vector` or `vector/<name>`, whose mean and greatest
+        cosine with those of the history the MLP reads. Of `din` and `pooled_mlp`.
     """
 
     hidden_units: tuple[int, ...] = (128, 64)
     crosses: int = Field(default=2, ge=0)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    similarity: tuple[str, ...] = ()
 
     SEARCH: ClassVar[Space] = RankingModelConfig.SEARCH | {
         "model.dropout": Range(0.0, 0.5),
         "model.crosses": Choices((0, 1, 2, 3)),
     }
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Features of items that are compared; see the base class."""
+        return self.similarity
+
+    @field_validator("similarity")
+    @classmethod
+    def _are_vectors(cls, similarity: tuple[str, ...]) -> tuple[str, ...]:
+        for name in similarity:
+            if name not in VECTOR_FEATURES and not name.startswith("vector/"):
+                raise ValueError(
+                    f"Only vectors are compared: expected {', '.join(VECTOR_FEATURES)} or "
+                    f"`vector/<name>`. Received: `{name}`."
+                )
+        return similarity
+
+    def refuse_similarity(self) -> None:
+        """Refuses what a family does not read.
+
+        Raises:
+            ValueError: There is a `similarity`.
+        """
+        if self.similarity:
+            raise ValueError(
+                f"`similarity` is read by `din` and `pooled_mlp`; `{self.family}` does not. "
+                "Choose one of these, or leave it out."
+            )

@@ -11,14 +11,16 @@ from models.ranking.config import CrossedRankingModelConfig
 from models.ranking.features import PageView
 from models.ranking.features import mean_of_history
 from models.ranking.model import RankingModel
+from models.ranking.similarity import similarity
 
 
 class InterestModel(RankingModel):
     """Scores a candidate beside what of the history goes with it; a family adds the latter.
 
-        logits = MLP(cross(.. cross([c ; z ; c * z ; mean ; c * mean ; user])))
+        logits = MLP(cross(.. cross([c ; z ; c * z ; mean ; c * mean ; cosines ; user])))
 
-    with c the candidate, z its interest in the history and `mean` that of all events. See
+    with c the candidate, z its interest in the history and `mean` that of all events; the cosines
+    are those of `models.ranking.similarity`, where the configuration names vectors. See
     `models.ranking.model.RankingModel` for the arguments.
     """
 
@@ -55,5 +57,7 @@ class InterestModel(RankingModel):
         """Scores candidates by their interests [I, d] and the means [B, d] of their histories."""
         candidate, mean = view.candidate, tf.gather(mean, view.row)  # [I, d]
         parts = [candidate, interest, candidate * interest, mean, candidate * mean]
+        items = self.features.items
+        parts += [similarity(view, items, name) for name in self.model.similarity]
         inputs = tf.concat([*parts, tf.gather(view.user, view.row)], axis=1)
         return self.mlp(inputs, training=training)

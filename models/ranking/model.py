@@ -99,9 +99,8 @@ class RankingModel(Learner):
     @classmethod
     def of(cls, config: PageTrainerConfig, data: TrainingData) -> RankingModel:
         """Makes the model for what it will learn from."""
-        table = load_catalogue(
-            data.catalogue_files, data.spec, data.sizes.entity, config.model.candidate
-        )
+        read = (config.model.candidate, config.model.compared)
+        table = load_catalogue(data.catalogue_files, data.spec, data.sizes.entity, *read)
         pages = PageSpec(
             windows_of(config.model),
             config.label,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import model_validator
+
 from models.ranking.config import CrossedRankingModelConfig
 from models.sequence.encoder_config import EncoderConfig
 
@@ -17,3 +19,8 @@ class SequenceRankerConfig(CrossedRankingModelConfig):
 
     family: Literal["sequence_ranker"] = "sequence_ranker"
     encoder: EncoderConfig = EncoderConfig(blocks=1)
+
+    @model_validator(mode="after")
+    def _compares_nothing(self) -> SequenceRankerConfig:
+        self.refuse_similarity()
+        return self

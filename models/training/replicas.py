@@ -83,6 +83,30 @@ def gather_rows(values: tf.Tensor) -> tf.Tensor:
     return context.all_gather(tf.identity(values), axis=0)
 
 
+def sum_over_replicas(values: tf.Tensor) -> tf.Tensor:
+    """Adds up values of one shape over all replicas; gradients of all of them come back."""
+    context = _replica_context()
+    if context is None:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def rows_before(number: tf.Tensor) -> tf.Tensor:
+    """Returns where a replica's rows begin among those of `gather_rows`.
+
+    Args:
+        number: Scalar int32, how many rows this replica has.
+
+    Returns:
+        Scalar int32; 0 for the only replica.
+    """
+    context = _replica_context()
+    if context is None:
+        return tf.zeros([], tf.int32)
+    numbers = gather_rows(number[None])  # one a replica
+    return tf.reduce_sum(numbers[: context.replica_id_in_sync_group])
+
+
 def share_of_mean(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """Returns what a replica adds to the mean over the rows of all replicas.
 

@@ -33,6 +33,8 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
         ("two_tower", "full_softmax", "lazy_adam"),
         # A queue of the targets of both.
         pytest.param(("guim", "sampled_softmax", "adagrad"), marks=pytest.mark.nightly),
+        # Images of the other replica are negatives, too.
+        pytest.param(("courier", "courier", "adagrad"), marks=pytest.mark.nightly),
     ],
     ids="-".join,
 )

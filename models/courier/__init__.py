@@ -1,0 +1,1 @@
+"""COURIER: an image encoder that learns from click histories alone."""

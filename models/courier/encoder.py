@@ -1,0 +1,178 @@
+"""The image encoder: a backbone, standardised features, and one linear layer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.courier.config import SMALL_CNN
+from models.courier.config import BackboneConfig
+from models.training.replicas import sum_over_replicas
+
+_EPSILON = 1e-4  # added to variances
+_CHUNK = 256  # images that are encoded at a time outside of training
+
+
+class SmallCNN(tf.keras.Model):
+    """A few convolutions for small images on a CPU, the features of all blocks pooled.
+
+        x_{i+1} = relu(norm(W_i * x_i)), halved;   out = [mean x_1 ; .. ; mean x_n]
+
+    Early blocks tell colours and edges, late ones patterns and shapes. Groups of channels are
+    normalised image by image, so that neither batches nor replicas matter.
+
+    Args:
+        channels: Of the blocks.
+    """
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__(name=SMALL_CNN)
+        self.convolutions = [
+            tf.keras.layers.Conv2D(width, 3, 2, "same", use_bias=False, name=f"conv_{index}")
+            for index, width in enumerate(channels)
+        ]
+        self.norms = [
+            tf.keras.layers.GroupNormalization(_groups(width), name=f"norm_{index}")
+            for index, width in enumerate(channels)
+        ]
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """Maps [n, height, width, 3] float32 of 0 .. 255 to [n, sum of channels] float32."""
+        values, pooled = images / 127.5 - 1.0, []
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            values = tf.nn.relu(norm(convolution(values)))
+            pooled.append(tf.reduce_mean(values, axis=[1, 2]))
+        return tf.concat(pooled, axis=1)
+
+
+class ImageEncoder(tf.keras.layers.Layer):
+    """Embeds images.
+
+        E(x) = (W (f(x) - mean) / deviation - centre) / spread
+
+    with f the backbone's pooled features, and mean and deviation theirs at the start. Pooled
+    features are all positive and have most of their length in common: without this all vectors
+    point the same way, and a cosine tells nothing. Centre and spread are those of all images'
+    vectors; in training those of the batch stand for them (`standardise`), so that no step can
+    move all vectors one way, which is the shortest way to a lower loss at first. There is no
+    projection head.
+
+    Args:
+        config: The backbone.
+        dim: d, length of a vector.
+        shape: Height and width of images, in pixels.
+
+    Raises:
+        ValueError: There is no such backbone.
+    """
+
+    def __init__(self, config: BackboneConfig, dim: int, shape: tuple[int, int]) -> None:
+        super().__init__(name="encoder")
+        self.config = config
+        self.backbone, self._preprocess = _make_backbone(config, shape)
+        self.linear = tf.keras.layers.Dense(dim, use_bias=False, name="linear")
+        width = int(self.backbone(self._preprocess(tf.zeros([1, *shape, 3]))).shape[1])
+        if config.name == SMALL_CNN and config.weights:
+            self.backbone.load_weights(config.weights)
+        self.backbone.trainable = not config.frozen
+        given: dict[str, Any] = {"shape": [width], "trainable": False}
+        self.mean = self.add_weight(name="mean", initializer="zeros", **given)
+        self.deviation = self.add_weight(name="deviation", initializer="ones", **given)
+        self.linear.build([None, width])
+        given["shape"] = [dim]
+        self.centre = self.add_weight(name="centre", initializer="zeros", **given)
+        self.spread = self.add_weight(name="spread", initializer="ones", **given)
+
+    def features(self, images: tf.Tensor) -> tf.Tensor:
+        """Makes the backbone's features of [n, height, width, 3] images: [n, F] float32.
+
+        Normalisation over batches stays as its weights say, in training too: batches are of
+        distinct images, and replicas have different ones.
+        """
+        return self.backbone(self._preprocess(tf.cast(images, tf.float32)), training=False)
+
+    def raw_vectors(self, images: tf.Tensor) -> tf.Tensor:
+        """Embeds images but for centre and spread, given as in `call`: [n, d] float32."""
+        features = images if images.shape.rank == 2 else self.features(images)
+        return self.linear((features - self.mean) / self.deviation)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """Embeds images.
+
+        Args:
+            images: [n, height, width, 3] pixels in 0 .. 255, or [n, F] features of them.
+
+        Returns:
+            [n, d] float32.
+        """
+        return (self.raw_vectors(images) - self.centre) / self.spread
+
+    def fit_statistics(self, features: np.ndarray) -> None:
+        """Sets mean and deviation to those of [n, F] features."""
+        self.mean.assign(features.mean(axis=0))
+        self.deviation.assign(np.maximum(features.std(axis=0), 1e-3))
+
+    def fit_centre(self, images: np.ndarray) -> None:
+        """Sets centre and spread to those of the vectors of images, given as in `call`."""
+        vectors = self._in_chunks(self.raw_vectors, images)
+        self.centre.assign(vectors.mean(axis=0))
+        self.spread.assign(np.sqrt(vectors.var(axis=0) + _EPSILON))
+
+    def features_of(self, images: np.ndarray) -> np.ndarray:
+        """Makes features of many images, [n, height, width, 3] uint8: [n, F] float32."""
+        return self._in_chunks(self.features, images)
+
+    def vectors_of(self, images: np.ndarray) -> np.ndarray:
+        """Embeds many images, given as in `call`: [n, d] float32."""
+        return self._in_chunks(self.call, images)
+
+    def _in_chunks(self, function: Any, images: np.ndarray) -> np.ndarray:
+        traced = tf.function(function, reduce_retracing=True, autograph=False)
+        starts = range(0, len(images), _CHUNK)
+        return np.concatenate([traced(tf.constant(images[i : i + _CHUNK])) for i in starts])
+
+
+def standardise(vectors: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
+    """Takes centre and spread of a batch from its vectors: batch normalisation without weights.
+
+    Args:
+        vectors: [n, d] float32.
+        seen: [P] int, which of the n were seen; one that was seen twice counts twice, so that
+            the moments over all replicas do not depend on how pages are divided among them.
+
+    Returns:
+        [n, d] float32.
+    """
+    chosen = tf.gather(vectors, seen)
+    one = tf.ones_like(chosen[:, :1])
+    sums = tf.reduce_sum(tf.concat([chosen, tf.square(chosen), one], axis=1), axis=0)
+    total, squares, number = tf.split(sum_over_replicas(sums), [vectors.shape[1]] * 2 + [1])
+    centre = total / tf.maximum(number, 1.0)
+    variance = tf.maximum(squares / tf.maximum(number, 1.0) - tf.square(centre), 0.0)
+    return (vectors - centre) * tf.math.rsqrt(variance + _EPSILON)
+
+
+def _make_backbone(config: BackboneConfig, shape: tuple[int, int]) -> tuple[Any, Any]:
+    """Returns a model of images [n, h, w, 3] -> [n, F], and what makes its input of 0 .. 255."""
+    if config.name == SMALL_CNN:
+        return SmallCNN(config.channels), tf.identity
+    made = getattr(tf.keras.applications, config.name, None)
+    if not callable(made):
+        known = sorted(name for name in dir(tf.keras.applications) if name[0].isupper())
+        raise ValueError(
+            f"There is no backbone `{config.name}`. Expected `{SMALL_CNN}` or one of "
+            f"{', '.join(known)}."
+        )
+    backbone = made(
+        include_top=False, weights=config.weights or None, input_shape=(*shape, 3), pooling="avg"
+    )
+    return backbone, sys.modules[made.__module__].preprocess_input
+
+
+def _groups(channels: int) -> int:
+    """Returns into how many groups channels are divided: of 8 where that divides them."""
+    return channels // 8 if channels % 8 == 0 else 1

@@ -1,0 +1,106 @@
+"""How well an encoder's similarities tell clicks, and whether its vectors have collapsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from models.courier import page_views as v
+from models.courier.losses import effective_rank
+from models.courier.losses import mean_cosine
+from models.input import batch as b
+from models.ranking.page_metrics import auc
+from models.ranking.page_metrics import grouped_auc
+from models.training.learner import Metrics
+
+if TYPE_CHECKING:
+    from models.courier.model import Courier
+
+_RANKED = 4_096  # images whose effective rank is computed
+
+
+class ImageEvaluation:
+    """Measures an encoder on held-out pages, by images alone.
+
+    Args:
+        model: What is measured.
+        batches: Of `models.input.page_batches.evaluation_pages`.
+
+    Raises:
+        ValueError: No held-out page has an image with one before it.
+    """
+
+    def __init__(self, model: Courier, batches: list[Mapping[str, tf.Tensor]]) -> None:
+        self._model = model
+        row = tf.constant(model.images.row)
+        self._first = {name: values[:1] for name, values in (batches or [{}])[0].items()}
+        self._batches, users, clicked = [], [], []
+        for batch in batches:
+            views = v.page_views(batch, row, model.model.history, tf.identity)
+            before = tf.gather(views[v.HISTORY_ROW][:, 0], views[v.SHOWN_PAGE]) > 0
+            self._batches.append(views | {"judged": tf.where(before)[:, 0]})
+            users.append(tf.gather(batch[b.USER], views[v.SHOWN_PAGE])[before].numpy())
+            clicked.append(views[v.CLICKED][before].numpy())
+        if not sum(map(len, users)):
+            raise ValueError(
+                "Expected held-out pages whose images have images before them, found none. Move "
+                "`validation_start`, or check `candidate_types` and the images of the log."
+            )
+        self._users, self._clicked = np.concatenate(users), np.concatenate(clicked)
+        self._score = tf.function(self._similarities, reduce_retracing=True, autograph=False)
+
+    def evaluate(self) -> Metrics:
+        """Returns how well clicks are told on held-out pages, and the monitor of a collapse.
+
+        `auc` and `gauc` are of the mean cosine with the history, `auc_max` of the greatest one
+        and `auc_rebuilt` of the cosine with the reconstruction; `mean_cosine` and
+        `effective_rank` are of the vectors of all images.
+        """
+        images = self._model.inputs_of_encoder
+        self._model.encoder.fit_centre(images[1:])
+        vectors = self._model.encoder.vectors_of(images)
+        table = tf.constant(vectors)
+        scored = [self._score(batch, table).numpy() for batch in self._batches]
+        mean, most, rebuilt = np.concatenate(scored).T
+        return {
+            "auc": auc(self._clicked, mean),
+            "gauc": grouped_auc(self._clicked, mean, self._users),
+            "auc_max": auc(self._clicked, most),
+            "auc_rebuilt": auc(self._clicked, rebuilt),
+            "mean_cosine": mean_cosine(vectors[1:]),
+            "effective_rank": effective_rank(vectors[1 : 1 + _RANKED]),
+        }
+
+    def _similarities(self, batch: Mapping[str, tf.Tensor], vectors: tf.Tensor) -> tf.Tensor:
+        """Returns similarities of the judged images of a batch: mean, greatest, rebuilt [J, 3]."""
+        vectors = tf.gather(vectors, batch[v.IMAGES])  # [n, d]
+        judged = batch["judged"]
+        shown = tf.math.l2_normalize(tf.gather(vectors, tf.gather(batch[v.SHOWN], judged)), axis=1)
+        page = tf.gather(batch[v.SHOWN_PAGE], judged)
+        unit = tf.math.l2_normalize(tf.gather(vectors, batch[v.HISTORY]), axis=2)  # [B, T, d]
+        there = tf.gather(tf.cast(batch[v.HISTORY_ROW] > 0, tf.float32), page)  # [J, T]
+        cosine = tf.einsum("jd,jtd->jt", shown, tf.gather(unit, page))
+        mean = tf.reduce_sum(cosine * there, axis=1) / tf.reduce_sum(there, axis=1)
+        most = tf.reduce_max(tf.where(there > 0.0, cosine, -2.0), axis=1)
+        rebuilt = tf.math.l2_normalize(self._model.rebuild(batch, vectors, judged), axis=1)
+        return tf.stack([mean, most, tf.reduce_sum(shown * rebuilt, axis=1)], axis=1)
+
+    def report(self) -> dict[str, Any]:
+        """Returns how many images there are, and how many shown ones are judged."""
+        return {"images": len(self._model.images), "judged": len(self._clicked)}
+
+    def run_one(self) -> None:
+        """Computes the losses of one page, which makes the weights of a model without any."""
+        images, row = self._model.inputs_of_encoder, tf.constant(self._model.images.row)
+        self._model.losses(  # not the metric, which no replica is there to add up
+            v.page_views(
+                self._first,
+                row,
+                self._model.model.history,
+                lambda rows: tf.constant(images[rows.numpy()]),
+            )
+        )

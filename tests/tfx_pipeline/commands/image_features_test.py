@@ -1,0 +1,27 @@
+"""What `vitrine image-features` refuses before anything slow runs."""
+
+import pytest
+from click.testing import CliRunner
+
+from tfx_pipeline.cli import cli
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["template"], "no section `representation`"),
+        (["no_such"], "No configuration `no_such`"),
+        (["template", "--set", "representation={field: Look}"], "lower-case letters"),
+        (
+            ["template", "--set", "representation={}", "--set", "log_dir=s3://shop/log"],
+            "`log_dir` .* is in an object store",
+        ),
+        (["template", "--set", "representation.trainer.model.dimm=3"], "dimm.*dim"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    import re
+
+    done = CliRunner().invoke(cli, ["image-features", *arguments])
+    assert done.exit_code
+    assert re.search(message, f"{done.output} {done.exception}", re.DOTALL)

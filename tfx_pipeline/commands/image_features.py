@@ -1,0 +1,77 @@
+"""`vitrine image-features`: vectors and clusters of images, for every model to read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("image-features")
+@click.argument("config")
+@click.option(
+    "--encoder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="An earlier <run_dir>/image_features/<field>: new items get its features, untrained.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As for `run`.")
+def image_features(config: str, encoder: Path | None, overrides: tuple[str, ...]) -> None:
+    """Train an image encoder on the clicks of CONFIG's event log, and write its features there.
+
+    The section `representation` says which. features/<field> in the log then has a vector of
+    every item with an image, features/<field>_cluster its cluster; declare them in
+    `timeline.catalogue_fields` and `vitrine run` hands them to every model that names them.
+    """
+    click.echo(write_image_features(config, encoder, overrides))
+
+
+def write_image_features(
+    name: str, encoder: Path | None = None, overrides: tuple[str, ...] = ()
+) -> str:
+    """Makes image features; returns what to tell the user.
+
+    Args:
+        name: A configuration file, or a shipped one's name.
+        encoder: What an earlier call made; a new encoder is trained without it.
+        overrides: `key=value` overrides of the configuration.
+
+    Raises:
+        ValueError: The configuration or the log does not fit, or the vectors have collapsed.
+    """
+    from tfx_pipeline.config_file import load_config
+    from transforms.storage import is_store
+    from transforms.storage import place
+
+    config = load_config(name, overrides)
+    section = config.representation
+    if section is None:
+        raise ValueError(
+            f"`{name}` has no section `representation`: give one, `representation: {{}}` for all "
+            "defaults."
+        )
+    for key, address in (("log_dir", config.log_dir), ("run_dir", config.run_dir)):
+        if is_store(place(address)):
+            raise ValueError(
+                f"`{key}` ({address}) is in an object store, and image features are made in "
+                f"folders. Name one with `--set {key}=...`, and copy `features/` to the store."
+            )
+    from tfx_pipeline.image_features.make import make_features
+
+    made = make_features(config, section, encoder)
+    measured = ", ".join(f"{key} {made.metrics[key]:.4f}" for key in _SHOWN if key in made.metrics)
+    return "\n".join(
+        [
+            f"{made.images:,} images have features of the encoder {made.fingerprint}"
+            + (f" ({measured})" if measured else ""),
+            f"encoder   {made.folder if encoder is None else encoder}",
+            f"features  {config.log_dir}/features/{section.field}, {section.cluster_field}",
+            "declare   timeline: {catalogue_fields: "
+            f"{{vectors: {{{section.field}: {made.dim}}}, tokens: [{section.cluster_field}]}}}}",
+            f"read      candidate.features: [.., vector/{section.field}, "
+            f"token/{section.cluster_field}]",
+        ]
+    )
+
+
+_SHOWN = ("auc", "gauc", "mean_cosine", "effective_rank")
