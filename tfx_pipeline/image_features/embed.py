@@ -106,14 +106,16 @@ def embed_images(
     """
     groups = list(_row_groups(EventLog(log_dir)))
     target.mkdir(parents=True)
+    chosen, folder = tuple(types), str(target)
     with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(groups, reshuffle=True)
-            | "Read" >> beam.FlatMap(lambda group: _read(*group, tuple(types)))
+            | "Read"
+            >> beam.FlatMapTuple(lambda number, path, group: _read(number, path, group, chosen))
             | "Spread" >> beam.Reshuffle()
             | "Embed" >> RunInference(ImageHandler(str(encoder_dir)))
-            | "Write" >> beam.Map(lambda piece: _write(*piece, str(target)))
+            | "Write" >> beam.MapTuple(lambda name, content: _write(name, content, folder))
         )
     number = sum(pq.read_metadata(path).num_rows for path in sorted(target.glob("*.parquet")))
     if not number:
