@@ -66,6 +66,7 @@ class MatchingTower(tf.keras.layers.Layer):
             self.match_preferences = PreferenceMatching(
                 config.sinkhorn_iterations, name="match_preferences"
             )
+            self.preference_dropout = tf.keras.layers.Dropout(config.dropout)
             self.attend = dense(dim, use_bias=False, name="attend")
             # Zeros: normalised preferences would drown what pooling says, to begin with.
             self.read_out = dense(dim, use_bias=False, kernel_initializer="zeros", name="read_out")
@@ -104,7 +105,9 @@ class MatchingTower(tf.keras.layers.Layer):
                 parts += reader.parts(window, own, own[:, : config.last_items])
         parts += [bag(batch[name]) for name, bag in self.request_bags.items()]
         vector = self.out(tf.concat(parts, axis=1), training=training)
-        return self._with_preferences(vector, nodes, there) if config.preference_level else vector
+        if not config.preference_level:
+            return vector
+        return self._with_preferences(vector, nodes, there, training)
 
     def _nodes(
         self,
@@ -121,7 +124,11 @@ class MatchingTower(tf.keras.layers.Layer):
             return reader.events(window, own, index, self.config.neighbours)
 
     def _with_preferences(
-        self, vector: tf.Tensor, nodes: list[tf.Tensor], there: list[tf.Tensor]
+        self,
+        vector: tf.Tensor,
+        nodes: list[tf.Tensor],
+        there: list[tf.Tensor],
+        training: bool,
     ) -> Queries:
         """Adds matched preferences to [B, d]."""
         own, others = (
@@ -130,6 +137,7 @@ class MatchingTower(tf.keras.layers.Layer):
         matched = self.match_preferences(own, others)  # [B, K, d]
         products = tf.einsum("bd,bkd->bk", self.attend(vector), matched)
         weight = tf.nn.log_softmax(products / np.sqrt(vector.shape[-1]).astype(np.float32))
+        matched = self.preference_dropout(matched, training=training)
         if self.config.vectors == "several":
             return Mixture(vector[:, None] + self.read_out(matched), weight)
         pooled = tf.einsum("bk,bkd->bd", tf.exp(weight), matched)
