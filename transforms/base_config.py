@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING
 from typing import Annotated
@@ -17,6 +16,8 @@ from pydantic import ConfigDict
 from pydantic import Field
 from pydantic import ValidationError
 from pydantic import model_validator
+
+from transforms.nearest import nearest
 
 T = TypeVar("T")
 SectionT = TypeVar("SectionT", bound="Config")
@@ -37,7 +38,7 @@ class Config(BaseModel):
     """A frozen configuration section that rejects unknown keys.
 
     Subclasses declare typed fields with defaults. A key that no field has
-    raises a `ValueError` which names the nearest key that exists.
+    raises a `ValueError` which names the nearest key that exists, or all of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -49,12 +50,9 @@ class Config(BaseModel):
             return values
         for key in values:
             if key not in cls.model_fields:
-                near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
-                raise ValueError(
-                    f"`{key}` is not a key of {cls.__name__}; the nearest is `{near[0]}`."
-                    if near
-                    else f"`{key}` is not a key of {cls.__name__}, which has none."
-                )
+                there = f"; it has {', '.join(cls.model_fields) or 'none'}"
+                near = nearest(str(key), cls.model_fields) or there
+                raise ValueError(f"`{key}` is not a key of {cls.__name__}{near}.")
         return values
 
     def to_json(self) -> str:

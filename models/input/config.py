@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 from pydantic import Field
 from pydantic import field_validator
 
 from transforms import names
 from transforms.base_config import Config
+from transforms.nearest import nearest
 
 ITEM_FEATURES = ("categories", "attributes", "title", "price", "image_vector", "text_vector")
 VECTOR_FEATURES = ("image_vector", "text_vector")
@@ -51,10 +50,9 @@ class CandidateTowerConfig(Config):
         for name in features:
             known = (*ITEM_FEATURES, *LINKS)
             if name not in known and not name.startswith(DECLARED):
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
                 raise ValueError(
                     f"Expected names among {', '.join(known)}, or `vector/<name>` and "
-                    f"`token/<name>` of declared fields. Received: `{name}`; the nearest is "
-                    f"`{near}`."
+                    f"`token/<name>` of declared fields. Received: "
+                    f"`{name}`{nearest(name, known)}."
                 )
         return features

@@ -22,6 +22,11 @@ def test_an_unknown_key_names_the_nearest() -> None:
         Outer.model_validate({"inner": {"leavs": 3}})
 
 
+def test_an_unknown_key_that_is_like_none_is_answered_with_all() -> None:
+    with pytest.raises(ValueError, match="`colour` is not a key of Outer; it has inner, rate"):
+        Outer.model_validate({"colour": 3})
+
+
 def test_it_is_frozen() -> None:
     with pytest.raises(ValidationError):
         Outer().rate = 0.2  # type: ignore[misc]

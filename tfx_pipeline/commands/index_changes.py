@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -37,6 +36,7 @@ from tfx_pipeline.examples.encode import encode_examples
 from transforms.arrow import pa
 from transforms.arrow import pq
 from transforms.catalogue_fields import CatalogueFields
+from transforms.nearest import nearest
 
 VECTOR = "vector"  # a column of the upserts beside those of the catalogue
 
@@ -152,11 +152,9 @@ def _check(schema: pa.Schema, path: Path, declared: Mapping[str, FieldColumn]) -
     known = [*CATALOGUE.names, VECTOR, *declared]
     for name in schema.names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; the nearest is `{near[0]}`" if near else ""
             raise ValueError(
-                f"`{path}` has the column `{name}`, which a catalogue has not{hint}. "
-                f"It may have {', '.join(known)}."
+                f"`{path}` has the column `{name}`, which a catalogue has not"
+                f"{nearest(name, known)}. It may have {', '.join(known)}."
             )
     findings = Findings()
     check_table(path.parent, CATALOGUE_TABLE, [path], findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from tfx_pipeline.datasets.schemas import IMPRESSION
 from tfx_pipeline.datasets.validate import Inspection
 from tfx_pipeline.datasets.validate import inspect_event_log
 from transforms.label_config import LabelConfig
+from transforms.nearest import nearest
 
 _OF_TIMES = ("use_time", "use_time_of_day")  # switches of models that read real times
 
@@ -107,9 +107,9 @@ def _require(key: str, wanted: Iterable[str], names: Iterable[str]) -> None:
     for name in wanted:
         if name == ANY or name in known or not known:
             continue
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; the nearest is `{near[0]}`" if near else ""
-        raise ValueError(f"`{key}` names `{name}`{hint}. The log has {', '.join(known)}.")
+        raise ValueError(
+            f"`{key}` names `{name}`{nearest(name, known)}. The log has {', '.join(known)}."
+        )
 
 
 def _require_label(label: LabelConfig, events: Collection[str]) -> None:

@@ -7,7 +7,6 @@ of a `Config` class. It is imported when it is asked for.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import typing
@@ -21,6 +20,7 @@ from pydantic import create_model
 
 from tfx_pipeline.datasets.manifest import Manifest
 from transforms.base_config import Config
+from transforms.nearest import nearest
 from transforms.storage import place
 
 _GIVEN = ("out", "source", "overwrite", "config")  # parameters that are not options
@@ -117,9 +117,8 @@ def find_source(name: str) -> Source:
     names = [source.name for source in _SOURCES]
     if name in names:
         return _SOURCES[names.index(name)]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
     raise ValueError(
-        f"`{name}` is not a source; the nearest is `{near}`. There are {', '.join(names)}."
+        f"`{name}` is not a source{nearest(name, names)}. There are {', '.join(names)}."
     )
 
 

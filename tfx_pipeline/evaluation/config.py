@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 from typing import Literal
@@ -13,6 +12,7 @@ from pydantic import model_validator
 from transforms import features
 from transforms.base_config import Config
 from transforms.label_config import LabelConfig
+from transforms.nearest import nearest
 
 RANKED = ("hr", "recall", "ndcg", "mrr")  # metrics of where the targets stand
 MOST_POPULAR = "most_popular/"  # before the name of a metric: what the popular items reach
@@ -56,10 +56,9 @@ class EvaluationConfig(Config):
         """Raises when a name is not that of a metric, and says which is near."""
         for name in names:
             if name not in self.metric_names:
-                near = difflib.get_close_matches(name, self.metric_names, n=1, cutoff=0.0)[0]
-                raise ValueError(
-                    f"`{name}` in `{where}` is not a metric; the nearest is `{near}`. {hint}"
-                )
+                known = self.metric_names
+                near = nearest(name, known) or f"; there are {', '.join(known)}"
+                raise ValueError(f"`{name}` in `{where}` is not a metric{near}. {hint}")
 
 
 class RetrievalEvaluationConfig(EvaluationConfig):

@@ -221,6 +221,8 @@ def test_the_real_files_give_their_known_counts(
 def test_the_registry_names_what_is_near(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the nearest is `movielens-1m`"):
         prepare("movielens_1m", tmp_path / "log")
+    with pytest.raises(ValueError, match=r"`nothing` is not a source\. There are .*movielens-1m"):
+        prepare("nothing", tmp_path / "log")
     with pytest.raises(ValueError, match="`protocl` is not a key .* nearest is `protocol`"):
         prepare("movielens-1m", tmp_path / "log", protocl="papers")
     with pytest.raises(ValueError, match="protocol: Input should be 'papers' or 'official'"):

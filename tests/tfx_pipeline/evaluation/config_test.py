@@ -56,6 +56,11 @@ def test_metrics_of_further_heads_end_on_their_names():
         ranking(thresholds={"auc/by": 0.6})
 
 
+def test_a_metric_that_is_like_none_is_answered_with_all():
+    with pytest.raises(ValueError, match="`clicks` in `thresholds` is not a metric; there are auc"):
+        ranking(thresholds={"clicks": 1})
+
+
 def test_a_number_bounds_a_metric_from_its_worse_side():
     assert bounds_of("gauc/buy", 0.6) == Bounds(lower=0.6)
     assert bounds_of("log_loss/buy", 0.3) == Bounds(upper=0.3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from transforms.arrow import pa
+from transforms.nearest import nearest
 
 _SHOWN_CHARACTERS = 500
 
@@ -92,11 +92,10 @@ def require_columns(file: str, names: Sequence[str], wanted: Sequence[str], hint
     for name in wanted:
         count = Counter(names)[name]
         if not count:
-            folded = {other.lower(): other for other in names}
-            near = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.4)
-            nearest = f"; the nearest is `{folded[near[0]]}`" if near else ""
             shown = ", ".join(f"`{other}`" for other in names[:30])
-            raise ValueError(f"`{file}` has no column `{name}`{nearest}. It has {shown}.{hint}")
+            raise ValueError(
+                f"`{file}` has no column `{name}`{nearest(name, names)}. It has {shown}.{hint}"
+            )
         if count > 1:
             raise ValueError(
                 f"`{file}` has {count} columns that are called `{name}`, so it is not clear which "

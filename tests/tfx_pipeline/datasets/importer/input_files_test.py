@@ -169,6 +169,7 @@ def test_files_without_a_header_get_names(tmp_path: Path) -> None:
             b"usr,item\n1,2\n",
             "has no column `user`; the nearest is `usr`. It has `usr`, `it",
         ),
+        ("a.csv", b"stars,item\n1,2\n", "has no column `user`. It has `stars`, `item`."),
         ("a.csv", b"user,user,item\n1,2,3\n", "has 2 columns that are called `user`"),
         ("a.jsonl", b'{"User": 1, "item": 2}\n', "has no column `user`; the nearest is `User`"),
         ("a.jsonl", b"{nope}\n", "is not JSON lines: expected an object on each line"),
