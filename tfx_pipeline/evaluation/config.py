@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 from typing import Literal
@@ -20,6 +21,7 @@ NEIGHBOURS = "neighbours/"  # likewise, what neighbours of the history reach
 OVER_NEIGHBOURS = "over_neighbours/"  # likewise, how far the model is above them
 SLICE_PARTS = ", "
 SLICE_EQUALS = "="
+_NUMBER = re.compile(r"\d+")
 
 CLICK_METRICS = ("auc", "gauc", "page_ndcg", "log_loss", "calibration")  # of a head's scores
 HEAD_COUNTS = ("positives",)
@@ -264,3 +266,10 @@ def parse_slice(name: str) -> dict[str, str]:
 def format_slice(values: Iterable[tuple[str, str]]) -> str:
     """Returns the name of the slice with these features and values; `parse_slice` reads it."""
     return SLICE_PARTS.join(f"{feature}{SLICE_EQUALS}{value}" for feature, value in values)
+
+
+def value_order(value: str) -> tuple[bool, int, str]:
+    """Orders values such as `<1d`, `1-7d`, `10-49` by their first number, words behind them."""
+    found = _NUMBER.search(value)
+    first = 0 if value.startswith("<") or not found else int(found.group())
+    return found is None, first, value

@@ -17,6 +17,7 @@ from tensorflow_model_analysis.proto import validation_result_pb2
 from tfx_pipeline.evaluation.config import NEIGHBOURS
 from tfx_pipeline.evaluation.config import OVER_NEIGHBOURS
 from tfx_pipeline.evaluation.config import format_slice
+from tfx_pipeline.evaluation.config import value_order
 from tfx_pipeline.evaluation.eval_config import HITS_SOMETHING
 from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.evaluation.page_eval_config import BETTER_THAN_CHANCE
@@ -55,12 +56,13 @@ def read_measured(evaluation: str | Path) -> dict[str, dict[str, dict[str, Measu
 
     Returns:
         `model`, `baseline` and `change` (the model's less the baseline's), each as
-        `read_metrics` gives it; the last two are empty where there was no baseline.
+        `read_metrics` gives it, slices in the order of their numbers; the last two are empty
+        where there was no baseline.
     """
     found: dict[str, dict[str, dict[str, Measured]]] = {MODEL: {}, BASELINE: {}, CHANGE: {}}
-    for serialised in _records(evaluation, "metrics"):
-        record = metrics_for_slice_pb2.MetricsForSlice.FromString(serialised)
-        keys = [(key.column, _slice_value(key)) for key in record.slice_key.single_slice_keys]
+    read = metrics_for_slice_pb2.MetricsForSlice.FromString
+    for record in sorted(map(read, _records(evaluation, "metrics")), key=_slice_order):
+        keys = _slice_keys(record)
         values: dict[str, dict[str, Measured]] = {MODEL: {}, BASELINE: {}, CHANGE: {}}
         for metric in record.metric_keys_and_values:
             of_model = MODEL if metric.key.model_name in _CANDIDATE else BASELINE
@@ -70,7 +72,7 @@ def read_measured(evaluation: str | Path) -> dict[str, dict[str, dict[str, Measu
         for name, metrics in values.items():
             if metrics or name == MODEL:
                 found[name][format_slice(keys)] = dict(sorted(metrics.items()))
-    return {name: dict(sorted(slices.items())) for name, slices in found.items()}
+    return found
 
 
 def read_failures(evaluation: str | Path) -> list[str]:
@@ -86,8 +88,8 @@ def read_failures(evaluation: str | Path) -> list[str]:
     result = validation_result_pb2.ValidationResult.FromString(serialised)
     stage: Stage = "ranking" if _label_key(evaluation) == features.LABEL_EVENTS else "retrieval"
     failures = []
-    for metrics in result.metric_validations_per_slice:
-        keys = [(key.column, _slice_value(key)) for key in metrics.slice_key.single_slice_keys]
+    for metrics in sorted(result.metric_validations_per_slice, key=_slice_order):
+        keys = _slice_keys(metrics)
         where = f" in {format_slice(keys)}" if keys else ""
         failures += [_explain(failure, where, stage) for failure in metrics.failures]
     missing = result.missing_slices
@@ -177,6 +179,16 @@ def _measured(metric: Any) -> Measured:
     if math.isnan(low) or math.isnan(high):
         return Measured(value)
     return Measured(value, low, high)
+
+
+def _slice_keys(record: Any) -> list[tuple[str, str]]:
+    """Returns the features and values of a record's slice; none of that of everybody."""
+    return [(key.column, _slice_value(key)) for key in record.slice_key.single_slice_keys]
+
+
+def _slice_order(record: Any) -> list[tuple[str, tuple[bool, int, str]]]:
+    """Orders records by the features and values of their slices; everybody is first."""
+    return [(feature, value_order(value)) for feature, value in _slice_keys(record)]
 
 
 def _slice_value(key: Any) -> str:

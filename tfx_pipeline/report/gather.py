@@ -236,7 +236,7 @@ def wilson(share: float, count: float) -> tuple[float, float]:
     """
     spread = _Z * math.sqrt(share * (1 - share) / count + (_Z / (2 * count)) ** 2)
     middle, scale = share + _Z**2 / (2 * count), 1 + _Z**2 / count
-    return (middle - spread) / scale, (middle + spread) / scale
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def _gates(run: RecordedRun, entry: StageEntry) -> tuple[Gate, ...]:

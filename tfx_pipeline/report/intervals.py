@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
 
+from tfx_pipeline.evaluation.config import value_order
 from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report.plot import SHAPES
 from tfx_pipeline.report.plot import Plot
@@ -20,7 +20,6 @@ from tfx_pipeline.report.plot import look
 from tfx_pipeline.report.plot import number
 
 _ROW_HEIGHT = 26  # pixels
-_NUMBER = re.compile(r"\d+")
 
 
 def metric(name: str, beside: Mapping[str, Measured]) -> Plot:
@@ -48,7 +47,7 @@ def slices(
         for model, values in series.items()
         for within, one in values.items()
     ]
-    names = sorted({row["slice"] for row in rows}, key=slice_order)
+    names = sorted({row["slice"] for row in rows}, key=value_order)
     y = alt.Y("slice:N", title=None, sort=names, axis=labels())
     offset = alt.YOffset("of:N", sort=list(series))
     chart = _intervals(rows, name, y, list(series), offset, best).properties(
@@ -56,13 +55,6 @@ def slices(
     )
     spoken = "; ".join(f"{row['slice']}, {row['of']}: {_spoken(row)}" for row in rows)
     return finished(f"{name} by {title}", f"{name} by {title}. {spoken}.", rows, chart)
-
-
-def slice_order(value: str) -> tuple[bool, int, str]:
-    """Orders values such as `<1d`, `1-7d`, `10-49` by their first number, words behind them."""
-    found = _NUMBER.search(value)
-    first = 0 if value.startswith("<") or not found else int(found.group())
-    return found is None, first, value
 
 
 def _intervals(

@@ -37,7 +37,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"measured": _measured, "number": _number, "ticked": _ticked}
+    environment.filters |= {
+        "interval": interval_text,
+        "measured": _measured,
+        "number": _number,
+        "ticked": _ticked,
+    }
     return environment
 
 
@@ -45,8 +50,18 @@ def _measured(one: Any) -> str:
     """Writes a value with its interval; nothing for what has none."""
     if not isinstance(one, Measured):
         return ""
-    interval = "" if one.low is None else f" ({one.low:.4f} to {one.high:.4f})"
+    interval = "" if one.low is None else f" ({interval_text(one)})"
     return f"{_number(one.value)}{interval}"
+
+
+def interval_text(one: Measured) -> str:
+    """Writes both ends of an interval."""
+    return f"{_decimal(one.low)} to {_decimal(one.high)}"
+
+
+def _decimal(value: float) -> str:
+    """Writes four decimals, and no sign before zeros."""
+    return f"{round(value, 4) + 0.0:.4f}"
 
 
 def _ticked(text: Any) -> Markup:
@@ -61,5 +76,5 @@ def _number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if float(value).is_integer():
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.1f}"
+        return f"{value + 0.0:,.0f}"
+    return _decimal(value) if abs(value) < 100 else f"{value:,.1f}"

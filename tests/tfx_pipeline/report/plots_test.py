@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import vl_convert
 
+from tfx_pipeline.evaluation.config import value_order
 from tfx_pipeline.evaluation.measured import Measured
 from tfx_pipeline.report import curves
 from tfx_pipeline.report import intervals
@@ -66,7 +67,7 @@ def test_the_setting_in_use_is_marked_on_the_curve():
     [["<1d", "1-7d", "7-30d", "30d+"], ["0", "1-9", "10-49", "200+"], ["9+", "head", "tail"]],
 )
 def test_slices_come_in_the_order_of_their_numbers(ordered: list[str]):
-    assert sorted(sorted(ordered), key=intervals.slice_order) == ordered
+    assert sorted(sorted(ordered), key=value_order) == ordered
 
 
 def test_a_model_has_the_same_colour_whatever_stands_beside_it():
