@@ -55,8 +55,8 @@ def _measured(one: Any) -> str:
 
 
 def interval_text(one: Measured) -> str:
-    """Writes both ends of an interval."""
-    return f"{_decimal(one.low)} to {_decimal(one.high)}"
+    """Writes both ends of an interval; nothing for what has none."""
+    return " to ".join(_decimal(end) for end in (one.low, one.high) if end is not None)
 
 
 def _decimal(value: float) -> str:
