@@ -15,6 +15,7 @@ from tfx_pipeline.config import SHARED
 from tfx_pipeline.config import PipelineConfig
 from transforms.base_config import Config
 from transforms.base_config import explain
+from transforms.base_config import problems
 
 CONFIGS = Path(__file__).parent / "configs"
 Kind = TypeVar("Kind", bound=Config)
@@ -42,9 +43,36 @@ def read_typed(kind: type[Kind], path: Path, overrides: tuple[str, ...] = ()) ->
     """Reads a YAML file as a typed configuration, with `key=value` overrides.
 
     Raises:
-        ValueError: As `load_config`, but for a file that is not there.
+        ValueError: As `load_config`, but for a file that is not there. What comes from an
+            override is said to.
     """
-    return typed(kind, _read_values(path, overrides), str(path))
+    try:
+        return kind.model_validate(_read_values(path, overrides))
+    except ValidationError as error:
+        found = problems(error)
+    # A problem comes from the overrides without which it is gone.
+    others = {
+        override: _problems_without(override, kind, path, overrides) for override in overrides
+    }
+    lines = []
+    for problem in found:
+        set_by = [f"`--set {one}`" for one, left in others.items() if problem not in left]
+        lines.append(f"{problem} (from {' and '.join(set_by)})" if set_by else problem)
+    where = f"{path} with what --set gives" if lines != found else str(path)
+    raise ValueError("\n  ".join([f"{where} is not a valid configuration:", *lines]))
+
+
+def _problems_without(
+    override: str, kind: type[Config], path: Path, overrides: tuple[str, ...]
+) -> list[str]:
+    """Returns what is wrong with a configuration that does without one override."""
+    try:
+        kind.model_validate(_read_values(path, tuple(o for o in overrides if o != override)))
+    except ValidationError as error:
+        return problems(error)
+    except ValueError:  # another override needs this one
+        pass
+    return []
 
 
 def typed(kind: type[Kind], values: dict[str, Any], where: str) -> Kind:

@@ -103,9 +103,14 @@ def explain(error: ValidationError, what: str) -> str:
     Returns:
         A head line, and an indented line with key and reason for each problem.
     """
-    lines = [f"{what} is not a valid configuration:"]
+    return "\n  ".join([f"{what} is not a valid configuration:", *problems(error)])
+
+
+def problems(error: ValidationError) -> list[str]:
+    """Returns pydantic's report as a line a problem, each with key and reason."""
+    lines = []
     for problem in error.errors(include_url=False):
         where = ".".join(str(part) for part in problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
-        lines.append(f"  {where + ': ' if where else ''}{message}")
-    return "\n".join(lines)
+        lines.append(f"{where + ': ' if where else ''}{message}")
+    return lines

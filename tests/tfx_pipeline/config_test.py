@@ -57,6 +57,22 @@ def test_an_unknown_key_names_the_nearest() -> None:
         load_config("movielens_1m", ("retrieval.trainer.sed=7",))
 
 
+def test_a_mistake_is_said_to_come_from_the_override_that_makes_it(tmp_path: Path) -> None:
+    wrong, right = "retrieval.trainer.epoch=3", "retrieval.trainer.seed=7"
+    told = "the nearest is `epochs`."
+    with pytest.raises(ValueError) as caught:
+        load_config("shop_demo", (right, wrong))
+    head, line = str(caught.value).splitlines()
+    assert head.endswith("shop_demo.yaml with what --set gives is not a valid configuration:")
+    assert line.endswith(f"{told} (from `--set {wrong}`)")
+    file = tmp_path / "part.yaml"
+    file.write_text("name: part\nlog_dir: data\nretrieval: {trainer: {epoch: 3}}\n")
+    with pytest.raises(ValueError) as caught:
+        load_config(str(file), ("run_dir=runs", right))
+    head, line = str(caught.value).splitlines()
+    assert head == f"{file} is not a valid configuration:" and line.endswith(told)
+
+
 def test_a_value_of_a_wrong_type_names_its_place() -> None:
     with pytest.raises(ValueError, match=r"trainer\.epochs: .*integer"):
         load_config("movielens_1m", ("retrieval.trainer.epochs=many",))
