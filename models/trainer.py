@@ -221,7 +221,7 @@ def resolved(config: TrainerConfig, data: TrainingData) -> tuple[TrainerConfig, 
     counts = log_statistics(data)
     whole, chosen = resolve(config, counts)
     for key, (value, reason) in chosen.items():
-        logging.info("%s %s: %s", key, value, reason)
+        logging.info("chosen %s %s: %s", key, value, reason)
     report = {key: choice._asdict() for key, choice in chosen.items()}
     return whole, {"chosen": report, "log": dataclasses.asdict(counts)}
 

@@ -12,7 +12,8 @@ from types import TracebackType
 
 from absl import logging as absl_logging
 
-TRAINING = "models/training/callbacks.py"  # what the trainer logs is worth seeing as it happens
+# What the Trainer logs is worth seeing as it happens: what it chose, and how it goes.
+TRAINING = ("models/trainer.py", "models/training/callbacks.py")
 
 
 class Console(logging.Handler):
