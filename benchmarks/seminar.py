@@ -6,11 +6,13 @@ A benchmark says which log, how it is divided and which settings; `main` does wh
     python -m benchmarks.seminar_trivago --only din seminar --lengths 50 100 --seeds 1
     python -m benchmarks.seminar_trivago --fresh                        # starts over
 
-The rows are of four kinds, `model` by `length`, the newest events that are read:
+The rows are of five kinds, `model` by `length`, the newest events that are read:
 
 - models of long histories, mean pooling and DIN over all events among them, and a sequence
   encoder over the newest 50;
 - `seminar` after each loss of its pretraining alone, and after all of them; all else starts afresh;
+- `.._repeats`, which read whether the candidate itself is among the events (`use_repeats`), as
+  SDIM's hashes tell without being told: the same items always collide;
 - `seminar_without_queries`, whose pairs are items and whose requests have no query;
 - controls: every page has the history of another user's page, and `din_longer` and
   `seminar_longer` train for as many steps more, in whole epochs, as the pretraining takes; as of
@@ -77,6 +79,9 @@ PRETRAINED: dict[str, tuple[str, ...]] = {
     **{f"seminar_{name}": (name,) for name in LOSSES},
     "seminar_all_losses": LOSSES,
 }
+REPEATS = {
+    f"{row}_repeats": MODELS[row] | {"use_repeats": True} for row in ("din", "sdim", "seminar")
+}
 WITHOUT_QUERIES = "seminar_without_queries"
 CONTROLS = {"din_other_histories": DIN, "seminar_other_histories": SEMINAR}
 LONGER = {"din_longer": DIN, "seminar_longer": SEMINAR}
@@ -85,6 +90,7 @@ ROWS: dict[str, dict[str, Any]] = {
     **MODELS,
     **dict.fromkeys(PRETRAINED, SEMINAR),
     **LONGER,
+    **REPEATS,
     WITHOUT_QUERIES: SEMINAR | {"use_query": False, "use_event_query": False},
     **CONTROLS,
 }

@@ -13,7 +13,7 @@ from models.ranking.model import RankingModel
 class LogisticRegression(RankingModel):
     """Adds what item, user, query and time of day say, each by itself.
 
-        logits = w . [candidate ; user] + b
+        logits = w . [candidate ; context] + b
 
     The vectors are sums of one embedding a token, so this is a weight for each token
     of `dim` times as many parameters. See `models.ranking.model.RankingModel` for the
@@ -27,4 +27,4 @@ class LogisticRegression(RankingModel):
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""
         del training
-        return self.weigh(tf.concat([view.candidate, tf.gather(view.user, view.row)], axis=1))
+        return self.weigh(tf.concat([view.candidate, view.context], axis=1))

@@ -17,7 +17,7 @@ from models.ranking.similarity import similarity
 class PooledMLP(RankingModel):
     """Scores a candidate beside the mean of the history.
 
-        x_0    = [candidate ; mean of the history ; their product ; user ; cosines]
+        x_0    = [candidate ; mean of the history ; their product ; context ; cosines]
         logits = MLP(cross(.. cross(x_0)))
 
     with the cosines of `models.ranking.similarity` where the configuration names vectors.
@@ -35,7 +35,7 @@ class PooledMLP(RankingModel):
     def logits(self, view: PageView, training: bool = False) -> tf.Tensor:
         """Scores candidates: [I, H] float32; see the base class."""
         mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
-        parts = [view.candidate, mean, view.candidate * mean, tf.gather(view.user, view.row)]
+        parts = [view.candidate, mean, view.candidate * mean, view.context]
         items = self.features.items
         parts += [similarity(view, items, name) for name in self.model.similarity]
         return self.mlp(tf.concat(parts, axis=1), training=training)

@@ -28,6 +28,8 @@ class RankingModelConfig(Config):
       use_event_query: Whether the words of the query that led to an event are read.
       use_time: Whether the age of an event, counted from the request, is read.
       use_time_of_day: Whether hour and day of the week of the request are read (UTC).
+      use_repeats: Whether it is read how often a candidate itself is among the events, how
+        many events ago and, where these are read, of what type, value and age it last was.
       use_user_attributes: Whether the user's attributes are read.
       use_query: Whether the words of the request's query are read.
       max_user_attributes: The attributes of a user that are read.
@@ -50,6 +52,7 @@ class RankingModelConfig(Config):
     use_event_query: bool = False
     use_time: bool = False
     use_time_of_day: bool = False
+    use_repeats: bool = False
     use_user_attributes: bool = True
     use_query: bool = True
     max_user_attributes: int = Field(default=16, ge=1)

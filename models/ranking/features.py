@@ -19,6 +19,8 @@ from models.layers.buckets import age_bucket
 from models.layers.buckets import value_bucket
 from models.layers.candidate_tower import CandidateTower
 from models.layers.embedding_bag import EmbeddingBag
+from models.layers.repeats import Repeats
+from models.layers.repeats import find_repeats
 from models.ranking.config import RankingModelConfig
 
 _HOUR = 3_600_000_000  # microseconds
@@ -40,7 +42,8 @@ class PageView(NamedTuple):
         event_query: [B, T, d] float32, the query that led to each event, zeros for none; None
             where it is not read.
         query: [B, d] float32, the query of the request; None where it is not read.
-        user: [B, u] float32: attributes, query and time of day; u may be 0.
+        context: [I, u] float32: the user's attributes, query, time of day, and what the history
+            has of the candidate itself; u may be 0.
     """
 
     row: tf.Tensor
@@ -53,7 +56,7 @@ class PageView(NamedTuple):
     about: tf.Tensor | None
     event_query: tf.Tensor | None
     query: tf.Tensor | None
-    user: tf.Tensor
+    context: tf.Tensor
 
     @property
     def history(self) -> tf.Tensor:
@@ -88,7 +91,7 @@ class PageView(NamedTuple):
             about=of_histories(self.about),
             event_query=of_histories(self.event_query),
             query=of_histories(self.query),
-            user=self.user[start:end],
+            context=of_candidates(self.context),
         )
 
 
@@ -137,6 +140,8 @@ class PageFeatures(tf.keras.layers.Layer):
         if config.use_time_of_day:
             self.hours = embedding(24, dim, name="hours")
             self.days = embedding(7, dim, name="days")
+        if config.use_repeats:
+            self.repeats = Repeats(dim)
 
     def call(
         self,
@@ -172,7 +177,7 @@ class PageFeatures(tf.keras.layers.Layer):
             candidate=candidate,
             catalogue=features,
             query=query,
-            user=self._about_request(batch, query),
+            context=self.context(batch, query),
             **self._of_events(batch, items),
         )
 
@@ -224,18 +229,37 @@ class PageFeatures(tf.keras.layers.Layer):
         shape = tf.concat([tf.shape(words)[:2], [self.config.dim]], axis=0)
         return tf.reshape(vectors, shape)
 
-    def _about_request(self, batch: Mapping[str, tf.Tensor], query: tf.Tensor | None) -> tf.Tensor:
-        """Returns what is known of user and request, [B, u]."""
+    def context(self, batch: Mapping[str, tf.Tensor], query: tf.Tensor | None) -> tf.Tensor:
+        """Embeds what is known beside a candidate's item and the events, [I, u] float32.
+
+        Args:
+            batch: As in `call`.
+            query: [B, d] float32, the query of the request; None where it is not read.
+        """
+        there = candidate_mask(batch)
+        row = tf.where(there)[:, 0]  # [I]
         parts = []
         if self.config.use_user_attributes:
-            parts.append(self.attributes(batch[b.USER_ATTRIBUTES]))
+            parts.append(tf.gather(self.attributes(batch[b.USER_ATTRIBUTES]), row))
         if query is not None:
-            parts.append(query)
+            parts.append(tf.gather(query, row))
         if self.config.use_time_of_day:
             hours = batch[b.REQUEST_TIME] // _HOUR
-            parts.append(self.hours(hours % 24) + self.days(hours // 24 % 7))
-        rows = tf.shape(batch[b.HISTORY_LENGTH])[0]
-        return tf.concat(parts, axis=1) if parts else tf.zeros([rows, 0])
+            parts.append(tf.gather(self.hours(hours % 24) + self.days(hours // 24 % 7), row))
+        if self.config.use_repeats:
+            parts.append(tf.boolean_mask(self._repeats_of_candidates(batch), there))
+        return tf.concat(parts, axis=1) if parts else tf.zeros([tf.size(row), 0])
+
+    def _repeats_of_candidates(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns what histories have of the candidates themselves, [B, C, d] float32."""
+        events = tf.cast(event_mask(batch), tf.int64) * batch[b.HISTORY_ENTITY]
+        found = find_repeats(batch[b.CANDIDATE_ENTITY], events)
+        newest = {  # of each candidate; zeros where there is none
+            name: tf.gather(tf.pad(batch[name], [[0, 0], [0, 1]]), found.newest, batch_dims=1)
+            for name in (b.HISTORY_TYPE, b.HISTORY_VALUE, b.HISTORY_AGE)
+            if name in batch
+        }
+        return self.repeats(found, self.about_events(newest))
 
 
 def event_mask(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:

@@ -17,7 +17,7 @@ from models.ranking.similarity import similarity
 class InterestModel(RankingModel):
     """Scores a candidate beside what of the history goes with it; a family adds the latter.
 
-        logits = MLP(cross(.. cross([c ; z ; c * z ; mean ; c * mean ; cosines ; user])))
+        logits = MLP(cross(.. cross([c ; z ; c * z ; mean ; c * mean ; context ; cosines])))
 
     with c the candidate, z its interest in the history and `mean` that of all events; the cosines
     are those of `models.ranking.similarity`, where the configuration names vectors. See
@@ -56,8 +56,7 @@ class InterestModel(RankingModel):
     ) -> tf.Tensor:
         """Scores candidates by their interests [I, d] and the means [B, d] of their histories."""
         candidate, mean = view.candidate, tf.gather(mean, view.row)  # [I, d]
-        parts = [candidate, interest, candidate * interest, mean, candidate * mean]
+        parts = [candidate, interest, candidate * interest, mean, candidate * mean, view.context]
         items = self.features.items
         parts += [similarity(view, items, name) for name in self.model.similarity]
-        inputs = tf.concat([*parts, tf.gather(view.user, view.row)], axis=1)
-        return self.mlp(inputs, training=training)
+        return self.mlp(tf.concat(parts, axis=1), training=training)

@@ -90,7 +90,8 @@ class Seminar(PairModel):
         if self.coarse is None or not self.is_coded:
             return super().score(batch, features)
         near = self.features(newest_events(batch, self.model.recent), features)
-        view = near._replace(**self.features.embed_events(self.shortlisted(batch, near)))
+        listed = self.features.embed_events(self.shortlisted(batch, near))
+        view = near._replace(context=self.features.context(batch, near.query), **listed)
         return self.judge(view, self.interest(view), self.mean(near))
 
     def shortlisted(self, batch: Mapping[str, tf.Tensor], view: PageView) -> dict[str, tf.Tensor]:

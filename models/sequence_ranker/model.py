@@ -18,7 +18,7 @@ class SequenceRanker(RankingModel):
     """Scores a candidate beside a transformer's vector of the history.
 
         user   = encoder(start token, history) at the newest event
-        logits = MLP(cross(.. cross([candidate ; user ; candidate * user ; attributes and query])))
+        logits = MLP(cross(.. cross([candidate ; user ; candidate * user ; context])))
 
     See `models.ranking.model.RankingModel` for the arguments.
     """
@@ -50,5 +50,5 @@ class SequenceRanker(RankingModel):
         encoded = self.encoder({b.SEQUENCE_LENGTH: lengths + 1}, events, training=training)
         user = tf.gather(encoded, lengths, batch_dims=1)  # [B, d]
         user = tf.gather(user, view.row)  # [I, d]
-        parts = [view.candidate, user, view.candidate * user, tf.gather(view.user, view.row)]
+        parts = [view.candidate, user, view.candidate * user, view.context]
         return self.mlp(tf.concat(parts, axis=1), training=training)

@@ -166,6 +166,30 @@ def test_every_weight_learns_but_those_that_are_fixed(family):
     assert fixed == expected.get(family, set())
 
 
+def repeats_of(model, given):
+    """The part of the context that is about the candidate's own events, [I, d]."""
+    return model.features(given).context.numpy()[:, -model.model.dim :]
+
+
+@pytest.mark.parametrize("family", sorted({*RANKERS} - {"popularity"}))
+def test_a_candidate_that_the_history_has_is_told(family):
+    model = make(family, use_repeats=True)
+    shown = {b.CANDIDATE_ENTITY: tf.constant([[2, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64)}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch(**shown), training=True)
+    weights = model.features.repeats.trainable_variables
+    for gradient in tape.gradient(loss, weights):
+        assert np.any(tf.convert_to_tensor(gradient))
+
+    before = repeats_of(model, batch(**shown))
+    assert np.flatnonzero(before.any(axis=1)).tolist() == [0]
+    twice = tf.constant([[2, 1, 2, 0], [4, 0, 0, 0], [0] * 4], tf.int64)
+    after = repeats_of(model, batch(**shown, **{b.HISTORY_ENTITY: twice}))
+    assert np.flatnonzero((after != before).any(axis=1)).tolist() == [0]
+    older = {b.HISTORY_AGE: tf.constant([[10**9, 60, 900, 0], [7, 0, 0, 0], [0] * 4], tf.int64)}
+    assert (repeats_of(model, batch(**shown, **older)) != before).any()
+
+
 def test_negatives_that_training_leaves_out_count_in_those_that_it_keeps():
     model = make("popularity", negative_rate=0.25, position_bias=False)
     model.rates.assign(tf.zeros_like(model.rates))

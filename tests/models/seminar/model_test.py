@@ -270,7 +270,7 @@ def test_heads_attend_to_all_of_the_list_unless_each_is_to_find_its_own():
 @pytest.mark.parametrize("recent", [None, 2])
 def test_the_folded_graph_scores_as_the_one_that_embeds_every_event(recent):
     given = {"coarse": {"cells": 4, "events": 2, "more_events": 1}, "use_time": True}
-    model = use_cells(make(**given, recent=recent, top_k=5))
+    model = use_cells(make(**given, use_repeats=True, recent=recent, top_k=5))
     asked = model.features.items.look_up(
         tf.boolean_mask(BATCH[b.CANDIDATE_ENTITY], candidate_mask(BATCH))
     )
