@@ -32,6 +32,7 @@ BENCHMARK = RankingBenchmark(
             "window": 50,
             "use_event_values": True,
             "use_query": False,
+            "use_repeats": False,  # nobody rates a film twice
             "position_bias": False,
         },
         "input": {"batch_size": 512},

@@ -49,6 +49,7 @@ SPEED_EXAMPLES = 30_000  # of the peer's
 OVERRIDES = (
     "model.use_event_types=false",
     "model.use_time=false",
+    "model.use_repeats=false",
     "model.use_query=false",
     "model.position_bias=false",
     "model.calibrate=false",

@@ -52,7 +52,7 @@ class RankingModelConfig(Config):
     use_event_query: bool = False
     use_time: bool = False
     use_time_of_day: bool = False
-    use_repeats: bool = False
+    use_repeats: bool = True
     use_user_attributes: bool = True
     use_query: bool = True
     max_user_attributes: int = Field(default=16, ge=1)
