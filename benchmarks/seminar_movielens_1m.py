@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.ranking_models import RankingBenchmark
 from benchmarks.seminar import WITHOUT_QUERIES
+from benchmarks.seminar import WITHOUT_REPEATS
 from benchmarks.seminar import SeminarBenchmark
 from benchmarks.seminar import main
 
@@ -79,13 +80,18 @@ BENCHMARK = SeminarBenchmark(
             "label": {"source": "values", "at_least": 4.0},
         },
         trainer={
-            "model": {"use_event_values": True, "use_query": False, "position_bias": False},
+            "model": {
+                "use_event_values": True,
+                "use_query": False,
+                "use_repeats": False,  # nobody rates a film twice
+                "position_bias": False,
+            },
             "input": {"batch_size": 512},
             "epochs": 2,
         },
     ),
     prepare=prepare,
-    without=("seminar_relevance", WITHOUT_QUERIES),
+    without=("seminar_relevance", WITHOUT_QUERIES, *WITHOUT_REPEATS),
 )
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ READ = {
     "use_event_query": True,
     "use_time": True,
     "use_time_of_day": True,
+    "use_repeats": False,
     "window": 4,
     "dim": 8,
     "max_user_attributes": 2,
