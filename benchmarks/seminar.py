@@ -11,8 +11,8 @@ The rows are of five kinds, `model` by `length`, the newest events that are read
 - models of long histories, mean pooling and DIN over all events among them, and a sequence
   encoder over the newest 50;
 - `seminar` after each loss of its pretraining alone, and after all of them; all else starts afresh;
-- `.._without_repeats`, which are not told whether the candidate itself is among the events
-  (`use_repeats`);
+- `.._repeats`, which read whether the candidate itself is among the events (`use_repeats`), as
+  SDIM's hashes tell without being told: the same items always collide;
 - `seminar_without_queries`, whose pairs are items and whose requests have no query;
 - controls: every page has the history of another user's page, and `din_longer` and
   `seminar_longer` train for as many steps more, in whole epochs, as the pretraining takes; as of
@@ -79,9 +79,8 @@ PRETRAINED: dict[str, tuple[str, ...]] = {
     **{f"seminar_{name}": (name,) for name in LOSSES},
     "seminar_all_losses": LOSSES,
 }
-WITHOUT_REPEATS = {
-    f"{row}_without_repeats": MODELS[row] | {"use_repeats": False}
-    for row in ("din", "sdim", "seminar")
+REPEATS = {
+    f"{row}_repeats": MODELS[row] | {"use_repeats": True} for row in ("din", "sdim", "seminar")
 }
 WITHOUT_QUERIES = "seminar_without_queries"
 CONTROLS = {"din_other_histories": DIN, "seminar_other_histories": SEMINAR}
@@ -91,7 +90,7 @@ ROWS: dict[str, dict[str, Any]] = {
     **MODELS,
     **dict.fromkeys(PRETRAINED, SEMINAR),
     **LONGER,
-    **WITHOUT_REPEATS,
+    **REPEATS,
     WITHOUT_QUERIES: SEMINAR | {"use_query": False, "use_event_query": False},
     **CONTROLS,
 }

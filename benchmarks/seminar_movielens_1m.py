@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.ranking_models import RankingBenchmark
+from benchmarks.seminar import REPEATS
 from benchmarks.seminar import WITHOUT_QUERIES
-from benchmarks.seminar import WITHOUT_REPEATS
 from benchmarks.seminar import SeminarBenchmark
 from benchmarks.seminar import main
 
@@ -91,7 +91,7 @@ BENCHMARK = SeminarBenchmark(
         },
     ),
     prepare=prepare,
-    without=("seminar_relevance", WITHOUT_QUERIES, *WITHOUT_REPEATS),
+    without=("seminar_relevance", WITHOUT_QUERIES, *REPEATS),
 )
 
 if __name__ == "__main__":

@@ -21,7 +21,12 @@ BENCHMARK = SeminarBenchmark(
         TRIVAGO,
         name="seminar_trivago",
         trainer={
-            "model": {"use_time": True, "position_bias": True, "use_event_query": True},
+            "model": {
+                "use_time": True,
+                "position_bias": True,
+                "use_event_query": True,
+                "use_repeats": False,
+            },
             "input": {"batch_size": 64},
             "epochs": 4,
         },
