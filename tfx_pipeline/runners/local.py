@@ -97,6 +97,8 @@ def _run_in(run_dir: Path, config: PipelineConfig, keep: Callable[[], None]) -> 
             raise KeyboardInterrupt(_interrupted(console, config.run_dir)) from None
         except Exception as error:
             logging.exception("The run failed in %s", console.running)
+            if interrupts.noted:  # a library made an error of its own of it
+                raise KeyboardInterrupt(_interrupted(console, config.run_dir)) from None
             raise RuntimeError(
                 f"The component `{console.running}` failed: {_root_message(error)}\n"
                 f"The whole log is in {run_dir / LOG}. What had finished is kept: "

@@ -47,6 +47,15 @@ def lost() -> None:  # type: ignore[misc]
     assert callback() is None
 
 
+@tfx.dsl.components.component
+def taken() -> None:  # type: ignore[misc]
+    """Gets the signal, and says that something else is wrong, as libraries do."""
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("a worker is gone") from None
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., local.RunOutputs]:
     """Runs components in a directory whose name has a space and an accent, named relatively."""
@@ -75,8 +84,12 @@ def test_a_relative_directory_with_a_space_and_an_accent_can_be_written_to_by_ar
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("stopped", "where", "kept"),
-    [(interrupted, "in", "first"), (lost, "after", "first, second")],
-    ids=["raised", "lost"],
+    [
+        (interrupted, "in", "first"),
+        (lost, "after", "first, second"),
+        (taken, "in", "first"),
+    ],
+    ids=["raised", "lost", "taken"],
 )
 def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
     run: Callable[..., local.RunOutputs],
