@@ -314,11 +314,14 @@ class RepresentationValidationConfig(ValidationConfig):
         held in memory.
       max_mean_cosine: The mean cosine of all pairs of vectors above which they count as collapsed,
         and no features are made of them.
+      min_effective_rank: Likewise the effective rank below which they do: vectors along one line
+        have opposite directions, which the mean cosine does not tell.
     """
 
     monitor: Literal["auc", "gauc", "auc_max", "auc_rebuilt"] = "auc"
     batches: int = Field(default=40, ge=-1)
     max_mean_cosine: float = Field(default=0.9, gt=0.0, le=1.0)
+    min_effective_rank: float = Field(default=2.0, ge=1.0)
 
 
 class RepresentationOptimizerConfig(OptimizerConfig):

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from models.config import RepresentationValidationConfig
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.image_features.clusters import fit_centres
 from tfx_pipeline.image_features.clusters import read_vectors
@@ -139,7 +140,7 @@ def train_encoder(
     else:
         model, report = train(trainer, data, run_dir=str(folder / "logs"))
         best = report["best"]
-    _require_spread(best, trainer.validation.max_mean_cosine)
+    _require_spread(best, trainer.validation)
     model.export(None, str(folder / ENCODER))
     (folder / REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
     return {name: float(value) for name, value in best.items()}
@@ -193,18 +194,27 @@ def _label(config: PipelineConfig) -> LabelConfig:
     return config.timeline.label
 
 
-def _require_spread(metrics: Mapping[str, float], most: float) -> None:
-    """Refuses vectors that all point the same way.
+def _require_spread(metrics: Mapping[str, float], limits: RepresentationValidationConfig) -> None:
+    """Refuses vectors that all point the same way, or lie along one line.
 
     Raises:
-        ValueError: Their mean cosine is greater than `most`.
+        ValueError: Their mean cosine is too great, or their effective rank too small.
     """
-    if metrics["mean_cosine"] > most:
+    key = "representation.trainer.validation"
+    found = None
+    if metrics["mean_cosine"] > limits.max_mean_cosine:
+        found = (
+            f"the mean cosine of two images is {metrics['mean_cosine']:.3f}, and at most "
+            f"{limits.max_mean_cosine} is allowed (`{key}.max_mean_cosine`)"
+        )
+    if metrics["effective_rank"] < limits.min_effective_rank:
+        found = (
+            f"their effective rank is {metrics['effective_rank']:.2f}, and at least "
+            f"{limits.min_effective_rank} is asked for (`{key}.min_effective_rank`)"
+        )
+    if found:
         raise ValueError(
-            f"The vectors have collapsed: the mean cosine of two images is "
-            f"{metrics['mean_cosine']:.3f}, and at most {most} is allowed "
-            "(`representation.trainer.validation.max_mean_cosine`). Lower the learning rate, or "
-            "train longer."
+            f"The vectors have collapsed: {found}. Lower the learning rate, or train longer."
         )
 
 

@@ -51,6 +51,16 @@ def test_reconstruction_starts_as_a_weighted_mean_of_the_history(model, images_l
     model.attention.query.kernel.assign(asked)
 
 
+def test_a_log_without_impressions_has_random_images_beside_a_click(images_log):
+    label = {"source": "events", "negatives": 2}
+    made = Courier.of(small(trainer={"label": label}), images_log.data)
+    batch = one_batch(made, images_log.data)
+    pages = np.bincount(batch[v.SHOWN_PAGE].numpy())
+    assert set(pages) == {3} and len(pages) == 16  # no video is drawn, for none is read
+    assert batch[v.CLICKED].numpy().reshape(-1, 3)[:, 0].all()
+    assert (batch[v.HISTORY_ROW].numpy()[:, 0] > 0).all()
+
+
 def test_padding_of_the_history_is_not_read(model, images_log):
     batch = one_batch(model, images_log.data)
     rows = batch[v.HISTORY_ROW].numpy()

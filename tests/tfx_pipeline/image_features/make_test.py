@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 from models.config import RepresentationTrainerConfig
+from models.config import RepresentationValidationConfig
 from models.courier.encoder import ImageEncoder
 from models.courier.export import save_encoder
 from tfx_pipeline.config import PipelineConfig
@@ -114,9 +115,13 @@ def test_new_items_get_features_of_the_same_encoder(made):
 
 
 def test_collapsed_vectors_make_no_features():
-    make._require_spread({"mean_cosine": 0.5}, 0.9)
-    with pytest.raises(ValueError, match="collapsed.*0.950"):
-        make._require_spread({"mean_cosine": 0.95}, 0.9)
+    limits = RepresentationValidationConfig()
+    good = {"mean_cosine": 0.5, "effective_rank": 9.0}
+    make._require_spread(good, limits)
+    with pytest.raises(ValueError, match="collapsed.*0.950.*max_mean_cosine"):
+        make._require_spread(good | {"mean_cosine": 0.95}, limits)
+    with pytest.raises(ValueError, match="collapsed.*1.20.*min_effective_rank"):
+        make._require_spread(good | {"effective_rank": 1.2}, limits)
 
 
 def test_a_log_without_a_label_is_refused(made):
