@@ -1,0 +1,259 @@
+"""Image features in a ranking model: which images are worth what, and how they are best read.
+
+    python -m benchmarks.courier                        # does what is missing
+    python -m benchmarks.courier --fresh                # starts over
+    python -m benchmarks.courier --source none --source courier --seeds 1
+
+Each source is an image encoder that `vitrine image-features` makes, on the simulated shop, whose
+styles sway some users: COURIER, SimCLR, item-to-item training on co-clicks, one with random
+weights, and COURIER where pages have the histories of others (`courier_other_histories`). `style`
+is the truth that images are drawn from. Each is read in three ways by one fixed DIN, which also
+reads ids, categories, attributes, prices and titles: as a vector, as the mean and greatest
+cosine with the history (`similarity`), and as the id of its cluster among many. `hashing` is the
+cluster of a random vector.
+
+`auc` and `gauc` are of the test pages, `auc_cold` of candidates that training met at most ten
+times. Encoders that are in the log already are not trained again; `--log-dir` elsewhere starts
+afresh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+from collections.abc import Collection
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.environment import ROOT
+from benchmarks.ranking_run import exchange_histories
+from benchmarks.ranking_run import run_ranking
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from models.config import RankingTrainerConfig
+from tfx_pipeline.config import PipelineConfig
+from tfx_pipeline.image_features.clusters import fit_centres
+from tfx_pipeline.image_features.clusters import nearest
+from tfx_pipeline.image_features.config import RepresentationConfig
+from tfx_pipeline.runners.transformed import last_transformed
+from tfx_pipeline.runners.transformed import transformed_log
+from transforms.arrow import pa
+from transforms.arrow import pq
+
+if TYPE_CHECKING:
+    from models.training.data import TrainingData
+
+NAME = "courier_shop"
+OTHERS = "courier_other_histories"
+MODELS: dict[str, dict[str, Any]] = {
+    "courier": {},
+    "random": {"objective": "none"},
+    "co_click": {"objective": "co_click"},
+    "simclr": {"objective": "simclr", "temperature": 0.2},
+    OTHERS: {},
+}
+TRUTH, HASHING = "style", "hashing"
+SOURCES = (*MODELS, TRUTH, HASHING)
+USES = ("vector", "similarity", "cluster_id")
+CLUSTERS, RARE, DIM = 1_000, 10, 64
+ENCODER: dict[str, Any] = {
+    "model": {"height": 32, "width": 32, "dim": DIM},
+    "input": {"batch_size": 64},
+    "optimizer": {"learning_rate": 1e-3},
+    "epochs": 4,
+    "steps_per_epoch": 150,
+    "validation": {"batches": 20},
+    "tensorboard": False,
+    "checkpoints": False,
+}
+RANKER: dict[str, Any] = {
+    "model": {"family": "din", "use_time": True, "window": 20, "candidate": {"id_dropout": 0.6}},
+    "label": {"source": "impressions"},
+    "candidate_types": ["item"],
+    "input": {"batch_size": 128},
+    "optimizer": {"learning_rate": 0.003},
+    "epochs": 3,
+    "validation": {"monitor": "auc", "patience": 1},
+    "tensorboard": False,
+    "checkpoints": False,
+}
+COLUMNS = ("source", "use", "auc", "gauc", "auc_cold", "runs", "seconds")
+
+
+def pipeline(log_dir: Path, run_dir: Path, fields: dict[str, Any] | None = None) -> PipelineConfig:
+    """Returns how the log is read, with the fields that are declared."""
+    timeline = {
+        "split": "time-cut",
+        "validation_days": 5,
+        "test_days": 5,
+        "label": {"source": "impressions"},
+        "catalogue_fields": fields or {},
+    }
+    return PipelineConfig.model_validate(
+        {
+            "name": "courier-shop",
+            "log_dir": str(log_dir),
+            "run_dir": str(run_dir),
+            "target_events": ["click", "cart", "buy"],
+            "candidate_types": ["item"],
+            "timeline": timeline,
+        }
+    )
+
+
+def section(source: str) -> RepresentationConfig:
+    """Returns which encoder a source is."""
+    trainer = ENCODER | {"model": ENCODER["model"] | MODELS[source], "candidate_types": ["item"]}
+    return RepresentationConfig.model_validate(
+        {"field": source, "trainer": trainer, "clusters": CLUSTERS}
+    )
+
+
+def make_features(log_dir: Path, run_dir: Path, sources: Collection[str]) -> None:
+    """Trains the encoders that are missing and writes features of sources into the log."""
+    from tfx_pipeline.image_features.make import folder_of
+    from tfx_pipeline.image_features.make import learn_from
+    from tfx_pipeline.image_features.make import train_encoder
+    from tfx_pipeline.image_features.make import write_features
+
+    config = pipeline(log_dir, run_dir)
+    label = config.timeline.label
+    assert label is not None
+    data: TrainingData | None = None
+    for source in (name for name in MODELS if name in sources):
+        given = section(source)
+        folder = folder_of(config, given)
+        if (log_dir / "features" / given.cluster_field).is_dir():
+            continue
+        data = data or learn_from(config)
+        print(f"{source} ...", flush=True)
+        with exchanged_histories() if source == OTHERS else contextlib.nullcontext():
+            metrics = train_encoder(data, given, folder, label)
+        print(source, {name: round(value, 4) for name, value in metrics.items()}, flush=True)
+        write_features(config, given, folder)
+    styles = np.load(log_dir / "truth" / "world" / "item_style.npy", allow_pickle=False)
+    names = np.load(log_dir / "truth" / "world" / "item_id.npy", allow_pickle=False)
+    random = np.random.default_rng(0).normal(size=[len(names), DIM])
+    write_vectors(log_dir, TRUTH, names, styles)
+    write_vectors(log_dir, HASHING, names, random)
+
+
+@contextlib.contextmanager
+def exchanged_histories() -> Iterator[None]:
+    """Lets encoders learn from pages with the histories of others; they are judged as they are."""
+    from models.courier import model
+
+    own = model.page_batches
+
+    def exchanged(*given: Any) -> Any:
+        return own(*given).map(exchange_histories)
+
+    with mock.patch.object(model, "page_batches", exchanged):
+        yield
+
+
+def write_vectors(log_dir: Path, name: str, ids: np.ndarray, vectors: np.ndarray) -> None:
+    """Writes vectors of items, and clusters of them, as declared fields."""
+    clusters = nearest(vectors, fit_centres(vectors, CLUSTERS))
+    key = {"entity_type": ["item"] * len(ids), "entity_id": [str(one) for one in ids.tolist()]}
+    lists = {
+        name: ("vector", pa.array(vectors.tolist(), pa.list_(pa.float32()))),
+        f"{name}_cluster": ("tokens", pa.array([[f"c{one}"] for one in clusters.tolist()])),
+    }
+    for field, (column, values) in lists.items():
+        folder = log_dir / "features" / field
+        if not folder.is_dir():
+            folder.mkdir(parents=True)
+            pq.write_table(pa.table(key | {column: values}), folder / "part-0.parquet")
+
+
+def declared(log_dir: Path) -> dict[str, Any]:
+    """Returns the fields of the sources that the log has features of."""
+    style = np.load(log_dir / "truth" / "world" / "item_style.npy", allow_pickle=False).shape[1]
+    there = [name for name in SOURCES if (log_dir / "features" / f"{name}_cluster").is_dir()]
+    vectors = {name: style if name == TRUTH else DIM for name in there}
+    return {"vectors": vectors, "tokens": [f"{name}_cluster" for name in there]}
+
+
+def ranker(source: str, use: str) -> RankingTrainerConfig:
+    """Returns how DIN is trained that reads a source in a way."""
+    model = dict(RANKER["model"])
+    features = ["categories", "attributes", "title", "price"]
+    if use == "vector":
+        features.append(f"vector/{source}")
+    if use == "cluster_id":
+        features.append(f"token/{source}_cluster")
+    if use == "similarity":
+        model["similarity"] = [f"vector/{source}"]
+    model["candidate"] = model["candidate"] | {"features": features}
+    return RankingTrainerConfig.model_validate(RANKER | {"model": model})
+
+
+def rows(sources: Collection[str]) -> list[tuple[str, str]]:
+    """Returns the rows of sources, each a source and a use, in the order of the table."""
+    every = [("none", "none")]
+    every += [(source, use) for source in (*MODELS, TRUTH) for use in USES]
+    every.append((HASHING, "cluster_id"))
+    return [row for row in every if row[0] in sources]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Does what is missing and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.courier", description=__doc__)
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--seeds", type=int, default=3)
+    every = ("none", *SOURCES)
+    parser.add_argument("--source", choices=every, action="append", help="some of the sources")
+    parser.add_argument("--use", choices=USES, help="one use")
+    parser.add_argument("--users", type=int, default=1_500, help="of the shop, where it is made")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-courier")
+    parser.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
+    parser.add_argument("--reuse", action="store_true", help="the last run's page examples")
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    options = parser.parse_args(arguments)
+    options.source = options.source or every
+    results = Results(NAME, "python -m benchmarks.courier", options.fresh, options.results_dir)
+    if not options.log_dir.exists():
+        from tfx_pipeline.datasets.registry import prepare
+
+        prepare("shop", options.log_dir, users=options.users)
+    if options.reuse:
+        data = last_transformed(options.run_dir)
+    else:
+        make_features(options.log_dir, options.run_dir, options.source)
+        fields = declared(options.log_dir)
+        data = transformed_log(pipeline(options.log_dir, options.run_dir, fields))
+    chosen = [row for row in rows(options.source) if options.use in (None, row[1])]
+    for seed in range(options.seeds):
+        for source, use in chosen:
+            config = ranker(source, use).model_copy(update={"seed": seed + 1})
+
+            def run(config: RankingTrainerConfig = config) -> dict[str, float]:
+                test = run_ranking(config, data, rare=RARE)["test"]
+                return {
+                    "auc": test["auc"],
+                    "gauc": test["gauc"],
+                    "auc_cold": test["auc_rare"],
+                    "candidates": test["candidates"],
+                    "candidates_cold": test["candidates_rare"],
+                }
+
+            print(f"{source} {use}, seed {seed} ...", flush=True)
+            given = {"ranker": config.model_dump(mode="json"), "encoder": {}}
+            del given["ranker"]["seed"]
+            if source in MODELS:
+                given["encoder"] = section(source).model_dump(mode="json")
+            done = results.measure({"source": source, "use": use}, seed, run, given)
+            print(json.dumps(done.values), flush=True)
+    print(render(results.path, list(COLUMNS)))
+
+
+if __name__ == "__main__":
+    main()
