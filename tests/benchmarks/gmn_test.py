@@ -65,7 +65,7 @@ def test_neighbours_are_the_users_that_are_most_alike():
 def test_towers_learn_from_edges(row):
     small = {"model.dim": 8, "model.query.window": 12, "model.query.hidden_units": [8]}
     if row != "two_tower":
-        small |= {"model.query.neighbours": 6}
+        small |= {"model.query.neighbours": 6, "model.query.training_neighbours": 4}
     config = gmn_youshu.trainer(row, 1, small | {"input.batch_size": 32})
     towers = Towers(DATA, config)
     first, *_, last = [towers.train_epoch() for _ in range(6)]
