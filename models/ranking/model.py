@@ -151,6 +151,12 @@ class RankingModel(Learner):
         Returns:
             Scalar float32.
         """
+        return self.share_of_loss(*self.weighted_loss(inputs, training))
+
+    def weighted_loss(
+        self, inputs: Mapping[str, tf.Tensor], training: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Computes the loss of `compute_loss` and the weight of its candidates, scalars float32."""
         there = candidate_mask(inputs)
         view = self.features(inputs, training=training)
         bias = tf.zeros([])
@@ -166,8 +172,7 @@ class RankingModel(Learner):
         labelled = tf.reduce_any(labels > 0.0, axis=1)
         weights = tf.where(labelled, 1.0, 1.0 / self.model.negative_rate)  # [I]
         total = tf.reduce_sum(weights)
-        mean = tf.math.divide_no_nan(tf.reduce_sum(losses * weights), total)
-        return self.share_of_loss(mean, total)
+        return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), total), total
 
     @tf.autograph.experimental.do_not_convert
     def score(
@@ -288,7 +293,8 @@ class PageEvaluation:
     def run_one(self) -> None:
         """Scores one page, which makes the weights of a model that has none yet."""
         batch = {name: values[:1] for name, values in self.batches[0].items()}
-        self.model.compute_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
+        # Not the metric of the loss, which is added up by replicas, and none is at work here.
+        self.model.weighted_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
 
     def scored(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits [n, H], labels [n, H] and users [n] of all candidates."""

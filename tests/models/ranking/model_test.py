@@ -14,6 +14,7 @@ from models.input.page_batches import PageSpec
 from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.target_attention import TargetAttention
 from models.popularity.model import log_odds
+from models.ranking.model import PageEvaluation
 from models.ranking.model import windows_of
 
 ITEMS = 9
@@ -189,6 +190,17 @@ def test_a_candidate_that_the_history_has_is_told(family):
     assert np.flatnonzero((after != before).any(axis=1)).tolist() == [0]
     older = {b.HISTORY_AGE: tf.constant([[10**9, 60, 900, 0], [7, 0, 0, 0], [0] * 4], tf.int64)}
     assert (repeats_of(model, batch(**shown, **older)) != before).any()
+
+
+@pytest.mark.parametrize("family", RANKERS)
+def test_weights_are_made_within_a_strategy(family):
+    config = RankingTrainerConfig.model_validate({"model": {"family": family} | READ})
+    given = (config, SIZES, TABLE, np.arange(ITEMS + 1) > 0)
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = find_family(family).load()(*given, PageSpec(windows_of(config.model), config.label))
+        before = len(model.weights)
+        PageEvaluation(model, [batch(**{b.LABEL: batch()[b.LABEL][:, :, :1]})]).run_one()
+    assert len(model.weights) > before and model.mean_loss.count.numpy() == 0.0
 
 
 def test_negatives_that_training_leaves_out_count_in_those_that_it_keeps():

@@ -23,6 +23,8 @@ from models.training.replicas import training_strategy
 from models.two_tower.model import TwoTower
 from tests.models.courier.replicas import make_courier
 from tests.models.courier.replicas import page_view_batch
+from tests.models.ranking.replicas import make_ranker
+from tests.models.ranking.replicas import pages_of_step
 
 ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
 
@@ -30,6 +32,8 @@ ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
 def make(name: str, loss: str, optimizer: str):
     if name == "courier":
         return make_courier(loss, optimizer)
+    if name == "din":
+        return make_ranker(optimizer)
     model = {
         "sequence": {
             "dim": 8,
@@ -87,6 +91,8 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
     """Some rows of a batch, which has rows of unequally many targets."""
     if name == "courier":
         return page_view_batch(step, part)
+    if name == "din":
+        return pages_of_step(step, part)
     events = np.random.default_rng(step).integers(1, ITEMS + 1, (ROWS, LENGTH + 1))
     lengths = np.array([5, 1, 2, 5, 4, 3])
     there = np.arange(LENGTH) < lengths[:, None]

@@ -31,6 +31,8 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
     [
         ("sequence", "sampled_softmax", "adagrad"),  # in-batch negatives of unequal shares
         ("two_tower", "full_softmax", "lazy_adam"),
+        # Pages of unequally many candidates.
+        pytest.param(("din", "cross_entropy", "adagrad"), marks=pytest.mark.nightly),
         # A queue of the targets of both.
         pytest.param(("guim", "sampled_softmax", "adagrad"), marks=pytest.mark.nightly),
         # Images of the other replica are negatives, too.
