@@ -178,11 +178,13 @@ class SeminarPretrainingConfig(PairsConfig):
     Attributes:
       losses: What is learned.
       use_user_attributes: No loss reads the user.
+      use_repeats: Nor how often a candidate is in the history.
     """
 
     family: Literal["seminar_pretraining"] = "seminar_pretraining"
     losses: LossesConfig = LossesConfig()
     use_user_attributes: bool = False
+    use_repeats: bool = False
 
     PRETRAINS: ClassVar[str] = "seminar"
     # What the pretrained model has to have in common with the ranking model.

@@ -47,7 +47,8 @@ BATCH = {
 
 
 def make(features=FEATURES, sizes=SIZES, **model):
-    given = {"family": "seminar", "dim": D, "heads": 2, "window": 5, "top_k": 2} | model
+    given = {"family": "seminar", "dim": D, "heads": 2, "window": 5, "top_k": 2}
+    given |= {"use_repeats": False} | model
     config = RankingTrainerConfig.model_validate({"model": given})
     tf.keras.utils.set_random_seed(0)
     pages = PageSpec(windows_of(config.model), config.label)

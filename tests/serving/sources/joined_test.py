@@ -75,10 +75,10 @@ def request(names, event="view", exclude=(), when=200 * DAY):
 REQUESTS = [
     request(["item:1", "item:2", "item:1", "video:1", "item:3"]),
     request([]),
-    request(["item:7"], exclude=["item:8", "nobody"]),
-    request(["video:2", "nobody", "item:9", "item:9"] * 4, event="buy"),
+    request(["item:7"], exclude=["item:8", "item:nobody"]),
+    request(["video:2", "item:nobody", "item:9", "item:9"] * 4, event="buy"),
     request(["item:11"] * 12, when=95 * DAY),
-    request(["nobody"]),
+    request(["item:nobody"]),
     Request([Event("item:12", "view", 5), Event("item:3", "view", 9)], request_time=0),
 ]
 

@@ -61,7 +61,7 @@ def answer(*ids):
 def test_neighbours_are_summed_over_the_newest_counted_events(folder):
     requests = [
         request("item:1", "video:1"),
-        request("video:1", "nobody", "item:1"),  # the video is no longer among the newest two
+        request("video:1", "item:nobody", "item:1"),  # the video is no longer among the newest two
         request("item:1", event="view"),  # does not count
         request(),
     ]
@@ -91,7 +91,7 @@ def test_names_and_vectors_are_looked_up_once_for_all_requests(folder, monkeypat
 
     monkeypatch.setattr(Neighbours, "rows", counted_rows)
     monkeypatch.setattr(QuantisedVectors, "__init__", counted_init)
-    requests = [request("item:1", f"item:{i}", "video:1", "nobody") for i in range(10)]
+    requests = [request("item:1", f"item:{i}", "video:1", "item:nobody") for i in range(10)]
     search = exact(folder, requests)
     answers = [answer("item:2", "item:3")] * len(requests)
     search.score(answers)
