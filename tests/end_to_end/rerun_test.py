@@ -181,6 +181,7 @@ def test_the_next_run_starts_from_the_last_blessed_model(run: Run, second: Secon
     assert second.metrics["gate"]["blessed"] == 1
 
 
+@pytest.mark.nightly
 def test_the_cache_does_not_answer_for_a_push_directory_that_changed(
     run: Run, second: Second
 ) -> None:

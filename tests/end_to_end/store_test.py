@@ -30,7 +30,7 @@ from transforms.storage import place
 from transforms.stored_folders import scratch_dir
 from transforms.stored_folders import upload
 
-pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+pytestmark = [pytest.mark.nightly, pytest.mark.slow, pytest.mark.e2e]
 BESIDE_FOLDERS = pytest.mark.parametrize("run", ["shop_sequence"], indirect=True)
 
 
