@@ -11,7 +11,7 @@ from models.pooled_mlp.config import PooledMLPConfig
 from models.ranking.features import PageView
 from models.ranking.features import mean_of_history
 from models.ranking.model import RankingModel
-from models.ranking.similarity import similarity
+from models.ranking.similarity import similarities
 
 
 class PooledMLP(RankingModel):
@@ -36,6 +36,5 @@ class PooledMLP(RankingModel):
         """Scores candidates: [I, H] float32; see the base class."""
         mean = tf.gather(mean_of_history(view), view.row)  # [I, d]
         parts = [view.candidate, mean, view.candidate * mean, view.context]
-        items = self.features.items
-        parts += [similarity(view, items, name) for name in self.model.similarity]
+        parts += similarities(view, self.features.items, self.model.similarity)
         return self.mlp(tf.concat(parts, axis=1), training=training)

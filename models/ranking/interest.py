@@ -11,7 +11,7 @@ from models.ranking.config import CrossedRankingModelConfig
 from models.ranking.features import PageView
 from models.ranking.features import mean_of_history
 from models.ranking.model import RankingModel
-from models.ranking.similarity import similarity
+from models.ranking.similarity import similarities
 
 
 class InterestModel(RankingModel):
@@ -57,6 +57,5 @@ class InterestModel(RankingModel):
         """Scores candidates by their interests [I, d] and the means [B, d] of their histories."""
         candidate, mean = view.candidate, tf.gather(mean, view.row)  # [I, d]
         parts = [candidate, interest, candidate * interest, mean, candidate * mean, view.context]
-        items = self.features.items
-        parts += [similarity(view, items, name) for name in self.model.similarity]
+        parts += similarities(view, self.features.items, self.model.similarity)
         return self.mlp(tf.concat(parts, axis=1), training=training)

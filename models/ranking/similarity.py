@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
 from models.layers.candidate_tower import CandidateTower
@@ -9,6 +11,11 @@ from models.layers.page_layout import by_page
 from models.layers.page_layout import of_candidates
 from models.layers.page_layout import places
 from models.ranking.features import PageView
+
+
+def similarities(view: PageView, items: CandidateTower, names: Iterable[str]) -> list[tf.Tensor]:
+    """Returns `similarity` by each of some vectors, [I, 2] float32 each."""
+    return [similarity(view, items, name) for name in names]
 
 
 def similarity(view: PageView, items: CandidateTower, name: str) -> tf.Tensor:
