@@ -24,6 +24,16 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
+def steady_optimizer(name: str) -> dict[str, object]:
+    """The section `optimizer` of a training whose steps depend on nothing but their batches."""
+    return {
+        "learning_rate": 0.05,
+        "schedule": "constant",
+        "name": name,
+        "clip_norm": 0.1,  # below the gradients' norm
+    }
+
+
 def run_workers(
     folder: Path, number: int, arguments: Callable[[int], list[str]], status: int = 0
 ) -> None:

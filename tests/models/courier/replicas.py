@@ -13,6 +13,7 @@ from models.input import batch as b
 from models.input.page_batches import PageSpec
 from models.input.windows import WindowSpec
 from models.training.optimizers import make_optimizer
+from tests.helpers.workers import steady_optimizer
 from tests.models.courier.conftest import small
 
 IMAGES, ROWS = 12, 6
@@ -24,12 +25,7 @@ def make_courier(objective: str, optimizer: str) -> Courier:
         objective=objective,
         losses={"click": 1.0},
         trainer={
-            "optimizer": {
-                "learning_rate": 0.05,
-                "schedule": "constant",
-                "name": optimizer,
-                "clip_norm": 0.1,  # below the gradients' norm
-            },
+            "optimizer": steady_optimizer(optimizer),
         },
     )
     tf.keras.utils.set_random_seed(1)

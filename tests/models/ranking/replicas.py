@@ -15,6 +15,7 @@ from models.input.vocabulary_sizes import VocabularySizes
 from models.ranking.model import PageEvaluation
 from models.ranking.model import windows_of
 from models.training.optimizers import make_optimizer
+from tests.helpers.workers import steady_optimizer
 
 ITEMS, ROWS, EVENTS, SHOWN = 12, 6, 5, 4
 
@@ -32,12 +33,7 @@ def make_ranker(optimizer: str) -> DIN:
                 "use_query": False,
                 "use_user_attributes": False,
             },
-            "optimizer": {
-                "learning_rate": 0.05,
-                "schedule": "constant",
-                "name": optimizer,
-                "clip_norm": 0.1,  # below the gradients' norm
-            },
+            "optimizer": steady_optimizer(optimizer),
         }
     )
     tf.keras.utils.set_random_seed(1)

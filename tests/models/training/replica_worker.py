@@ -21,6 +21,7 @@ from models.training.optimizers import make_optimizer
 from models.training.replicas import is_chief
 from models.training.replicas import training_strategy
 from models.two_tower.model import TwoTower
+from tests.helpers.workers import steady_optimizer
 from tests.models.courier.replicas import make_courier
 from tests.models.courier.replicas import page_view_batch
 from tests.models.ranking.replicas import make_ranker
@@ -68,12 +69,7 @@ def make(name: str, loss: str, optimizer: str):
     config = retrieval_trainer(
         {
             "model": {"family": name, "loss": loss_section} | model,
-            "optimizer": {
-                "learning_rate": 0.05,
-                "schedule": "constant",
-                "name": optimizer,
-                "clip_norm": 0.1,  # below the gradients' norm
-            },
+            "optimizer": steady_optimizer(optimizer),
         }
     )
     tf.keras.utils.set_random_seed(1)
