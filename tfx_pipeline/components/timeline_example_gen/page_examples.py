@@ -167,9 +167,7 @@ def _of_impressions(
     pages = bucket.pages
     assert pages.label is not None
     chosen = np.flatnonzero(bucket.page_split == split)
-    drawn = draw_users(bucket.timelines, pages.user[chosen], most_users)
-    users_left_out = len(np.unique(pages.user[chosen[~drawn]]))
-    chosen = chosen[drawn]
+    chosen, users_left_out = _of_drawn_users(bucket, chosen, pages.user, most_users)
     shown = np.diff(pages.offsets)[chosen]
     sizes = np.minimum(shown, label.width)
     kept = ranges(pages.offsets[:-1][chosen], sizes)
@@ -193,9 +191,7 @@ def _of_events(
 ) -> PageExamples:
     timelines, events = bucket.timelines, bucket.events
     chosen, left_out = _labelled_events(bucket, split, label, items)
-    drawn = draw_users(timelines, events.user[chosen], most_users)
-    users_left_out = len(np.unique(events.user[chosen[~drawn]]))
-    chosen = chosen[drawn]
+    chosen, users_left_out = _of_drawn_users(bucket, chosen, events.user, most_users)
     user, row = events.user[chosen].astype(np.int64), events.row[chosen]
     history = chosen - events.offsets[user]
     names = timelines.dictionaries["entity"]
@@ -221,6 +217,14 @@ def _of_events(
         not_candidates=left_out,
         users_left_out=users_left_out,
     )
+
+
+def _of_drawn_users(
+    bucket: Bucket, chosen: np.ndarray, user: np.ndarray, most: int
+) -> tuple[np.ndarray, int]:
+    """Keeps the rows [n] of users who are drawn, `user` being that of each; counts the others."""
+    drawn = draw_users(bucket.timelines, user[chosen], most)
+    return chosen[drawn], len(np.unique(user[chosen[~drawn]]))
 
 
 def _labelled_events(
