@@ -26,11 +26,9 @@ from tfx_pipeline.commands.finished_run import find_run
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.user_history import read_attributes
 from tfx_pipeline.datasets.user_history import read_history
+from tfx_pipeline.datasets.user_history import read_index_titles
 from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.datasets.user_history import some_users
-from transforms.arrow import pa
-from transforms.arrow import parquet_dataset
-from transforms.arrow import pc
 from transforms.storage import place
 
 _TITLE_WIDTH = 44
@@ -318,10 +316,7 @@ def _titles(wanted: set[str], log_dir: Path, version: Path | None) -> dict[str, 
     titles: dict[str, str] = {}
     path = version / "index" / "candidates.parquet" if version else None
     if path is not None and path.exists():
-        mine = pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
-        table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
-        pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
-        titles = {name: title for name, title in pairs if title}
+        titles = read_index_titles(path, wanted)
     return {**read_titles(log_dir, wanted - titles.keys()), **titles}
 
 

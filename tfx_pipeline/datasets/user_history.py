@@ -54,6 +54,17 @@ def read_titles(log_dir: Path, entities: Iterable[str]) -> dict[str, str]:
     return _read_column(log_dir, entities, "title")
 
 
+def read_index_titles(candidates: Path, entities: Iterable[str]) -> dict[str, str]:
+    """Returns the titles that an index's `candidates.parquet` has of entities `type:id`.
+
+    Those without one are left out.
+    """
+    mine = pc.field("id").isin(pa.array(sorted(entities), pa.string()))
+    table = parquet_dataset([candidates]).to_table(columns=["id", "title"], filter=mine)
+    pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
+    return {name: title for name, title in pairs if title}
+
+
 def read_images(log_dir: Path, entities: Iterable[str]) -> dict[str, bytes]:
     """Returns the encoded images of entities `type:id`; those without one are left out."""
     return _read_column(log_dir, entities, "image")

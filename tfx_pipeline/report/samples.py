@@ -26,6 +26,7 @@ from tfx_pipeline.components.serving_validator.release_candidate import load_her
 from tfx_pipeline.components.serving_validator.release_candidate import run_here
 from tfx_pipeline.datasets.images import image_faults
 from tfx_pipeline.datasets.user_history import read_images
+from tfx_pipeline.datasets.user_history import read_index_titles
 from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.report.facts import GENERATOR
 from tfx_pipeline.report.gather import Missing
@@ -33,8 +34,6 @@ from tfx_pipeline.runners.recorded import RecordedRun
 from tfx_pipeline.stages.table import STAGES
 from transforms import features as f
 from transforms.arrow import pa
-from transforms.arrow import parquet_dataset
-from transforms.arrow import pc
 from transforms.storage import place
 
 USERS = 10
@@ -215,7 +214,7 @@ def with_catalogue(
         The samples with them, and a remark: "" where there are images.
     """
     wanted = {item.entity for one in samples for item in (*one.history, *one.shown)}
-    titles = _index_titles(servable / _CANDIDATES, wanted) if servable else {}
+    titles = read_index_titles(servable / _CANDIDATES, wanted) if servable else {}
     address = str(run.steps[GENERATOR].properties.get("log_dir", ""))
     images: dict[str, str] = {}
     try:
@@ -238,13 +237,6 @@ def with_catalogue(
 
     done = [replace(one, history=filled(one.history), shown=filled(one.shown)) for one in samples]
     return tuple(done), remark
-
-
-def _index_titles(path: Path, wanted: set[str]) -> dict[str, str]:
-    mine = pc.field("id").isin(pa.array(sorted(wanted), pa.string()))
-    table = parquet_dataset([path]).to_table(columns=["id", "title"], filter=mine)
-    pairs = zip(table["id"].to_pylist(), table["title"].to_pylist(), strict=True)
-    return {name: title for name, title in pairs if title}
 
 
 def thumbnails(images: Mapping[str, bytes]) -> dict[str, str]:
