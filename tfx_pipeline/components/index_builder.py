@@ -22,7 +22,7 @@ from serving.index.config import IndexConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.embed import embed_queries
-from serving.index.embedding.embed import release_towers
+from serving.index.embedding.embed import release_models
 from serving.index.queries import save_queries
 from serving.index.towers import load_towers
 from tfx_pipeline.artifacts import RetrievalIndex
@@ -92,7 +92,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 )
             count = shards.collect(work, target, config.candidate_types)
         finally:
-            release_towers()
+            release_models()
             shutil.rmtree(work, ignore_errors=True)
         logging.info("Embedded %d candidates.", count)
         return count

@@ -18,7 +18,7 @@ import numpy as np
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from serving.index.embedding.embed import release_towers
+from serving.index.embedding.embed import release_models
 from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
 from serving.index.embedding.tables import TableHandler
@@ -107,7 +107,7 @@ def embed_log(
     with temporary_storage(pipeline) as directory:
         _build(pipeline, plan, uri, timelines, model, earlier, Store(directory))
         pipeline.run().wait_until_finish()
-    release_towers()
+    release_models()
     counts = job.finish(uri, plan, timelines)
     (target / report.NAME).unlink()
     letters = target / dead_letter.DIRECTORY

@@ -11,11 +11,12 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.ml.inference.base import ModelHandler
 from apache_beam.ml.inference.base import RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from serving.index.embedding.columns import vectors_column
+from serving.index.embedding.embed import SavedModelHandler
+from serving.index.embedding.embed import release_models
 from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
@@ -35,31 +36,13 @@ _IMAGE = "image"
 Piece = tuple[str, bytes]  # a name, and a table as an Arrow IPC stream
 
 
-class ImageHandler(ModelHandler):
+class ImageHandler(SavedModelHandler):
     """Replaces the images of tables by their vectors.
 
     Args:
-        encoder_dir: SavedModel whose `serving_default` takes `image` [n] string and gives
+        model_dir: SavedModel whose `serving_default` takes `image` [n] string and gives
             `vector` [n, d] float32.
     """
-
-    def __init__(self, encoder_dir: str) -> None:
-        super().__init__()
-        self._encoder_dir = encoder_dir
-
-    def load_model(self) -> Any:
-        """Loads the encoder."""
-        import tensorflow as tf
-
-        return tf.saved_model.load(self._encoder_dir)
-
-    def should_skip_batching(self) -> bool:
-        """Returns True: every element is a batch already."""
-        return True
-
-    def get_num_bytes(self, batch: Piece) -> int:
-        """Returns the size of a batch, for Beam's metrics."""
-        return len(batch[1])
 
     def run_inference(
         self, batch: Piece, model: Any, inference_args: Mapping[str, Any] | None = None
@@ -117,6 +100,7 @@ def embed_images(
             | "Embed" >> RunInference(ImageHandler(str(encoder_dir)))
             | "Write" >> beam.MapTuple(lambda name, content: _write(name, content, folder))
         )
+    release_models()
     number = sum(pq.read_metadata(path).num_rows for path in sorted(target.glob("*.parquet")))
     if not number:
         raise ValueError(

@@ -64,22 +64,22 @@ class EmbedCatalogue(beam.PTransform):
         )
 
 
-class TowersHandler(ModelHandler):
-    """Loads towers for `RunInference`, whose elements are batches already.
+class SavedModelHandler(ModelHandler):
+    """Loads a model for `RunInference`, whose elements are batches already.
 
     Args:
-        towers_dir: SavedModel of towers, or of a servable that holds them.
+        model_dir: A SavedModel.
     """
 
-    def __init__(self, towers_dir: str) -> None:
+    def __init__(self, model_dir: str) -> None:
         super().__init__()
-        self._towers_dir = towers_dir
+        self._model_dir = model_dir
 
     def load_model(self) -> Any:
-        """Loads the towers."""
-        from serving.index.towers import load_towers
+        """Loads the model."""
+        import tensorflow as tf
 
-        return load_towers(self._towers_dir)
+        return tf.saved_model.load(self._model_dir)
 
     def should_skip_batching(self) -> bool:
         """Returns True: every element is a batch already."""
@@ -90,18 +90,28 @@ class TowersHandler(ModelHandler):
         return sum(len(part) for part in batch if isinstance(part, bytes))
 
 
-def release_towers() -> None:
-    """Lets go of the towers that Beam keeps in this process once a job is over.
+class TowersHandler(SavedModelHandler):
+    """Loads towers, of which a SavedModel of towers or a servable that holds them is given."""
+
+    def load_model(self) -> Any:
+        """Loads the towers, and checks that their signatures are there."""
+        from serving.index.towers import load_towers
+
+        return load_towers(self._model_dir)
+
+
+def release_models() -> None:
+    """Lets go of the model that Beam keeps in this process once a job is over.
 
     Of what its workers share Beam keeps the newest, so that no worker loads it twice; something
-    else takes its place here. Towers that are kept to the end of the process cost memory, and
+    else takes its place here. A model that is kept to the end of the process costs memory, and
     TensorFlow's functions raise when Python ends before them.
     """
     Shared().acquire(_Nothing)
 
 
 class _Nothing:
-    """Takes the place of shared towers."""
+    """Takes the place of a shared model."""
 
 
 class CandidateHandler(TowersHandler):

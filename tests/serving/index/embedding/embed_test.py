@@ -16,7 +16,7 @@ from serving.index.config import BuildConfig
 from serving.index.embedding import shards
 from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.embed import embed_queries
-from serving.index.embedding.embed import release_towers
+from serving.index.embedding.embed import release_models
 from serving.index.embedding.records import split_files
 from serving.index.towers import load_towers
 from tests.helpers.examples import catalogue_row
@@ -145,6 +145,6 @@ def test_what_beam_keeps_of_a_job_is_let_go():
     kept = weakref.ref(Shared().acquire(Towers))
     gc.collect()
     assert kept() is not None
-    release_towers()
+    release_models()
     gc.collect()
     assert kept() is None
