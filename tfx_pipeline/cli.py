@@ -15,6 +15,7 @@ from tfx_pipeline.commands.benchmark_embeddings import benchmark_embeddings
 from tfx_pipeline.commands.data_divide import divide
 from tfx_pipeline.commands.data_import import import_files
 from tfx_pipeline.commands.export import export
+from tfx_pipeline.commands.gallery import gallery
 from tfx_pipeline.commands.histories import histories
 from tfx_pipeline.commands.image_features import image_features
 from tfx_pipeline.commands.index import index
@@ -35,6 +36,7 @@ def cli() -> None:
 
 cli.add_command(benchmark_embeddings)
 cli.add_command(export)
+cli.add_command(gallery)
 cli.add_command(histories)
 cli.add_command(image_features)
 cli.add_command(index)
