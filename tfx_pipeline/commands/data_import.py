@@ -12,11 +12,14 @@ import click
 from tfx_pipeline.commands.options import PLACE
 
 if TYPE_CHECKING:
+    from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
     from tfx_pipeline.datasets.importer.request import Imported
     from tfx_pipeline.datasets.importer.request import ImportRequest
+    from tfx_pipeline.datasets.validate import SplitUsers
 
 _COLUMN = "COL"
-_LEAST_DAYS, _MANY_DAYS = 4, 42
+_TEMPLATE_DAYS = 7
+_FEW_USERS = 100  # what the template asks for before it pushes
 _FEW_REPEATS = 0.01  # share of events below which nobody comes back to an item
 _ITEMS = "File of items, or a pattern; several times. Else the events' items."
 
@@ -129,11 +132,13 @@ vitrine data import 'orders-*.csv.gz' --user customer_id --item sku --time creat
 @click.option("--overwrite", is_flag=True, help="Replace an event log that is there.")
 def import_files(**given: Any) -> None:
     """Turns files of events into an event log, and says what it holds and what to do next."""
+    from tfx_pipeline.datasets.importer.first_split import choose_split
     from tfx_pipeline.datasets.importer.import_log import import_log
 
     request = _request(given)
     found = import_log(request, say=click.echo)
-    click.echo(told(request, found))
+    split = choose_split(request.out, found, request.ordinal)
+    click.echo(told(request, found, split))
 
 
 def _request(given: dict[str, Any]) -> ImportRequest:
@@ -224,12 +229,13 @@ def _unescaped(delimiter: str | None) -> str | None:
     return "\t" if delimiter in ("\\t", "tab") else delimiter
 
 
-def told(request: ImportRequest, found: Imported) -> str:
+def told(request: ImportRequest, found: Imported, split: SplitUsers | None) -> str:
     """Returns what was imported and what to do next.
 
     Args:
         request: What was asked for.
         found: The counts.
+        split: The split to begin with.
     """
     from tfx_pipeline.datasets.timestamps import date_of
 
@@ -261,25 +267,31 @@ def told(request: ImportRequest, found: Imported) -> str:
         lines.append(found.left_out)
     if "rows_left_out" in manifest.notes:
         lines.append(f"  Rows that are left out: {request.out}/dead_letter/")
-    commands = (f"  {command}" for command in next_commands(request, found))
+    if split is not None:
+        lines.append(f"  test users of the run below: {split}")
+        if min(split.validation, split.test) < _FEW_USERS:
+            lines.append(
+                f"  With fewer than {_FEW_USERS} users to test nothing is pushed; "
+                "`retrieval.evaluation.min_users` sets how many."
+            )
+    commands = (f"  {command}" for command in next_commands(request, found, split))
     return "\n".join([*lines, "Next:", *commands])
 
 
-def next_commands(request: ImportRequest, found: Imported) -> list[str]:
+def next_commands(request: ImportRequest, found: Imported, split: SplitUsers | None) -> list[str]:
     """Returns the commands that check the log and train on it.
 
-    A log of fewer than six weeks holds fewer than the template's seven days out, and one of
-    less than four days, or of an order, each user's last event. Where next to nothing
-    repeats, what a user has seen is not recommended.
+    Where next to nothing repeats, what a user has seen is not recommended.
+
+    Args:
+        request: What was asked for.
+        found: The counts.
+        split: The split to begin with; the template's when None.
     """
     name = request.out.absolute().name
     values = [f"name={name}", f"log_dir={request.out}", f"run_dir=runs/{name}"]
-    if request.ordinal or found.days < _LEAST_DAYS:
-        values += ["timeline.split=leave-last-out", "timeline.validation_days=0"]
-        values += ["timeline.test_days=0"]
-    elif found.days < _MANY_DAYS:
-        days = max(1, int(found.days / 6))
-        values += [f"timeline.validation_days={days}", f"timeline.test_days={days}"]
+    if split is not None:
+        values += _split_values(split.config)
     if found.repeats < _FEW_REPEATS:
         values.append('exclude_seen=["*"]')
     sets = " ".join(f"--set {shlex.quote(value)}" for value in values)
@@ -287,3 +299,14 @@ def next_commands(request: ImportRequest, found: Imported) -> list[str]:
         f"vitrine data validate {shlex.quote(str(request.out))}",
         f"vitrine run template {sets}",
     ]
+
+
+def _split_values(config: TimelineConfig) -> list[str]:
+    """Returns what differs from the template's split, a week each for validation and test."""
+    days = {"validation_days": config.validation_days, "test_days": config.test_days}
+    changed = [
+        f"timeline.{key}={value:g}" for key, value in days.items() if value != _TEMPLATE_DAYS
+    ]
+    if config.split != "time-cut":
+        changed.insert(0, f"timeline.split={config.split}")
+    return changed

@@ -37,7 +37,7 @@ from tfx_pipeline.datasets.validate_features import guess_fields
 from transforms.storage import place
 
 # What a log is looked at with when nobody says how it is to be split: as the template does.
-_GUESSES = (
+USUAL_SPLITS: tuple[TimelineConfig, ...] = (
     TimelineConfig(),
     *(TimelineConfig(split="time-cut", validation_days=n, test_days=n) for n in (7, 14, 28)),
 )
@@ -116,7 +116,10 @@ def validate_event_log(path: str | Path, config: TimelineConfig | None = None) -
 
 
 def inspect_event_log(
-    path: str | Path, config: TimelineConfig | None = None, images: bool = True
+    path: str | Path,
+    config: TimelineConfig | None = None,
+    images: bool = True,
+    usual: Sequence[TimelineConfig] = USUAL_SPLITS,
 ) -> Inspection:
     """Checks an event log, every row of it, and keeps going after a problem.
 
@@ -127,6 +130,7 @@ def inspect_event_log(
         path: Directory of the event log.
         config: How timelines are to be cut from it; any usual way when None.
         images: Whether to read and check the images of the catalogue.
+        usual: The usual ways.
 
     Returns:
         What was found.
@@ -153,7 +157,7 @@ def inspect_event_log(
         )
     with UserTally(HEAVY_USER_EVENTS) as tally:
         match = check_events(files[EVENTS_TABLE], known, asked, limits, findings, summary, tally)
-        cuts = _cuts(opened, config, limits, findings)
+        cuts = _cuts(opened, config, usual, limits, findings)
         tally.finish([held for _, held in cuts])
         report_tally(tally, files[EVENTS_TABLE], findings)
     summary.users = tally.users
@@ -200,13 +204,17 @@ def _conclude(
 
 
 def _cuts(
-    opened: OpenedLog, config: TimelineConfig | None, limits: Limits, findings: Findings
+    opened: OpenedLog,
+    config: TimelineConfig | None,
+    usual: Sequence[TimelineConfig],
+    limits: Limits,
+    findings: Findings,
 ) -> list[tuple[TimelineConfig, Held]]:
     """Returns the splits to count users for, and where they cut; reports what does not fit."""
     if findings.refused:
         return []
     cuts = []
-    for one in _GUESSES if config is None else (config,):
+    for one in usual if config is None else (config,):
         try:
             starts = find_cuts(opened, one, limits)
         except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
 
 GENERATOR = "timeline-example-gen"
+_TRAINING = "training.json"  # what the Trainer writes about itself
 
 
 def data_fingerprint(run: RecordedRun) -> str:
@@ -49,11 +51,22 @@ def configuration(run: RecordedRun) -> dict[str, Any]:
 def settings(run: RecordedRun) -> dict[str, Any]:
     """Returns the configuration by dotted key, each value once, by the key that sets it.
 
-    A stage that is off has no key.
+    A value that was left to the Trainer is the one that it chose; what is unset has no key.
     """
-    known = configuration(run)
-    given = {key: value for key, value in known.items() if key not in STAGES or value is not None}
-    return dict(leaves(given, DERIVED))
+    given = dict(leaves(configuration(run), DERIVED)) | chosen(run)
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def chosen(run: RecordedRun) -> dict[str, Any]:
+    """Returns the values that the Trainers chose from the log, by dotted key."""
+    found: dict[str, Any] = {}
+    for stage in STAGES.values():
+        folder = run.output(stage.component_id("trainer"), "model_run")
+        if folder and (folder / _TRAINING).is_file():
+            report = json.loads((folder / _TRAINING).read_text(encoding="utf-8"))
+            for key, choice in report.get("chosen", {}).items():
+                found[f"{stage.name}.trainer.{key}"] = choice["value"]
+    return found
 
 
 def stages_of(run: RecordedRun) -> list[StageEntry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from click.testing import Result
@@ -45,7 +46,9 @@ def test_a_log_is_counted_and_the_next_commands_work(tmp_path: Path) -> None:
     assert f"vitrine data validate {tmp_path}/my-shop\n" in found.output
     name, *sets = next_run(found.output)
     config = load_config(name, tuple(sets[1::2]))
-    assert (config.timeline.split, config.timeline.test_days) == ("time-cut", 4)  # of 27
+    assert config.timeline.split == "leave-last-out"  # a cut would test 4 of the 7 users
+    assert "test users of the run below: 7 (leave-last-out" in found.output
+    assert "With fewer than 100 users to test nothing is pushed" in found.output
     assert config.exclude_seen == ()  # people come back
     assert (config.name, config.log_dir) == ("my-shop", f"{tmp_path}/my-shop")
     checked = CliRunner().invoke(cli, ["data", "validate", f"{tmp_path}/my-shop"])
@@ -58,6 +61,34 @@ def test_logs_of_a_few_days_hold_out_last_events(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, [*command, "--out", f"{tmp_path}/log"])
     name, *sets = next_run(found.output)
     assert load_config(name, tuple(sets[1::2])).timeline.split == "leave-last-out"
+
+
+@pytest.mark.parametrize(
+    ("days", "users", "each", "split", "test_days"),
+    [
+        (27, 120, 1, "time-cut", 4),  # a sixth, in which each user has an event a day
+        (59, 1_000, 1, "time-cut", 7),
+        (59, 1_000, 10, "time-cut", 14),  # events on every tenth day: a week tests 700
+        (27, 90, 1, "time-cut", 4),  # too few users for any split: the first that tests most
+        (3, 120, 1, "leave-last-out", 0),
+    ],
+)
+def test_the_split_tests_enough_users(
+    tmp_path: Path, days: int, users: int, each: int, split: str, test_days: int
+) -> None:
+    start = np.datetime64("2024-01-01")
+    rows = [
+        f"{user},{(user + day) % 50},{start + day}T12:{user % 60:02d}"
+        for day in range(days + 1)
+        for user in range(users)
+        if (user + day) % each == 0
+    ]
+    (tmp_path / "a.csv").write_text("u,i,t\n" + "\n".join(rows) + "\n")
+    command = ["data", "import", f"{tmp_path}/a.csv", "--user", "u", "--item", "i", "--time", "t"]
+    found = CliRunner().invoke(cli, [*command, "--out", f"{tmp_path}/log"])
+    name, *sets = next_run(found.output)
+    chosen = load_config(name, tuple(sets[1::2])).timeline
+    assert (chosen.split, chosen.test_days) == (split, test_days)
 
 
 @pytest.mark.parametrize(("repeats", "excluded"), [(0, ("*",)), (1, ("*",)), (2, ())])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_a_run_is_shown_with_state_code_data_and_configuration(tmp_path: Path):
     assert "data       aaaa" in text
     assert "retrieval.trainer.seed: 7" in text
     assert "trainer               COMPLETE" in text
+
+
+def test_values_chosen_from_the_log_are_shown_and_unset_ones_are_not(tmp_path: Path):
+    config = {"retrieval": {"trainer": {"seed": 7, "model": {"dim": None}, "epochs": None}}}
+    trained = Step("trainer", outputs={"model_run": {}})
+    pusher = Step("pusher", properties={"run_config": config}, outputs={"pushed_model": {}})
+    record_run(tmp_path, [trained, pusher])
+    (place,) = tmp_path.rglob("trainer/model_run/*")
+    report = {"chosen": {"model.dim": {"value": 64, "reason": "9,000 items"}}}
+    (place / "training.json").write_text(json.dumps(report))
+    shown = show_run(str(tmp_path)).partition("configuration\n")[2].splitlines()
+    assert shown == ["  retrieval.trainer.seed: 7", "  retrieval.trainer.model.dim: 64"]
 
 
 def test_a_difference_names_what_changed_and_nothing_else(tmp_path: Path):
