@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_PORT ?= 8500
 TEST_WORKERS ?= 2
 
-.PHONY: demo test test-nightly lint audit bench clean setup flink browser lock format
+.PHONY: demo test test-next test-nightly lint audit bench clean setup flink browser lock format
 
 setup:
 	@scripts/bootstrap.sh
@@ -14,6 +14,9 @@ demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
 
 test: setup lint  ## lint, types and the whole test suite
 	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --no-loadscope-reorder
+
+test-next:  ## the suite, or TESTS='tests/serving -k x', on the newer row in a Debian 13 under .tools
+	@scripts/next.sh $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --no-loadscope-reorder $(TESTS)
 
 test-nightly: setup  ## the tests that take minutes each, and are no part of `make test`
 	@$(BIN)/python -m pytest -q --nightly -m nightly
@@ -39,12 +42,14 @@ flink: setup  ## Flink and Beam's job server in .tools; `make test` then runs jo
 browser:  ## a headless Chromium in .tools; `make test` then looks at reports in it
 	@scripts/browser/setup.sh
 
-COMPILE := uv pip compile --python 3.10 --no-emit-index-url --generate-hashes --quiet \
+COMPILE := uv pip compile --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock'
 
-lock:  ## compile requirements.in into requirements.lock, and what a GPU needs beside it
-	$(COMPILE) requirements.in -o requirements.lock
-	$(COMPILE) deploy/docker/cuda.in -o deploy/docker/cuda.lock
+lock:  ## compile the locks of both rows, and what a GPU needs beside the first
+	$(COMPILE) --python 3.10 requirements.in -o requirements.lock
+	$(COMPILE) --python 3.10 deploy/docker/cuda.in -o deploy/docker/cuda.lock
+	$(COMPILE) --python-version 3.12 --python-platform x86_64-manylinux_2_40 \
+	  requirements.in requirements-3.12.in --override requirements-3.12.in -o requirements-3.12.lock
 
 clean:  ## what set-up and tools made; data and runs stay
 	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

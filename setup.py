@@ -22,7 +22,8 @@ SERVING = [
 PIPELINE = [
     *SERVING,
     "altair>=5.5",
-    "apache-beam>=2.62,<2.63",
+    'apache-beam>=2.62,<2.63; python_version < "3.12"',
+    'apache-beam>=2.77,<2.78; python_version >= "3.12"',
     "google-crc32c>=1.5",
     "jinja2>=3.1",
     "markupsafe>=2.1",

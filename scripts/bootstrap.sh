@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Finds or fetches Python 3.10 and uv, and installs requirements.lock into .venv.
-# Does nothing, quickly, when nothing changed.
+# Finds or fetches the Python of a row of the support matrix and uv, and installs the row's lock into
+# .venv. Does nothing, quickly, when nothing changed. With --row it only says which row, and why.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,17 +12,36 @@ say() { printf '\033[1m[set-up]\033[0m %s\n' "$*"; }
 die() { printf '[set-up] %s\n' "$*" >&2; exit 1; }
 
 # A shim that is on PATH may belong to a version that pyenv has not selected, so run it.
-runs_310() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' >/dev/null 2>&1; }
+runs() { "$1" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$2')" >/dev/null 2>&1; }
 
+# Prints the first Python of these versions that runs: on PATH, then under pyenv.
 find_python() {
-  if runs_310 python3.10; then command -v python3.10; return; fi
-  local root version
+  local root wanted version
   root="${PYENV_ROOT:-$HOME/.pyenv}"
-  for version in $(ls -1 "$root/versions" 2>/dev/null | grep '^3\.10' | sort -rV); do
-    if runs_310 "$root/versions/$version/bin/python3.10"; then
-      echo "$root/versions/$version/bin/python3.10"; return
-    fi
+  for wanted in "$@"; do
+    if runs "python$wanted" "$wanted"; then command -v "python$wanted"; return; fi
+    for version in $(ls -1 "$root/versions" 2>/dev/null | grep "^${wanted/./\\.}\." | sort -rV); do
+      if runs "$root/versions/$version/bin/python$wanted" "$wanted"; then
+        echo "$root/versions/$version/bin/python$wanted"; return
+      fi
+    done
   done
+}
+
+# Sets row, its Pythons and its lock, and says why.
+choose_row() {
+  local why
+  if [ -n "${VITRINE_ROW:-}" ]; then
+    row=$VITRINE_ROW why="VITRINE_ROW says so"
+  else
+    row=3.10 why="it is the default; VITRINE_ROW=3.12 chooses the newer one"
+  fi
+  case $row in
+    3.10) pythons=(3.10) lock=requirements.lock what="TFX 1.16, TensorFlow 2.16 on Python 3.10" ;;
+    3.12) pythons=(3.12 3.13) lock=requirements-3.12.lock what="TFX 1.21, TensorFlow 2.21 on Python 3.12 or 3.13" ;;
+    *) die "VITRINE_ROW is 3.10 or 3.12, not $row" ;;
+  esac
+  chosen="$what: $why"
 }
 
 find_uv() {
@@ -40,32 +59,44 @@ find_uv() {
   done
 }
 
-fingerprint() { cat requirements.lock setup.py scripts/bootstrap.sh | sha256sum | cut -c1-16; }
+fingerprint() { cat "$lock" setup.py scripts/bootstrap.sh | sha256sum | cut -c1-16; }
 
+venv_runs() {
+  local wanted
+  for wanted in "${pythons[@]}"; do runs "$VENV/bin/python" "$wanted" && return; done
+  return 1
+}
+
+choose_row
+if [ "${1:-}" = --row ]; then echo "$chosen"; exit; fi
 stamp="$VENV/.vitrine-installed"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint) $PWD" ] && runs_310 "$VENV/bin/python"; then
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint) $PWD" ] && venv_runs; then
   exit 0
 fi
 
 command -v c++ >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 \
   || die "No C++ compiler, and one dependency of TFX (pyfarmhash) is compiled. On Debian or Ubuntu: apt-get install g++"
 
-python=$(find_python)
+say "Row of the support matrix: $chosen"
+python=$(find_python "${pythons[@]}")
 uv=$(find_uv "$python")
 [ -n "$uv" ] || die "Neither uv nor a Python that can make a virtual environment was found. Install one: https://docs.astral.sh/uv/"
 if [ -z "$python" ]; then
-  say "No Python 3.10 on PATH or under pyenv; uv fetches one"
-  "$uv" python install 3.10 || die "Python 3.10 could not be fetched. Install it (pyenv install 3.10) and run this again."
-  python=$("$uv" python find 3.10)
+  say "No Python ${pythons[0]} on PATH or under pyenv; uv fetches one"
+  "$uv" python install "${pythons[0]}" || die "Python ${pythons[0]} could not be fetched. Install it (pyenv install ${pythons[0]}) and run this again."
+  python=$("$uv" python find "${pythons[0]}")
 fi
 
 say "Python: $("$python" --version) · uv: $("$uv" --version | cut -d' ' -f2)"
-runs_310 "$VENV/bin/python" || "$uv" venv --quiet --clear --python "$python" "$VENV"
-say "Installing requirements.lock into $VENV (3 GB on disk; a minute or two the first time)"
+venv_runs || "$uv" venv --quiet --clear --python "$python" "$VENV"
+say "Installing $lock into $VENV (3 GB on disk; a minute or two the first time)"
 # Hard links need the cache on the same file system; uv copies where they are not to be had.
 # Compiled here once: where PYTHONDONTWRITEBYTECODE is set, each process would compile TFX anew (20 s).
-UV_LINK_MODE="${UV_LINK_MODE:-hardlink}" "$uv" pip install --compile-bytecode --python "$VENV/bin/python" -r requirements.lock \
-  || die "The installation failed; the lines above say why. Nothing else was changed; run this again."
+# The newer row overrides what some packages say of each other, and the lock is complete.
+only_lock=()
+[ "$row" = 3.10 ] || only_lock=(--no-deps)
+UV_LINK_MODE="${UV_LINK_MODE:-hardlink}" "$uv" pip install --compile-bytecode "${only_lock[@]}" --python "$VENV/bin/python" -r "$lock" \
+  || die "The installation failed; the lines above say why (no Python.h: apt-get install python3-dev). Nothing else was changed; run this again."
 "$uv" pip install --quiet --python "$VENV/bin/python" --no-deps --editable .
 echo "$(fingerprint) $PWD" > "$stamp"
 say "Ready: $VENV/bin/vitrine --help"

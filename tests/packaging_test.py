@@ -51,11 +51,11 @@ def requirements(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     found: dict[str, set[str]] = {"": set()}
     extra = ""
-    for line in (folder / "vitrine.egg-info" / "requires.txt").read_text().split():
-        if line.startswith("["):
-            extra = line.strip("[]")
-            found[extra] = set()
-        else:
+    for line in (folder / "vitrine.egg-info" / "requires.txt").read_text().splitlines():
+        if line.startswith("["):  # perhaps with a marker: [extra:python_version < "3.12"]
+            extra = line.strip("[]").partition(":")[0]
+            found.setdefault(extra, set())
+        elif line:
             found[extra].add(_name(line))
     return found
 
@@ -112,7 +112,10 @@ def test_the_extras_hold_what_is_imported(requirements: dict[str, set[str]]) -> 
     assert requirements["test"] <= requirements["dev"]
 
 
-def test_the_lock_has_everything_that_the_extras_name(requirements: dict[str, set[str]]) -> None:
-    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-3.12.lock"])
+def test_a_lock_has_everything_that_the_extras_name(
+    requirements: dict[str, set[str]], name: str
+) -> None:
+    lock = (ROOT / name).read_text(encoding="utf-8")
     locked = {_name(line) for line in lock.splitlines() if re.match(r"[A-Za-z0-9]", line)}
     assert set().union(*requirements.values()) - locked == set()

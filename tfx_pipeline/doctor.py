@@ -9,27 +9,70 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["ok", "warn", "fail"]
 
-# What facts of the ecosystem tie together: package -> versions that work with each other.
-TESTED = {
-    "tfx": "1.16.0",
-    "tensorflow": "2.16.2",
-    "tf-keras": "2.16.0",
-    "tensorflow-recommenders": "0.7.7",
-    "tensorflow-serving-api": "2.16.1",
-    "tensorflow-transform": "1.16.0",
-    "tensorflow-model-analysis": "0.47.1",
-    "apache-beam": "2.62.0",
-    "scann": "1.3.2",
-    "protobuf": "3.20.3",
-    "numpy": "1.26.4",
-    "pyarrow": "10.0.1",
-}
-MINIMUM_GLIBC = {"tfx 1.16": (2, 27), "tfx 1.17 and later": (2, 38)}
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the support matrix: versions that work with each other.
+
+    Attributes:
+        name: Name, in messages.
+        pythons: Versions of Python, first the one that the lock was compiled for.
+        glibc: The oldest C library that its wheels run on.
+        tested: Locked version by package, of those that facts of the ecosystem tie together.
+    """
+
+    name: str
+    pythons: tuple[tuple[int, int], ...]
+    glibc: tuple[int, int]
+    tested: Mapping[str, str]
+
+
+ROWS = (
+    Row(
+        "TFX 1.16",
+        ((3, 10),),
+        (2, 27),
+        {
+            "tfx": "1.16.0",
+            "tensorflow": "2.16.2",
+            "tf-keras": "2.16.0",
+            "tensorflow-recommenders": "0.7.7",
+            "tensorflow-serving-api": "2.16.1",
+            "tensorflow-transform": "1.16.0",
+            "tensorflow-model-analysis": "0.47.1",
+            "apache-beam": "2.62.0",
+            "scann": "1.3.2",
+            "protobuf": "3.20.3",
+            "numpy": "1.26.4",
+            "pyarrow": "10.0.1",
+        },
+    ),
+    Row(
+        "TFX 1.21",
+        ((3, 12), (3, 13)),
+        (2, 38),
+        {
+            "tfx": "1.21.0",
+            "tensorflow": "2.21.0",
+            "tf-keras": "2.21.0",
+            "tensorflow-recommenders": "0.7.7",
+            "tensorflow-serving-api": "2.21.0",
+            "tensorflow-transform": "1.21.0",
+            "tensorflow-model-analysis": "0.52.0",
+            "apache-beam": "2.77.0",
+            "scann": "1.4.2",
+            "protobuf": "6.33.6",
+            "numpy": "2.4.6",
+            "pyarrow": "18.1.0",
+        },
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +93,7 @@ def examine() -> Iterator[Check]:
     yield _keras_environment()
     yield _import_order()
     yield _imports("tensorflow and its Keras", _PRINT_KERAS)
-    yield _imports("scann", "import scann; print('imports')")
+    yield _imports("scann", "import transforms, scann; print('imports')")
     yield _memory()
     yield _compiler()
 
@@ -62,15 +105,21 @@ def format_check(check: Check) -> str:
     return f"{line}\n         -> {check.mend}" if check.mend else line
 
 
+def row_of(python: tuple[int, int]) -> Row | None:
+    """Returns the row of the support matrix for a version of Python."""
+    return next((row for row in ROWS if python in row.pythons), None)
+
+
 def _python() -> Check:
     version = platform.python_version()
-    if sys.version_info[:2] == (3, 10):
-        return Check("Python", "ok", version)
+    row = row_of(sys.version_info[:2])
+    if row:
+        return Check("Python", "ok", f"{version}, the row of {row.name}")
     return Check(
         "Python",
         "fail",
         version,
-        "TFX 1.16 runs on Python 3.10 only; `make setup` finds or fetches one.",
+        "TFX 1.16 runs on Python 3.10, TFX 1.21 on 3.12 and 3.13; `make setup` finds one.",
     )
 
 
@@ -79,14 +128,15 @@ def _glibc() -> Check:
     if library != "glibc":
         return Check("C library", "fail", library or "unknown", "TFX's wheels need glibc (Linux).")
     numbers = tuple(int(part) for part in version.split(".")[:2])
-    newer = numbers >= MINIMUM_GLIBC["tfx 1.17 and later"]
-    note = "" if newer else " (TFX 1.16 is the newest that installs below 2.38)"
-    status: Status = "ok" if numbers >= MINIMUM_GLIBC["tfx 1.16"] else "fail"
+    row, newest = row_of(sys.version_info[:2]) or ROWS[0], ROWS[-1]
+    note = "" if numbers >= newest.glibc else " (TFX 1.16 is the newest that installs below 2.38)"
+    status: Status = "ok" if numbers >= row.glibc else "fail"
     return Check("C library", status, f"glibc {version}{note}")
 
 
 def _packages() -> Iterator[Check]:
-    for package, tested in TESTED.items():
+    row = row_of(sys.version_info[:2]) or ROWS[0]
+    for package, tested in row.tested.items():
         try:
             found = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,5 +1,7 @@
 """Raw features to model features: one definition for training, evaluation and serving."""
 
-from transforms.keras_version import use_keras_2
+from transforms.stack import leave_out_scann_operations
+from transforms.stack import use_keras_2
 
 use_keras_2()
+leave_out_scann_operations()

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import BoolValue
 from google.protobuf.wrappers_pb2 import DoubleValue
 from google.protobuf.wrappers_pb2 import Int32Value
+from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import NEIGHBOURS
@@ -31,7 +31,9 @@ _OVER = "OverNeighbours"
 _ROUNDING = 1e-9  # sums of the same terms in another order differ by less
 
 
-def make_eval_config(config: RetrievalEvaluationConfig, monitor: str = "hr@10") -> tfma.EvalConfig:
+def make_eval_config(
+    config: RetrievalEvaluationConfig, monitor: str = "hr@10"
+) -> config_pb2.EvalConfig:
     """Translates the section `evaluation` for TFX's Evaluator.
 
     Args:
@@ -53,8 +55,8 @@ def tfma_config(
     config: EvaluationConfig,
     label_key: str,
     slices: Iterable[Sequence[str]],
-    metrics: Iterable[tfma.MetricConfig],
-) -> tfma.EvalConfig:
+    metrics: Iterable[config_pb2.MetricConfig],
+) -> config_pb2.EvalConfig:
     """Makes TFMA's configuration of an evaluation of any stage.
 
     Args:
@@ -63,28 +65,28 @@ def tfma_config(
         slices: Features by whose values examples are grouped, the whole besides.
         metrics: Metrics with their thresholds.
     """
-    options = tfma.Options(
+    options = config_pb2.Options(
         compute_confidence_intervals=BoolValue(value=config.confidence_intervals),
         min_slice_size=Int32Value(value=config.min_slice_users),
         include_default_metrics=BoolValue(value=False),
     )
     options.confidence_intervals.method = (
-        tfma.ConfidenceIntervalOptions.POISSON_BOOTSTRAP  # used when they are computed
+        config_pb2.ConfidenceIntervalOptions.POISSON_BOOTSTRAP  # used when they are computed
     )
-    return tfma.EvalConfig(
-        model_specs=[tfma.ModelSpec(signature_name=SIGNATURE, label_key=label_key)],
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+    return config_pb2.EvalConfig(
+        model_specs=[config_pb2.ModelSpec(signature_name=SIGNATURE, label_key=label_key)],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
         slicing_specs=[
-            tfma.SlicingSpec(),
-            *(tfma.SlicingSpec(feature_keys=keys) for keys in slices),
+            config_pb2.SlicingSpec(),
+            *(config_pb2.SlicingSpec(feature_keys=keys) for keys in slices),
         ],
         options=options,
     )
 
 
 def per_slice(
-    overall: tfma.MetricThreshold, slices: Mapping[str, tfma.GenericValueThreshold]
-) -> list[tfma.PerSliceMetricThreshold]:
+    overall: config_pb2.MetricThreshold, slices: Mapping[str, config_pb2.GenericValueThreshold]
+) -> list[config_pb2.PerSliceMetricThreshold]:
     """Returns the thresholds of one metric, each with its slice.
 
     That of all users is given with a slice too (the empty one), for TFMA
@@ -94,28 +96,28 @@ def per_slice(
         overall: The threshold over all users; an empty one is left out.
         slices: Thresholds by the name of a slice, e.g. `slice/activity=0`.
     """
-    found = [(tfma.SlicingSpec(), overall)] if overall.ByteSize() else []
+    found = [(config_pb2.SlicingSpec(), overall)] if overall.ByteSize() else []
     found += [
         (
-            tfma.SlicingSpec(feature_values=parse_slice(name)),
-            tfma.MetricThreshold(value_threshold=bounds),
+            config_pb2.SlicingSpec(feature_values=parse_slice(name)),
+            config_pb2.MetricThreshold(value_threshold=bounds),
         )
         for name, bounds in slices.items()
     ]
     return [
-        tfma.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
+        config_pb2.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
         for spec, threshold in found
     ]
 
 
 def with_data(
-    eval_config: tfma.EvalConfig,
+    eval_config: config_pb2.EvalConfig,
     candidates: int,
     popularity: str,
     most_popular: str,
     exclude_seen: Sequence[str] = (),
     neighbours: Mapping[str, str] | None = None,
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """Fills in what is known only when the evaluation runs.
 
     Args:
@@ -132,7 +134,7 @@ def with_data(
         ranking metrics are measured of the most popular candidates and of neighbours besides.
     """
     seen = {"exclude_seen": list(exclude_seen)}
-    filled = tfma.EvalConfig()
+    filled = config_pb2.EvalConfig()
     filled.CopyFrom(eval_config)
     every = [metric for spec in filled.metrics_specs for metric in spec.metrics]
     lengths = [json.loads(one.config)["k"] for one in every if one.class_name == _RANKED_AT_K]
@@ -165,15 +167,17 @@ def _watched(config: RetrievalEvaluationConfig, monitor: str) -> str:
     return f"hr@{k if k in config.ks else max(config.ks)}"
 
 
-def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> tfma.MetricConfig:
+def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> config_pb2.MetricConfig:
     """Returns the metric that says how far the model is above neighbours, with its threshold."""
     assert config.beats_neighbours is not None
     value, _, k = monitor.partition("@")
     length = int(k) if int(k) in config.ks else max(config.ks)
     name = f"{OVER_NEIGHBOURS}{value}@{length}"
     least = DoubleValue(value=config.beats_neighbours - _ROUNDING)
-    threshold = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound=least))
-    return tfma.MetricConfig(
+    threshold = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound=least)
+    )
+    return config_pb2.MetricConfig(
         class_name=_OVER,
         module=METRICS_MODULE,
         config=json.dumps({"value": value, "k": length, "name": name}),
@@ -181,7 +185,7 @@ def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> tfma
     )
 
 
-def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.MetricConfig]:
+def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[config_pb2.MetricConfig]:
     """Returns every metric with its thresholds."""
     listed = {"coverage": "CoverageAtK", "popularity": "PopularityAtK", "seen": "SeenAtK"}
     single = {
@@ -195,7 +199,7 @@ def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.Metri
     wanted |= {f"{n}@{config.list_k}": (c, {"k": config.list_k}) for n, c in listed.items()}
     wanted |= {name: (kind, {}) for name, kind in single.items()}
     return [
-        tfma.MetricConfig(
+        config_pb2.MetricConfig(
             class_name=kind,
             module=METRICS_MODULE,
             config=json.dumps(arguments | {"name": name}),
@@ -207,13 +211,13 @@ def _metrics(config: RetrievalEvaluationConfig, watched: str) -> list[tfma.Metri
 
 def _thresholds(
     name: str, config: RetrievalEvaluationConfig, watched: str
-) -> list[tfma.PerSliceMetricThreshold]:
+) -> list[config_pb2.PerSliceMetricThreshold]:
     """Returns the thresholds of one metric.
 
     The number of users always has one, for without any threshold TFX's Evaluator gives
     no verdict.
     """
-    overall = tfma.MetricThreshold()
+    overall = config_pb2.MetricThreshold()
     lowest = config.thresholds.get(name)
     if name == "users":
         lowest = max(config.min_users, lowest or 0)
@@ -223,10 +227,12 @@ def _thresholds(
     if lowest is not None:
         overall.value_threshold.lower_bound.CopyFrom(DoubleValue(value=lowest))
     if change is not None:
-        overall.change_threshold.direction = tfma.MetricDirection.HIGHER_IS_BETTER
+        overall.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
         overall.change_threshold.absolute.CopyFrom(DoubleValue(value=change))
     slices = {
-        slice_name: tfma.GenericValueThreshold(lower_bound=DoubleValue(value=thresholds[name]))
+        slice_name: config_pb2.GenericValueThreshold(
+            lower_bound=DoubleValue(value=thresholds[name])
+        )
         for slice_name, thresholds in config.slice_thresholds.items()
         if name in thresholds
     }

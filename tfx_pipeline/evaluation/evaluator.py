@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from absl import logging
+from tensorflow_model_analysis.proto import config_pb2
 from tfx import v1 as tfx
 from tfx.components.evaluator import executor as tfx_evaluator
 from tfx.dsl.components.base import executor_spec
@@ -79,7 +79,7 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
         if inputs.get(_BASELINE) and not _saved_model(inputs[_BASELINE]).exists():
             logging.info("There is no baseline: no change is measured in this run.")
             del inputs[_BASELINE]
-        eval_config = tfma.EvalConfig()
+        eval_config = config_pb2.EvalConfig()
         proto_utils.json_to_proto(properties[_EVAL_CONFIG], eval_config)
         evaluation = artifact_utils.get_single_uri(
             output_dict[standard_component_specs.EVALUATION_KEY]
@@ -95,11 +95,11 @@ class EvaluatorExecutor(tfx_evaluator.Executor):
 
 
 def _with_popularity(
-    eval_config: tfma.EvalConfig,
+    eval_config: config_pb2.EvalConfig,
     inputs: dict[str, list[Any]],
     evaluation: Path,
     properties: dict[str, Any],
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """Returns the configuration of a retrieval evaluation with what only this run knows."""
     popularity = evaluation / ITEM_POPULARITY
     (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")
@@ -126,11 +126,11 @@ def _with_popularity(
 
 
 def _with_click_rates(
-    eval_config: tfma.EvalConfig,
+    eval_config: config_pb2.EvalConfig,
     inputs: dict[str, list[Any]],
     evaluation: Path,
     properties: dict[str, Any],
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """Returns the configuration of a ranking evaluation with what only this run knows."""
     label = LabelConfig.model_validate_json(properties["label"])
     (train,) = artifact_utils.get_split_uris(inputs[_EXAMPLES], "train")

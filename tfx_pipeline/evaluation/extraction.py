@@ -20,6 +20,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from transforms import features
 from transforms import timelines
@@ -33,7 +34,7 @@ SliceKey = tuple[tuple[str, Any], ...]
 
 
 def custom_extractors(
-    eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any = None
+    eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any = None
 ) -> list[Any]:
     """Returns TFMA's default extractors with the changes above.
 

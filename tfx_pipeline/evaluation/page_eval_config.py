@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
+from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_pipeline.evaluation.config import CLICK_METRICS
 from tfx_pipeline.evaluation.config import HEAD_COUNTS
@@ -25,7 +25,7 @@ CLICK_METRICS_MODULE = "tfx_pipeline.evaluation.metrics.clicks"
 BETTER_THAN_CHANCE = 0.5 + 1e-9  # a bound on AUC that no order at random reaches
 
 
-def make_page_eval_config(config: RankingEvaluationConfig) -> tfma.EvalConfig:
+def make_page_eval_config(config: RankingEvaluationConfig) -> config_pb2.EvalConfig:
     """Translates the evaluation of a ranking model for TFX's Evaluator.
 
     Args:
@@ -41,7 +41,7 @@ def make_page_eval_config(config: RankingEvaluationConfig) -> tfma.EvalConfig:
             wanted[config.name_of(value, bit)] = {"value": value, "head": head, "bit": bit}
     wanted |= {name: {"value": name} for name in PAGE_COUNTS}
     metrics = [
-        tfma.MetricConfig(
+        config_pb2.MetricConfig(
             class_name="ClickMetric",
             module=CLICK_METRICS_MODULE,
             config=json.dumps(arguments | {"name": name}),
@@ -52,7 +52,7 @@ def make_page_eval_config(config: RankingEvaluationConfig) -> tfma.EvalConfig:
     return tfma_config(config, features.LABEL_EVENTS, config.slices, metrics)
 
 
-def with_click_rates(eval_config: tfma.EvalConfig, click_rates: str) -> tfma.EvalConfig:
+def with_click_rates(eval_config: config_pb2.EvalConfig, click_rates: str) -> config_pb2.EvalConfig:
     """Adds the metrics of popularity, which are known only when the evaluation runs.
 
     Args:
@@ -62,7 +62,7 @@ def with_click_rates(eval_config: tfma.EvalConfig, click_rates: str) -> tfma.Eva
     Returns:
         A copy in which the metrics of every head are measured of the click rates besides.
     """
-    filled = tfma.EvalConfig()
+    filled = config_pb2.EvalConfig()
     filled.CopyFrom(eval_config)
     for spec in filled.metrics_specs:
         for metric in list(spec.metrics):
@@ -80,7 +80,9 @@ def with_click_rates(eval_config: tfma.EvalConfig, click_rates: str) -> tfma.Eva
     return filled
 
 
-def _thresholds(name: str, config: RankingEvaluationConfig) -> list[tfma.PerSliceMetricThreshold]:
+def _thresholds(
+    name: str, config: RankingEvaluationConfig
+) -> list[config_pb2.PerSliceMetricThreshold]:
     """Returns the thresholds of one metric.
 
     The number of users and the AUC of the first head always have one, for without any
@@ -92,12 +94,12 @@ def _thresholds(name: str, config: RankingEvaluationConfig) -> list[tfma.PerSlic
     if least is not None:
         lower, upper = (bounds.lower, bounds.upper) if bounds else (None, None)
         bounds = Bounds(lower=max(least, lower or 0.0), upper=upper)
-    overall = tfma.MetricThreshold()
+    overall = config_pb2.MetricThreshold()
     if bounds:
         overall.value_threshold.CopyFrom(_value_threshold(bounds))
     if name in config.change_thresholds:
         lower = lower_is_better(name)
-        direction = tfma.MetricDirection
+        direction = config_pb2.MetricDirection
         overall.change_threshold.direction = (
             direction.LOWER_IS_BETTER if lower else direction.HIGHER_IS_BETTER
         )
@@ -111,8 +113,8 @@ def _thresholds(name: str, config: RankingEvaluationConfig) -> list[tfma.PerSlic
     return per_slice(overall, slices)
 
 
-def _value_threshold(bounds: Bounds) -> tfma.GenericValueThreshold:
-    threshold = tfma.GenericValueThreshold()
+def _value_threshold(bounds: Bounds) -> config_pb2.GenericValueThreshold:
+    threshold = config_pb2.GenericValueThreshold()
     if bounds.lower is not None:
         threshold.lower_bound.CopyFrom(DoubleValue(value=bounds.lower))
     if bounds.upper is not None:

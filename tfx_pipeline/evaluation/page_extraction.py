@@ -22,6 +22,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from tfx_pipeline.evaluation.click_rates import ClickRates
 from tfx_pipeline.evaluation.config import SLICE_POSITION
@@ -44,7 +45,7 @@ SliceKey = tuple[tuple[str, str], ...]
 
 
 def custom_extractors(
-    eval_shared_model: Any, eval_config: tfma.EvalConfig, tensor_adapter_config: Any = None
+    eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any = None
 ) -> list[Any]:
     """Returns the extractors of an evaluation on page examples.
 

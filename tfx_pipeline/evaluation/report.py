@@ -11,6 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tensorflow_model_analysis.proto import validation_result_pb2
 
@@ -112,7 +113,7 @@ def _explain(failure: validation_result_pb2.ValidationFailure, where: str, stage
     bounds = failure.metric_threshold.value_threshold
     lowest, highest = bounds.lower_bound.value, bounds.upper_bound.value
     if change.HasField("absolute"):
-        lower = change.direction == tfma.MetricDirection.LOWER_IS_BETTER
+        lower = change.direction == config_pb2.MetricDirection.LOWER_IS_BETTER
         return (
             f"{name}{where} changed by {value:+.4g} against the served model; "
             f"at {'most' if lower else 'least'} {change.absolute.value:+.4g} is required"

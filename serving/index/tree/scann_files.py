@@ -73,6 +73,7 @@ def load_searcher(path: Path) -> Any:
         a `MergedSearcher` of the parts.
     """
     refuse_pickles(path)
+    path = path.absolute()  # ScaNN 1.4 takes relative paths of assets for relative to the index
     parts = part_dirs(path)
     return MergedSearcher([_load(part) for part in parts]) if parts else _load(path)
 

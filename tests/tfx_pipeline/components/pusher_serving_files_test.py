@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2
 from google.protobuf import descriptor_pool
-from google.protobuf import message_factory
 from google.protobuf import text_format
 from google.protobuf import wrappers_pb2
 from pydantic import ValidationError
 
+from serving.client.protos import message_class
 from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ModelConfig
 from serving.local_server.config import ServerConfig
@@ -67,9 +67,7 @@ def messages() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(file.SerializeToString())
-    factory = message_factory.MessageFactory(pool)
-    found = {name: pool.FindMessageTypeByName(f"tensorflow.serving.{name}") for name in MESSAGES}
-    return {name: factory.GetPrototype(descriptor) for name, descriptor in found.items()}
+    return {name: message_class(pool, f"tensorflow.serving.{name}") for name in MESSAGES}
 
 
 def test_the_batching_parameters_are_tf_servings(tmp_path, messages):
