@@ -1,276 +1,247 @@
-"""Users with two kinds of entities: metrics, baselines, and models of the project without times.
+"""GMN, its arms and its baselines on a log of two kinds of entities; what its benchmarks share.
 
-What benchmarks of GMN share. A user's events of both kinds are sets here, for the logs have no
-times: a training example is an edge to a candidate and, in an order that is drawn anew each time,
-the user's other edges.
+Trained rows are kept at their best epoch on the part `tune`, on which settings are chosen, too:
+`--tune` prints what is reached there and writes nothing. All are asked with the training part.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
 
-import numpy as np
-import tensorflow as tf
-from scipy import linalg
-from scipy import sparse
+from benchmarks.environment import ROOT
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Label
+from benchmarks.results import Results
+from benchmarks.results_table import render
 
-from models.config import RetrievalTrainerConfig
-from models.families import find_family
-from models.gmn.config import GMNConfig
-from models.input import batch as b
-from models.input.catalogue import CatalogueTable
-from models.input.vocabulary_sizes import VocabularySizes
-from models.layers.mixture import score_items
-from models.retrieval.model import RetrievalModel
-from models.training.learner import seed_everything
-from models.training.optimizers import make_optimizer
+if TYPE_CHECKING:
+    from benchmarks.two_kinds import Learned
+    from benchmarks.two_kinds import Scorer
+    from benchmarks.two_kinds import Task
+    from benchmarks.two_kinds import TwoKinds
+    from models.config import RetrievalTrainerConfig
 
-_AT_ONCE = 512  # users
-# Scores all candidates for users, [B] int64 -> [B, candidates] float32.
-Scorer = Callable[[np.ndarray], np.ndarray]
+_NO_NODES = {"model.query.node_level": False}
+_NO_PREFERENCES = {"model.query.preference_level": False}
+_NO_LEVEL = _NO_NODES | _NO_PREFERENCES
+# Trained rows that read both kinds: what each differs in from GMN.
+ARMS: dict[str, dict[str, Any]] = {
+    "pooled": _NO_LEVEL,
+    "node_level": _NO_PREFERENCES,
+    "preference_level": _NO_NODES,
+    "gmn": {},
+    "gmn_1_preference": {"model.query.preferences": 1},
+    "gmn_2_preferences": {"model.query.preferences": 2},
+    "gmn_8_preferences": {"model.query.preferences": 8},
+    "gmn_several": {"model.query.vectors": "several"},
+    "gmn_shuffled": {},
+    "comirec": _NO_LEVEL,
+}
+TRAINED = ("two_tower", *ARMS)
+COUNTED = ("popularity", "neighbours", "neighbours_both", "ease", "ease_both")
+ROWS = (*COUNTED, "lightgcn", *TRAINED)
 
 
 @dataclass(frozen=True)
-class TwoKinds:
-    """Edges of users to candidates and to entities of another kind, both 0 or 1.
+class Benchmark:
+    """A log, its task, and the settings that were chosen on `tune`.
 
     Attributes:
-        candidates: [users, C], of the training part.
-        others: [users, O].
-        shows: [C, O], entities that a candidate is linked to; None where there are no links.
+        name: Of the result file and the module.
+        source: What `vitrine data prepare` knows.
+        read: Reads what candidates of a type are learned from.
+        k: Length of the lists.
+        chosen_by: What the best epoch is told by, on `tune`.
+        trainer: Of all trained rows, as nested values.
+        gmn: What all rows that read both kinds differ in, by dotted key.
+        counted: Rows that need no training, with their settings.
+        lightgcn: Its settings.
+        candidates: Types that are candidates in turn; one leaves the column out.
+        options: Of `vitrine data prepare`.
+        own: What a row differs in besides.
     """
 
-    candidates: sparse.csr_matrix
-    others: sparse.csr_matrix
-    shows: sparse.csr_matrix | None = None
+    name: str
+    source: str
+    read: Callable[[Path, str], Task]
+    k: int
+    chosen_by: str
+    trainer: Mapping[str, Any]
+    gmn: Mapping[str, Any]
+    counted: Mapping[str, Mapping[str, Any]]
+    lightgcn: Mapping[str, Any]
+    candidates: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    def with_shuffled_others(self, seed: int) -> TwoKinds:
-        """Returns the same with each user's others given to another user: a control."""
-        order = np.random.default_rng(seed).permutation(self.others.shape[0])
-        return TwoKinds(self.candidates, self.others[order], self.shows)
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The columns of the table."""
+        named = ("candidates", "model") if len(self.candidates) > 1 else ("model",)
+        of_test = [f"{name}@{self.k}" for name in ("recall", "hr", "ndcg")]
+        return (*named, *of_test, "auc", "runs", "seconds")
+
+    def config(self, row: str, seed: int, overrides: Mapping[str, Any]) -> RetrievalTrainerConfig:
+        """Returns the configuration of a trained row."""
+        from models.config import RetrievalTrainerConfig
+        from models.defaults import changed
+        from models.fixed_values import retrieval_trainer
+
+        reads_both = row != "two_tower"
+        values = {"candidate_types": ["candidate"], "seed": seed, "exclude_seen": ["*"]}
+        model = {"family": "gmn" if reads_both else "two_tower"} | self.trainer["model"]
+        config = retrieval_trainer(self.trainer | values | {"model": model})
+        differs = dict(self.gmn) | ARMS[row] if reads_both else {}
+        whole = changed(config, differs | dict(self.own.get(row, {})) | dict(overrides))
+        assert isinstance(whole, RetrievalTrainerConfig)
+        return whole
+
+    def run(
+        self, task: Task, row: str, seed: int, overrides: Mapping[str, Any], parts: tuple[str, ...]
+    ) -> tuple[Callable[[], dict[str, float]], dict[str, Any]]:
+        """Returns what measures a row, and what its values depend on."""
+        if row in TRAINED:
+            config = self.config(row, seed, overrides)
+            make = partial(make_towers, task.data, row, config)
+            settings = config.model_dump(mode="json", exclude={"seed"})
+            return partial(train, self, task, row, make, config.epochs, parts), settings
+        given = self.counted[row] if row in COUNTED else self.lightgcn
+        settings = {**given, **overrides}
+        if row in COUNTED:
+            return partial(count, self, task, row, settings, parts), settings
+        rest = {name: value for name, value in settings.items() if name != "epochs"}
+        make = partial(make_lightgcn, task.data, rest, seed)
+        return partial(train, self, task, row, make, settings["epochs"], parts), settings
 
 
-def measure(
-    scorer: Scorer, seen: sparse.csr_matrix, held_out: sparse.csr_matrix, k: int = 20
+def make_towers(data: TwoKinds, row: str, config: RetrievalTrainerConfig) -> Learned:
+    """Makes the model of a row of `TRAINED`, with what it may read of the data."""
+    from benchmarks.comirec import ComiRec
+    from benchmarks.two_kinds_towers import Towers
+
+    if row == "two_tower":
+        data = data.without_others()
+    if row == "gmn_shuffled":
+        data = data.with_shuffled_others(config.seed)
+    return Towers(data, config, ComiRec if row == "comirec" else None)
+
+
+def make_lightgcn(data: TwoKinds, settings: Mapping[str, Any], seed: int) -> Learned:
+    """Makes the model of the row `lightgcn`."""
+    from benchmarks.lightgcn import LightGCN
+
+    return LightGCN(data, **settings, seed=seed)
+
+
+def train(
+    benchmark: Benchmark,
+    task: Task,
+    row: str,
+    make: Callable[[], Learned],
+    epochs: int,
+    parts: tuple[str, ...],
 ) -> dict[str, float]:
-    """Ranks all candidates for every user with a held-out one, those seen in training excluded.
+    """Trains a row and measures its best epoch on `tune`, and that one on the other parts."""
+    model = make()
+    best: dict[str, float] = {}
+    for epoch in range(1, epochs + 1):
+        loss = model.train_epoch()
+        scorer = model.scorer()
+        tuned = _measured(benchmark, scorer, task, ("tune",))
+        print(f"{row}, epoch {epoch}: loss {loss:.3f}, {tuned}", flush=True)
+        told_by = f"tune_{benchmark.chosen_by}"
+        if tuned[told_by] > best.get(told_by, 0.0):
+            best = tuned | _measured(benchmark, scorer, task, parts) | {"best_epoch": epoch}
+    return best
 
-        recall = hits / held-out,   ndcg = sum over hits of 1 / log2(rank + 1) / the same of
-        min(k, held-out) hits at the top
 
-    Args:
-        scorer: The model.
-        seen: [users, C].
-        held_out: [users, C].
-        k: Length of the list.
+def count(
+    benchmark: Benchmark, task: Task, row: str, settings: Mapping[str, Any], parts: tuple[str, ...]
+) -> dict[str, float]:
+    """Counts what a row needs and measures it."""
+    from benchmarks import two_kinds_counted
 
-    Returns:
-        `recall@k` and `ndcg@k`, means over users.
-    """
-    users = np.flatnonzero(np.diff(held_out.indptr))
-    gain = 1.0 / np.log2(np.arange(2, k + 2))
-    ideal = np.cumsum(gain)
-    recall, ndcg = [], []
-    for first in range(0, len(users), _AT_ONCE):
-        chosen = users[first : first + _AT_ONCE]
-        scores = np.array(scorer(chosen), np.float32)
-        scores[seen[chosen].nonzero()] = -np.inf
-        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        wanted = held_out[chosen].toarray()
-        hits, number = np.take_along_axis(wanted, best, axis=1), wanted.sum(axis=1)
-        recall.append(hits.sum(axis=1) / number)
-        ndcg.append(hits @ gain / ideal[np.minimum(number, k).astype(np.int64) - 1])
-    return {
-        f"recall@{k}": float(np.mean(np.concatenate(recall))),
-        f"ndcg@{k}": float(np.mean(np.concatenate(ndcg))),
+    made = getattr(two_kinds_counted, row.removesuffix("_both"))(task.data, **settings)
+    return _measured(benchmark, made, task, ("tune", *parts))
+
+
+def _measured(
+    benchmark: Benchmark, scorer: Scorer, task: Task, parts: tuple[str, ...]
+) -> dict[str, float]:
+    """Measures parts; values are named by their part, but for the test's."""
+    from benchmarks.two_kinds import measure
+
+    values: dict[str, float] = {}
+    for part in parts:
+        held_out = task.held_out[part]
+        found = measure(scorer, task.data.candidates, held_out, benchmark.k, task.few)
+        prefix = "" if part == "test" else f"{part}_"
+        values |= {prefix + name: round(value, 6) for name, value in found.items()}
+    return values
+
+
+def main(benchmark: Benchmark, arguments: list[str] | None = None) -> None:
+    """Runs what is missing of a benchmark and prints the table."""
+    options = _parse(benchmark, arguments)
+    if not options.log_dir.exists():
+        from tfx_pipeline.datasets.registry import prepare
+
+        prepare(benchmark.source, options.log_dir, **benchmark.options)
+    overrides = dict(pair.split("=", 1) for pair in options.overrides)
+    overrides = {
+        name: value if "." in name else json.loads(value) for name, value in overrides.items()
     }
+    rows = options.only or [row for row in ROWS if row in (*benchmark.counted, *ROWS[5:])]
+    command = f"python -m benchmarks.{benchmark.name}"
+    results = Results(benchmark.name, command, directory=options.results_dir)
+    if options.fresh:
+        results.runs = [run for run in results.runs if run.key["model"] not in rows]
+    parts = () if options.tune else ("test",)
+    for candidates in options.candidates or benchmark.candidates:
+        task = benchmark.read(options.log_dir, candidates)
+        key: dict[str, Label] = {"candidates": candidates} if len(benchmark.candidates) > 1 else {}
+        for row in rows:
+            for seed in range(1 if row in COUNTED else options.seeds):
+                run, settings = benchmark.run(task, row, seed, overrides, parts)
+                if options.tune:
+                    print(candidates, row, seed, run(), flush=True)
+                else:
+                    results.measure(key | {"model": row}, seed, run, settings)
+    if not options.tune:
+        _sort(results, benchmark)
+        print(render(results.path, benchmark.measured))
 
 
-def popularity(data: TwoKinds) -> Scorer:
-    """Returns a scorer by the number of users of each candidate."""
-    counts = np.asarray(data.candidates.sum(axis=0), np.float32)  # [1, C]
-    return lambda users: np.repeat(counts, len(users), axis=0)
+def _sort(results: Results, benchmark: Benchmark) -> None:
+    """Puts runs in the order of types and rows."""
+    order = {name: place for place, name in enumerate((*benchmark.candidates, *ROWS))}
+
+    def place(run: Any) -> tuple[int, int, int]:
+        named = str(run.key.get("candidates", benchmark.candidates[0]))
+        return order.get(named, 99), order.get(str(run.key["model"]), 99), run.seed
+
+    results.runs.sort(key=place)
+    results.save()
 
 
-def ease(data: TwoKinds, regularisation: float, weight: float = 0.0) -> Scorer:
-    """Returns a scorer by EASE over candidates, or over both kinds where `weight` is not 0.
-
-    With X = [candidates, weight others] and G = X X' + lambda I over users, the inverse that EASE
-    asks for is P = (I - X' G^-1 X) / lambda (Woodbury), of which the columns of candidates are
-    needed alone: many entities cost no more than their users.
-
-    Args:
-        data: What is fitted.
-        regularisation: lambda.
-        weight: Of the other kind's columns.
-    """
-    own, others = data.candidates.astype(np.float32), weight * data.others.astype(np.float32)
-    gram = (own @ own.T + others @ others.T).toarray()
-    gram[np.diag_indices_from(gram)] += regularisation
-    factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-    solved = linalg.cho_solve(factor, own.toarray(), overwrite_b=True, check_finite=False)
-    inner = own.T @ solved  # [C, C], I - lambda P
-    left = 1.0 - np.diag(inner)
-    weights = inner / left
-    np.fill_diagonal(weights, 0.0)
-    of_others = (others.T @ solved) / left if weight else None  # [O, C]
-
-    def score(users: np.ndarray) -> np.ndarray:
-        scores = own[users] @ weights
-        return scores if of_others is None else scores + others[users] @ of_others
-
-    return score
-
-
-def neighbours(data: TwoKinds, number: int, weight: float = 0.0) -> Scorer:
-    """Returns a scorer by what the users say that are most alike, by cosine.
-
-    Args:
-        data: What is fitted.
-        number: So many users are asked.
-        weight: Of the other kind's columns in the cosine.
-    """
-    own = sparse.hstack([data.candidates, weight * data.others]).tocsr().astype(np.float32)
-    norm = np.sqrt(np.maximum(np.asarray(own.multiply(own).sum(axis=1)).ravel(), 1e-9))
-    own = sparse.diags(1.0 / norm) @ own
-
-    def score(users: np.ndarray) -> np.ndarray:
-        alike = (own[users] @ own.T).toarray()
-        alike[np.arange(len(users)), users] = 0.0
-        least = -np.sort(-alike, axis=1)[:, number - 1 : number]
-        alike[alike < np.maximum(least, 1e-9)] = 0.0
-        return sparse.csr_matrix(alike) @ data.candidates.toarray()
-
-    return score
-
-
-class Learned(Protocol):
-    """A model that is trained epoch by epoch."""
-
-    def train_epoch(self) -> float:
-        """Trains on every edge to a candidate once, and returns the mean loss."""
-
-    def scorer(self) -> Scorer:
-        """Returns what scores candidates with the model as it is now."""
-
-
-class Towers:
-    """A retrieval model of the project on two kinds of entities.
-
-    Args:
-        data: What is learned from.
-        config: The model, its window among it, and how it is trained.
-    """
-
-    def __init__(self, data: TwoKinds, config: RetrievalTrainerConfig) -> None:
-        self.data = data
-        self.config = config
-        self._size = data.candidates.shape[1]
-        self._generator = np.random.default_rng(config.seed)
-        seed_everything(config)
-        self.model = self._make()
-        self._start()
-        steps = -(-data.candidates.nnz // config.input.batch_size)
-        self.model.compile(make_optimizer(config.optimizer, steps * config.epochs))
-
-    def _make(self) -> RetrievalModel:
-        """Makes the model; entity 1 + c is candidate c, the others come behind them."""
-        size, number = self._size, self.data.others.shape[1]
-        types = np.array([b"candidate"] * size + [b"other"] * number)
-        features = {}
-        if self.data.shows is not None:
-            features["related"] = _padded(self.data.shows, 1 + size)
-            rest = np.zeros([number, features["related"].shape[1]], np.int32)
-            first = np.zeros([1, rest.shape[1]], np.int32)
-            features["related"] = np.concatenate([first, features["related"], rest])
-        counts = np.zeros([1 + size + number], np.int64)
-        counts[1 : 1 + size] = np.asarray(self.data.candidates.sum(axis=0)).ravel()
-        table = CatalogueTable(np.arange(1, 1 + size + number), types, features)
-        sizes = VocabularySizes(entity=1 + size + number, event_type=3)
-        model: RetrievalModel = find_family(self.config.model.family).load()(
-            self.config, sizes, table, counts, None
-        )
-        return model
-
-    def _start(self) -> None:
-        """Lets tables start as factors of the graph, where the model is asked to."""
-        if isinstance(self.config.model, GMNConfig) and self.config.model.start == "graph":
-            first = self.windows(np.zeros([1], np.int64))
-            self.model.embed_queries({name: tf.constant(v) for name, v in first.items()})
-            self.model.embed_items(tf.range(1, 1 + self._size, dtype=tf.int64))
-            users, entities = sparse.hstack([self.data.candidates, self.data.others]).nonzero()
-            self.model.start_from_graph(users.astype(np.int64), 1 + entities.astype(np.int64))
-
-    def train_epoch(self) -> float:
-        """Trains on every edge to a candidate once, and returns the mean loss."""
-        edges = np.stack(self.data.candidates.nonzero(), axis=1)
-        edges = edges[self._generator.permutation(len(edges))]
-        size = self.config.input.batch_size
-
-        def batches() -> Iterator[dict[str, np.ndarray]]:
-            for first in range(0, len(edges), size):
-                user, candidate = edges[first : first + size].T
-                windows = self.windows(user, 1 + candidate)
-                yield windows | {b.TARGET_ENTITY: 1 + candidate.astype(np.int64)}
-
-        shapes = {name: [None, *value.shape[1:]] for name, value in next(batches()).items()}
-        spec = {name: tf.TensorSpec(shape, tf.int64) for name, shape in shapes.items()}
-        data = tf.data.Dataset.from_generator(batches, output_signature=spec).prefetch(2)
-        history = self.model.fit(data, verbose=0)
-        return float(history.history["mean_loss"][0])
-
-    def windows(
-        self, users: np.ndarray, without: np.ndarray | None = None
-    ) -> dict[str, np.ndarray]:
-        """Cuts windows of users in an order that is drawn, by name (`models.input.batch`).
-
-        Args:
-            users: [B] int64.
-            without: [B] int64, an entity that each window leaves out.
-        """
-        width = self.config.model.longest_window
-        own, others = self.data.candidates[users], self.data.others[users]
-        both = sparse.hstack([own, others]).tocsr()
-        row = np.repeat(np.arange(len(users)), np.diff(both.indptr))
-        entity = 1 + both.indices.astype(np.int64)
-        if without is not None:
-            kept = entity != without[row]
-            row, entity = row[kept], entity[kept]
-        order = np.lexsort((self._generator.random(len(row)), row))
-        row, entity = row[order], entity[order]
-        place = np.arange(len(row)) - np.searchsorted(row, row)
-        fits = place < width
-        row, entity, place = row[fits], entity[fits], place[fits]
-        history = np.zeros([len(users), width], np.int64)
-        history[row, place] = entity
-        kind = np.where(history == 0, 0, 1 + (history > self._size))
-        return {
-            b.HISTORY_ENTITY: history,
-            b.HISTORY_TYPE: kind,
-            b.HISTORY_LENGTH: np.bincount(row, minlength=len(users)),
-        }
-
-    def scorer(self) -> Scorer:
-        """Returns what scores candidates with the model as it is now."""
-        ids = tf.range(1, 1 + self._size, dtype=tf.int64)
-        items = self.model.embed_items(ids)
-
-        def score(users: np.ndarray) -> np.ndarray:
-            windows = {name: tf.constant(value) for name, value in self.windows(users).items()}
-            queries = self.model.embed_queries(windows)
-            scores: np.ndarray = score_items(queries, items).numpy()
-            return scores
-
-        return score
-
-
-def _padded(rows: sparse.csr_matrix, first: int) -> np.ndarray:
-    """Returns the columns of each row plus `first`, padded with 0, [rows, most] int32."""
-    lengths = np.diff(rows.indptr)
-    out = np.zeros([rows.shape[0], max(1, int(lengths.max()))], np.int32)
-    row = np.repeat(np.arange(len(lengths)), lengths)
-    out[row, np.arange(rows.nnz) - rows.indptr[row]] = first + rows.indices
-    return out
+def _parse(benchmark: Benchmark, arguments: list[str] | None) -> argparse.Namespace:
+    """Reads the options of the command line."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark.name}")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", choices=ROWS, nargs="+", help="some rows")
+    parser.add_argument("--candidates", choices=benchmark.candidates, nargs="+", help="some types")
+    parser.add_argument("--tune", action="store_true", help="measure the part `tune` alone")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / benchmark.source)
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    return parser.parse_args(arguments)

@@ -7,8 +7,8 @@ import tensorflow as tf
 from scipy import sparse
 
 import models  # noqa: F401  (chooses Keras 2)
-from benchmarks.gmn import Scorer
-from benchmarks.gmn import TwoKinds
+from benchmarks.two_kinds import Scorer
+from benchmarks.two_kinds import TwoKinds
 
 
 class LightGCN:

@@ -20,7 +20,8 @@ class MatchingTowerConfig(QueryTowerConfig):
     Without both levels this is a two-tower that pools two histories apart.
 
     Attributes:
-      dropout: Share of the MLP's inputs, and of matched preferences, that are zeroed in training.
+      dropout: Share of the MLP's inputs, of messages between nodes, and of matched preferences,
+        that is zeroed in training.
       window: The most recent events of a timeline, of both kinds, among which neighbours are.
       neighbours: Of each kind, the most neighbours that are read.
       draw: Which neighbours training reads, where there are more; `sampled` is for logs

@@ -59,7 +59,7 @@ class MatchingTower(tf.keras.layers.Layer):
         self.project = [dense(dim, name=f"project_{k}") for k in kinds]
         self.out = MLP(config.hidden_units, dim, config.dropout, name="out")
         if config.node_level:
-            self.match_nodes = NodeMatching(name="match_nodes")
+            self.match_nodes = NodeMatching(config.dropout, name="match_nodes")
         if config.preference_level:
             number = config.preferences
             self.extract = [PreferenceExtraction(number, name=f"extract_{k}") for k in kinds]
@@ -98,7 +98,7 @@ class MatchingTower(tf.keras.layers.Layer):
             for kind, places in enumerate(tf.split(index, KINDS, axis=1))
         ]
         if config.node_level:
-            nodes = list(self.match_nodes(*nodes, *there))
+            nodes = list(self.match_nodes(*nodes, *there, training=training))
         parts = []
         for reader, window, own in zip(self.readers, windows, nodes, strict=True):
             with tf.name_scope(reader.name):  # a warm start tells weights by their names

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 import models  # noqa: F401  (chooses Keras 2)
-from benchmarks.gmn import TwoKinds
+from benchmarks.two_kinds import TwoKinds
 from benchmarks.lightgcn import LightGCN
 
 RNG = np.random.default_rng(4)

@@ -76,6 +76,11 @@ _SOURCES = (
         f"{_HERE}.amazon_beauty:prepare_amazon_beauty",
     ),
     Source(
+        "amazon-electronics-clothing",
+        "358,298 reviews of electronics and of clothing by the same 15,761 users; no times",
+        f"{_HERE}.amazon_electronics_clothing:prepare_amazon_electronics_clothing",
+    ),
+    Source(
         "retailrocket",
         "sessions of a web shop; order, no times",
         f"{_HERE}.retailrocket:prepare_retailrocket",

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tfx_pipeline.datasets.delimited import RowReport
-from tfx_pipeline.datasets.delimited import read_delimited
 from tfx_pipeline.datasets.download import SourceFile
-from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.event_log_writer import write_event_log
+from tfx_pipeline.datasets.given_parts import PART_SECONDS
+from tfx_pipeline.datasets.given_parts import distinct
+from tfx_pipeline.datasets.given_parts import events_of
+from tfx_pipeline.datasets.given_parts import in_order
+from tfx_pipeline.datasets.given_parts import read_pairs
 from tfx_pipeline.datasets.manifest import Manifest
-from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import constant
 from transforms.arrow import pa
 from transforms.arrow import pc
@@ -25,7 +26,6 @@ HOMEPAGE = "https://github.com/yliuSYSU/DAM"
 BUNDLE, ITEM = "bundle", "item"
 SAVE, READ = "save", "read"
 PARTS = ("train", "tune", "test")  # of the given split of users and bundles
-PART_SECONDS = 1_000_000  # a part's events lie this far behind those of the part before
 _BUNDLES = {part: SourceFile(f"youshu/user_bundle_{part}.txt.gz", HOMEPAGE) for part in PARTS}
 _ITEMS = SourceFile("youshu/user_item.txt.gz", HOMEPAGE)
 _LISTS = SourceFile("youshu/bundle_item.txt.gz", HOMEPAGE)
@@ -54,19 +54,12 @@ def prepare_youshu(
         FileNotFoundError: If a file is not at hand.
         ValueError: If a file is not what it should be.
     """
-    parts = [_read(_BUNDLES[part], source, "bundle") for part in PARTS]
-    items = _read(_ITEMS, source, "item")
-    lists = _read(_LISTS, source, "item", of="bundle")
-    generator = np.random.default_rng(seed)
-    tables = [_events(rows, BUNDLE, SAVE, part) for part, rows in enumerate(parts)]
-    tables.append(_events(items, ITEM, READ, 0))
-    events = pa.concat_tables(tables)
-    events = events.take(pa.array(generator.permutation(events.num_rows)))
-    n = np.arange(events.num_rows)
-    part = events.column("part").to_numpy()
-    events = events.drop(["part"]).append_column(
-        "timestamp", pa.array((part * PART_SECONDS + _places(events, part)) * SECOND)
-    )
+    parts = [read_pairs(_BUNDLES[part], source, _pairs("user", BUNDLE)) for part in PARTS]
+    items = read_pairs(_ITEMS, source, _pairs("user", ITEM))
+    lists = read_pairs(_LISTS, source, _pairs(BUNDLE, ITEM))
+    tables = [events_of(rows, BUNDLE, BUNDLE, SAVE, part) for part, rows in enumerate(parts)]
+    tables.append(events_of(items, ITEM, ITEM, READ, 0))
+    events = in_order(pa.concat_tables(tables), len(PARTS), seed)
     manifest = Manifest(
         name="youshu",
         source=HOMEPAGE,
@@ -74,50 +67,18 @@ def prepare_youshu(
         tie_order=f"drawn with seed {seed}",
         notes={"part_seconds": PART_SECONDS, "parts": list(PARTS)},
     )
-    events = events.append_column("ordinal", pa.array(n))
-    return write_event_log(
-        out, manifest, events, _catalogue(parts, items, lists), overwrite=overwrite
-    )
+    catalogue = _catalogue(parts, items, lists)
+    return write_event_log(out, manifest, events, catalogue, overwrite=overwrite)
 
 
-def _read(file: SourceFile, source: str | Path | None, other: str, of: str = "user") -> pa.Table:
-    """Reads the pairs of a file."""
-    path = obtain(file, source)
-    report = RowReport(path.name)
-    columns = {of: pa.string(), other: pa.string()}
-    rows = pa.concat_tables(read_delimited(path, columns, "\t", report))
-    report.require(max_fraction=0.0)
-    return rows
-
-
-def _events(rows: pa.Table, entity_type: str, event: str, part: int) -> pa.Table:
-    n = rows.num_rows
-    return pa.table(
-        {
-            "user_id": rows.column("user"),
-            "entity_type": constant(entity_type, n),
-            "entity_id": rows.column(entity_type),
-            "event": constant(event, n),
-            "part": pa.array(np.full(n, part, np.int64)),
-        }
-    )
-
-
-def _places(events: pa.Table, part: np.ndarray) -> np.ndarray:
-    """Returns each event's place among those of its user and part, in the order of the rows."""
-    user = events.column("user_id").combine_chunks().dictionary_encode().indices.to_numpy()
-    group = user.astype(np.int64) * len(PARTS) + part
-    order = np.argsort(group, kind="stable")
-    ordered = group[order]
-    places = np.empty_like(group)
-    places[order] = np.arange(len(group)) - np.searchsorted(ordered, ordered)
-    return places
+def _pairs(left: str, right: str) -> dict[str, pa.DataType]:
+    return {left: pa.string(), right: pa.string()}
 
 
 def _catalogue(parts: list[pa.Table], items: pa.Table, lists: pa.Table) -> pa.Table:
     """Returns all bundles, with the items that they list, and all items."""
-    bundles = _distinct([lists, *parts], "bundle")
-    books = _distinct([items, lists], "item")
+    bundles = distinct([lists, *parts], "bundle")
+    books = distinct([items, lists], "item")
     of = pc.index_in(lists.column("bundle"), bundles).to_numpy()
     shown = lists.column("item").take(pa.array(np.argsort(of, kind="stable"))).combine_chunks()
     ends = np.cumsum(np.bincount(of, minlength=len(bundles)))
@@ -133,7 +94,3 @@ def _catalogue(parts: list[pa.Table], items: pa.Table, lists: pa.Table) -> pa.Ta
         }
     )
 
-
-def _distinct(tables: list[pa.Table], column: str) -> pa.Array:
-    chunks = [chunk for table in tables for chunk in table.column(column).chunks]
-    return pc.unique(pa.chunked_array(chunks))

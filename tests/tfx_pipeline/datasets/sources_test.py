@@ -169,6 +169,25 @@ def test_youshu_keeps_its_split_in_the_order_of_events(tmp_path: Path) -> None:
         prepare("youshu", tmp_path / "log", folder, overwrite=True)
 
 
+def test_amazon_electronics_clothing_keeps_its_split(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for domain, train, test in (("electronics", "0\t7\t1\n0\t8\t1\n", "0\t9\t1\n"),
+                                ("clothing", "0\t7\t1\n1\t7\t1\n", "1\t5\t1\n")):  # fmt: skip
+        put(folder, f"{domain}_train.txt.gz", train)
+        put(folder, f"{domain}_test.txt.gz", test)
+    manifest = prepare("amazon-electronics-clothing", tmp_path / "log", folder)
+    assert (manifest.events, manifest.users) == (6, 2)
+    assert manifest.entities == {"electronics": 3, "clothing": 2}
+    split = manifest.notes["part_seconds"] * 1_000_000
+    rows = EventLog(tmp_path / "log").read("events").to_pylist()
+    held_out = {
+        f"{row['user_id']} {row['entity_type']}:{row['entity_id']}"
+        for row in rows
+        if row["timestamp"] >= split
+    }
+    assert held_out == {"0 electronics:9", "1 clothing:5"}
+
+
 def test_movielens_100k_from_its_files(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     put(folder, "u.data.gz", "1\t2\t3\t881250949\n2\t2\t5\t881250950\n")
@@ -199,6 +218,8 @@ def test_movielens_100k_from_its_files(tmp_path: Path) -> None:
         ("retailrocket", "retailrocket/train_sessions.txt.gz", 710_586, 130_903,
          {"item": 36_968}),
         ("youshu", "youshu/user_item.txt.gz", 187_866, 8_006, {"bundle": 4_771, "item": 32_770}),
+        ("amazon-electronics-clothing", "amazon-electronics-clothing/clothing_test.txt.gz",
+         358_298, 15_761, {"electronics": 51_447, "clothing": 48_781}),
         ("taobao", "taobao/UserBehavior.csv.gz", 84_440, 815, {"item": 55_344}),
     ],
 )  # fmt: skip
