@@ -193,8 +193,9 @@ def read_parts(
     shows = None
     if "related_ids" in rows.column_names:
         linked = rows.column("related_ids").filter(chosen).combine_chunks()
+        lengths = np.asarray(pc.fill_null(pc.list_value_length(linked), 0))
         other_type = pc.unique(rows.column("entity_type").filter(pc.invert(chosen)))[0]
-        owner = np.repeat(np.arange(len(candidates)), np.asarray(pc.list_value_length(linked)))
+        owner = np.repeat(np.arange(len(candidates)), lengths)
         keys = pc.binary_join_element_wise(other_type.as_py(), rest, ":")
         shown = pc.index_in(linked.flatten(), keys)
         shows = matrix(owner, shown, (len(candidates), len(rest))) if len(owner) else None
