@@ -152,9 +152,7 @@ def _measure_users(
     }
 
 
-def read_parts(
-    log_dir: Path, candidate_type: str
-) -> tuple[TwoKinds, dict[str, sparse.csr_matrix]]:
+def read_parts(log_dir: Path, candidate_type: str) -> tuple[TwoKinds, dict[str, sparse.csr_matrix]]:
     """Reads an event log whose division into parts is given (`given_parts`).
 
     Args:

@@ -93,4 +93,3 @@ def _catalogue(parts: list[pa.Table], items: pa.Table, lists: pa.Table) -> pa.Ta
             "related_ids": related,
         }
     )
-
