@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
-import models  # noqa: F401  (before TensorFlow)
 import numpy as np
 import tensorflow as tf
 
+import models  # noqa: F401  (before TensorFlow)
 from benchmarks import gmn_shop
 from benchmarks.environment import ROOT
 from benchmarks.gmn import make_towers
@@ -66,7 +66,7 @@ def request(towers: Towers) -> Callable[[int], None]:
         scores = score_items(towers.model.embed_queries(windows), items)
         return tf.math.top_k(scores, 50).indices
 
-    given = towers.windows(np.arange(towers.data.candidates.shape[0]))
+    given = towers.windows(np.arange(users))
 
     def run(user: int) -> None:
         answer({name: tf.constant(value[user : user + 1]) for name, value in given.items()}).numpy()
@@ -87,7 +87,7 @@ def measure(task: Task, turns: int, requests: int, size: int) -> dict[str, dict[
     rates: dict[str, list[float]] = {row: [] for row in ROWS}
     times: dict[str, list[float]] = {row: [] for row in ROWS}
     for turn in range(turns + 1):  # the first one compiles
-        for row, (step, answer) in made.items():
+        for row, (step, _) in made.items():
             started = time.perf_counter()
             step()
             if turn:

@@ -56,10 +56,10 @@ TRAINER: dict[str, Any] = {
 
 def read(log_dir: Path, candidates: str) -> Task:
     """Reads the event log, with entities of a type as candidates."""
-    import models  # noqa: F401  (before TensorFlow)
     import numpy as np
     from scipy import sparse
 
+    import models  # noqa: F401  (before TensorFlow)
     from benchmarks.two_kinds import Task
     from benchmarks.two_kinds import TwoKinds
     from tfx_pipeline.datasets.event_log import EventLog

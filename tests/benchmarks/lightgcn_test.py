@@ -5,8 +5,8 @@ import pytest
 from scipy import sparse
 
 import models  # noqa: F401  (chooses Keras 2)
-from benchmarks.two_kinds import TwoKinds
 from benchmarks.lightgcn import LightGCN
+from benchmarks.two_kinds import TwoKinds
 
 RNG = np.random.default_rng(4)
 
