@@ -32,7 +32,7 @@ TRAINER: dict[str, Any] = {
         "temperature": 0.1,
         "candidate": {"features": []},
         "query": {
-            "window": 40,
+            "window": 60,
             "hidden_units": [],
             "dropout": 0.5,
             "item_dropout": 0.2,

@@ -57,9 +57,8 @@ def training_step(towers: Towers, size: int) -> Callable[[], None]:
 
 def request(towers: Towers) -> Callable[[int], None]:
     """Returns what answers one user."""
-    items = towers.model.embed_items(
-        tf.range(1, 1 + towers.data.candidates.shape[1], dtype=tf.int64)
-    )
+    users, size = towers.data.candidates.shape
+    items = towers.model.embed_items(tf.range(1, 1 + size, dtype=tf.int64))
 
     @tf.function(reduce_retracing=True)
     def answer(windows: dict[str, tf.Tensor]) -> tf.Tensor:
