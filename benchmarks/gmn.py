@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.two_kinds import Scorer
     from benchmarks.two_kinds import Task
     from benchmarks.two_kinds import TwoKinds
+    from benchmarks.two_kinds_towers import Towers
     from models.config import RetrievalTrainerConfig
 
 _NO_NODES = {"model.query.node_level": False}
@@ -99,7 +100,7 @@ class Benchmark:
         reads_both = row != "two_tower"
         values = {"candidate_types": ["candidate"], "seed": seed, "exclude_seen": ["*"]}
         model = {"family": "gmn" if reads_both else "two_tower"} | self.trainer["model"]
-        config = retrieval_trainer(self.trainer | values | {"model": model})
+        config = retrieval_trainer({**self.trainer, **values, "model": model})
         differs = dict(self.gmn) | ARMS[row] if reads_both else {}
         whole = changed(config, differs | dict(self.own.get(row, {})) | dict(overrides))
         assert isinstance(whole, RetrievalTrainerConfig)
@@ -109,6 +110,7 @@ class Benchmark:
         self, task: Task, row: str, seed: int, overrides: Mapping[str, Any], parts: tuple[str, ...]
     ) -> tuple[Callable[[], dict[str, float]], dict[str, Any]]:
         """Returns what measures a row, and what its values depend on."""
+        make: Callable[[], Learned]
         if row in TRAINED:
             config = self.config(row, seed, overrides)
             make = partial(make_towers, task.data, row, config)
@@ -123,7 +125,7 @@ class Benchmark:
         return partial(train, self, task, row, make, settings["epochs"], parts), settings
 
 
-def make_towers(data: TwoKinds, row: str, config: RetrievalTrainerConfig) -> Learned:
+def make_towers(data: TwoKinds, row: str, config: RetrievalTrainerConfig) -> Towers:
     """Makes the model of a row of `TRAINED`, with what it may read of the data."""
     from benchmarks.comirec import ComiRec
     from benchmarks.two_kinds_towers import Towers

@@ -6,7 +6,8 @@
 Electronics and Clothing, reviewed by the same 15,761 users, each shop's items being candidates in
 turn. All of them are ranked for the one of the given test part, what the user has excluded.
 `tune` is one item of the training part of every third user, if another user has it, too. There
-are no times, no links and no content. See `benchmarks.gmn`.
+are no times, no links and no content; what the catalogue says of an item is in which doubling
+the number of its reviews in the training part is. See `benchmarks.gmn`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TRAINER: dict[str, Any] = {
         "dim": 64,
         "normalize": True,
         "temperature": 0.1,
-        "candidate": {"features": []},
+        "candidate": {"features": ["categories"], "id_dropout": 0.1},
         "query": {
             "window": 60,
             "hidden_units": [],
@@ -43,7 +44,7 @@ TRAINER: dict[str, Any] = {
         },
     },
     "input": {"batch_size": 2048, "pool": 1024},
-    "optimizer": {"learning_rate": 0.003},
+    "optimizer": {"learning_rate": 0.01},
     "epochs": 3,
     "steps_per_epoch": 0,
 }
@@ -77,13 +78,31 @@ def hold_out(edges: sparse.csr_matrix, seed: int = 0) -> tuple[sparse.csr_matrix
 
 def read(log_dir: Path, candidates: str) -> Task:
     """Reads the event log, with one of its shops' items as candidates."""
+    from scipy import sparse
+
     import models  # noqa: F401  (before TensorFlow)
     from benchmarks.two_kinds import Task
     from benchmarks.two_kinds import read_parts
 
     data, held_out = read_parts(log_dir, candidates)
     rest, tune = hold_out(data.candidates)
-    return Task(replace(data, candidates=rest), {"tune": tune} | held_out, few=4)
+    described = reviewed(sparse.hstack([rest, data.others]))
+    data = replace(data, candidates=rest, described=described)
+    return Task(data, {"tune": tune} | held_out, few=4)
+
+
+def reviewed(edges: sparse.spmatrix) -> sparse.csr_matrix:
+    """Describes entities by the doubling that their number of edges is in, [entities, doublings].
+
+    Args:
+        edges: [users, entities].
+    """
+    import numpy as np
+
+    from benchmarks.two_kinds import matrix
+
+    doubling = np.log2(1.0 + np.asarray(edges.sum(axis=0)).ravel()).astype(np.int64)
+    return matrix(np.arange(len(doubling)), doubling, (len(doubling), 1 + doubling.max()))
 
 
 BENCHMARK = Benchmark(

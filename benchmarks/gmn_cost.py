@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -125,7 +126,7 @@ def main() -> None:
     seconds = (time.perf_counter() - started) / len(ROWS)
     settings = {"turns": options.turns, "requests": options.requests, "batch": options.batch_size}
     for row, values in found.items():
-        results.measure({"model": row}, 0, lambda values=values: values, settings, seconds)
+        results.measure({"model": row}, 0, partial(dict, values), settings, seconds)
     print(render(results.path, COLUMNS))
 
 
