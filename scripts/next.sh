@@ -3,7 +3,8 @@
 # set up: `scripts/next.sh .venv/bin/python -m pytest tests/serving`. Builds it the first time.
 #
 # Mounts are made in a mount namespace of their own and processes in one of theirs, so that both
-# are gone with this script, interrupted or not. Returns 0 and says why where that is not allowed.
+# are gone with this script, interrupted or not. The folder $VITRINE_NEXT_SHARE is there, too, under
+# the same name. Returns 0 and says why where mounting is not allowed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,6 +49,10 @@ mount_root() {
   cp --dereference /etc/resolv.conf "$ROOT/etc/resolv.conf"
   [ ! -f /etc/ssl/certs/ca-certificates.crt ] || cp /etc/ssl/certs/ca-certificates.crt "$ROOT/etc/ssl/certs/"
   [ ! -d "${VITRINE_DATA_HOME:-}" ] || mount --bind -o ro "$VITRINE_DATA_HOME" "$ROOT/data"
+  if [ -n "${VITRINE_NEXT_SHARE:-}" ]; then
+    mkdir -p "$ROOT$VITRINE_NEXT_SHARE"
+    mount --bind "$VITRINE_NEXT_SHARE" "$ROOT$VITRINE_NEXT_SHARE"
+  fi
 }
 
 # The files of the project, without what this machine has made of them, as one commit.
