@@ -31,12 +31,12 @@ TRAINER: dict[str, Any] = {
         "dim": 64,
         "normalize": True,
         "temperature": 0.1,
-        "candidate": {"features": ["categories"], "id_dropout": 0.1},
+        "candidate": {"features": ["categories"], "id_dropout": 0.5},
         "query": {
             "window": 60,
             "hidden_units": [],
             "dropout": 0.5,
-            "item_dropout": 0.2,
+            "item_dropout": 0.5,
             "use_order": False,
             "use_event_types": False,
             "use_time": False,
@@ -44,7 +44,7 @@ TRAINER: dict[str, Any] = {
         },
     },
     "input": {"batch_size": 2048, "pool": 1024},
-    "optimizer": {"learning_rate": 0.01},
+    "optimizer": {"learning_rate": 0.003},
     "epochs": 3,
     "steps_per_epoch": 0,
 }
