@@ -21,6 +21,7 @@ from serving.local_server.config import ServerConfig
 from serving.local_server.models_config import configured_models
 from serving.publishing.announce import announce_version
 from serving.publishing.config import PusherConfig
+from tfx_pipeline.doctor import ROWS
 
 DOCKERFILES = sorted((ROOT / DOCKER).glob("*.Dockerfile"))
 HADOLINT = Path(sys.executable).with_name("hadolint")
@@ -83,9 +84,11 @@ def test_the_bases_are_those_of_the_lock():
     assert bases.tf_serving.split("@")[0] == versions["tensorflow-serving-api"]
     assert bases.tf_serving_gpu.split("@")[0] == versions["tensorflow-serving-api"] + "-gpu"
     assert bases.beam.split("@")[0] == versions["apache-beam"]
-    assert bases.python.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}-")
+    (row,) = [row for row in ROWS if row.tested["tensorflow"] == versions["tensorflow"]]
+    python = "{}.{}".format(*row.pythons[0])  # of the images, whichever runs this test
+    assert bases.python.startswith(f"{python}-")
     beam = (ROOT / DOCKER / "beam_worker.Dockerfile").read_text()
-    assert f"beam_python{sys.version_info[0]}.{sys.version_info[1]}_sdk" in beam
+    assert f"beam_python{python}_sdk" in beam
 
 
 def test_cuda_comes_by_hash_and_changes_nothing_else():
