@@ -48,6 +48,7 @@ from tfx_pipeline.export.rows import whole_timelines
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.stack import direct_in_python
 
 ITEMS_A_PART = 65_536
 EMBED_BATCH = 512
@@ -103,7 +104,7 @@ def embed_log(
     folders = (*(table.name for table in TABLES), dead_letter.DIRECTORY, tfrecord.STAGING)
     for name in folders:
         (target / name).mkdir(parents=True)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+    pipeline = beam.Pipeline(options=PipelineOptions(list(direct_in_python(options))))
     with temporary_storage(pipeline) as directory:
         _build(pipeline, plan, uri, timelines, model, earlier, Store(directory))
         pipeline.run().wait_until_finish()

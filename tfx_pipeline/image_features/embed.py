@@ -26,6 +26,7 @@ from transforms.arrow import pa
 from transforms.arrow import parquet_file
 from transforms.arrow import pc
 from transforms.arrow import pq
+from transforms.stack import direct_in_python
 from transforms.storage import place
 
 BATCH = 512  # images that are embedded at a time
@@ -90,7 +91,7 @@ def embed_images(
     groups = list(_row_groups(EventLog(log_dir)))
     target.mkdir(parents=True)
     chosen, folder = tuple(types), str(target)
-    with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+    with beam.Pipeline(options=PipelineOptions(list(direct_in_python(options)))) as pipeline:
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(groups, reshuffle=True)

@@ -21,6 +21,7 @@ from tfx_pipeline.runners.mirror import LOG
 from tfx_pipeline.runners.mirror import mirrored
 from tfx_pipeline.runners.recorded import read_runs
 from tfx_pipeline.stages.state import read_state
+from transforms.stack import direct_in_python
 from transforms.storage import place
 
 
@@ -130,16 +131,14 @@ def with_workers_here(config: PipelineConfig) -> PipelineConfig:
     would pack an sdist of itself for every Beam step whose options name neither packages nor an
     image, for each worker to install; of the image nothing more is read in these places.
     """
-    options = config.beam_pipeline_args
+    options = direct_in_python(config.beam_pipeline_args)
 
     def has(*names: str) -> bool:
         return any(option.startswith(names) for option in options)
 
-    if has("--runner") and (has("--sdk_container_image") or not has("--environment_config")):
-        return config
-    return config.model_copy(
-        update={"beam_pipeline_args": (*options, "--sdk_container_image=none")}
-    )
+    packed = has("--runner") and (has("--sdk_container_image") or not has("--environment_config"))
+    more = () if packed else ("--sdk_container_image=none",)
+    return config.model_copy(update={"beam_pipeline_args": (*options, *more)})
 
 
 def _root_message(error: BaseException) -> str:

@@ -133,4 +133,6 @@ def test_a_run_that_is_interrupted_says_what_is_kept_and_how_to_go_on(
 def test_what_workers_have_is_not_packed_for_them(options: tuple[str, ...], given: bool) -> None:
     config = load_config("shop_demo").model_copy(update={"beam_pipeline_args": options})
     more = ("--sdk_container_image=none",) if given else ()
+    if "--runner" not in options[0]:
+        more = ("--allow_unsafe_triggers", *more)
     assert local.with_workers_here(config).beam_pipeline_args == (*options, *more)
