@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Finds or fetches the Python of a row of the support matrix and uv, and installs the row's lock into
 # .venv. Does nothing, quickly, when nothing changed. With --row it only says which row, and why.
+# VITRINE_ROW is 3.10, which is the default, 3.12, or auto, which chooses by the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,18 +29,35 @@ find_python() {
   done
 }
 
+has_glibc() {
+  local found
+  found=$(getconf GNU_LIBC_VERSION 2>/dev/null | cut -d' ' -f2)
+  [ -n "$found" ] && [ "$(printf '%s\n' "$1" "$found" | sort -V | head -1)" = "$1" ]
+}
+
 # Sets row, its Pythons and its lock, and says why.
 choose_row() {
   local why
-  if [ -n "${VITRINE_ROW:-}" ]; then
+  if [ -z "${VITRINE_ROW:-}" ] && [ -f "$stamp" ] \
+    && { runs "$VENV/bin/python" 3.12 || runs "$VENV/bin/python" 3.13; }; then
+    row=3.12 why="$VENV has it; VITRINE_ROW=3.10 changes it"
+  elif [ -z "${VITRINE_ROW:-}" ]; then
+    row=3.10 why="it is the default; VITRINE_ROW=auto chooses by the machine"
+  elif [ "$VITRINE_ROW" != auto ]; then
     row=$VITRINE_ROW why="VITRINE_ROW says so"
+  elif ! has_glibc 2.38; then
+    row=3.10 why="the newer one needs glibc 2.38"
+  elif runs "$VENV/bin/python" 3.10; then
+    row=3.10 why="$VENV has it; VITRINE_ROW=3.12 changes it"
+  elif [ -z "$(find_python 3.12 3.13)" ] && [ -n "$(find_python 3.10)" ]; then
+    row=3.10 why="Python 3.10 is here, and neither 3.12 nor 3.13"
   else
-    row=3.10 why="it is the default; VITRINE_ROW=3.12 chooses the newer one"
+    row=3.12 why="glibc is 2.38 or newer"
   fi
   case $row in
     3.10) pythons=(3.10) lock=requirements.lock what="TFX 1.16, TensorFlow 2.16 on Python 3.10" ;;
     3.12) pythons=(3.12 3.13) lock=requirements-3.12.lock what="TFX 1.21, TensorFlow 2.21 on Python 3.12 or 3.13" ;;
-    *) die "VITRINE_ROW is 3.10 or 3.12, not $row" ;;
+    *) die "VITRINE_ROW is 3.10, 3.12 or auto, not $row" ;;
   esac
   chosen="$what: $why"
 }
@@ -67,9 +85,9 @@ venv_runs() {
   return 1
 }
 
+stamp="$VENV/.vitrine-installed"
 choose_row
 if [ "${1:-}" = --row ]; then echo "$chosen"; exit; fi
-stamp="$VENV/.vitrine-installed"
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint) $PWD" ] && venv_runs; then
   exit 0
 fi

@@ -66,7 +66,7 @@ copy_project() {
 }
 
 inside() {
-  env --unset=PYTHONPATH VITRINE_ROW=3.12 HOME=/root LC_ALL=C.UTF-8 VITRINE_DATA_HOME=/data \
+  env --unset=PYTHONPATH VITRINE_ROW=auto HOME=/root LC_ALL=C.UTF-8 VITRINE_DATA_HOME=/data \
     PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin \
     chroot "$ROOT" bash -c 'cd "$1" && shift && "$@"' bash "$PROJECT" "$@"
 }
