@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 # ScaNN's operations for TensorFlow, which nothing here uses.
 _OPERATIONS = "scann.scann_ops.py.scann_ops"
@@ -44,13 +44,14 @@ def leave_out_scann_operations() -> None:
         sys.modules.setdefault(_OPERATIONS, None)  # type: ignore[arg-type]
 
 
-def direct_in_python(options: Sequence[str]) -> tuple[str, ...]:
+def direct_in_python(options: Iterable[str]) -> tuple[str, ...]:
     """Returns options of a Beam job, with which the Direct runner stays within Python.
 
     That of Beam 2.77 else fetches a program from the network, runs the job in it, and only where
     that fails in Python. It leaves the program out where unsafe triggers are allowed; no job here
     has any triggers.
     """
-    runners = [option for option in options if option.startswith("--runner")]
+    given = tuple(options)
+    runners = [option for option in given if option.startswith("--runner")]
     direct = all(option.endswith("DirectRunner") for option in runners)
-    return (*options, *(["--allow_unsafe_triggers"] if direct else []))
+    return (*given, *(["--allow_unsafe_triggers"] if direct else []))
