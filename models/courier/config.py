@@ -25,7 +25,7 @@ class BackboneConfig(Config):
     name: str = SMALL_CNN
     weights: str = ""
     frozen: bool = False
-    channels: tuple[int, ...] = Field(default=(16, 32, 64, 96), min_length=1)
+    channels: tuple[int, ...] = Field(default=(32, 64, 96, 128), min_length=1)
 
 
 class CourierLossesConfig(Config):
@@ -60,6 +60,8 @@ class CourierConfig(Config):
       height: Of images, in pixels; others are resized.
       width: Likewise.
       dim: d, length of an image's vector.
+      rebuild: How a shown image is rebuilt from those before it: by `attention` that knows it, or
+        as their `mean`, which trains the very cosines that a model reads as similarities.
       heads: Of the attention; they divide `dim`.
       history: T, the last distinct images before a page that are read.
       window: The last events in which these are looked for.
@@ -76,6 +78,7 @@ class CourierConfig(Config):
     height: int = Field(default=64, ge=8)
     width: int = Field(default=64, ge=8)
     dim: int = Field(default=64, ge=1)
+    rebuild: Literal["attention", "mean"] = "attention"
     heads: int = Field(default=4, ge=1)
     history: int = Field(default=5, ge=1)
     window: int = Field(default=20, ge=1)

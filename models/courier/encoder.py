@@ -18,12 +18,14 @@ _CHUNK = 256  # images that are encoded at a time outside of training
 
 
 class SmallCNN(tf.keras.Model):
-    """A few convolutions for small images on a CPU, the features of all blocks pooled.
+    """A few convolutions for small images on a CPU, all they see pooled.
 
-        x_{i+1} = relu(norm(W_i * x_i)), halved;   out = [mean x_1 ; .. ; mean x_n]
+        x_0 = pixels,  x_{i+1} = relu(W_i * x_i + b_i), halved
+        out = [mean x_0 ; deviation x_0 ; .. ; mean x_n ; deviation x_n]
 
-    Early blocks tell colours and edges, late ones patterns and shapes. Groups of channels are
-    normalised image by image, so that neither batches nor replicas matter.
+    each over the whole picture and over its middle half, where things stand. Early blocks tell
+    colours and edges, late ones patterns and shapes. Nothing is normalised image by image, which
+    would take colours, light and contrast away.
 
     Args:
         channels: Of the blocks.
@@ -32,20 +34,19 @@ class SmallCNN(tf.keras.Model):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__(name=SMALL_CNN)
         self.convolutions = [
-            tf.keras.layers.Conv2D(width, 3, 2, "same", use_bias=False, name=f"conv_{index}")
-            for index, width in enumerate(channels)
-        ]
-        self.norms = [
-            tf.keras.layers.GroupNormalization(_groups(width), name=f"norm_{index}")
+            tf.keras.layers.Conv2D(
+                width, 3, 2, "same", kernel_initializer="he_normal", name=f"conv_{index}"
+            )
             for index, width in enumerate(channels)
         ]
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
-        """Maps [n, height, width, 3] float32 of 0 .. 255 to [n, sum of channels] float32."""
-        values, pooled = images / 127.5 - 1.0, []
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            values = tf.nn.relu(norm(convolution(values)))
-            pooled.append(tf.reduce_mean(values, axis=[1, 2]))
+        """Maps [n, height, width, 3] float32 of 0 .. 255 to [n, features] float32."""
+        values = images / 127.5 - 1.0
+        pooled = _moments(values)
+        for convolution in self.convolutions:
+            values = tf.nn.relu(convolution(values))
+            pooled += _moments(values)
         return tf.concat(pooled, axis=1)
 
 
@@ -173,6 +174,12 @@ def _make_backbone(config: BackboneConfig, shape: tuple[int, int]) -> tuple[Any,
     return backbone, sys.modules[made.__module__].preprocess_input
 
 
-def _groups(channels: int) -> int:
-    """Returns into how many groups channels are divided: of 8 where that divides them."""
-    return channels // 8 if channels % 8 == 0 else 1
+def _moments(values: tf.Tensor) -> list[tf.Tensor]:
+    """Returns mean and deviation of [n, h, w, c] values, whole and of their middle: [n, c] each."""
+    top, left = (size // 4 for size in values.shape[1:3])
+    middle = values[:, top : values.shape[1] - top, left : values.shape[2] - left]
+    moments = []
+    for part in (values, middle):
+        mean, variance = tf.nn.moments(part, axes=[1, 2])
+        moments += [mean, tf.sqrt(variance + _EPSILON)]
+    return moments

@@ -62,7 +62,10 @@ class ImageEvaluation:
         """
         images = self._model.inputs_of_encoder
         self._model.encoder.fit_centre(images[1:])
-        vectors = self._model.encoder.vectors_of(images)
+        return self.measure(self._model.encoder.vectors_of(images))
+
+    def measure(self, vectors: np.ndarray) -> Metrics:
+        """Measures vectors [n + 1, d] of all images and the blank one; see `evaluate`."""
         table = tf.constant(vectors)
         scored = [self._score(batch, table).numpy() for batch in self._batches]
         mean, most, rebuilt = np.concatenate(scored).T

@@ -68,13 +68,7 @@ class Courier(Learner):
         shape = (self.model.height, self.model.width)
         self.encoder = ImageEncoder(self.model.backbone, self.model.dim, shape)
         self._fit_statistics()
-        # The history is no longer than K: there is nothing to search.
-        self.attention = MultiHeadTargetAttention(
-            self.model.heads, self.model.history, name="attention"
-        )
-        self.attention.build([None, self.model.dim])
-        for layer in (self.attention.value, self.attention.output_projection):
-            layer.kernel.assign(np.eye(self.model.dim))  # at first the mean of what is attended to
+        self.attention = self._make_attention() if self.model.rebuild == "attention" else None
         self.head = None
         if self.model.objective == "courier" and self.model.losses.click:
             self.head = MLP((2 * self.model.dim,), 1, name="click")
@@ -90,6 +84,15 @@ class Courier(Learner):
         # Random negatives of a log without impressions are of what has an image.
         items = Items.of(np.flatnonzero(images.row))
         return cls(config, images, PageSpec(WindowSpec(model.window), label, types, items=items))
+
+    def _make_attention(self) -> MultiHeadTargetAttention:
+        """Makes the attention, at first the mean of what is attended to."""
+        # The history is no longer than K: there is nothing to search.
+        attention = MultiHeadTargetAttention(self.model.heads, self.model.history, name="attention")
+        attention.build([None, self.model.dim])
+        for layer in (attention.value, attention.output_projection):
+            layer.kernel.assign(np.eye(self.model.dim))
+        return attention
 
     def _fit_statistics(self) -> None:
         """Standardises features by those at the start; keeps them where they stay as they are."""
@@ -121,7 +124,21 @@ class Courier(Learner):
         shown = tf.gather(vectors, tf.gather(inputs[v.SHOWN], chosen))
         page = tf.gather(inputs[v.SHOWN_PAGE], chosen)
         history = tf.gather(vectors, inputs[v.HISTORY])  # [B, T, d]
-        return self.attention(shown, history, _mask(inputs[v.HISTORY_ROW]), page, whole=True)
+        return self._rebuild(shown, history, _mask(inputs[v.HISTORY_ROW]), page)
+
+    def _rebuild(
+        self, target: tf.Tensor, history: tf.Tensor, mask: tf.Tensor, page: tf.Tensor
+    ) -> tf.Tensor:
+        """Rebuilds [A, d] targets of pages [A] from [B, T, d] histories with [B, T] masks: [A, d].
+
+        Either by attention, or as the mean of unit vectors, of which the cosines are what
+        `similarity` reads.
+        """
+        if self.attention is not None:
+            return self.attention(target, history, mask, page, whole=True)
+        total = tf.reduce_sum(tf.math.l2_normalize(history, axis=2) * mask[..., None], axis=1)
+        mean = tf.math.divide_no_nan(total, tf.reduce_sum(mask, axis=1, keepdims=True))
+        return tf.gather(mean, page)
 
     @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs: Batch, training: bool = False) -> tf.Tensor:
@@ -188,7 +205,7 @@ class Courier(Learner):
         newest = history[:, 0]
         mask = _mask(rows)[:, 1:]
         page = tf.range(number, dtype=tf.int64)
-        rebuilt = self.attention(newest, history[:, 1:], mask, page, whole=True)
+        rebuilt = self._rebuild(newest, history[:, 1:], mask, page)
         two = tf.cast(tf.where(tf.reduce_any(mask > 0.0, axis=1))[:, 0], tf.int32)
         # Blank rows of pages without a history are no negatives of anything.
         there = tf.cast(tf.where(rows[:, 0] > 0)[:, 0], tf.int32)  # [t]

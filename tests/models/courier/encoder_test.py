@@ -25,7 +25,7 @@ def make(**backbone):
 def test_features_are_standardised_and_mapped_by_one_layer():
     encoder = make(channels=(8, 16))
     features = encoder.features_of(IMAGES)
-    assert features.shape == (30, 24)  # of both blocks
+    assert features.shape == (30, 4 * (3 + 8 + 16))  # of the pixels and of both blocks
     encoder.fit_statistics(features)
     scaled = (features - features.mean(0)) / np.maximum(features.std(0), 1e-3)
     expected = scaled @ encoder.linear.kernel.numpy()
@@ -42,9 +42,18 @@ def test_what_pooled_features_have_in_common_is_taken_away():
     assert abs(mean_cosine(encoder.vectors_of(IMAGES))) < 0.1
 
 
+def test_small_cnn_keeps_colour_light_and_contrast():
+    """The first moments are the pixels' own: of the whole picture, then of its middle half."""
+    pixels = IMAGES / 127.5 - 1.0
+    middle = pixels[:, 4:12, 4:12]
+    expected = [f(part, axis=(1, 2)) for part in (pixels, middle) for f in (np.mean, np.std)]
+    found = make().features_of(IMAGES)[:, :12]
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-3)
+
+
 def test_a_frozen_backbone_leaves_the_linear_layer_to_learn():
     assert len(make(frozen=True).trainable_weights) == 1
-    assert len(make(channels=(8, 8)).trainable_weights) == 1 + 2 * 3
+    assert len(make(channels=(8, 8)).trainable_weights) == 1 + 2 * 2
 
 
 def test_weights_come_from_a_path(tmp_path):

@@ -72,6 +72,19 @@ def test_padding_of_the_history_is_not_read(model, images_log):
         np.testing.assert_allclose(model.losses(changed)[name], losses, atol=1e-5, err_msg=name)
 
 
+def test_a_shown_image_is_rebuilt_as_the_mean_of_those_before_it(images_log):
+    made = Courier.of(small(rebuild="mean"), images_log.data)
+    assert made.attention is None
+    batch = one_batch(made, images_log.data)
+    vectors = made.encoder(batch[v.IMAGES]).numpy()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    rows, history = batch[v.HISTORY_ROW].numpy(), batch[v.HISTORY].numpy()
+    page = batch[v.SHOWN_PAGE].numpy()[4]
+    expected = unit[history[page][rows[page] > 0]].mean(axis=0)
+    rebuilt = made.rebuild(batch, tf.constant(vectors), tf.constant([4]))
+    np.testing.assert_allclose(rebuilt[0], expected, atol=1e-5)
+
+
 def test_click_sequence_by_hand(model, images_log):
     batch = one_batch(model, images_log.data)
     vectors = model.encoder(batch[v.IMAGES]).numpy()
@@ -105,7 +118,7 @@ def test_every_weight_has_a_gradient(images_log):
     "given",
     [
         {},
-        {"backbone": {"channels": [8, 8], "frozen": True}, "negatives": "page"},
+        {"backbone": {"channels": [8, 8], "frozen": True}, "negatives": "page", "rebuild": "mean"},
         pytest.param({"objective": "co_click"}, marks=pytest.mark.nightly),
     ],
     ids=["courier", "frozen", "co_click"],

@@ -1,0 +1,200 @@
+"""What an image encoder learns from clicks, by what it is trained to tell: no ranking model.
+
+    python -m benchmarks.courier_encoders               # does what is missing
+    python -m benchmarks.courier_encoders --setting start --setting page_mean
+
+On the simulated shop, whose pictures are drawn from styles. `auc` tells the clicks of held-out
+pages (validation) by the mean cosine with the last images before them. `style` is the mean cosine
+of the true styles of an image and of its five nearest ones of the same category, where the mean
+style of the category is taken off; 0 is chance.
+
+The backbone has random weights that stay (`frozen`), so that settings differ in the objective
+alone: `start` is the random linear layer, `paper` has the paper's temperature and losses, the
+others change temperature, reconstruction and negatives, and `page_mean_longer` has four times the
+epochs. `linear_style` reads the true style from the same features by ridge regression, each half
+of the items by the other's: what this backbone can tell at all. `style` is the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+
+from benchmarks.courier import DIM
+from benchmarks.courier import pipeline
+from benchmarks.environment import ROOT
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from models.config import RepresentationTrainerConfig
+from tfx_pipeline.image_features.clusters import unit
+from transforms.vocabulary import entity_vocabulary
+
+if TYPE_CHECKING:
+    from models.courier.model import Courier
+    from models.training.data import TrainingData
+
+NAME = "courier_encoders"
+LONGER = "page_mean_longer"
+PAGES = {"negatives": "page", "losses": {"click_sequence": 0.0}}
+PAPER = {
+    "negatives": "batch",
+    "rebuild": "attention",
+    "temperature": 0.05,
+    "losses": {"click_sequence": 1.0},
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "start": {"objective": "none"},
+    "paper": PAPER,
+    "paper_warm": PAPER | {"temperature": 0.5},
+    "batch_mean": {"rebuild": "mean", "temperature": 1.0, "losses": {"click_sequence": 0.0}},
+    "page_attention": PAGES | {"temperature": 0.5},
+    "page_mean": PAGES | {"rebuild": "mean", "temperature": 1.0},
+    LONGER: PAGES | {"rebuild": "mean", "temperature": 1.0},
+}
+LINEAR, TRUTH = "linear_style", "style"
+SETTINGS = (*MODELS, LINEAR, TRUTH)
+COLUMNS = ("setting", "auc", "gauc", "style", "effective_rank", "runs", "seconds")
+_ASKED, _NEIGHBOURS, _RIDGE = 500, 5, 300.0
+_BATCHES = 40  # of 256 held-out pages
+
+
+def trainer(setting: str, seed: int) -> RepresentationTrainerConfig:
+    """Returns how an encoder is trained."""
+    model = {"height": 32, "width": 32, "dim": DIM, "backbone": {"frozen": True}}
+    return RepresentationTrainerConfig.model_validate(
+        {
+            "model": model | MODELS.get(setting, {}),
+            "label": {"source": "impressions"},
+            "candidate_types": ["item"],
+            "input": {"batch_size": 128},
+            "optimizer": {"learning_rate": 0.003},
+            "epochs": 8 if setting == LONGER else 2,
+            "validation": {"batches": _BATCHES},
+            "tensorboard": False,
+            "checkpoints": False,
+            "seed": seed + 1,
+        }
+    )
+
+
+def truth(data: TrainingData, row: np.ndarray, log_dir: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the style [n + 1, 6] and the category [n + 1] of each image; of the blank one 0.
+
+    Args:
+        data: Has the vocabulary of entities.
+        row: [V + 1], the image of each entity.
+        log_dir: The shop.
+    """
+    world = log_dir / "truth" / "world"
+    ids, style, leaf = (
+        np.load(world / f"item_{name}.npy", allow_pickle=False) for name in ("id", "style", "leaf")
+    )
+    place = {f"item:{one}".encode(): index for index, one in enumerate(ids.tolist())}
+    styles = np.zeros([row.max() + 1, style.shape[1]], np.float32)
+    leaves = np.zeros([row.max() + 1], np.int64)
+    for index, name in enumerate(entity_vocabulary(data.transform), 1):
+        if row[index]:
+            styles[row[index]], leaves[row[index]] = style[place[name]], leaf[place[name]]
+    return styles, leaves
+
+
+def alike_in_style(vectors: np.ndarray, styles: np.ndarray, leaves: np.ndarray) -> float:
+    """Returns the mean cosine of own styles of images and of their nearest ones of a category.
+
+    Args:
+        vectors: [n, d], by which the five nearest are found.
+        styles: [n, s], the truth; its mean over each category is taken off.
+        leaves: [n] int, the category.
+    """
+    own, near = styles.astype(np.float64).copy(), unit(vectors)
+    for leaf in np.unique(leaves):
+        own[leaves == leaf] -= own[leaves == leaf].mean(axis=0)
+    own = unit(own)
+    found = []
+    for one in np.random.default_rng(0).permutation(len(vectors))[:_ASKED]:
+        others = np.flatnonzero((leaves == leaves[one]) & (np.arange(len(leaves)) != one))
+        chosen = others[np.argsort(-(near[others] @ near[one]), kind="stable")[:_NEIGHBOURS]]
+        found += (own[chosen] @ own[one]).tolist()
+    return float(np.mean(found))
+
+
+def read_linearly(features: np.ndarray, styles: np.ndarray) -> np.ndarray:
+    """Predicts styles [n, s] from features [n, F], each half by ridge regression on the other."""
+    from sklearn.linear_model import Ridge
+
+    scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-3)
+    half = np.random.default_rng(0).permutation(len(styles)) % 2
+    read = np.zeros_like(styles)
+    for one in (0, 1):
+        fitted = Ridge(_RIDGE).fit(scaled[half != one], styles[half != one])
+        read[half == one] = fitted.predict(scaled[half == one])
+    return read
+
+
+def measure(
+    setting: str, config: RepresentationTrainerConfig, data: TrainingData, log_dir: Path
+) -> dict[str, float]:
+    """Trains an encoder, or takes the truth, and measures vectors of all images."""
+    from models.courier.model import Courier
+    from models.trainer import train
+    from models.training.learner import seed_everything
+
+    model: Courier
+    if MODELS.get(setting, MODELS["start"]).get("objective") == "none":
+        seed_everything(config)
+        model = Courier.of(config, data)
+        model.encoder.fit_centre(model.inputs_of_encoder[1:])
+    else:
+        model, _ = train(config, data)
+    styles, leaves = truth(data, model.images.row, log_dir)
+    vectors = model.encoder.vectors_of(model.inputs_of_encoder)
+    if setting in (LINEAR, TRUTH):
+        read = read_linearly(model.inputs_of_encoder[1:], styles[1:]) if setting == LINEAR else None
+        vectors[1:] = 0.0
+        vectors[1:, : styles.shape[1]] = styles[1:] if read is None else read
+    found = model.validation(data).measure(vectors)
+    kept = {name: float(found[name]) for name in ("auc", "gauc", "effective_rank")}
+    return kept | {"style": alike_in_style(vectors[1:], styles[1:], leaves[1:])}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Does what is missing and prints the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.courier_encoders")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--setting", choices=SETTINGS, action="append", help="some of them")
+    parser.add_argument("--users", type=int, default=2_000, help="of the shop, where it is made")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-courier-encoders")
+    parser.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    options = parser.parse_args(arguments)
+    command = "python -m benchmarks.courier_encoders"
+    results = Results(NAME, command, options.fresh, options.results_dir)
+    if not options.log_dir.exists():
+        from tfx_pipeline.datasets.registry import prepare
+
+        prepare("shop", options.log_dir, users=options.users)
+    from tfx_pipeline.image_features.make import learn_from
+
+    data = learn_from(pipeline(options.log_dir, options.run_dir))
+    for seed in range(options.seeds):
+        for setting in options.setting or SETTINGS:
+            config = trainer(setting, seed)
+
+            def run(setting: str = setting, config: Any = config) -> dict[str, float]:
+                return measure(setting, config, data, options.log_dir)
+
+            given = config.model_dump(mode="json", exclude={"seed"})
+            done = results.measure({"setting": setting}, seed, run, given)
+            print(setting, json.dumps(done.values), flush=True)
+    print(render(results.path, list(COLUMNS)))
+
+
+if __name__ == "__main__":
+    main()

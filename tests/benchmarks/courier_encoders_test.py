@@ -1,0 +1,42 @@
+"""The benchmark of what encoders learn: its measure of styles, and its settings."""
+
+import numpy as np
+
+from benchmarks.courier_encoders import LONGER
+from benchmarks.courier_encoders import MODELS
+from benchmarks.courier_encoders import SETTINGS
+from benchmarks.courier_encoders import alike_in_style
+from benchmarks.courier_encoders import read_linearly
+from benchmarks.courier_encoders import trainer
+
+
+def test_styles_of_the_nearest_of_a_category_are_compared_without_its_mean():
+    """Twelve things of a category have one of two opposite styles, and the vectors tell them."""
+    leaves = np.repeat([0, 1], 12)
+    side = np.tile([1.0, -1.0], 12)
+    styles = np.stack([side + 10 * leaves, np.zeros(24)], axis=1)
+    told = np.stack([side, np.ones(24)], axis=1)
+    assert alike_in_style(told, styles, leaves) == 1.0
+    turned = np.stack([leaves, leaves - 0.5], axis=1)  # of categories alone
+    assert abs(alike_in_style(turned, styles, leaves)) < 0.3
+
+
+def test_styles_are_read_from_the_other_half():
+    random = np.random.default_rng(0)
+    features = random.normal(size=[4_000, 5])
+    styles = (features @ random.normal(size=[5, 2])).astype(np.float32)
+    read = read_linearly(features, styles)
+    assert np.corrcoef(read[:, 0], styles[:, 0])[0, 1] > 0.99
+    noise = random.normal(size=[4_000, 2]).astype(np.float32)
+    assert abs(np.corrcoef(read_linearly(features, noise)[:, 0], noise[:, 0])[0, 1]) < 0.1
+
+
+def test_settings_differ_in_what_is_told_alone():
+    assert set(SETTINGS) > set(MODELS)
+    changed = {"objective", "negatives", "rebuild", "temperature", "losses"}
+    first = trainer("start", 0).model_dump()
+    for name in set(MODELS) - {LONGER}:
+        other = trainer(name, 0).model_dump()
+        differing = {key for key, value in other["model"].items() if value != first["model"][key]}
+        assert differing <= changed
+        assert other | {"model": None} == first | {"model": None}
