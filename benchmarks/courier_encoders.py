@@ -141,6 +141,7 @@ def measure(
     setting: str, config: RepresentationTrainerConfig, data: TrainingData, log_dir: Path
 ) -> dict[str, float]:
     """Trains an encoder, or takes the truth, and measures vectors of all images."""
+    from models.courier.evaluation import ImageEvaluation
     from models.courier.model import Courier
     from models.trainer import train
     from models.training.learner import seed_everything
@@ -158,7 +159,9 @@ def measure(
         read = read_linearly(model.inputs_of_encoder[1:], styles[1:]) if setting == LINEAR else None
         vectors[1:] = 0.0
         vectors[1:, : styles.shape[1]] = styles[1:] if read is None else read
-    found = model.validation(data).measure(vectors)
+    evaluation = model.validation(data)
+    assert isinstance(evaluation, ImageEvaluation)
+    found = evaluation.measure(vectors)
     kept = {name: float(found[name]) for name in ("auc", "gauc", "effective_rank")}
     return kept | {"style": alike_in_style(vectors[1:], styles[1:], leaves[1:])}
 

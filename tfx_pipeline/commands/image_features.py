@@ -6,6 +6,9 @@ from pathlib import Path
 
 import click
 
+from tfx_pipeline.commands.log_check import check_log
+from transforms.catalogue_fields import CatalogueFields
+
 
 @click.command("image-features")
 @click.argument("config")
@@ -29,7 +32,7 @@ def image_features(config: str, encoder: Path | None, overrides: tuple[str, ...]
 def write_image_features(
     name: str, encoder: Path | None = None, overrides: tuple[str, ...] = ()
 ) -> str:
-    """Makes image features; returns what to tell the user.
+    """Makes image features, showing how the training goes; returns what to tell the user.
 
     Args:
         name: A configuration file, or a shipped one's name.
@@ -56,9 +59,19 @@ def write_image_features(
                 f"`{key}` ({address}) is in an object store, and image features are made in "
                 f"folders. Name one with `--set {key}=...`, and copy `features/` to the store."
             )
+    # What is made here may be declared already, and is not there before.
+    fields = {"include_images": True, "catalogue_fields": CatalogueFields()}
+    checked = config.model_copy(update={"timeline": config.timeline.model_copy(update=fields)})
+    click.echo(check_log(checked))
+    from tfx_pipeline.image_features.make import DIRECTORY
     from tfx_pipeline.image_features.make import make_features
+    from tfx_pipeline.runners.console import Console
+    from tfx_pipeline.stages.data import Data
 
-    made = make_features(config, section, encoder)
+    folder = Path(config.run_dir, DIRECTORY)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Console(folder / _LOG, list(Data._fields)):
+        made = make_features(config, section, encoder)
     measured = ", ".join(f"{key} {made.metrics[key]:.4f}" for key in _SHOWN if key in made.metrics)
     return "\n".join(
         [
@@ -74,4 +87,5 @@ def write_image_features(
     )
 
 
+_LOG = "run.log"
 _SHOWN = ("auc", "gauc", "mean_cosine", "effective_rank")

@@ -25,3 +25,10 @@ def test_bad_input_is_refused(arguments, message):
     done = CliRunner().invoke(cli, ["image-features", *arguments])
     assert done.exit_code
     assert re.search(message, f"{done.output} {done.exception}", re.DOTALL)
+
+
+def test_the_log_is_checked_first(tmp_path):
+    given = ["--set", "representation={}", "--set", f"log_dir={tmp_path}"]
+    done = CliRunner().invoke(cli, ["image-features", "template", *given])
+    assert done.exit_code
+    assert "`log_dir` has no event log to read" in f"{done.output} {done.exception}"
