@@ -33,6 +33,8 @@ from benchmarks.results import Results
 from benchmarks.results_table import render
 from models.config import RepresentationTrainerConfig
 from tfx_pipeline.image_features.clusters import unit
+from tfx_pipeline.runners.transformed import last_transformed
+from transforms.features import PAGE_SPLITS
 from transforms.vocabulary import entity_vocabulary
 
 if TYPE_CHECKING:
@@ -166,6 +168,19 @@ def measure(
     return kept | {"style": alike_in_style(vectors[1:], styles[1:], leaves[1:])}
 
 
+def read(log_dir: Path, run_dir: Path, reuse: bool) -> TrainingData:
+    """Makes timelines and page examples of the shop, or takes those of the last run."""
+    from models.training.data import TrainingData
+    from tfx_pipeline.image_features.make import DIRECTORY
+    from tfx_pipeline.image_features.make import learn_from
+
+    if not reuse:
+        return learn_from(pipeline(log_dir, run_dir))
+    made = last_transformed(run_dir / DIRECTORY / "data")
+    files = (made.files(name) for name in ("train", "catalogue", PAGE_SPLITS[0]))
+    return TrainingData(made.output(), *files)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Does what is missing and prints the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.courier_encoders")
@@ -175,6 +190,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--users", type=int, default=2_000, help="of the shop, where it is made")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-courier-encoders")
     parser.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
+    parser.add_argument("--reuse", action="store_true", help="the last run's timelines")
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
     options = parser.parse_args(arguments)
     command = "python -m benchmarks.courier_encoders"
@@ -183,9 +199,7 @@ def main(arguments: list[str] | None = None) -> None:
         from tfx_pipeline.datasets.registry import prepare
 
         prepare("shop", options.log_dir, users=options.users)
-    from tfx_pipeline.image_features.make import learn_from
-
-    data = learn_from(pipeline(options.log_dir, options.run_dir))
+    data = read(options.log_dir, options.run_dir, options.reuse)
     for seed in range(options.seeds):
         for setting in options.setting or SETTINGS:
             config = trainer(setting, seed)
