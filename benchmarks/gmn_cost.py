@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+import models  # noqa: F401  (before TensorFlow)
+
+# isort: split
 import numpy as np
 import tensorflow as tf
 
-import models  # noqa: F401  (before TensorFlow)
 from benchmarks import gmn_shop
 from benchmarks.environment import ROOT
 from benchmarks.gmn import make_towers
