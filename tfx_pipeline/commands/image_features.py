@@ -6,9 +6,6 @@ from pathlib import Path
 
 import click
 
-from tfx_pipeline.commands.log_check import check_log
-from transforms.catalogue_fields import CatalogueFields
-
 
 @click.command("image-features")
 @click.argument("config")
@@ -42,7 +39,9 @@ def write_image_features(
     Raises:
         ValueError: The configuration or the log does not fit, or the vectors have collapsed.
     """
+    from tfx_pipeline.commands.log_check import check_log
     from tfx_pipeline.config_file import load_config
+    from transforms.catalogue_fields import CatalogueFields
     from transforms.storage import is_store
     from transforms.storage import place
 

@@ -252,7 +252,7 @@ def test_several_interests_are_merged_by_the_best_or_as_a_mixture(tmp_path, weig
     else:
         best = scores_of.max(0)
     assert ids[0].tolist() == [IDS[i] for i in np.argsort(-best)]
-    np.testing.assert_allclose(scores[0], np.sort(best)[::-1], rtol=1e-5)
+    np.testing.assert_allclose(scores[0], np.sort(best)[::-1], rtol=1e-5, atol=1e-6)
 
 
 def test_towers_and_index_of_different_models_are_refused(tmp_path):
