@@ -22,6 +22,7 @@ from serving.index.embedding.embed import EmbedCatalogue
 from serving.index.embedding.records import split_files
 from serving.sources.config import CountingConfig
 from tests.helpers.artifacts import digests
+from tests.helpers.direct import ONE_WORKER
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import write_examples
 from tests.helpers.flink_cluster import FlinkCluster
@@ -32,7 +33,6 @@ from tests.tfx_pipeline.components.neighbour_builder.job_test import run as coun
 from tests.tfx_pipeline.components.neighbour_builder.job_test import write_log
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import CONFIG
 from tests.tfx_pipeline.components.timeline_example_gen.determinism_test import a_log
-from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run as generate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.helpers.direct import ONE_WORKER
 from transforms.catalogue_fields import CatalogueFields
 from transforms.config import TransformConfig
 from transforms.features import SPLITS
@@ -67,7 +68,7 @@ def run(
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 str(home / "metadata.sqlite")
             ),
-            beam_pipeline_args=["--direct_running_mode=in_memory", "--sdk_container_image=none"],
+            beam_pipeline_args=list(ONE_WORKER),
         )
     )
 

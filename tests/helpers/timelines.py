@@ -147,13 +147,14 @@ def run_transform(
     from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
     from tfx_bsl.public import tfxio
 
+    from tests.helpers.direct import direct
     from transforms.preprocessing import preprocessing_fn
     from transforms.schema import make_schema
 
     graph, transformed = output / "transform_graph", output / "transformed_examples"
     custom = {"config": (config or TransformConfig()).to_json()}
     splits = sorted(path.name for path in examples.glob("Split-*"))
-    with beam.Pipeline("DirectRunner") as pipeline:
+    with direct() as pipeline:
         with tft_beam.Context(temp_dir=str(output / "temp"), use_deep_copy_optimization=True):
             batches, adapter = {}, None
             for split in splits:

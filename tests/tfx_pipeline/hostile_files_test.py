@@ -13,12 +13,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from benchmarks.interactions import read_interactions
 from serving.index import files
 from serving.index import processes
 from serving.index.updating.changes import Changes
+from tests.helpers.direct import direct
 from tests.helpers.hostile import hostile
 from tests.helpers.hostile import make_hostile
 from tests.helpers.servables import seal_without_scann
@@ -180,12 +180,9 @@ def test_a_spawned_worker_of_the_shop_refuses(log: Path, marker: Path) -> None:
 
 @pytest.mark.slow
 def test_a_worker_of_beam_refuses(log: Path, marker: Path) -> None:
-    options = PipelineOptions(
-        ["--direct_running_mode=multi_processing", "--direct_num_workers=1"],
-        save_main_session=False,
-    )
+    options = ("--direct_running_mode=multi_processing", "--direct_num_workers=1")
     with pytest.raises(RuntimeError, match=REFUSED):
-        with beam.Pipeline(options=options) as pipeline:
+        with direct(*options) as pipeline:
             _ = (
                 pipeline
                 | beam.Create([file_part(log)])

@@ -7,6 +7,7 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
+from tests.helpers.direct import direct
 from transforms.counting import CountValues
 from transforms.counting import VocabularySpec
 
@@ -23,7 +24,7 @@ def _batch(*columns: dict[bytes, int]) -> tuple[np.ndarray, ...]:
 def _count(tmp_path: Path, specs: list[VocabularySpec], batches: list) -> dict[str, bytes]:
     analyzer = CountValues(specs)
     analyzer.base_temp_dir = str(tmp_path / "vocabularies")
-    with beam.Pipeline("DirectRunner") as pipeline:
+    with direct() as pipeline:
         outputs = pipeline | beam.Create(batches) | analyzer
         for spec, output in zip(specs, outputs, strict=True):
             output | spec.name >> beam.Map(_check_path, analyzer.base_temp_dir, spec.name)

@@ -17,6 +17,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.public import tfxio
 
 from tests.helpers import tfx_runs
+from tests.helpers.direct import direct
 from tests.helpers.timelines import row
 from tests.helpers.timelines import timeline
 from tests.helpers.timelines import write_examples
@@ -141,7 +142,7 @@ def _by_tft(graph: Path, files: Path, folder: Path) -> None:
     output = tft.TFTransformOutput(str(graph))
     raw, transformed = output.raw_metadata.schema, output.transformed_metadata.schema
     source = tfxio.TFExampleRecord(f"{files}/*", schema=raw, telemetry_descriptors=["test"])
-    with beam.Pipeline() as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
+    with direct() as pipeline, tft_beam.Context(temp_dir=str(folder / "temporary")):
         data = (pipeline | source.BeamSource(), source.TensorAdapterConfig())
         applied = (data, pipeline | tft_beam.ReadTransformFn(str(graph)))
         batches, _ = applied | tft_beam.TransformDataset(output_record_batches=True)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.helpers.direct import ONE_WORKER
+
 IDS = [f"movie:{i}" for i in range(1_500)]
 
 
@@ -26,9 +28,7 @@ def do(executor: type, inputs: dict[str, Any], outputs: dict[str, Any], properti
 
     context = None
     if issubclass(executor, BaseBeamExecutor):
-        context = BaseBeamExecutor.Context(
-            beam_pipeline_args=["--direct_running_mode=in_memory"], unique_id="1"
-        )
+        context = BaseBeamExecutor.Context(beam_pipeline_args=list(ONE_WORKER), unique_id="1")
     executor(context).Do(
         {key: [one] for key, one in inputs.items()},
         {key: [one] for key, one in outputs.items()},

@@ -9,6 +9,7 @@ from absl import flags
 from apache_beam.testing.util import assert_that
 from tfx_bsl.public import tfxio
 
+from tests.helpers.direct import direct
 from tfx_pipeline.components.record_batches import bound_batches
 
 MEBI = 1 << 20
@@ -29,7 +30,7 @@ def flag():
 
 
 def _rows_of_batches(path, expected):
-    with beam.Pipeline() as pipeline:
+    with direct() as pipeline:
         source = tfxio.TFExampleRecord(str(path), telemetry_descriptors=["test"])
         rows = pipeline | source.BeamSource() | beam.Map(lambda batch: batch.num_rows)
         assert_that(rows, expected)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from tests.helpers.direct import ONE_WORKER
 from tests.helpers.s3_server import S3Server
-from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run
 from tests.tfx_pipeline.datasets.small_log import catalogue
 from tests.tfx_pipeline.datasets.small_log import events

@@ -16,6 +16,7 @@ from tfx import v1 as tfx
 from serving.publishing.config import PusherConfig
 from serving.publishing.origin import read_push_state
 from serving.sources.neighbours import Neighbours
+from tests.helpers.direct import ONE_WORKER
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import save_list_model
 from tests.tfx_pipeline.evaluation.lists import write_candidates
@@ -112,7 +113,7 @@ def run_pipeline(
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 database
             ),
-            beam_pipeline_args=["--direct_running_mode=in_memory", "--sdk_container_image=none"],
+            beam_pipeline_args=list(ONE_WORKER),
         )
     )
     return latest_outputs(database)

@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections import Counter
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from tfx_bsl.public import tfxio
 
 from serving.sources.config import ScoringConfig
 from serving.sources.neighbours import Neighbours
+from tests.helpers.direct import direct
 from tests.helpers.examples import example
 from tests.tfx_pipeline.evaluation.lists import User
 from tests.tfx_pipeline.evaluation.lists import random_users
@@ -130,13 +130,12 @@ def evaluate(directory, users, config):
         make_eval_config(config), ITEMS, popularity, most_popular, ("buy", "watch"), neighbours
     )
     model = tfma.default_eval_shared_model(str(directory / "model"), eval_config=eval_config)
-    options = beam.options.pipeline_options.PipelineOptions(["--direct_running_mode=in_memory"])
     source = tfxio.TFExampleRecord(
         str(directory / "Split-test" / "*"),
         raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         telemetry_descriptors=["test"],
     )
-    with beam.Pipeline("DirectRunner", options=options) as pipeline:
+    with direct("--direct_running_mode=in_memory") as pipeline:
         (
             pipeline
             | source.BeamSource()

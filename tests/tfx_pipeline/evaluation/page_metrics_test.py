@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx_bsl.public import tfxio
 
+from tests.helpers.direct import direct
 from tests.helpers.examples import write_examples
 from tests.tfx_pipeline.evaluation.click_oracle import counts
 from tests.tfx_pipeline.evaluation.click_oracle import expected
@@ -58,8 +58,7 @@ def evaluate(directory, model, config):
         raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
         telemetry_descriptors=["test"],
     )
-    options = beam.options.pipeline_options.PipelineOptions(["--direct_running_mode=in_memory"])
-    with beam.Pipeline("DirectRunner", options=options) as pipeline:
+    with direct("--direct_running_mode=in_memory") as pipeline:
         (
             pipeline
             | source.BeamSource(batch_size=64)

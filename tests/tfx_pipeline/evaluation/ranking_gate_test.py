@@ -9,6 +9,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
 
+from tests.helpers.direct import ONE_WORKER
 from tests.helpers.examples import write_examples
 from tests.tfx_pipeline.evaluation.click_oracle import expected
 from tests.tfx_pipeline.evaluation.click_oracle import rows_of
@@ -78,7 +79,7 @@ def run_evaluator(work: Path, model: Path, baseline: Path, wanted: RankingEvalua
             metadata_connection_config=tfx.orchestration.metadata.sqlite_metadata_connection_config(
                 database
             ),
-            beam_pipeline_args=["--direct_running_mode=in_memory", "--sdk_container_image=none"],
+            beam_pipeline_args=list(ONE_WORKER),
         )
     )
     connection = metadata_store_pb2.ConnectionConfig()

@@ -10,6 +10,7 @@ import pyarrow as pa
 from apache_beam.testing.util import assert_that
 from apache_beam.testing.util import equal_to
 
+from tests.helpers.direct import direct
 from tfx_pipeline.examples import tfrecord
 
 
@@ -23,7 +24,7 @@ def test_beam_reads_the_records_and_accepts_the_checksums(tmp_path: Path) -> Non
     assert name == "Split-train/data_tfrecord-00003-of-00012.gz"
     tfrecord.write_file(str(tmp_path), name, data)
     assert not list((tmp_path / tfrecord.STAGING).iterdir())
-    with beam.Pipeline() as pipeline:
+    with direct() as pipeline:
         read = pipeline | beam.io.ReadFromTFRecord(str(tmp_path / name))
         assert_that(read, equal_to(records))
 

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
 from serving.index import files
@@ -19,6 +18,7 @@ from serving.index.embedding.embed import embed_queries
 from serving.index.embedding.embed import release_models
 from serving.index.embedding.records import split_files
 from serving.index.towers import load_towers
+from tests.helpers.direct import direct
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import timeline
 from tests.helpers.examples import write_examples
@@ -43,7 +43,7 @@ def run(towers_dir, rows, target, files_count=1, **config):
     settings = BuildConfig(**{"embed_batch": 8, "shards": 4, **config})
     examples = write_examples(target / "examples", {"catalogue": rows}, shards=files_count)
     (target / "shards").mkdir()
-    with beam.Pipeline(options=PipelineOptions(["--direct_running_mode=in_memory"])) as pipeline:
+    with direct("--direct_running_mode=in_memory") as pipeline:
         _ = (
             pipeline
             | beam.Create(split_files(examples / "Split-catalogue"))

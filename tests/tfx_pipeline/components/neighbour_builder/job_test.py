@@ -3,15 +3,14 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 
-import apache_beam as beam
 import numpy as np
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from serving.index.embedding.records import split_files
 from serving.sources import neighbours
 from serving.sources.config import CountingConfig
 from serving.sources.neighbours import Neighbours
+from tests.helpers.direct import direct
 from tests.helpers.examples import catalogue_row
 from tests.helpers.examples import example
 from tests.tfx_pipeline.components.neighbour_builder import oracle
@@ -92,7 +91,7 @@ def run(log, target, config, options=ONE, reverse=False, events_a_range=job.EVEN
         split_files(log / "Split-catalogue"),
         target,
         config,
-        lambda: beam.Pipeline(options=PipelineOptions(list(options))),
+        lambda: direct(*options),
         events_a_range,
     )
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
+from tests.helpers.direct import ONE_WORKER
+from tests.helpers.direct import direct
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 
@@ -106,7 +107,7 @@ def count_rows(uri: Path) -> dict[str, int]:
     examples.uri = str(uri)
     make = tfxio_utils.get_tfxio_factory_from_artifact([examples], ["test"])
     splits = ("train", "validation", "catalogue")
-    with beam.Pipeline() as pipeline:
+    with direct() as pipeline:
         for split in splits:
             source = make(str(uri / f"Split-{split}" / "*")).BeamSource()
             rows = pipeline | f"Read {split}" >> source | f"Rows {split}" >> beam.Map(_rows)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
+from tests.helpers.direct import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import run
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 from tfx_pipeline.components.timeline_example_gen import job

@@ -12,21 +12,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions
 from PIL import Image
 from tfx_bsl.coders import example_coder
 
+from tests.helpers.direct import ONE_WORKER
+from tests.helpers.direct import direct
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.job import generate
 
 DAY = 86_400_000_000
 HOUR = DAY // 24
 START = 1_700_000_000_000_000  # of random logs
-ONE_WORKER = ("--direct_running_mode=in_memory", "--sdk_container_image=none")
 
 Row = dict[str, Any]
 Example = dict[str, list[Any]]
@@ -145,10 +144,7 @@ def run(
     log: Path, uri: Path, arguments: Iterable[str] = ONE_WORKER, **config: Any
 ) -> dict[str, Any]:
     """Generates examples below `uri` and returns the report."""
-    options = PipelineOptions(list(arguments))
-    return generate(
-        str(log), str(uri), TimelineConfig(**config), lambda: beam.Pipeline(options=options)
-    )
+    return generate(str(log), str(uri), TimelineConfig(**config), lambda: direct(*arguments))
 
 
 def timelines(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.helpers.direct import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import CATALOGUE
 from tests.tfx_pipeline.components.timeline_example_gen.logs import DAY
-from tests.tfx_pipeline.components.timeline_example_gen.logs import ONE_WORKER
 from tests.tfx_pipeline.components.timeline_example_gen.logs import START
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import random_log
