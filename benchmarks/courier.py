@@ -249,7 +249,8 @@ def main(arguments: list[str] | None = None) -> None:
             given = {"ranker": config.model_dump(mode="json"), "encoder": {}}
             del given["ranker"]["seed"]
             if source in MODELS:
-                given["encoder"] = section(source).model_dump(mode="json")
+                places = {"in_pipeline", "encoder"}  # which name no other encoder
+                given["encoder"] = section(source).model_dump(mode="json", exclude=places)
             done = results.measure({"source": source, "use": use}, seed, run, given)
             print(json.dumps(done.values), flush=True)
     print(render(results.path, list(COLUMNS)))

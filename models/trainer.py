@@ -189,8 +189,9 @@ def train(
             kept = Checkpoints(checkpoints, name, validation)
             if config.workers > worker_count():
                 kept.wait()
-        with keep_memory():
-            _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
+        if model.learns:
+            with keep_memory():
+                _fit(model, config, batches_of, steps, validation, kept, run_dir, callbacks)
         final = model.finish(evaluation)
     report = {
         "config": config.model_dump(mode="json"),

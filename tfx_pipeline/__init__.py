@@ -10,7 +10,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 def __getattr__(name: str) -> Any:
     # Kubeflow Pipelines imports an artifact type by its name, from here; TFX
     # takes half a minute to import, and the command line must not wait for it.
-    if name in ("NeighbourLists", "RetrievalIndex", "SourceCombination"):
+    if name in ("CatalogueFeatures", "NeighbourLists", "RetrievalIndex", "SourceCombination"):
         from tfx_pipeline import artifacts
 
         return getattr(artifacts, name)

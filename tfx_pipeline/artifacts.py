@@ -25,6 +25,16 @@ class NeighbourLists(tfx.dsl.Artifact):
     TYPE_NAME = "tfx_pipeline.NeighbourLists"
 
 
+class CatalogueFeatures(tfx.dsl.Artifact):
+    """Tables of declared fields, `features/<name>/*.parquet`, and what makes them of new items.
+
+    Of images: `encoder` and `centres.npy` (`tfx_pipeline.image_features.encoder`). Its custom
+    properties are the encoder's fingerprint and how many items, numbers and clusters there are.
+    """
+
+    TYPE_NAME = "tfx_pipeline.CatalogueFeatures"
+
+
 class SourceCombination(tfx.dsl.Artifact):
     """Combination of sources; `serving.sources.combination` describes its directory."""
 

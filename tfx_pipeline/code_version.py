@@ -21,6 +21,7 @@ LIBRARIES = {
     "pyarrow": ("pyarrow",),
     "scann": ("scann",),
     "scipy": ("scipy",),
+    "sklearn": ("scikit-learn",),
     "tensorflow": ("tensorflow", "tf-keras"),
     "tensorflow_data_validation": ("tensorflow-data-validation",),
     "tensorflow_model_analysis": ("tensorflow-model-analysis",),

@@ -6,11 +6,10 @@ import json
 import posixpath
 import re
 from operator import attrgetter
-from types import NoneType
 from typing import Any
-from typing import get_args
 
 import yaml
+from pydantic import ValidationError
 from pydantic import field_validator
 from pydantic import model_validator
 
@@ -19,6 +18,8 @@ from models.input.config import ITEM_FEATURES
 from models.input.config import LINKS
 from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
+from tfx_pipeline.config_sections import with_shared
+from tfx_pipeline.config_sections import without_objects
 from tfx_pipeline.image_features.config import RepresentationConfig
 from tfx_pipeline.runners.kubeflow.config import KubeflowConfig
 from tfx_pipeline.stages.config import RankingConfig
@@ -26,6 +27,7 @@ from tfx_pipeline.stages.config import RetrievalConfig
 from tfx_pipeline.stages.config import StageConfig
 from tfx_pipeline.stages.table import STAGES
 from transforms.base_config import Config
+from transforms.catalogue_fields import CatalogueFields
 from transforms.config import TransformConfig
 from transforms.label_config import LabelConfig
 
@@ -42,10 +44,10 @@ RUN_ONLY = {
     "beam_pipeline_args",
     "enable_cache",
     "kubeflow",
-    "representation",
     "run_dir",
     "push_dir",
 }
+_FIELDS = "catalogue_fields"  # of `timeline`
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -70,8 +72,8 @@ class PipelineConfig(Config):
         transform: How raw features become model features.
         retrieval: The retrieval stage; there is none if it is null.
         ranking: The ranking stage; there is none unless it is given.
-        representation: Features of images, which `vitrine image-features` makes and a run does
-            not; none unless it is given.
+        representation: Features of images, which a run makes first and declares in `timeline`
+            itself, or `vitrine image-features` (`in_pipeline`); none unless it is given.
         kubeflow: How steps run on Kubeflow Pipelines; of no meaning elsewhere.
     """
 
@@ -111,7 +113,7 @@ class PipelineConfig(Config):
         shared = {key: values.get(key, cls.model_fields[key].default) for key in SHARED}
         # Of a wrong type: its own field says better what it should be.
         shared = {key: value for key, value in shared.items() if isinstance(value, list | tuple)}
-        return {**values, **_with_shared(cls, values, shared)}
+        return {**values, **with_shared(cls, values, shared)}
 
     @model_validator(mode="before")
     @classmethod
@@ -177,6 +179,24 @@ class PipelineConfig(Config):
 
     @model_validator(mode="before")
     @classmethod
+    def _declare_image_features(cls, values: Any) -> Any:
+        """Declares the fields that the run itself makes."""
+        section = values.get("representation") if isinstance(values, dict) else None
+        timeline = values.get("timeline", {}) if isinstance(values, dict) else None
+        if not isinstance(section, dict) or not isinstance(timeline, dict):
+            return values  # off, or of a wrong type, which its own field says better
+        try:
+            made = RepresentationConfig.model_validate(section)
+            declared = CatalogueFields.model_validate(timeline.get(_FIELDS, {}))
+        except ValidationError:
+            return values  # which their own fields say
+        if not made.in_pipeline:
+            return values
+        fields = made.declare(declared).model_dump()
+        return {**values, "timeline": {**timeline, _FIELDS: fields}}
+
+    @model_validator(mode="before")
+    @classmethod
     def _sections_of_a_stage(cls, values: Any) -> Any:
         """Names the new position of sections that were at the top once."""
         for key in RetrievalConfig.model_fields:
@@ -190,7 +210,7 @@ class PipelineConfig(Config):
     @model_validator(mode="before")  # the last of these runs first
     @classmethod
     def _as_in_a_file(cls, values: Any) -> Any:
-        return _without_objects(cls, values) if isinstance(values, dict) else values
+        return without_objects(cls, values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _validated_before_the_push(self) -> PipelineConfig:
@@ -259,6 +279,17 @@ class PipelineConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _clicks_are_known(self) -> PipelineConfig:
+        section = self.representation
+        if section and section.in_pipeline and not (section.encoder or self.timeline.label):
+            raise ValueError(
+                "`representation` trains an encoder, and nothing says what a click is: give "
+                "`ranking.label`, or `timeline.label` where there is no ranking stage; or set "
+                "`representation.encoder` to one that is trained."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ngrams_are_read(self) -> PipelineConfig:
         ngrams = self.transform.ngrams
         if ngrams is None:
@@ -310,6 +341,19 @@ class PipelineConfig(Config):
         return tuple(one.name for one in STAGES.values() if getattr(self, one.name) is not None)
 
     @property
+    def makes_features(self) -> bool:
+        """Whether a run makes features of images, as its first stage."""
+        return self.representation is not None and self.representation.in_pipeline
+
+    @property
+    def timeline_of_log(self) -> TimelineConfig:
+        """How the log is read before a run has made fields, where it makes some."""
+        if self.representation is None or not self.makes_features:
+            return self.timeline
+        fields = self.representation.undeclare(self.timeline.catalogue_fields)
+        return self.timeline.model_copy(update={_FIELDS: fields})
+
+    @property
     def shared_trainings(self) -> tuple[str, ...]:
         """Keys of the Trainers whose training several workers share."""
         trainers = {f"{stage}.trainer": getattr(self, stage).trainer for stage in self.stages}
@@ -333,57 +377,3 @@ class PipelineConfig(Config):
     def to_yaml(self) -> str:
         """Returns the resolved configuration, every default spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
-
-
-def _without_objects(kind: type[Config], values: Any) -> Any:
-    """Returns a configuration as a dictionary of what was given, sections that are objects too.
-
-    Args:
-        kind: The configuration.
-        values: What was given of it: an object, or a dictionary with objects in it.
-    """
-    if isinstance(values, Config):
-        values = {name: getattr(values, name) for name in values.model_fields_set}
-    if not isinstance(values, dict):
-        return values  # off, or of a wrong type, which its own field says better
-    fields = {name: _section(field.annotation) for name, field in kind.model_fields.items()}
-    return {
-        name: _without_objects(section, value) if (section := fields.get(name)) else value
-        for name, value in values.items()
-    }
-
-
-def _with_shared(
-    kind: type[Config], values: dict[str, Any], shared: dict[str, Any], where: str = ""
-) -> dict[str, Any]:
-    """Returns the sections of a configuration, each with the shared keys that it has.
-
-    Args:
-        kind: The configuration.
-        values: What was given of it.
-        shared: Values by key.
-        where: Dotted key of the configuration, with a dot at its end.
-
-    Raises:
-        ValueError: A section says otherwise.
-    """
-    sections = {}
-    for name, field in kind.model_fields.items():
-        section = _section(field.annotation)
-        given = values.get(name, {} if field.default is not None else None)
-        if section is None or not isinstance(given, dict):
-            continue  # no section, one that is off, or of a wrong type, which its own field says
-        mine = {key: value for key, value in shared.items() if key in section.model_fields}
-        for key, value in mine.items():
-            if list(given.get(key, value)) != list(value):
-                raise ValueError(f"Set `{key}` at the top of the file, not in `{where}{name}`.")
-        if made := mine | _with_shared(section, given, shared, f"{where}{name}."):
-            sections[name] = given | made
-    return sections
-
-
-def _section(annotation: Any) -> type[Config] | None:
-    """Returns the configuration that a field holds, optional or not; None for any other field."""
-    kinds = [kind for kind in get_args(annotation) or [annotation] if kind is not NoneType]
-    kind = kinds[0]
-    return kind if len(kinds) == 1 and isinstance(kind, type) and issubclass(kind, Config) else None

@@ -9,6 +9,7 @@ from tfx import v1 as tfx
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.stages.data import data
 from tfx_pipeline.stages.ranking import ranking
+from tfx_pipeline.stages.representation import representation
 from tfx_pipeline.stages.retrieval import retrieval
 from tfx_pipeline.stages.state import RunState
 
@@ -23,8 +24,8 @@ def create_components(config: PipelineConfig, state: RunState) -> list[Any]:
         config: What to run, resolved.
         state: What the event log and the push directories hold (`read_state`).
     """
-    made = data(config, state)
-    components: list[Any] = [*made]
+    made = data(config, state, features=representation(config, state))
+    components: list[Any] = [*made.components]
     if config.retrieval:
         components += retrieval(config.retrieval, config, state, made)
     if config.ranking:

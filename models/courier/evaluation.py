@@ -18,6 +18,7 @@ from models.ranking.page_metrics import grouped_auc
 from models.training.learner import Metrics
 
 if TYPE_CHECKING:
+    from models.config import RepresentationValidationConfig
     from models.courier.model import Courier
 
 _RANKED = 4_096  # images whose effective rank is computed
@@ -106,4 +107,28 @@ class ImageEvaluation:
                 self._model.model.history,
                 lambda rows: tf.constant(images[rows.numpy()]),
             )
+        )
+
+
+def require_spread(metrics: Mapping[str, float], limits: RepresentationValidationConfig) -> None:
+    """Refuses vectors that all point the same way, or lie along one line.
+
+    Raises:
+        ValueError: Their mean cosine is too great, or their effective rank too small.
+    """
+    key = "representation.trainer.validation"
+    found = None
+    if metrics["mean_cosine"] > limits.max_mean_cosine:
+        found = (
+            f"the mean cosine of two images is {metrics['mean_cosine']:.3f}, and at most "
+            f"{limits.max_mean_cosine} is allowed (`{key}.max_mean_cosine`)"
+        )
+    if metrics["effective_rank"] < limits.min_effective_rank:
+        found = (
+            f"their effective rank is {metrics['effective_rank']:.2f}, and at least "
+            f"{limits.min_effective_rank} is asked for (`{key}.min_effective_rank`)"
+        )
+    if found:
+        raise ValueError(
+            f"The vectors have collapsed: {found}. Lower the learning rate, or train longer."
         )

@@ -14,6 +14,7 @@ from models.courier.config import CourierConfig
 from models.courier.encoder import ImageEncoder
 from models.courier.encoder import standardise
 from models.courier.evaluation import ImageEvaluation
+from models.courier.evaluation import require_spread
 from models.courier.export import save_encoder
 from models.courier.images import ImageTable
 from models.courier.images import load_images
@@ -65,6 +66,8 @@ class Courier(Learner):
         self.model: CourierConfig = config.model
         self.images = images
         self.pages = pages
+        self.learns = self.model.objective != "none"
+        self._measured: Metrics = {}
         shape = (self.model.height, self.model.width)
         self.encoder = ImageEncoder(self.model.backbone, self.model.dim, shape)
         self._fit_statistics()
@@ -279,15 +282,23 @@ class Courier(Learner):
 
     def finish(self, evaluation: Evaluation) -> Metrics:
         """Measures the best epoch again, which sets centre and spread of its vectors."""
-        return evaluation.evaluate()
+        measured = evaluation.evaluate()
+        self._measured = measured
+        return measured
 
     def saved_weights(self) -> list[tf.Variable]:
         """Returns what a SavedModel keeps: the encoder alone."""
         return list(self.encoder.variables)
 
     def export(self, tft_layer: Any, path: str) -> None:
-        """Writes the encoder, which reads no features of Transform."""
+        """Writes the encoder, which reads no features of Transform.
+
+        Raises:
+            ValueError: It was trained, and its vectors have collapsed.
+        """
         del tft_layer
+        if self._measured:
+            require_spread(self._measured, self.config.validation)
         save_encoder(self.encoder, self.model, path)
 
 

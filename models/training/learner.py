@@ -50,9 +50,11 @@ class Learner(tfrs.Model):
 
     Attributes:
         targets_per_epoch: About how many targets an epoch has; 0 where nobody counted them.
+        learns: Whether it is fitted; a model that is exported as it starts is not.
     """
 
     targets_per_epoch: float = 0.0
+    learns: bool = True
 
     def __init__(self, config: TrainerConfig, name: str) -> None:
         super().__init__(name=name)

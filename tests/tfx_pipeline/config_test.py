@@ -361,3 +361,36 @@ def test_models_read_only_fields_that_are_declared() -> None:
 def test_a_field_is_declared_once_by_a_plain_name(fields: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         load_config("shop_demo", (f"timeline.catalogue_fields={fields}",))
+
+
+def test_features_of_images_are_declared_by_the_section_that_makes_them() -> None:
+    given = "timeline.catalogue_fields={vectors: {style: 6}, tokens: [tag]}"
+    section = "representation={field: look, trainer: {model: {dim: 8}}}"
+    config = load_config("shop_ranking", (given, section))
+    fields = config.timeline.catalogue_fields
+    assert fields.vectors == {"style": 6, "look": 8} and fields.tokens == ("tag", "look_cluster")
+    of_log = config.timeline_of_log.catalogue_fields
+    assert of_log.vectors == {"style": 6} and of_log.tokens == ("tag",)
+    read = "ranking.trainer.model.candidate={features: [vector/look, token/look_cluster]}"
+    assert load_config("shop_ranking", (section, read)).makes_features
+    with pytest.raises(ValueError, match="vectors.look` .3. is `representation.trainer.model.dim`"):
+        load_config("shop_ranking", (section, "timeline.catalogue_fields={vectors: {look: 3}}"))
+    with pytest.raises(ValueError, match="representation.trainer.model: `dimm`.*nearest is `dim`"):
+        load_config("shop_ranking", ("representation={trainer: {model: {dimm: 8}}}",))
+
+
+def test_features_of_images_that_are_in_the_log_are_declared_by_hand() -> None:
+    outside = "representation={field: look, in_pipeline: false}"
+    config = load_config("shop_ranking", (outside,))
+    assert not config.makes_features and not config.timeline.catalogue_fields.names
+    assert config.timeline_of_log == config.timeline
+    with pytest.raises(ValueError, match="vector/look.*does not declare"):
+        read = "ranking.trainer.model.candidate={features: [vector/look]}"
+        load_config("shop_ranking", (outside, read))
+
+
+def test_an_encoder_without_clicks_is_refused_unless_it_is_trained() -> None:
+    with pytest.raises(ValueError, match="nothing says what a click is"):
+        load_config("shop_demo", ("representation={}",))
+    assert load_config("shop_demo", ("representation={encoder: runs/encoder}",)).makes_features
+    assert load_config("shop_demo", ("representation={}", "timeline.label={}")).makes_features

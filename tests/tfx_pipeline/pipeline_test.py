@@ -194,6 +194,94 @@ def test_each_component_reads_what_it_should(pipeline: dict[str, Any]) -> None:
     assert found == INPUTS
 
 
+REPRESENTATION = {
+    "timeline-example-gen",
+    "curated-schema-gen",
+    "statistics-gen",
+    "example-validator",
+    "transform",
+    "trainer",
+}
+
+
+def read_by(made: dict[str, Any], name: str) -> dict[str, str]:
+    return {
+        key: f"{channel.producer_component_id}.{channel.output_key}"
+        for key, channel in made[name].inputs.items()
+    }
+
+
+def test_features_of_images_are_made_before_the_examples_that_carry_them(log: Path) -> None:
+    made = components(log, "representation={field: look}")
+    own = {f"representation-{name}" for name in REPRESENTATION}
+    assert set(made) == set(INPUTS) | own | {"image-feature-builder"}
+    examples = "representation-transform.transformed_examples"
+    assert read_by(made, "representation-trainer")["examples"] == examples
+    assert read_by(made, "image-feature-builder") == {"model": "representation-trainer.model"}
+    assert read_by(made, "timeline-example-gen") == {"features": "image-feature-builder.features"}
+    first, second = (
+        json.loads(made[f"{prefix}timeline-example-gen"].exec_properties["config"])
+        for prefix in ("representation-", "")
+    )
+    assert first["include_images"] and not second["include_images"]
+    assert first["catalogue_fields"] == {"vectors": {}, "tokens": []}
+    assert second["catalogue_fields"] == {"vectors": {"look": 64}, "tokens": ["look_cluster"]}
+    changed = ("include_images", "catalogue_fields")  # nothing held out is learned from
+    assert all(first[key] == second[key] for key in first if key not in changed)
+    splits = json.loads(made["representation-trainer"].exec_properties["train_args"])["splits"]
+    assert splits == ["train", "catalogue"]
+    trainer = json.loads(custom_config(made["representation-trainer"])["config"])
+    assert trainer["label"] == json.loads(custom_config(made["ranking-trainer"])["config"])["label"]
+    assert trainer["candidate_types"] == ["item"]
+
+
+def test_an_encoder_that_is_there_is_trained_no_more(log: Path) -> None:
+    keys = (f"log_dir={log}", "run_dir=run", "ranking={}", "representation={encoder: encoders/1}")
+    config = load_config("shop_demo", keys)
+
+    def made(encoder: str) -> dict[str, Any]:
+        found = create_pipeline(config, RunState("log", encoder=encoder), "root")
+        return {component.id: component for component in found.components}
+
+    one, other = made("1"), made("2")
+    assert set(one) == set(INPUTS) | {"image-feature-builder"}
+    assert not one["image-feature-builder"].inputs
+    changed = {name for name in one if one[name].exec_properties != other[name].exec_properties}
+    served = {name for name in one if name.endswith(("latest-blessed", "pusher"))}
+    assert changed == {"image-feature-builder"} | served
+
+
+def test_features_are_made_again_for_no_change_of_a_model() -> None:
+    sources, libraries = reached("tfx_pipeline.components.image_feature_builder")
+    assert {"tfx_pipeline.image_features.clusters", "serving.index.embedding.embed"} <= set(sources)
+    assert {"sklearn", "apache_beam", "tensorflow", "tfx"} <= libraries
+    assert not [name for name in sources if name.startswith("models")]
+
+
+@pytest.mark.parametrize(
+    ("override", "others"),
+    [
+        ("representation.clusters=7", {"image-feature-builder"}),
+        ("representation.trainer.epochs=7", {"representation-trainer"}),
+        ("ranking.trainer.epochs=7", {"ranking-trainer"}),
+        (
+            "timeline.catalogue_fields={tokens: [tag]}",
+            {"timeline-example-gen", "curated-schema-gen"},
+        ),
+    ],
+)
+def test_a_change_reaches_the_part_of_the_stage_that_reads_it(
+    log: Path, override: str, others: set[str]
+) -> None:
+    field = "representation={field: look, clusters: 9}"
+    before, after = components(log, field), components(log, field, override)
+    changed = {n for n in before if before[n].exec_properties != after[n].exec_properties}
+    served = {name for name in INPUTS if name.endswith(("latest-blessed", "pusher"))}
+    if override.startswith("ranking"):
+        served = {name for name in served if name.startswith("ranking")}
+    assert changed == others | served
+
+
 def test_the_trainer_starts_afresh_unless_told_otherwise(log: Path) -> None:
     assert "base_model" not in components(log)["trainer"].inputs
 

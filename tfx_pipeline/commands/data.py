@@ -61,7 +61,7 @@ def validate_log(
 
     keys = (f"log_dir={log_dir}", *overrides)
     config = load_config(name_or_path, keys) if name_or_path else None
-    found = inspect_event_log(log_dir, config.timeline if config else None)
+    found = inspect_event_log(log_dir, config.timeline_of_log if config else None)
     errors = sum(problem.severity == "error" for problem in found.problems)
     remarks = len(found.problems) - errors
     lines = [str(problem) for problem in found.problems]

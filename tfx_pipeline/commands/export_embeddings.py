@@ -20,6 +20,7 @@ from tfx_pipeline.export.files import open_export
 from tfx_pipeline.export.files import take_place
 from tfx_pipeline.export.job import Model
 from tfx_pipeline.export.job import embed_log
+from tfx_pipeline.stages.table import FEATURE_BUILDER
 from transforms.storage import is_store
 from transforms.storage import place
 
@@ -71,6 +72,7 @@ def export_embeddings(
             made,
             None if full else before,
             config.beam_pipeline_args,
+            _features(config),
         )
         manifest: dict[str, Any] = {
             "format": FORMAT,
@@ -125,6 +127,19 @@ def _model(config: PipelineConfig, version: int | None, trained: bool) -> Model:
     path = push_dir / str(chosen)
     info = index_files.open_index(path / index_files.INDEX_DIR, check_hashes=False).info
     return Model(str(path), str(info["towers"]), str(chosen), types)
+
+
+def _features(config: PipelineConfig) -> Path | None:
+    """Returns the tables of declared fields that the last run made; None where it makes none."""
+    if not config.makes_features:
+        return None
+    from tfx_pipeline.runners.recorded import read_run
+
+    run = read_run(config.run_dir)
+    found = run.output(FEATURE_BUILDER, "features")
+    if found is None:
+        raise ValueError(run.why_missing(FEATURE_BUILDER, "features"))
+    return found
 
 
 def _trained(config: PipelineConfig) -> tuple[Path, int]:

@@ -42,7 +42,9 @@ def write_histories(name: str, address: str, overrides: tuple[str, ...] = ()) ->
 
     config = load_config(name, overrides)
     target = Path(config.run_dir, "histories")
-    counts = fill_store(config.log_dir, config.timeline, address, target, config.beam_pipeline_args)
+    counts = fill_store(
+        config.log_dir, config.timeline_of_log, address, target, config.beam_pipeline_args
+    )
     users, events, size = (counts.get(name, 0) for name in ("users", "events", "bytes"))
     return (
         f"{users:,} histories of {events:,} events in {address}, "

@@ -21,7 +21,8 @@ def image_features(config: str, encoder: Path | None, overrides: tuple[str, ...]
 
     The section `representation` says which. features/<field> in the log then has a vector of
     every item with an image, features/<field>_cluster its cluster; declare them in
-    `timeline.catalogue_fields` and `vitrine run` hands them to every model that names them.
+    `timeline.catalogue_fields`, set `representation.in_pipeline` to false, and `vitrine run` hands
+    them to every model that names them. Where it is true, a run makes them itself and needs none.
     """
     click.echo(write_image_features(config, encoder, overrides))
 
@@ -41,7 +42,6 @@ def write_image_features(
     """
     from tfx_pipeline.commands.log_check import check_log
     from tfx_pipeline.config_file import load_config
-    from transforms.catalogue_fields import CatalogueFields
     from transforms.storage import is_store
     from transforms.storage import place
 
@@ -58,28 +58,31 @@ def write_image_features(
                 f"`{key}` ({address}) is in an object store, and image features are made in "
                 f"folders. Name one with `--set {key}=...`, and copy `features/` to the store."
             )
-    # What is made here may be declared already, and is not there before.
-    fields = {"include_images": True, "catalogue_fields": CatalogueFields()}
-    checked = config.model_copy(update={"timeline": config.timeline.model_copy(update=fields)})
-    click.echo(check_log(checked))
     from tfx_pipeline.image_features.make import DIRECTORY
+    from tfx_pipeline.image_features.make import images_alone
+
+    click.echo(check_log(images_alone(config)))
     from tfx_pipeline.image_features.make import make_features
     from tfx_pipeline.runners.console import Console
     from tfx_pipeline.stages.data import Data
 
     folder = Path(config.run_dir, DIRECTORY)
     folder.mkdir(parents=True, exist_ok=True)
-    with Console(folder / _LOG, list(Data._fields)):
+    steps = [name for name in Data._fields if name != "features"]
+    if section.encoder and encoder is None:
+        encoder = Path(section.encoder)
+    with Console(folder / _LOG, steps):
         made = make_features(config, section, encoder)
     measured = ", ".join(f"{key} {made.metrics[key]:.4f}" for key in _SHOWN if key in made.metrics)
     return "\n".join(
         [
-            f"{made.images:,} images have features of the encoder {made.fingerprint}"
+            f"{made.tables.images:,} images have features of the encoder {made.tables.fingerprint}"
             + (f" ({measured})" if measured else ""),
-            f"encoder   {made.folder if encoder is None else encoder}",
+            f"encoder   {made.folder}",
             f"features  {config.log_dir}/features/{section.field}, {section.cluster_field}",
-            "declare   timeline: {catalogue_fields: "
-            f"{{vectors: {{{section.field}: {made.dim}}}, tokens: [{section.cluster_field}]}}}}",
+            "declare   representation: {in_pipeline: false}, timeline: {catalogue_fields: "
+            f"{{vectors: {{{section.field}: {made.tables.dim}}}, "
+            f"tokens: [{section.cluster_field}]}}}}",
             f"read      candidate.features: [.., vector/{section.field}, "
             f"token/{section.cluster_field}]",
         ]

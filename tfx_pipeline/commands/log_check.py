@@ -46,8 +46,10 @@ def check_log(config: PipelineConfig) -> str:
             f"`log_dir` has no event log to read. {error} "
             "The README tells how to bring your own data."
         ) from None
-    timeline = config.timeline
-    found = inspect_event_log(log.path, timeline, images=timeline.include_images)
+    timeline = config.timeline_of_log
+    found = inspect_event_log(
+        log.path, timeline, images=timeline.include_images or config.makes_features
+    )
     # What the configuration names comes first: a misspelt target leaves nobody to test.
     for key in ("target_events", "exclude_seen"):
         _require(key, getattr(config, key), found.summary.events)

@@ -43,7 +43,11 @@ class OpenedLog(NamedTuple):
 
 
 def open_log(
-    root: Path, findings: Findings, fields: CatalogueFields, days: DayRange | None = None
+    root: Path,
+    findings: Findings,
+    fields: CatalogueFields,
+    days: DayRange | None = None,
+    made: Path | None = None,
 ) -> OpenedLog:
     """Looks at everything in a log but its rows.
 
@@ -52,12 +56,14 @@ def open_log(
         findings: Receives the problems.
         fields: Declared fields, each of which is a table.
         days: Which folders of the events are read; all by default.
+        made: Directory with `features/<name>` of declared fields that a run has made, which are
+            read in place of the log's.
 
     Raises:
         ValueError: There are no such folders.
     """
     manifest = _read_manifest(root, findings)
-    files = check_files(root, findings, days) | check_feature_files(root, fields, findings)
+    files = check_files(root, findings, days) | check_feature_files(root, fields, findings, made)
     totals = {table: sum(file.rows for file in found) for table, found in files.items()}
     try:
         _check_order(files[EVENTS_TABLE], totals[EVENTS_TABLE], findings)

@@ -52,7 +52,7 @@ def guess_fields(root: Path) -> CatalogueFields:
 
 
 def check_feature_files(
-    root: Path, fields: CatalogueFields, findings: Findings
+    root: Path, fields: CatalogueFields, findings: Findings, made: Path | None = None
 ) -> dict[str, list[TableFile]]:
     """Checks folders, files, columns and types of the tables of declared fields.
 
@@ -60,6 +60,7 @@ def check_feature_files(
         root: The log's directory.
         fields: What is declared.
         findings: Receives the problems.
+        made: A directory with some of the tables, which are read in place of the log's.
 
     Returns:
         The readable files of each table.
@@ -69,13 +70,14 @@ def check_feature_files(
     for name in sorted(fields.names):
         table = features_table(name)
         column = "vector" if name in fields.vectors else "tokens"
-        paths = parquet_files(root, table)
-        others = sorted(set(all_files(root, table)) - set(paths))
-        report_other_files(root, table, others, findings)
+        place = made if made and parquet_files(made, table) else root
+        paths = parquet_files(place, table)
+        others = sorted(set(all_files(place, table)) - set(paths))
+        report_other_files(place, table, others, findings)
         schema = pa.schema(
             [*map(FEATURES.field, _KEY), FEATURES.field(column).with_nullable(False)]
         )
-        found[table] = check_table(root, table, paths, findings, schema)
+        found[table] = check_table(place, table, paths, findings, schema)
         if not paths:
             message = (
                 f"There is no {folder_of(table)}/*.parquet, which `timeline.catalogue_fields` "

@@ -79,6 +79,7 @@ def embed_log(
     target: Path,
     earlier: Export | None,
     options: Iterable[str],
+    made: Path | None = None,
 ) -> dict[str, Any]:
     """Embeds the users and the items of an event log.
 
@@ -89,6 +90,7 @@ def embed_log(
         target: Directory in which the tables appear, and dead letters of the log.
         earlier: Embeddings of the same towers, which are kept where nothing has changed.
         options: Of Beam.
+        made: Directory of tables of declared fields that are not in the log, `features/<name>`.
 
     Returns:
         Counts by table.
@@ -99,7 +101,7 @@ def embed_log(
             finite.
     """
     timelines = whole_timelines(config)
-    plan = make_plan(log_dir, timelines)
+    plan = make_plan(log_dir, timelines, made)
     uri = str(target)
     folders = (*(table.name for table in TABLES), dead_letter.DIRECTORY, tfrecord.STAGING)
     for name in folders:

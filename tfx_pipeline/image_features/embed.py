@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -12,7 +13,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import RunInference
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from serving.index.embedding.columns import vectors_column
 from serving.index.embedding.embed import SavedModelHandler
@@ -26,7 +26,6 @@ from transforms.arrow import pa
 from transforms.arrow import parquet_file
 from transforms.arrow import pc
 from transforms.arrow import pq
-from transforms.stack import direct_in_python
 from transforms.storage import place
 
 BATCH = 512  # images that are embedded at a time
@@ -69,8 +68,8 @@ def embed_images(
     log_dir: str | Path,
     encoder_dir: str | Path,
     target: Path,
-    types: Sequence[str] = ("*",),
-    options: Iterable[str] = (),
+    types: Sequence[str],
+    make_pipeline: Callable[[], beam.Pipeline],
 ) -> int:
     """Embeds the images of a catalogue; those that are broken or too large are left out.
 
@@ -80,7 +79,7 @@ def embed_images(
         target: Directory in which `part-*.parquet` appear, with `entity_type`, `entity_id` and
             `vector`.
         types: Entity types whose images are embedded; `*` is all.
-        options: Of Beam.
+        make_pipeline: Makes an empty pipeline on the runner of choice.
 
     Returns:
         How many images were embedded.
@@ -91,7 +90,7 @@ def embed_images(
     groups = list(_row_groups(EventLog(log_dir)))
     target.mkdir(parents=True)
     chosen, folder = tuple(types), str(target)
-    with beam.Pipeline(options=PipelineOptions(list(direct_in_python(options)))) as pipeline:
+    with make_pipeline() as pipeline:
         _ = (
             pipeline
             | "RowGroups" >> beam.Create(groups, reshuffle=True)

@@ -44,6 +44,7 @@ def transformed_log(config: PipelineConfig) -> Transformed:
 
     from tfx_pipeline.runners.local import with_workers_here
     from tfx_pipeline.stages.data import data
+    from tfx_pipeline.stages.representation import representation
     from tfx_pipeline.stages.state import read_state
 
     root = Path(config.run_dir)
@@ -51,10 +52,12 @@ def transformed_log(config: PipelineConfig) -> Transformed:
     database = tfx.orchestration.metadata.sqlite_metadata_connection_config(
         str(root / "metadata.sqlite")
     )
+    state = read_state(config)
+    made = data(config, state, config.timeline.splits, representation(config, state))
     part = tfx.dsl.Pipeline(
         config.name,
         str(root / "artifacts"),
-        components=list(data(config, read_state(config), config.timeline.splits)),
+        components=list(made.components),
         enable_cache=True,
         metadata_connection_config=database,
         # Beam's options are in the keys of TFX's cache, so they have to be a run's.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
 
 from tfx import v1 as tfx
@@ -22,16 +23,32 @@ _COMPONENTS = "tfx_pipeline.components"
 
 
 class Data(NamedTuple):
-    """The components that make transformed timelines of an event log."""
+    """The components that make transformed timelines of an event log.
+
+    Attributes:
+        features: What makes declared fields that are not in the log (`stages.representation`).
+    """
 
     example_gen: TimelineExampleGen
     schema_gen: CuratedSchemaGen
     statistics_gen: TimelineStatisticsGen
     example_validator: TimelineExampleValidator
     transform: TimelineTransform
+    features: tuple[Any, ...] = ()
+
+    @property
+    def components(self) -> tuple[Any, ...]:
+        """All of them."""
+        return (*self.features, *self[: self._fields.index("features")])
 
 
-def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) -> Data:
+def data(
+    config: PipelineConfig,
+    state: RunState,
+    splits: Sequence[str] = (),
+    features: tuple[Any, ...] = (),
+    prefix: str = "",
+) -> Data:
     """Makes the components that every other stage reads from.
 
     Args:
@@ -39,6 +56,8 @@ def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) ->
         state: Holds the fingerprint of the event log.
         splits: Splits that Transform writes; by default those that Trainers read.
             Whatever else reads examples takes raw ones.
+        features: Components of which the last gives tables of declared fields as `features`.
+        prefix: Of the components' ids.
     """
     # Of every stage that the examples are for, so that to add one trains no other again.
     validation = [entry.validation_split for entry in STAGES.values()]
@@ -49,25 +68,26 @@ def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) ->
         config=config.timeline,
         code_version=code_version(f"{_COMPONENTS}.timeline_example_gen"),
         input_fingerprint=state.log,
-    ).with_id("timeline-example-gen")
+        features=features[-1].outputs["features"] if features else None,
+    ).with_id(f"{prefix}timeline-example-gen")
 
     schema_gen = CuratedSchemaGen(
         code_version=code_version(f"{_COMPONENTS}.example_validator.schema_gen"),
         fields=config.timeline.catalogue_fields,
-    ).with_id("curated-schema-gen")
+    ).with_id(f"{prefix}curated-schema-gen")
 
     statistics_gen = TimelineStatisticsGen(
         examples=example_gen.outputs["examples"],
         schema=schema_gen.outputs["schema"],
         code_version=code_version(f"{_COMPONENTS}.example_validator.statistics"),
-    ).with_id("statistics-gen")
+    ).with_id(f"{prefix}statistics-gen")
 
     # Anomalies stop the run with their names.
     example_validator = TimelineExampleValidator(
         statistics=statistics_gen.outputs["statistics"],
         schema=schema_gen.outputs["schema"],
         code_version=code_version(f"{_COMPONENTS}.example_validator"),
-    ).with_id("example-validator")
+    ).with_id(f"{prefix}example-validator")
 
     transform = TimelineTransform(
         examples=example_gen.outputs["examples"],
@@ -84,6 +104,6 @@ def data(config: PipelineConfig, state: RunState, splits: Sequence[str] = ()) ->
         },
         disable_analyzer_cache=True,  # a log has no spans whose analyses could be kept
         disable_statistics=True,
-    ).with_id("transform")
+    ).with_id(f"{prefix}transform")
     transform.add_upstream_node(example_validator)
-    return Data(example_gen, schema_gen, statistics_gen, example_validator, transform)
+    return Data(example_gen, schema_gen, statistics_gen, example_validator, transform, features)

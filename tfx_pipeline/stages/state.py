@@ -11,6 +11,7 @@ from serving.publishing.origin import PushState
 from serving.publishing.origin import read_push_state
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.event_log import EventLog
+from tfx_pipeline.image_features.encoder import encoder_state
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,12 @@ class RunState:
     Attributes:
         log: Fingerprint of the event log.
         pushed: State of the push directories, by stage; one that is not named is empty.
+        encoder: State of the encoder that `representation.encoder` names; "" where it names none.
     """
 
     log: str
     pushed: Mapping[Stage, PushState] = field(default_factory=dict)
+    encoder: str = ""
 
     def push_state(self, stage: Stage) -> PushState:
         """Returns the state of the push directory of a stage."""
@@ -38,7 +41,10 @@ def read_state(config: PipelineConfig) -> RunState:
 
     Raises:
         FileNotFoundError: There is no event log.
-        ValueError: The labels of a push directory cannot be read.
+        ValueError: The labels of a push directory cannot be read, or there is no encoder where
+            one is named.
     """
     pushed = {stage: read_push_state(config.push_dir_of(stage)) for stage in config.stages}
-    return RunState(EventLog(config.log_dir).fingerprint(config.timeline.days), pushed)
+    section = config.representation
+    encoder = encoder_state(section.encoder) if section and section.in_pipeline else ""
+    return RunState(EventLog(config.log_dir).fingerprint(config.timeline.days), pushed, encoder)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from models.families import Stage
 
 TRAINING_SPLITS = ("train", "catalogue")  # what every Trainer learns from
+FEATURE_BUILDER = "image-feature-builder"  # id of the component that makes features of images
 
 
 @dataclass(frozen=True)

@@ -81,12 +81,12 @@ def training(
         pretrained: What training starts from; None where that is the served model, or nothing.
     """
     entry = STAGES[stage]
-    settings = _settings(stage, section.trainer)
+    settings = trainer_settings(stage, section.trainer)
     if pretrained:
         builders = (*builders, *pretrained.settings.values())
     if section.tuning.minutes:
         builders = (*builders, section.tuning.to_json())
-    sources = (made.example_gen, made.schema_gen, made.transform)
+    sources = (*made.features, made.example_gen, made.schema_gen, made.transform)
     release_candidate = release_candidate_id(sources, *settings.values(), *builders)
     serving_state = state.push_state(stage).seen_by(release_candidate)
     latest_blessed = LatestBlessed(
@@ -115,8 +115,8 @@ def training(
         base_model = pretrained.trainer.outputs["model"]
     elif section.trainer.warm_start:
         base_model = latest_blessed.outputs["model"]
-    trainer = _trainer(
-        stage,
+    trainer = make_trainer(
+        entry.validation_split,
         settings,
         made,
         base_model=base_model,
@@ -134,12 +134,13 @@ def pretraining(stage: Stage, config: PretrainingTrainerConfig, made: Data) -> P
         config: What is pretrained.
         made: The data stage.
     """
-    settings = _settings("pretraining", config)
+    settings = trainer_settings("pretraining", config)
     component = STAGES[stage].component_id("pretrainer")
-    return Pretraining(_trainer(stage, settings, made).with_id(component), settings)
+    split = STAGES[stage].validation_split
+    return Pretraining(make_trainer(split, settings, made).with_id(component), settings)
 
 
-def _settings(kind: Trained, config: TrainerConfig) -> dict[str, str]:
+def trainer_settings(kind: Trained, config: TrainerConfig) -> dict[str, str]:
     """Returns what a Trainer's executor is told."""
     return {
         "stage": kind,
@@ -148,17 +149,24 @@ def _settings(kind: Trained, config: TrainerConfig) -> dict[str, str]:
     }
 
 
-def _trainer(
-    stage: Stage, settings: dict[str, str], made: Data, **inputs: Any
+def make_trainer(
+    validation_split: str, settings: dict[str, str], made: Data, **inputs: Any
 ) -> tfx.components.Trainer:
-    """Makes a Trainer that reads the splits of a stage."""
+    """Makes a Trainer.
+
+    Args:
+        validation_split: The split that chooses the epoch to keep.
+        settings: What it is told (`trainer_settings`).
+        made: The data stage.
+        **inputs: More channels that it reads.
+    """
     return tfx.components.Trainer(
         run_fn="models.trainer.run_fn",
         examples=made.transform.outputs["transformed_examples"],
         transform_graph=made.transform.outputs["transform_graph"],
         schema=made.schema_gen.outputs["schema"],
         train_args=tfx.proto.TrainArgs(splits=TRAINING_SPLITS),
-        eval_args=tfx.proto.EvalArgs(splits=[STAGES[stage].validation_split]),
+        eval_args=tfx.proto.EvalArgs(splits=[validation_split]),
         custom_config=settings,
         **inputs,
     )

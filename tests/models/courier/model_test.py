@@ -7,10 +7,13 @@ import pytest
 import tensorflow as tf
 
 import models  # noqa: F401  (chooses Keras 2)
+from models.config import RepresentationValidationConfig
 from models.courier import page_views as v
 from models.courier.encoder import standardise
+from models.courier.evaluation import require_spread
 from models.courier.model import Courier
 from models.trainer import train
+from models.training.learner import seed_everything
 from models.training.replicas import WHOLE
 from tests.models.courier.conftest import small
 
@@ -173,6 +176,33 @@ def test_a_fingerprint_tells_weights_apart(model, tmp_path):
     one, again = found("one"), found("again")
     model.encoder.centre.assign_add(tf.ones([8]))
     assert one == again != found("other")
+
+
+def test_an_encoder_that_learns_nothing_is_measured_and_exported_as_it_starts(images_log, tmp_path):
+    made, report = train(small(objective="none"), images_log.data)
+    assert report["epochs"] == [] and 0.0 < report["best"]["auc"] < 1.0
+    seed_everything(made.config)
+    again = Courier.of(made.config, images_log.data)
+    for found, expected in zip(
+        made.encoder.trainable_variables, again.encoder.trainable_variables, strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    made.export(None, str(tmp_path / "encoder"))
+
+
+def test_collapsed_vectors_are_not_exported(images_log, tmp_path):
+    limits = RepresentationValidationConfig()
+    good = {"mean_cosine": 0.5, "effective_rank": 9.0}
+    require_spread(good, limits)
+    with pytest.raises(ValueError, match="collapsed.*0.950.*max_mean_cosine"):
+        require_spread(good | {"mean_cosine": 0.95}, limits)
+    with pytest.raises(ValueError, match="collapsed.*1.20.*min_effective_rank"):
+        require_spread(good | {"effective_rank": 1.2}, limits)
+    never = {"validation": {"min_effective_rank": 100.0}}
+    made, _ = train(small(objective="none", trainer=never), images_log.data)
+    with pytest.raises(ValueError, match="at least 100.0 is asked for"):
+        made.export(None, str(tmp_path / "encoder"))
+    assert not (tmp_path / "encoder").exists()
 
 
 def test_a_configuration_that_does_not_fit_is_refused():

@@ -17,6 +17,8 @@ from tfx.types import artifact_utils
 from tfx.types import component_spec
 from tfx.types import standard_artifacts
 
+from tfx_pipeline.artifacts import CatalogueFeatures
+from tfx_pipeline.components import locations
 from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
 from tfx_pipeline.components.timeline_example_gen.job import generate
 from tfx_pipeline.datasets import dead_letter
@@ -27,6 +29,7 @@ CONFIG_KEY = "config"
 CODE_VERSION_KEY = "code_version"
 FINGERPRINT_KEY = "input_fingerprint"
 EXAMPLES_KEY = "examples"
+FEATURES_KEY = "features"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -41,7 +44,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """Generates the examples.
 
         Args:
-            input_dict: Nothing.
+            input_dict: `features`, tables of declared fields that the run has made; or nothing.
             output_dict: `examples`: one `Examples` artifact to fill.
             exec_properties: `log_dir`, `config` (JSON of `TimelineConfig`) and
                 `input_fingerprint`.
@@ -54,9 +57,12 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(output_dict[EXAMPLES_KEY])
         config = TimelineConfig.model_validate_json(exec_properties[CONFIG_KEY])
+        made = (
+            locations.directory(input_dict, FEATURES_KEY) if input_dict.get(FEATURES_KEY) else None
+        )
         try:
             counts = generate(
-                exec_properties[LOG_DIR_KEY], examples.uri, config, self._make_beam_pipeline
+                exec_properties[LOG_DIR_KEY], examples.uri, config, self._make_beam_pipeline, made
             )
         except TooManyDeadLetters as error:
             kept = _keep_dead_letters(examples.uri)
@@ -88,7 +94,7 @@ def _keep_dead_letters(uri: str) -> str:
 
 
 class TimelineExampleGenSpec(component_spec.ComponentSpec):
-    """Outputs and parameters of `TimelineExampleGen`."""
+    """Inputs, outputs and parameters of `TimelineExampleGen`."""
 
     PARAMETERS = {
         LOG_DIR_KEY: component_spec.ExecutionParameter(type=str),
@@ -96,7 +102,7 @@ class TimelineExampleGenSpec(component_spec.ComponentSpec):
         CODE_VERSION_KEY: component_spec.ExecutionParameter(type=str),
         FINGERPRINT_KEY: component_spec.ExecutionParameter(type=str),
     }
-    INPUTS: dict[str, component_spec.ChannelParameter] = {}
+    INPUTS = {FEATURES_KEY: component_spec.ChannelParameter(type=CatalogueFeatures, optional=True)}
     OUTPUTS = {EXAMPLES_KEY: component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
@@ -121,6 +127,7 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
         config: TimelineConfig,
         code_version: str,
         input_fingerprint: str,
+        features: types.BaseChannel | None = None,
     ) -> None:
         """Makes the component.
 
@@ -129,12 +136,15 @@ class TimelineExampleGen(base_beam_component.BaseBeamComponent):
             config: How timelines are cut.
             code_version: Hash of the sources that the executor runs.
             input_fingerprint: Fingerprint of the log's files, which changes when they do.
+            features: Tables of declared fields that the run has made; they are read in place of
+                the log's of the same names.
         """
         spec = TimelineExampleGenSpec(
             log_dir=str(log_dir),
             config=config.to_json(),
             code_version=code_version,
             input_fingerprint=input_fingerprint,
+            features=features,
             examples=types.Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

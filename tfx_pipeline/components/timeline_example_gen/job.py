@@ -7,6 +7,7 @@ import posixpath
 import time
 from collections.abc import Callable
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -50,7 +51,11 @@ _MESSAGE = tuple[int, tuple[int, str, bytes]]
 
 
 def generate(
-    log_dir: str, uri: str, config: TimelineConfig, make_pipeline: Callable[[], beam.Pipeline]
+    log_dir: str,
+    uri: str,
+    config: TimelineConfig,
+    make_pipeline: Callable[[], beam.Pipeline],
+    made: Path | None = None,
 ) -> dict[str, Any]:
     """Turns an event log into the splits of an `Examples` artifact.
 
@@ -60,6 +65,7 @@ def generate(
             `generation_report.json` appear below it.
         config: How timelines are cut.
         make_pipeline: Makes an empty pipeline on the runner of choice.
+        made: Directory of tables of declared fields that are not in the log, `features/<name>`.
 
     Returns:
         The report.
@@ -70,7 +76,7 @@ def generate(
             are bad, or a split would be empty.
     """
     started = time.monotonic()
-    plan = make_plan(log_dir, config)
+    plan = make_plan(log_dir, config, made)
     for split in config.splits:
         _make_directory(posixpath.join(uri, f"Split-{split}"))
     for name in (dead_letter.DIRECTORY, tfrecord.STAGING):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -62,12 +63,13 @@ class Plan(NamedTuple):
     test_start: int
 
 
-def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
+def make_plan(log_dir: str, config: TimelineConfig, made: Path | None = None) -> Plan:
     """Decides what to read and where to cut.
 
     Args:
         log_dir: Directory of an event log.
         config: How timelines are cut.
+        made: Directory of tables of declared fields that are not in the log; see `open_log`.
 
     Raises:
         FileNotFoundError: No event log is there.
@@ -75,7 +77,8 @@ def make_plan(log_dir: str, config: TimelineConfig) -> Plan:
             events are empty, or the periods do not fit the log.
     """
     findings = Findings()
-    opened = open_log(EventLog(log_dir).path, findings, config.catalogue_fields, config.days)
+    root, fields = EventLog(log_dir).path, config.catalogue_fields
+    opened = open_log(root, findings, fields, config.days, made)
     problems = findings.close(opened.totals)
     refusals = [str(p) for p in problems if p.severity == "error"]
     if refusals:

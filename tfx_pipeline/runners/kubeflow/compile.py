@@ -76,7 +76,7 @@ def compile_pipeline(values: Mapping[str, Any], where: str) -> list[dict[str, An
     """
     config = with_parameters(values, {}, where)
     parameters = parameters_of(config)
-    components = create_components(config, RunState(log="compiled"))
+    components = create_components(config, RunState(log="compiled", encoder="compiled"))
     publish = deferred(components, _for_another_run(values, config, parameters))
     reader = RunStateReader(
         values,
@@ -107,7 +107,7 @@ def _for_another_run(
         values, {one.key: one.another for one in parameters}, "A parameter of a run"
     )
     pushed = {stage: PushState("another", "another", "another") for stage in config.stages}
-    return create_components(other, RunState(log="another", pushed=pushed))
+    return create_components(other, RunState("another", pushed, "another"))
 
 
 def _ask_for_resources(config: PipelineConfig, components: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from tfx_pipeline.config_file import typed
 
 _ADDRESSES = ("log_dir", "push_dir")
 _STARTS = ("timeline.validation_start", "timeline.test_start")
+_ENCODER = "representation.encoder"
 _DAYS = ("timeline.validation_days", "timeline.test_days")
 
 
@@ -40,7 +41,9 @@ class Parameter:
     @property
     def default(self) -> str | None:
         """Text of the value; None for a path that no pod has, so that a run has to name one."""
-        if self.key in _ADDRESSES and not ("://" in self.value or self.value.startswith("/")):
+        if self.key in (*_ADDRESSES, _ENCODER) and not (
+            "://" in self.value or self.value.startswith("/")
+        ):
             return None
         if self.key in _STARTS:
             epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -78,7 +81,13 @@ def _usual(config: PipelineConfig) -> Iterator[str]:
     yield from _ADDRESSES
     yield from (key for key in _STARTS if _value(config, key) is not None)
     yield from (key for key in _DAYS if _value(config, key))
-    for stage in config.stages:
+    stages: list[str] = [*config.stages]
+    if config.makes_features:
+        if _value(config, _ENCODER):
+            yield _ENCODER
+        else:
+            stages = ["representation", *stages]
+    for stage in stages:
         yield from (f"{stage}.trainer.seed", f"{stage}.trainer.epochs")
 
 

@@ -133,7 +133,10 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _require_reachable(config: PipelineConfig) -> None:
-    for key, place in (("log_dir", config.log_dir), ("push_dir", config.push_dir_of("retrieval"))):
+    places = {"log_dir": config.log_dir, "push_dir": config.push_dir_of("retrieval")}
+    if config.representation and config.representation.encoder:
+        places["representation.encoder"] = config.representation.encoder
+    for key, place in places.items():
         if not ("://" in place or place.startswith("/")):
             raise ValueError(
                 f"`{key}` is `{place}`, a path inside of a pod, which no other step sees. Give the "

@@ -72,6 +72,18 @@ def test_fields_reach_their_entities_alone_those_of_new_items_too(
     assert report["fields"]["style"] == {"rows": 3, "in_catalogue": 3}
 
 
+def test_fields_that_a_run_made_are_read_in_place_of_the_logs(log: Path, tmp_path: Path) -> None:
+    write_field(log, "style", [row("1", vector=[1.0, 2.0]), row("2", vector=[3.0, 4.0])])
+    write_field(log, "cluster", [row("1", tokens=["c7"])])
+    write_field(tmp_path / "made", "style", [row("1", vector=[5.0, 6.0])])
+    report = run(log, tmp_path / "out", made=tmp_path / "made", catalogue_fields=BOTH)
+    found = catalogue(tmp_path / "out")
+    assert found["item:1"]["catalogue/vector/style"] == [5.0, 6.0]
+    assert "catalogue/vector/style" not in found["item:2"]
+    assert found["item:1"]["catalogue/token/cluster"] == ["c7"]
+    assert report["fields"]["style"] == {"rows": 1, "in_catalogue": 1}
+
+
 def test_the_join_is_the_same_however_tables_are_divided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

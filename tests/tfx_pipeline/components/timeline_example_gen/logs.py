@@ -141,10 +141,15 @@ def not_utf8(values: Sequence[bytes | None]) -> pa.Array:
 
 
 def run(
-    log: Path, uri: Path, arguments: Iterable[str] = ONE_WORKER, **config: Any
+    log: Path,
+    uri: Path,
+    arguments: Iterable[str] = ONE_WORKER,
+    made: Path | None = None,
+    **config: Any,
 ) -> dict[str, Any]:
     """Generates examples below `uri` and returns the report."""
-    return generate(str(log), str(uri), TimelineConfig(**config), lambda: direct(*arguments))
+    timeline = TimelineConfig(**config)
+    return generate(str(log), str(uri), timeline, lambda: direct(*arguments), made)
 
 
 def timelines(

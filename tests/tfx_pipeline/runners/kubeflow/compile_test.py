@@ -84,6 +84,24 @@ def test_two_trainers_of_a_stage_compile_and_the_second_reads_the_model_of_the_f
     assert tasks["ranking-pretrainer"].cached
 
 
+def test_an_encoder_is_a_parameter_where_one_is_named() -> None:
+    made = ("ranking={}", "representation={encoder: runs/encoder}")
+    pipeline, _ = compiled("shop_demo", *made)
+    tasks = {task.name: task for task in pipeline.tasks}
+    assert "defaultValue" not in pipeline.parameters["representation_encoder"]
+    waits = {one.key for one in deferred_of(pipeline) if one.component == "image-feature-builder"}
+    assert waits == {"encoder", "encoder_state", "input_fingerprint", "log_dir"}
+    given = tasks["timeline-example-gen"].inputs("artifacts")["features"]["taskOutputArtifact"]
+    assert given == {"producerTask": "image-feature-builder", "outputArtifactKey": "features"}
+    trained, _ = compiled("shop_demo", "ranking={}", "representation={}")
+    assert "representation_encoder" not in trained.parameters
+    assert {"representation_trainer_seed", "representation_trainer_epochs"} <= set(
+        trained.parameters
+    )
+    waits = {one.component for one in deferred_of(trained)}
+    assert {"representation-timeline-example-gen", "representation-trainer"} <= waits
+
+
 def test_a_run_has_to_name_what_no_pod_has_and_may_set_the_rest() -> None:
     pipeline, _ = compiled("shop_demo")
     places = ("log_dir", "push_dir")
