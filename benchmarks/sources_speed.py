@@ -31,6 +31,7 @@ from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.timeline_generation import make_log
+from transforms.stack import direct_in_python
 
 _WARM_UP = 50  # calls of each servable before the clock
 MODE = "--direct_running_mode=in_memory"
@@ -48,7 +49,7 @@ def make_timelines(folder: Path, events: int) -> Path:
     if not log.exists():
         make_log(log, events, pages=False)
     if not examples.exists():
-        options = PipelineOptions([MODE])
+        options = PipelineOptions(list(direct_in_python([MODE])))
         generate(str(log), str(examples), TimelineConfig(), lambda: beam.Pipeline(options=options))
     return examples
 
@@ -77,7 +78,7 @@ def child(examples: Path) -> dict[str, float]:
 
     train, catalogue = (split_files(examples / f"Split-{name}") for name in ("train", "catalogue"))
     load = os.getloadavg()[0]
-    options = PipelineOptions([MODE])
+    options = PipelineOptions(list(direct_in_python([MODE])))
     with tempfile.TemporaryDirectory() as directory:
         started, busy = time.perf_counter(), time.process_time()
         info = build(

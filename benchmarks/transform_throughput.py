@@ -27,6 +27,7 @@ import numpy as np
 from benchmarks.results import Results
 from transforms import features as f
 from transforms.config import TransformConfig
+from transforms.stack import direct_in_python
 
 COMMAND = "python -m benchmarks.transform_throughput"
 STAGES = ("statistics", "transform", "transformed_read_back")
@@ -151,7 +152,7 @@ def run_pipeline(log: Path, home: Path) -> dict[str, float]:
             pipeline_root=str(home / "root"),
             components=[examples, statistics, schema, validator, transform],
             metadata_connection_config=metadata,
-            beam_pipeline_args=["--direct_running_mode=in_memory"],
+            beam_pipeline_args=list(direct_in_python(["--direct_running_mode=in_memory"])),
         )
     )
     store = metadata_store.MetadataStore(metadata)
