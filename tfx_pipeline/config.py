@@ -359,6 +359,8 @@ class PipelineConfig(Config):
         trainers = {f"{stage}.trainer": getattr(self, stage).trainer for stage in self.stages}
         if self.ranking and self.ranking.pretraining:
             trainers["ranking.pretraining"] = self.ranking.pretraining
+        if self.representation and self.makes_features and not self.representation.encoder:
+            trainers["representation.trainer"] = self.representation.trainer
         return tuple(key for key, trainer in trainers.items() if trainer.workers > 1)
 
     def push_dir_of(self, stage: Stage) -> str:

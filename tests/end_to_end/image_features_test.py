@@ -41,6 +41,7 @@ def test_features_come_from_the_run_and_new_items_get_theirs_untrained(tmp_path:
     log, run_dir = write_clicked_images(tmp_path / "log"), tmp_path / "run"
     before = EventLog(log).fingerprint()
     metrics, _, cached = execute(config(log, run_dir))
+    assert metrics["representation"]["validation"]["auc"] > 0.0
     assert not cached and 0.0 <= metrics["ranking"]["test"]["auc"] <= 1.0
     assert EventLog(log).fingerprint() == before
     steps = read_runs(run_dir)[-1].steps
@@ -48,6 +49,7 @@ def test_features_come_from_the_run_and_new_items_get_theirs_untrained(tmp_path:
     made = steps["representation-trainer"].outputs["model"].path / "Format-Serving"
     fingerprint = json.loads((made / "fingerprint.json").read_text())["fingerprint"]
     assert features.properties["encoder"] == fingerprint and features.properties["images"] == ITEMS
+    assert metrics["representation"]["features"]["folder"] == str(features.path)
     (first, *_) = (features.path / "features" / "look").glob("*.parquet")
     with parquet_file(first) as file:
         assert file.schema_arrow.metadata[b"encoder"] == fingerprint.encode()

@@ -113,7 +113,7 @@ def summarise(
     cached: tuple[str, ...],
 ) -> str:
     """Returns the figures of a run and where its results are, in a few lines."""
-    lines: list[str] = []
+    lines = representation_lines(metrics.get("representation", {}))
     for stage in (STAGES[name] for name in config.stages):
         lines += stage_lines(stage, stage.metrics_in(metrics))
     lines.append(
@@ -125,6 +125,17 @@ def summarise(
     if len(refused_stages(metrics)) < len(config.stages):
         lines.append(f"serve  vitrine serve --run {shlex.quote(config.run_dir)}")
     return "\n".join(lines)
+
+
+def representation_lines(metrics: dict[str, Any]) -> list[str]:
+    """Returns how well an encoder of images learned, and where it is."""
+    validation, features = metrics.get("validation", {}), metrics.get("features")
+    shown = ("auc", "gauc", "mean_cosine", "effective_rank")
+    measured = " · ".join(f"{key} {validation[key]:.4f}" for key in shown if key in validation)
+    lines = [f"images {measured}"] if measured else []
+    if features:
+        lines.append(f"       encoder {features['fingerprint']} in {features['folder']}")
+    return lines
 
 
 def stage_lines(stage: StageEntry, metrics: dict[str, dict[str, Any]]) -> list[str]:

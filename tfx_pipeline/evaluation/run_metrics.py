@@ -16,6 +16,8 @@ from serving.sources.combination import COMBINATION
 from tfx_pipeline.components.verdict import REPORT
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice
+from tfx_pipeline.image_features.encoder import fingerprint_of
+from tfx_pipeline.stages.table import FEATURE_BUILDER
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
 from transforms import features
@@ -37,12 +39,15 @@ def write_run_metrics(
             returns them. What a run did not do is left out.
 
     Returns:
-        What `stage_metrics` says of the retrieval stage and, under their names, of the others.
+        What `stage_metrics` says of the retrieval stage and, under their names, of the others;
+        under `representation` what `representation_metrics` says.
     """
     metrics: dict[str, dict[str, Any]] = {}
     for stage in STAGES.values():
         if found := stage_metrics(artifacts, stage):
             metrics |= found if stage.plain_names else {stage.name: found}
+    if found := representation_metrics(artifacts):
+        metrics["representation"] = found
     replace_text(place(path), json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     return metrics
 
@@ -111,6 +116,28 @@ def stage_metrics(
         reason = (pushed / NOT_PUSHED).read_text(encoding="utf-8").strip()
         metrics.setdefault("gate", {})["not_pushed"] = reason
     return metrics
+
+
+def representation_metrics(
+    artifacts: Mapping[str, Mapping[str, str]],
+) -> dict[str, dict[str, Any]]:
+    """Gathers what is known of features of images; nothing where a run made none.
+
+    Args:
+        artifacts: As of `write_run_metrics`.
+
+    Returns:
+        `validation` (of the encoder on held-out pages, where it was trained), `features` (the
+        encoder's `fingerprint`, and the `folder` that `representation.encoder` takes).
+    """
+    found: dict[str, dict[str, Any]] = {}
+    training = Path(artifacts.get("representation-trainer", {}).get("model_run", ""), TRAINING)
+    if training.is_file():
+        found["validation"] = _numbers(_read(training)["best"])
+    folder = artifacts.get(FEATURE_BUILDER, {}).get("features")
+    if folder:
+        found["features"] = {"fingerprint": fingerprint_of(Path(folder)), "folder": folder}
+    return found
 
 
 def _evaluated(evaluation: Path) -> dict[str, dict[str, Any]]:

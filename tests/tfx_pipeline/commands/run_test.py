@@ -49,6 +49,17 @@ def test_what_was_not_pushed_is_not_served() -> None:
     assert "serve" not in text
 
 
+def test_an_encoder_says_what_it_learned_and_where_it_is() -> None:
+    features = {"fingerprint": "0123456789abcdef", "folder": "runs/shop/features/8"}
+    made = {"validation": {"auc": 0.56, "effective_rank": 47.25, "epoch": 1}, "features": features}
+    lines = summarise(load_config("shop_demo"), metrics(1) | {"representation": made}, 1.0, ())
+    assert lines.splitlines()[:3] == [
+        "images auc 0.5600 · effective_rank 47.2500",
+        "       encoder 0123456789abcdef in runs/shop/features/8",
+        "test   hr@10 0.5000 · over 4 users",
+    ]
+
+
 def test_each_stage_has_its_figures_and_its_gate() -> None:
     config = load_config("shop_demo", ("ranking={}",))
     ranked = {"test": {"auc": 0.71, "log_loss": 0.2}, "gate": {"blessed": 0, "failures": ["auc"]}}

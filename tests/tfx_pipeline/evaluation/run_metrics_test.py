@@ -104,3 +104,15 @@ def test_metrics_that_are_not_defined_are_left_out(tmp_path):
     artifacts = {"ranking-trainer": {"model_run": str(tmp_path)}}
     metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
     assert metrics == {"ranking": {"validation": {"auc": 0.7}}}
+
+
+def test_what_an_encoder_learned_and_where_it_is(tmp_path):
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "fingerprint.json").write_text('{"fingerprint": "0123", "model": {}}')
+    (tmp_path / "training.json").write_text(json.dumps({"best": {"auc": 0.6, "note": "best"}}))
+    made = {"image-feature-builder": {"features": str(tmp_path)}}
+    trained = made | {"representation-trainer": {"model_run": str(tmp_path)}}
+    features = {"fingerprint": "0123", "folder": str(tmp_path)}
+    for artifacts, more in ((made, {}), (trained, {"validation": {"auc": 0.6}})):
+        metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+        assert metrics == {"representation": {"features": features, **more}}
