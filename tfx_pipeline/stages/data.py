@@ -39,7 +39,8 @@ class Data(NamedTuple):
     @property
     def components(self) -> tuple[Any, ...]:
         """All of them."""
-        return (*self.features, *self[: self._fields.index("features")])
+        own = (self.example_gen, self.schema_gen, self.statistics_gen, self.example_validator)
+        return (*self.features, *own, self.transform)
 
 
 def data(
