@@ -56,7 +56,6 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         """
         config = BuildConfig.model_validate_json(exec_properties["config"])
         towers = locations.saved_model(input_dict, "model")
-        loaded = load_towers(towers)
         target = locations.directory(output_dict, "index")
         catalogue = locations.record_files(input_dict, "examples", "catalogue")
         count = self._embed(towers, catalogue, target, config)
@@ -69,7 +68,10 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             if config.tuning_queries and count >= config.tree_from:
                 timelines = locations.record_files(input_dict, "examples", "train")
                 queries = Path(scratch, "queries.npz")
+                # Loaded when the catalogue's job has let go of them: one copy at a time.
+                loaded = load_towers(towers)
                 save_queries(queries, embed_queries(loaded, timelines, config.tuning_queries))
+                del loaded
                 arguments += ["--queries", str(queries)]
             logging.info(
                 "%s", processes.run_module("serving.index.building.build", arguments).strip()
