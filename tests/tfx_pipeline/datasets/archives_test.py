@@ -210,7 +210,8 @@ def test_many_members_with_headers_of_their_own_are_unpacked(tmp_path: Path) -> 
 
 def test_a_size_below_zero_does_not_lead_back(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(negative_size())
-    with pytest.raises(ValueError, match="damaged or incomplete"):
+    # A newer tarfile refuses when it opens the archive.
+    with pytest.raises(ValueError, match="damaged or incomplete|not a whole zip or tar"):
         extract(tmp_path / "a.tar", tmp_path / "out")
 
 
