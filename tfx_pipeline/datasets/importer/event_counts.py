@@ -108,7 +108,8 @@ class RepeatTally:
 
 def _summed(rows: pa.Table) -> pa.Table:
     grouped = rows.group_by(_NAME).aggregate(_COUNTS)
-    return grouped.rename_columns(["events", "ordinal", "timestamp", *_NAME])
+    counts = {column: grouped[f"{column}_{how}"] for column, how in _COUNTS}
+    return pa.table({**counts, **{name: grouped[name] for name in _NAME}})
 
 
 def _hashes(column: pa.Array) -> np.ndarray:
