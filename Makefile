@@ -13,7 +13,7 @@ demo: setup  ## real logs -> pipeline -> served recommendations on the terminal
 	@$(BIN)/vitrine demo --port $(DEMO_PORT)
 
 test: setup lint  ## lint, types and the whole test suite
-	@$(BIN)/python -m pytest -q --durations=15 -n $(TEST_WORKERS) --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q --durations=40 -n $(TEST_WORKERS) --no-loadscope-reorder
 
 test-next:  ## the suite, or TESTS='tests/serving -k x', on the newer row in a Debian 13 under .tools
 	@scripts/next.sh $(BIN)/python -m pytest -q -n $(TEST_WORKERS) --no-loadscope-reorder $(TESTS)
