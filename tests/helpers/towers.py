@@ -52,7 +52,7 @@ class TinyTowers(tf.Module):
     ) -> None:
         super().__init__(name="tiny_towers")
         table = np.random.default_rng(seed).normal(size=(_BUCKETS, dim)).astype(np.float32)
-        self.table = tf.Variable(table / np.sqrt(dim), trainable=False, name="table")
+        self.table = tf.Variable(table / dim**0.5, trainable=False, name="table")
         self.interests = interests
         self.weighted = weighted
 
