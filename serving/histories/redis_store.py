@@ -40,7 +40,8 @@ class RedisHistoryStore(HistoryStore):
             raise ImportError(
                 f"Expected the package `redis` for {address}: pip install 'vitrine[redis]'."
             ) from error
-        return cls(redis.Redis.from_url(address))
+        # The protocol that every Redis speaks; a newer client begins with the newer one.
+        return cls(redis.Redis.from_url(address, protocol=2))
 
     def write_packed(self, histories: Iterable[tuple[str, bytes]]) -> None:
         """Replaces histories, some at a time and each of them at once; see the base class."""
