@@ -75,7 +75,9 @@ def test_features_come_from_the_run_and_new_items_get_theirs_untrained(tmp_path:
     now = looks(run_dir)
     new = embed(image=tf.constant([image(ITEMS)]))["vector"][0]
     np.testing.assert_allclose(now[f"item:{ITEMS}"]["catalogue/vector/look"], new, atol=1e-5)
-    fields = ("catalogue/vector/look", "catalogue/token/look_cluster")
-    assert all(now[name][field] == found[name][field] for name in found for field in fields)
+    vectors = [now[f"item:{item}"]["catalogue/vector/look"] for item in range(ITEMS)]
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    clusters = "catalogue/token/look_cluster"
+    assert all(now[name][clusters] == found[name][clusters] for name in found)
     folder = steps["image-feature-builder"].outputs["features"].path
     assert (folder / ENCODER / "saved_model.pb").is_file()

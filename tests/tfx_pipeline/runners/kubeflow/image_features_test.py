@@ -21,7 +21,7 @@ from tfx_pipeline.runners.kubeflow.emulator.spec import parse_compiled
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3_600)]
 DATA = ("timeline-example-gen", "curated-schema-gen", "transform", "trainer")
-FIELDS = ("catalogue/vector/look", "catalogue/token/look_cluster")
+VECTOR, CLUSTER = "catalogue/vector/look", "catalogue/token/look_cluster"
 
 
 def compiled(tasks: set[str], encoder: str = "") -> CompiledPipeline:
@@ -53,7 +53,7 @@ def test_features_are_made_in_pods_and_by_an_encoder_in_a_store(
     names = [row["catalogue/entity"][0].removeprefix("item:") for row in rows]
     embed = tf.saved_model.load(str(model)).signatures["serving_default"]
     images = tf.constant([image(int(name)) for name in names])
-    vectors = [row["catalogue/vector/look"] for row in rows]
+    vectors = [row[VECTOR] for row in rows]
     np.testing.assert_allclose(vectors, embed(image=images)["vector"], atol=1e-5)
 
     # The artifact in the store is an encoder for other runs, of a log that has a new item.
@@ -61,14 +61,12 @@ def test_features_are_made_in_pods_and_by_an_encoder_in_a_store(
     assert made["uri"].startswith(bucket)
     given = {**places, "log_dir": str(grown), "representation_encoder": made["uri"]}
     again = run_compiled(compiled(last, encoder="runs/encoder"), given, work, bucket)
-    assert again.outputs["image-feature-builder"].artifacts["features"]["metadata"]["encoder"] == (
-        fingerprint
-    )
+    made = again.outputs["image-feature-builder"].artifacts["features"]
+    assert made["metadata"]["encoder"] == fingerprint
     found = again.fetch(tmp_path / "again", {"examples"})
     now = read_splits(Path(found["timeline-example-gen"]["examples"]))["catalogue"]
     by_name = {row["catalogue/entity"][0]: row for row in now}
-    assert len(by_name) == ITEMS + 1 and set(FIELDS) <= by_name[f"item:{ITEMS}"].keys()
-    for row in rows:
-        assert [by_name[row["catalogue/entity"][0]][name] for name in FIELDS] == [
-            row[name] for name in FIELDS
-        ]
+    assert len(by_name) == ITEMS + 1 and {VECTOR, CLUSTER} <= by_name[f"item:{ITEMS}"].keys()
+    before = [by_name[f"item:{name}"] for name in names]
+    np.testing.assert_allclose([row[VECTOR] for row in before], vectors, atol=1e-5)
+    assert [row[CLUSTER] for row in before] == [row[CLUSTER] for row in rows]
