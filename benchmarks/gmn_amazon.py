@@ -29,8 +29,8 @@ TRAINER: dict[str, Any] = {
     "model": {
         "loss": {"name": "sampled_softmax", "negatives": 2048},
         "dim": 64,
-        "normalize": True,
-        "temperature": 0.1,
+        "normalize": False,
+        "temperature": 1.0,
         "candidate": {"features": ["categories"], "id_dropout": 0.5},
         "query": {
             "window": 60,
@@ -44,7 +44,7 @@ TRAINER: dict[str, Any] = {
         },
     },
     "input": {"batch_size": 2048, "pool": 1024},
-    "optimizer": {"learning_rate": 0.003},
+    "optimizer": {"learning_rate": 0.002},
     "epochs": 3,
     "steps_per_epoch": 0,
 }
