@@ -180,7 +180,7 @@ def test_a_fingerprint_tells_weights_apart(model, tmp_path):
 
 def test_an_encoder_that_learns_nothing_is_measured_and_exported_as_it_starts(images_log, tmp_path):
     made, report = train(small(objective="none"), images_log.data)
-    assert report["epochs"] == [] and 0.0 < report["best"]["auc"] < 1.0
+    assert report["epochs"] == [] and 0.0 < report["best"]["auc"] <= 1.0
     seed_everything(made.config)
     again = Courier.of(made.config, images_log.data)
     for found, expected in zip(
