@@ -18,6 +18,7 @@ from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import format_slice
 from tfx_pipeline.image_features.encoder import fingerprint_of
 from tfx_pipeline.stages.table import FEATURE_BUILDER
+from tfx_pipeline.stages.table import REPRESENTATION
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
 from transforms import features
@@ -47,7 +48,7 @@ def write_run_metrics(
         if found := stage_metrics(artifacts, stage):
             metrics |= found if stage.plain_names else {stage.name: found}
     if found := representation_metrics(artifacts):
-        metrics["representation"] = found
+        metrics[REPRESENTATION] = found
     replace_text(place(path), json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     return metrics
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from models.families import Stage
 
 TRAINING_SPLITS = ("train", "catalogue")  # what every Trainer learns from
+REPRESENTATION = "representation"  # section, in the configuration and in `metrics.json`
 FEATURE_BUILDER = "image-feature-builder"  # id of the component that makes features of images
 
 
@@ -45,8 +46,10 @@ class StageEntry:
 
     def metrics_in(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the part of `metrics.json` that is of the stage; nothing if there is none."""
-        found: dict[str, Any] = dict(metrics if self.plain_names else metrics.get(self.name, {}))
-        return found
+        if not self.plain_names:
+            return dict(metrics.get(self.name, {}))
+        others = {*STAGES, REPRESENTATION}
+        return {name: value for name, value in metrics.items() if name not in others}
 
 
 STAGES: dict[str, StageEntry] = {

@@ -27,3 +27,4 @@ def test_one_stage_has_plain_names_and_the_others_their_own() -> None:
     assert retrieval.metrics_in(metrics)["test"] == {"hr@10": 0.1}
     assert ranking.metrics_in(metrics) == {"test": {"auc": 0.7}}
     assert ranking.metrics_in({}) == {}
+    assert retrieval.metrics_in({"ranking": {"test": {}}, "representation": {"auc": 0.6}}) == {}
