@@ -109,6 +109,7 @@ def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
     assert pushed(run.version.parent) == pushed(run.config.push_dir_of("ranking")) == ["1"]
 
 
+@pytest.mark.nightly
 def test_an_edit_of_the_ranking_stage_trains_nothing_else(run: Run, shop_log: Path) -> None:
     keys = overrides(shop_log, Path(run.config.run_dir))
     where = f"push_dir={run.version.parents[1]}"

@@ -164,12 +164,14 @@ def test_a_changed_line_runs_again_what_depends_on_it(
     assert run_and_kill(edited_sources, run, keys, b"Training model.") == DATA
 
 
+@pytest.mark.nightly
 def test_a_killed_run_goes_on_behind_what_had_finished(run: Run, second: Second) -> None:
     assert second.cached_first == DATA
     assert second.cached == DATA | {"latest-blessed", "trainer"}
     assert second.versions == ["1", "2"]
 
 
+@pytest.mark.nightly
 def test_the_next_run_starts_from_the_last_blessed_model(run: Run, second: Second) -> None:
     (taken,) = [
         line.rpartition("warm start: ")[2]
