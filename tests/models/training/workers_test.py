@@ -63,6 +63,7 @@ def saved(folder: Path) -> dict[str, np.ndarray]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
+@pytest.mark.nightly
 def test_two_workers_that_were_killed_train_what_one_trains(log: SmallLog, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     trainer = threading.Thread(target=run_fn, args=[arguments(log, two, workers=2)], daemon=True)

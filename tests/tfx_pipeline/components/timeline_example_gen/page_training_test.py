@@ -127,6 +127,7 @@ def clicks_on_even_items(path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_din_trains_and_is_judged_on_what_tfx_made_of_a_log(tmp_path: Path) -> None:
     import tensorflow_transform as tft
     from tfx import v1 as tfx
