@@ -31,7 +31,7 @@ from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.timeline_generation import make_log
-from transforms.stack import direct_in_python
+from transforms.stack import make_pipeline
 
 _WARM_UP = 50  # calls of each servable before the clock
 MODE = "--direct_running_mode=in_memory"
@@ -39,9 +39,6 @@ MODE = "--direct_running_mode=in_memory"
 
 def make_timelines(folder: Path, events: int) -> Path:
     """Writes a synthetic log and its timelines, unless they are there; returns where they are."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
     from tfx_pipeline.components.timeline_example_gen.job import generate
 
@@ -49,8 +46,9 @@ def make_timelines(folder: Path, events: int) -> Path:
     if not log.exists():
         make_log(log, events, pages=False)
     if not examples.exists():
-        options = PipelineOptions(list(direct_in_python([MODE])))
-        generate(str(log), str(examples), TimelineConfig(), lambda: beam.Pipeline(options=options))
+        generate(
+            str(log), str(examples), TimelineConfig(), functools.partial(make_pipeline, [MODE])
+        )
     return examples
 
 
@@ -69,16 +67,12 @@ def run_once(folder: Path, events: int) -> dict[str, float]:
 
 def child(examples: Path) -> dict[str, float]:
     """Counts in this process."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     from serving.index.embedding.records import split_files
     from serving.sources.config import CountingConfig
     from tfx_pipeline.components.neighbour_builder.job import build
 
     train, catalogue = (split_files(examples / f"Split-{name}") for name in ("train", "catalogue"))
     load = os.getloadavg()[0]
-    options = PipelineOptions(list(direct_in_python([MODE])))
     with tempfile.TemporaryDirectory() as directory:
         started, busy = time.perf_counter(), time.process_time()
         info = build(
@@ -86,7 +80,7 @@ def child(examples: Path) -> dict[str, float]:
             catalogue,
             Path(directory),
             CountingConfig(),
-            lambda: beam.Pipeline(options=options),
+            functools.partial(make_pipeline, [MODE]),
         )
         seconds = time.perf_counter() - started
     return {

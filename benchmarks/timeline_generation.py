@@ -119,19 +119,15 @@ def run_once(log: Path, mode: str) -> dict[str, float]:
 
 def child(log: str, output: str, mode: str) -> dict[str, float]:
     """Generates timelines in this process."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     from tfx_pipeline.components.timeline_example_gen.config import TimelineConfig
     from tfx_pipeline.components.timeline_example_gen.job import generate
-    from transforms.stack import direct_in_python
+    from transforms.stack import make_pipeline
 
     workers = 1 if mode == "in_memory" else os.cpu_count()
     arguments = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     load = os.getloadavg()[0]
     started, busy = time.perf_counter(), time.process_time()
-    options = PipelineOptions(list(direct_in_python(arguments)))
-    report = generate(log, output, TimelineConfig(), lambda: beam.Pipeline(options=options))
+    report = generate(log, output, TimelineConfig(), lambda: make_pipeline(arguments))
     seconds = time.perf_counter() - started
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return {

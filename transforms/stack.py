@@ -6,6 +6,10 @@ import importlib.metadata
 import os
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import apache_beam as beam
 
 # ScaNN's operations for TensorFlow, which nothing here uses.
 _OPERATIONS = "scann.scann_ops.py.scann_ops"
@@ -55,3 +59,11 @@ def direct_in_python(options: Iterable[str]) -> tuple[str, ...]:
     runners = [option for option in given if option.startswith("--runner")]
     direct = all(option.endswith("DirectRunner") for option in runners)
     return (*given, *(["--allow_unsafe_triggers"] if direct else []))
+
+
+def make_pipeline(options: Iterable[str] = ()) -> beam.Pipeline:
+    """Returns an empty pipeline of Beam, on the Direct runner unless the options name another."""
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    return beam.Pipeline(options=PipelineOptions(list(direct_in_python(options))))

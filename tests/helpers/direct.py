@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from transforms.stack import direct_in_python
+from transforms.stack import make_pipeline
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -14,7 +15,4 @@ ONE_WORKER = direct_in_python(["--direct_running_mode=in_memory", "--sdk_contain
 
 def direct(*options: str) -> beam.Pipeline:
     """Returns a pipeline, for the Direct runner unless the options name another."""
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
-    return beam.Pipeline(options=PipelineOptions(list(direct_in_python(options))))
+    return make_pipeline(options)

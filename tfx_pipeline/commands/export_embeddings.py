@@ -131,23 +131,21 @@ def _model(config: PipelineConfig, version: int | None, trained: bool) -> Model:
 
 def _features(config: PipelineConfig) -> Path | None:
     """Returns the tables of declared fields that the last run made; None where it makes none."""
-    if not config.makes_features:
-        return None
-    from tfx_pipeline.runners.recorded import read_run
-
-    run = read_run(config.run_dir)
-    found = run.output(FEATURE_BUILDER, "features")
-    if found is None:
-        raise ValueError(run.why_missing(FEATURE_BUILDER, "features"))
-    return found
+    return _made(config, FEATURE_BUILDER, "features")[0] if config.makes_features else None
 
 
 def _trained(config: PipelineConfig) -> tuple[Path, int]:
     """Returns the towers that a run trained last, and its number."""
+    model, number = _made(config, "trainer", "model")
+    return model / "Format-Serving", number
+
+
+def _made(config: PipelineConfig, node: str, key: str) -> tuple[Path, int]:
+    """Returns what a component of the last run wrote, and the number of the run."""
     from tfx_pipeline.runners.recorded import read_run
 
     run = read_run(config.run_dir)
-    model = run.output("trainer", "model")
-    if model is None:
-        raise ValueError(run.why_missing("trainer", "model"))
-    return model / "Format-Serving", run.number
+    found = run.output(node, key)
+    if found is None:
+        raise ValueError(run.why_missing(node, key))
+    return found, run.number

@@ -65,6 +65,7 @@ def write_image_features(
     from tfx_pipeline.image_features.make import make_features
     from tfx_pipeline.runners.console import Console
     from tfx_pipeline.stages.data import Data
+    from tfx_pipeline.stages.table import ENCODER_METRICS
 
     folder = Path(config.run_dir, DIRECTORY)
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,8 @@ def write_image_features(
         encoder = Path(section.encoder)
     with Console(folder / _LOG, steps):
         made = make_features(config, section, encoder)
-    measured = ", ".join(f"{key} {made.metrics[key]:.4f}" for key in _SHOWN if key in made.metrics)
+    shown = [key for key in ENCODER_METRICS if key in made.metrics]
+    measured = ", ".join(f"{key} {made.metrics[key]:.4f}" for key in shown)
     return "\n".join(
         [
             f"{made.tables.images:,} images have features of the encoder {made.tables.fingerprint}"
@@ -90,4 +92,3 @@ def write_image_features(
 
 
 _LOG = "run.log"
-_SHOWN = ("auc", "gauc", "mean_cosine", "effective_rank")

@@ -17,6 +17,8 @@ from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.problem import counted
 from tfx_pipeline.evaluation.config import MOST_POPULAR
 from tfx_pipeline.evaluation.config import NEIGHBOURS
+from tfx_pipeline.stages.table import ENCODER_METRICS
+from tfx_pipeline.stages.table import REPRESENTATION
 from tfx_pipeline.stages.table import STAGES
 from tfx_pipeline.stages.table import StageEntry
 from transforms.storage import is_store
@@ -113,7 +115,7 @@ def summarise(
     cached: tuple[str, ...],
 ) -> str:
     """Returns the figures of a run and where its results are, in a few lines."""
-    lines = representation_lines(metrics.get("representation", {}))
+    lines = representation_lines(metrics.get(REPRESENTATION, {}))
     for stage in (STAGES[name] for name in config.stages):
         lines += stage_lines(stage, stage.metrics_in(metrics))
     lines.append(
@@ -130,8 +132,8 @@ def summarise(
 def representation_lines(metrics: dict[str, Any]) -> list[str]:
     """Returns how well an encoder of images learned, and where it is."""
     validation, features = metrics.get("validation", {}), metrics.get("features")
-    shown = ("auc", "gauc", "mean_cosine", "effective_rank")
-    measured = " · ".join(f"{key} {validation[key]:.4f}" for key in shown if key in validation)
+    shown = [key for key in ENCODER_METRICS if key in validation]
+    measured = " · ".join(f"{key} {validation[key]:.4f}" for key in shown)
     lines = [f"images {measured}"] if measured else []
     if features:
         lines.append(f"       encoder {features['fingerprint']} in {features['folder']}")

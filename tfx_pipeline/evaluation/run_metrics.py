@@ -132,7 +132,7 @@ def representation_metrics(
         encoder's `fingerprint`, and the `folder` that `representation.encoder` takes).
     """
     found: dict[str, dict[str, Any]] = {}
-    training = Path(artifacts.get("representation-trainer", {}).get("model_run", ""), TRAINING)
+    training = Path(artifacts.get(f"{REPRESENTATION}-trainer", {}).get("model_run", ""), TRAINING)
     if training.is_file():
         found["validation"] = _numbers(_read(training)["best"])
     folder = artifacts.get(FEATURE_BUILDER, {}).get("features")

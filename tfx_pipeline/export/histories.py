@@ -10,7 +10,6 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from serving.histories import HistoryStore
 from serving.histories import open_store
@@ -28,7 +27,7 @@ from tfx_pipeline.datasets import dead_letter
 from tfx_pipeline.examples import tfrecord
 from tfx_pipeline.export.rows import whole_timelines
 from transforms.arrow import pa
-from transforms.stack import direct_in_python
+from transforms.stack import make_pipeline
 
 _NAMESPACE = "histories"
 
@@ -58,7 +57,7 @@ def fill_store(
     plan, uri = make_plan(log_dir, timelines), str(target)
     for name in (dead_letter.DIRECTORY, tfrecord.STAGING):
         (target / name).mkdir(parents=True, exist_ok=True)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(direct_in_python(options))))
+    pipeline = make_pipeline(options)
     with temporary_storage(pipeline) as directory:
         _, index = job.catalogue_index(pipeline, plan)
         ordered = job.sorted_buckets(pipeline, plan, uri, timelines, Store(directory), index)

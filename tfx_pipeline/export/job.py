@@ -16,7 +16,6 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import RunInference
-from apache_beam.options.pipeline_options import PipelineOptions
 
 from serving.index.embedding.embed import release_models
 from serving.index.embedding.shards import from_ipc
@@ -48,7 +47,7 @@ from tfx_pipeline.export.rows import whole_timelines
 from transforms.arrow import pa
 from transforms.arrow import pc
 from transforms.arrow import pq
-from transforms.stack import direct_in_python
+from transforms.stack import make_pipeline
 
 ITEMS_A_PART = 65_536
 EMBED_BATCH = 512
@@ -106,7 +105,7 @@ def embed_log(
     folders = (*(table.name for table in TABLES), dead_letter.DIRECTORY, tfrecord.STAGING)
     for name in folders:
         (target / name).mkdir(parents=True)
-    pipeline = beam.Pipeline(options=PipelineOptions(list(direct_in_python(options))))
+    pipeline = make_pipeline(options)
     with temporary_storage(pipeline) as directory:
         _build(pipeline, plan, uri, timelines, model, earlier, Store(directory))
         pipeline.run().wait_until_finish()

@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic import field_validator
 
 from models.config import RepresentationTrainerConfig
+from tfx_pipeline.image_features.tables_config import cluster_field
 from transforms.base_config import Config
 from transforms.catalogue_fields import NAME
 from transforms.catalogue_fields import CatalogueFields
@@ -44,7 +45,7 @@ class RepresentationConfig(Config):
     @property
     def cluster_field(self) -> str:
         """The declared field that holds the clusters."""
-        return f"{self.field}_cluster"
+        return cluster_field(self.field)
 
     def declare(self, fields: CatalogueFields) -> CatalogueFields:
         """Returns declared fields with the two that are made here.

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from tfx_pipeline.image_features.tables_config import TablesConfig
 from transforms.catalogue_fields import CatalogueFields
 from transforms.features import PAGE_SPLITS
 from transforms.label_config import LabelConfig
-from transforms.stack import direct_in_python
+from transforms.stack import make_pipeline
 
 if TYPE_CHECKING:
     from models.training.data import TrainingData
@@ -136,20 +137,16 @@ def write_features(config: PipelineConfig, section: RepresentationConfig, folder
         folder: Holds the encoder, and the centres of clusters, which are fitted where there
             are none yet.
     """
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
-
     from tfx_pipeline.image_features.tables import make_tables
 
     staged = folder_of(config, section) / "tables"
     shutil.rmtree(staged, ignore_errors=True)
-    options = list(direct_in_python(config.beam_pipeline_args))
     made = make_tables(
         config.log_dir,
         folder,
         staged,
         TablesConfig.of(section, config.candidate_types),
-        lambda: beam.Pipeline(options=PipelineOptions(options)),
+        partial(make_pipeline, config.beam_pipeline_args),
     )
     for name in (section.field, section.cluster_field):
         _put(staged / name, Path(config.log_dir, "features", name), made.fingerprint)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from tfx_pipeline.image_features.config import RepresentationConfig
 
 
+def cluster_field(field: str) -> str:
+    """Returns the declared field that holds the clusters of another's vectors."""
+    return f"{field}_cluster"
+
+
 class TablesConfig(Config):
     """What tables of image features depend on besides the log and the encoder.
 
@@ -45,4 +50,4 @@ class TablesConfig(Config):
     @property
     def cluster_field(self) -> str:
         """The declared field that holds the clusters."""
-        return f"{self.field}_cluster"
+        return cluster_field(self.field)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.families import Trained
 from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.image_feature_builder import ImageFeatureBuilder
 from tfx_pipeline.config import PipelineConfig
@@ -18,12 +17,11 @@ from tfx_pipeline.image_features.tables_config import TablesConfig
 from tfx_pipeline.stages.data import data
 from tfx_pipeline.stages.state import RunState
 from tfx_pipeline.stages.table import FEATURE_BUILDER
+from tfx_pipeline.stages.table import REPRESENTATION
 from tfx_pipeline.stages.table import TRAINING_SPLITS
 from tfx_pipeline.stages.training import make_trainer
 from tfx_pipeline.stages.training import trainer_settings
 from transforms.features import PAGE_SPLITS
-
-NAME: Trained = "representation"
 
 
 def representation(config: PipelineConfig, state: RunState) -> tuple[Any, ...]:
@@ -57,10 +55,10 @@ def _trained(
 ) -> tuple[Any, ...]:
     """Makes what trains the encoder on the training part of the log; the Trainer is the last."""
     splits = (*TRAINING_SPLITS, PAGE_SPLITS[0])
-    made = data(images_alone(config), state, splits, prefix=f"{NAME}-")
+    made = data(images_alone(config), state, splits, prefix=f"{REPRESENTATION}-")
     trainer = section.trainer.model_copy(update={"label": config.timeline.label})
-    settings = trainer_settings(NAME, trainer)
+    settings = trainer_settings(REPRESENTATION, trainer)
     return (
         *made.components,
-        make_trainer(PAGE_SPLITS[0], settings, made).with_id(f"{NAME}-trainer"),
+        make_trainer(PAGE_SPLITS[0], settings, made).with_id(f"{REPRESENTATION}-trainer"),
     )

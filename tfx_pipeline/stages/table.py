@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import Final
 
 from transforms.features import PAGE_SPLITS
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     from models.families import Stage
 
 TRAINING_SPLITS = ("train", "catalogue")  # what every Trainer learns from
-REPRESENTATION = "representation"  # section, in the configuration and in `metrics.json`
+REPRESENTATION: Final = "representation"  # section, in the configuration and in `metrics.json`
+ENCODER_METRICS = ("auc", "gauc", "mean_cosine", "effective_rank")  # that a finished run prints
 FEATURE_BUILDER = "image-feature-builder"  # id of the component that makes features of images
 
 

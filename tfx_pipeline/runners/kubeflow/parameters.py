@@ -14,10 +14,11 @@ from typing import Any
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.config_file import set_key
 from tfx_pipeline.config_file import typed
+from tfx_pipeline.stages.table import REPRESENTATION
 
 _ADDRESSES = ("log_dir", "push_dir")
 _STARTS = ("timeline.validation_start", "timeline.test_start")
-_ENCODER = "representation.encoder"
+_ENCODER = f"{REPRESENTATION}.encoder"
 _DAYS = ("timeline.validation_days", "timeline.test_days")
 
 
@@ -86,7 +87,7 @@ def _usual(config: PipelineConfig) -> Iterator[str]:
         if _value(config, _ENCODER):
             yield _ENCODER
         else:
-            stages = ["representation", *stages]
+            stages = [REPRESENTATION, *stages]
     for stage in stages:
         yield from (f"{stage}.trainer.seed", f"{stage}.trainer.epochs")
 
