@@ -26,7 +26,7 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-audit: setup  ## published vulnerabilities of the locked packages, but for scripts/known_findings.yaml
+audit: setup  ## published vulnerabilities of what either lock has, but for scripts/known_findings.yaml
 	@$(BIN)/python scripts/audit.py
 
 format: setup

@@ -1,10 +1,11 @@
-"""Looks for published vulnerabilities of the locked packages.
+"""Looks for published vulnerabilities of the packages in both locks.
 
-    python scripts/audit.py [--lock requirements.lock] [--known scripts/known_findings.yaml]
+    python scripts/audit.py [--known scripts/known_findings.yaml]
 
-runs pip-audit, which asks PyPI's vulnerability service, and compares with the findings that are
-known. Returns 0 when there is no other and none is out of date, 1 when there is, and 2 when not
-every package could be looked up: pip-audit itself says "no known vulnerabilities" then.
+runs pip-audit over each lock, which asks PyPI's vulnerability service, and compares with the
+findings that are known. Returns 0 when there is no other and none is out of date, 1 when there is,
+and 2 when not every package could be looked up: pip-audit itself says "no known vulnerabilities"
+then.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCKS = [ROOT / "requirements.lock", ROOT / "requirements-3.12.lock"]
 PIP_AUDIT = "pip-audit==2.10.1"
 NEWS, INCOMPLETE = 1, 2
 _SHOWN = 5  # names of packages that could not be looked up
@@ -46,18 +48,24 @@ class Answer:
     skipped: list[str]
 
 
-def read_known(path: Path, lock: dict[str, str]) -> tuple[list[Finding], list[str]]:
-    """Reads the known findings; returns them, and those of versions that are not locked."""
+def read_lock(path: Path) -> dict[str, str]:
+    """Reads the versions of a lock by package."""
+    return dict(_PIN.findall(path.read_text(encoding="utf-8")))
+
+
+def read_known(path: Path, locks: list[dict[str, str]]) -> tuple[list[Finding], list[str]]:
+    """Reads the known findings; returns them, and those of versions that no lock has."""
     entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
     for entry in entries:
         if set(entry) != {"package", "version", "id", "reason"} or not entry["reason"].strip():
             raise ValueError(f"`{path}`: expected package, version, id and a reason: {entry}")
     known = [Finding(e["package"], str(e["version"]), e["id"]) for e in entries]
-    stale = [
-        f"{one.id} of {one.package} {one.version}: the lock has {lock.get(one.package, 'none')}"
-        for one in known
-        if lock.get(one.package) != one.version
-    ]
+    stale = []
+    for one in known:
+        locked = [lock.get(one.package, "none") for lock in locks]
+        if one.version not in locked:
+            held = " and ".join(dict.fromkeys(locked))
+            stale.append(f"{one.id} of {one.package} {one.version}: locked is {held}")
     return known, stale
 
 
@@ -114,21 +122,21 @@ def compare(known: list[Finding], answer: Answer) -> tuple[list[str], list[str]]
     return new, stale
 
 
-def main() -> int:
-    """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lock", type=Path, default=ROOT / "requirements.lock")
-    parser.add_argument("--known", type=Path, default=ROOT / "scripts/known_findings.yaml")
-    args = parser.parse_args()
-    lock = dict(_PIN.findall(args.lock.read_text(encoding="utf-8")))
-    known, stale = read_known(args.known, lock)
+def audit(path: Path, lock: dict[str, str], known: list[Finding]) -> int:
+    """Audits a lock, prints what is new, out of date or was not looked up; returns the exit code.
+
+    Args:
+        path: The lock.
+        lock: Its versions by package.
+        known: The findings that are known of them.
+    """
     new: list[str] = []
+    stale: list[str] = []
     missed = list(lock)
     why = ""
     try:
-        answer = run_pip_audit(args.lock)
-        new, unreported = compare(known, answer)
-        stale += unreported
+        answer = run_pip_audit(path)
+        new, stale = compare(known, answer)
         missed = [name for name in lock if name not in answer.audited]
     except RuntimeError as error:
         why = f" {error}"
@@ -136,13 +144,29 @@ def main() -> int:
         print(f"NEW    {line}")
     for line in stale:
         print(f"STALE  {line}")
-    print(f"{len(lock) - len(missed)} of {len(lock)} packages audited; {len(known)} findings known")
+    audited = f"{len(lock) - len(missed)} of {len(lock)} packages audited"
+    print(f"{path.name}: {audited}; {len(known)} findings known")
     if missed:
         names = ", ".join(missed[:_SHOWN]) + (", ..." if len(missed) > _SHOWN else "")
         print(
             f"NOT AUDITED: the vulnerability service was not asked, or does not know {names}.{why}"
         )
     return NEWS if new or stale else INCOMPLETE if missed else 0
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--known", type=Path, default=ROOT / "scripts/known_findings.yaml")
+    args = parser.parse_args()
+    locks = {path: read_lock(path) for path in LOCKS}
+    known, stale = read_known(args.known, list(locks.values()))
+    for line in stale:
+        print(f"STALE  {line}")
+    codes = {NEWS} if stale else set()
+    for path, lock in locks.items():
+        codes.add(audit(path, lock, [k for k in known if lock.get(k.package) == k.version]))
+    return next((code for code in (NEWS, INCOMPLETE) if code in codes), 0)
 
 
 if __name__ == "__main__":
