@@ -12,6 +12,9 @@ import pytest
 from models.families import FAMILIES
 from models.families import find_family
 from serving.publishing.origin import PushState
+from tests.helpers.pipelines import components
+from tests.helpers.pipelines import custom_config
+from tests.helpers.pipelines import read_by
 from tests.tfx_pipeline.components.timeline_example_gen.logs import event
 from tests.tfx_pipeline.components.timeline_example_gen.logs import write_log
 from tfx_pipeline.code_version import PACKAGES
@@ -152,13 +155,6 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_log(tmp_path_factory.mktemp("wiring") / "log", [event("u", "a", 1)])
 
 
-def components(log: Path, *overrides: str) -> dict[str, Any]:
-    places = (f"log_dir={log}", f"run_dir={log.parent / 'run'}")
-    config = load_config("shop_demo", (*places, "ranking={}", *overrides))
-    made = create_pipeline(config, read_state(config), "root")
-    return {component.id: component for component in made.components}
-
-
 def patch_code_versions(patch: pytest.MonkeyPatch, version: Callable[..., str]) -> None:
     for module in WIRING:
         patch.setattr(module, "code_version", version)
@@ -173,113 +169,13 @@ def pipeline(log: Path) -> dict[str, Any]:
         return components(log, *warm)
 
 
-def custom_config(component: Any) -> dict[str, str]:
-    text = component.exec_properties.get("custom_config")
-    return json.loads(text) if text else {}
-
-
 def code_version_of(component: Any) -> str:
     found = component.exec_properties.get("code_version")
     return found or custom_config(component)["code_version"]
 
 
 def test_each_component_reads_what_it_should(pipeline: dict[str, Any]) -> None:
-    found = {
-        name: {
-            key: f"{channel.producer_component_id}.{channel.output_key}"
-            for key, channel in component.inputs.items()
-        }
-        for name, component in pipeline.items()
-    }
-    assert found == INPUTS
-
-
-REPRESENTATION = {
-    "timeline-example-gen",
-    "curated-schema-gen",
-    "statistics-gen",
-    "example-validator",
-    "transform",
-    "trainer",
-}
-
-
-def read_by(made: dict[str, Any], name: str) -> dict[str, str]:
-    return {
-        key: f"{channel.producer_component_id}.{channel.output_key}"
-        for key, channel in made[name].inputs.items()
-    }
-
-
-def test_features_of_images_are_made_before_the_examples_that_carry_them(log: Path) -> None:
-    made = components(log, "representation={field: look}")
-    own = {f"representation-{name}" for name in REPRESENTATION}
-    assert set(made) == set(INPUTS) | own | {"image-feature-builder"}
-    examples = "representation-transform.transformed_examples"
-    assert read_by(made, "representation-trainer")["examples"] == examples
-    assert read_by(made, "image-feature-builder") == {"model": "representation-trainer.model"}
-    assert read_by(made, "timeline-example-gen") == {"features": "image-feature-builder.features"}
-    first, second = (
-        json.loads(made[f"{prefix}timeline-example-gen"].exec_properties["config"])
-        for prefix in ("representation-", "")
-    )
-    assert first["include_images"] and not second["include_images"]
-    assert first["catalogue_fields"] == {"vectors": {}, "tokens": []}
-    assert second["catalogue_fields"] == {"vectors": {"look": 64}, "tokens": ["look_cluster"]}
-    changed = ("include_images", "catalogue_fields")  # nothing held out is learned from
-    assert all(first[key] == second[key] for key in first if key not in changed)
-    splits = json.loads(made["representation-trainer"].exec_properties["train_args"])["splits"]
-    assert splits == ["train", "catalogue"]
-    trainer = json.loads(custom_config(made["representation-trainer"])["config"])
-    assert trainer["label"] == json.loads(custom_config(made["ranking-trainer"])["config"])["label"]
-    assert trainer["candidate_types"] == ["item"]
-
-
-def test_an_encoder_that_is_there_is_trained_no_more(log: Path) -> None:
-    keys = (f"log_dir={log}", "run_dir=run", "ranking={}", "representation={encoder: encoders/1}")
-    config = load_config("shop_demo", keys)
-
-    def made(encoder: str) -> dict[str, Any]:
-        found = create_pipeline(config, RunState("log", encoder=encoder), "root")
-        return {component.id: component for component in found.components}
-
-    one, other = made("1"), made("2")
-    assert set(one) == set(INPUTS) | {"image-feature-builder"}
-    assert not one["image-feature-builder"].inputs
-    changed = {name for name in one if one[name].exec_properties != other[name].exec_properties}
-    served = {name for name in one if name.endswith(("latest-blessed", "pusher"))}
-    assert changed == {"image-feature-builder"} | served
-
-
-def test_features_are_made_again_for_no_change_of_a_model() -> None:
-    sources, libraries = reached("tfx_pipeline.components.image_feature_builder")
-    assert {"tfx_pipeline.image_features.clusters", "serving.index.embedding.embed"} <= set(sources)
-    assert {"sklearn", "apache_beam", "tensorflow", "tfx"} <= libraries
-    assert not [name for name in sources if name.startswith("models")]
-
-
-@pytest.mark.parametrize(
-    ("override", "others"),
-    [
-        ("representation.clusters=7", {"image-feature-builder"}),
-        ("representation.trainer.epochs=7", {"representation-trainer"}),
-        ("ranking.trainer.epochs=7", {"ranking-trainer"}),
-        (
-            "timeline.catalogue_fields={tokens: [tag]}",
-            {"timeline-example-gen", "curated-schema-gen"},
-        ),
-    ],
-)
-def test_a_change_reaches_the_part_of_the_stage_that_reads_it(
-    log: Path, override: str, others: set[str]
-) -> None:
-    field = "representation={field: look, clusters: 9}"
-    before, after = components(log, field), components(log, field, override)
-    changed = {n for n in before if before[n].exec_properties != after[n].exec_properties}
-    served = {name for name in INPUTS if name.endswith(("latest-blessed", "pusher"))}
-    if override.startswith("ranking"):
-        served = {name for name in served if name.startswith("ranking")}
-    assert changed == others | served
+    assert {name: read_by(component) for name, component in pipeline.items()} == INPUTS
 
 
 def test_the_trainer_starts_afresh_unless_told_otherwise(log: Path) -> None:
@@ -480,58 +376,3 @@ def test_a_trainer_depends_on_its_own_family_and_on_no_other(
     retrieval = any(name.startswith(("models.retrieval.", "models.tasks.")) for name in sources)
     ranking = any(name.startswith("models.ranking.") for name in sources)
     assert (retrieval, ranking) == (mine.stage == "retrieval", mine.stage != "retrieval")
-
-
-PRETRAINED = (
-    "ranking.trainer.model={family: seminar, dim: 16}",
-    "ranking.pretraining={epochs: 2}",
-    "ranking.trainer.freeze=[projections]",
-)
-
-
-def test_ranking_starts_from_a_pretrained_model(log: Path) -> None:
-    made = components(log, *PRETRAINED)
-    pretrainer, trainer = made["ranking-pretrainer"], made["ranking-trainer"]
-    for key in ("examples", "transform_graph", "schema"):
-        assert pretrainer.inputs[key] is trainer.inputs[key]
-    assert trainer.inputs["base_model"].producer_component_id == "ranking-pretrainer"
-    assert "base_model" not in pretrainer.inputs
-    told = custom_config(pretrainer)
-    assert told["stage"] == "pretraining"
-    model = json.loads(told["config"])["model"]
-    assert (model["family"], model["dim"]) == ("seminar_pretraining", 16)
-    assert told["code_version"] == training.trainer_code_version("seminar_pretraining")
-    assert list(made).index("ranking-pretrainer") < list(made).index("ranking-trainer")
-
-
-def test_a_change_of_the_ranker_does_not_pretrain_again(log: Path) -> None:
-    def properties(*overrides: str) -> list[Any]:
-        made = components(log, *PRETRAINED, *overrides)
-        names = ("ranking-pretrainer", "ranking-trainer", "ranking-pusher")
-        return [made[name].exec_properties for name in names]
-
-    pretrainer, trainer, pusher = properties()
-    for override in ("trainer.epochs=3", "trainer.model.hidden_units=[4]", "trainer.freeze=[]"):
-        again = properties(f"ranking.{override}")
-        assert again[0] == pretrainer and again[1] != trainer, override
-    # What pretraining learns is not the ranker's to know, but a release candidate is made of it.
-    again = properties("ranking.pretraining.model.losses.alignment.weight=0.1")
-    assert again[0] != pretrainer and again[1] == trainer
-    assert again[2]["release_candidate"] != pusher["release_candidate"]
-    assert properties("ranking.trainer.model.dim=8")[0] != pretrainer
-
-
-@pytest.mark.parametrize(
-    ("override", "said"),
-    [
-        ("ranking.trainer.model={family: din}", "`trainer.model.family` is `din`"),
-        ("ranking.pretraining.model={dim: 8}", "Set `trainer.model.dim`, not `pretraining"),
-        ("ranking.trainer.warm_start=true", "leave one of them out"),
-        ("ranking.tuning.minutes=5", "other shapes than those that were pretrained"),
-        ("ranking.pretraining=null", "and it starts afresh"),
-    ],
-)
-def test_a_pretraining_that_does_not_fit_is_refused(log: Path, override: str, said: str) -> None:
-    given = [one for one in PRETRAINED if "din" not in override or "freeze" not in one]
-    with pytest.raises(ValueError, match=said):
-        components(log, *given, override)
