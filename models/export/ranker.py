@@ -101,7 +101,7 @@ def _serving_default(model: RankingModel, tft_layer: tf.keras.layers.Layer) -> t
         wanted.append(f.EVENT_QUERY)
     spec = {name: page_spec()[name] for name in wanted}
 
-    @tf.function(input_signature=[_EXAMPLES])
+    @tf.function(input_signature=[_EXAMPLES], autograph=False)
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         features = tft_layer(tf.io.parse_example(examples, spec))
         return _scores(model, page_requests(features, model.pages.windows))

@@ -120,7 +120,11 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("run") / "shop"
 
 
-@pytest.fixture(scope="session", params=["shop_demo", "shop_sequence"])
+# Both are minutes, and only the model differs, which `tests/models` trains and exports.
+_SEQUENCE = pytest.param("shop_sequence", marks=pytest.mark.nightly)
+
+
+@pytest.fixture(scope="session", params=["shop_demo", _SEQUENCE])
 def run(shop_log: Path, run_dir: Path, request: pytest.FixtureRequest) -> Run:
     """The real entry point on the shop's configuration for each model family, shrunk."""
     from tfx_pipeline.commands.run import execute

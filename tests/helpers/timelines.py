@@ -19,6 +19,7 @@ import numpy as np
 
 from tests.helpers.examples import example
 from tests.helpers.examples import write_examples
+from tfx_pipeline.examples.tfrecord import STAGING
 from transforms import features as f
 from transforms.catalogue_fields import CatalogueFields
 from transforms.config import TransformConfig
@@ -131,7 +132,7 @@ def run_transform(
     config: TransformConfig | None = None,
     fields: CatalogueFields | None = None,
 ) -> Mapping[str, Path]:
-    """Analyses train and catalogue, transforms every split; in this process, without TFX.
+    """Analyses train and catalogue and transforms every split, in this process.
 
     Args:
         examples: Directory with `Split-<name>/*.gz`.
@@ -142,49 +143,39 @@ def run_transform(
     Returns:
         The two directories by name.
     """
-    import apache_beam as beam
     import tensorflow_transform.beam as tft_beam
-    from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+    from tensorflow_transform import TFTransformOutput
+    from tensorflow_transform.tf_metadata import dataset_metadata
+    from tensorflow_transform.tf_metadata import metadata_io
     from tfx_bsl.public import tfxio
 
     from tests.helpers.direct import direct
+    from tfx_pipeline.components.timeline_transform.transform_file import TransformFile
     from transforms.preprocessing import preprocessing_fn
     from transforms.schema import make_schema
 
     graph, transformed = output / "transform_graph", output / "transformed_examples"
+    schema = make_schema(fields)
+    metadata_io.write_metadata(
+        dataset_metadata.DatasetMetadata(schema), str(graph / TFTransformOutput.RAW_METADATA_DIR)
+    )
     custom = {"config": (config or TransformConfig()).to_json()}
-    splits = sorted(path.name for path in examples.glob("Split-*"))
-    with direct() as pipeline:
-        with tft_beam.Context(temp_dir=str(output / "temp"), use_deep_copy_optimization=True):
-            batches, adapter = {}, None
-            for split in splits:
-                source = tfxio.TFExampleRecord(
-                    str(examples / split / "*.gz"),
-                    schema=make_schema(fields),
-                    telemetry_descriptors=["vitrine"],
-                )
-                adapter = source.TensorAdapterConfig()
-                # Else batches grow from one row, and Transform's graph runs for each of them.
-                batches[split] = pipeline | f"Read{split}" >> source.BeamSource(batch_size=256)
-            analysed = [batches[f"Split-{name}"] for name in ("train", "catalogue")]
-            transform_fn = (
-                analysed | beam.Flatten(),
-                adapter,
-            ) | tft_beam.AnalyzeDataset(lambda inputs: preprocessing_fn(inputs, custom))
-            transform_fn | tft_beam.WriteTransformFn(str(graph))
-            for split in splits:
-                data, metadata = ((batches[split], adapter), transform_fn) | (
-                    f"Transform{split}" >> tft_beam.TransformDataset(output_record_batches=True)
-                )
-                encoder = RecordBatchToExamplesEncoder(metadata.schema)
-                (
-                    data
-                    | f"Encode{split}" >> beam.FlatMapTuple(lambda b, _, e=encoder: e.encode(b))
-                    | f"Write{split}"
-                    >> beam.io.WriteToTFRecord(
-                        str(transformed / split / "transformed_examples"),
-                        file_name_suffix=".gz",
-                        num_shards=1,
-                    )
-                )
+    with direct() as pipeline, tft_beam.Context(temp_dir=str(output / "temp")):
+        source = tfxio.TFExampleRecord(
+            [str(examples / f"Split-{name}" / "*.gz") for name in ("train", "catalogue")],
+            schema=schema,
+            telemetry_descriptors=["vitrine"],
+        )
+        # Else batches grow from one row, and Transform's graph runs for each of them.
+        batches = pipeline | source.BeamSource(batch_size=256)
+        transform_fn = (batches, source.TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
+            lambda inputs: preprocessing_fn(inputs, custom)
+        )
+        _ = transform_fn | tft_beam.WriteTransformFn(str(graph))
+    job = TransformFile(str(graph))
+    job.setup()
+    for path in sorted(examples.glob("Split-*/*.gz")):
+        (transformed / path.parent.name).mkdir(parents=True, exist_ok=True)
+        job.process((str(path), str(transformed), str(path.relative_to(examples))))
+    (transformed / STAGING).rmdir()
     return {"transform_graph": graph, "transformed_examples": transformed}

@@ -125,7 +125,11 @@ def test_pages_a_few_at_a_time_are_scored_as_together(family, monkeypatch):
     assert traced(nothing).shape == (0, 1)
 
 
-@pytest.mark.parametrize("family", [*LIFELONG, "seminar"])
+# Two search as `sim` does, and are left to the night.
+AT_NIGHT = [pytest.param(family, marks=pytest.mark.nightly) for family in ("twin", "eta")]
+
+
+@pytest.mark.parametrize("family", ["sim", "sdim", "seminar", *AT_NIGHT])
 def test_a_family_learns_the_small_log_and_answers_as_a_saved_model(family, log, tmp_path):
     coarse = {"coarse": {"cells": 4, "events": 4, "top_k": True}, "recent": 3}
     more = {} if family != "seminar" else {"search": "quantised"} | coarse

@@ -30,7 +30,7 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
     "what",
     [
         ("sequence", "sampled_softmax", "adagrad"),  # in-batch negatives of unequal shares
-        ("two_tower", "full_softmax", "lazy_adam"),
+        pytest.param(("two_tower", "full_softmax", "lazy_adam"), marks=pytest.mark.nightly),
         # Pages of unequally many candidates.
         pytest.param(("din", "cross_entropy", "adagrad"), marks=pytest.mark.nightly),
         # A queue of the targets of both.

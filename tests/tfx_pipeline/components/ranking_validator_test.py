@@ -160,7 +160,10 @@ def test_a_sound_ranker_is_blessed(ranker: Path, tmp_path: Path) -> None:
     assert 0 < report["latency_ms"]["p50"] <= report["latency_ms"]["p99"]
 
 
-@pytest.mark.parametrize("forgotten", ["history_length", "history_query_index"])
+@pytest.mark.parametrize(
+    "forgotten",
+    ["history_length", pytest.param("history_query_index", marks=pytest.mark.nightly)],
+)
 def test_a_ranker_that_reads_other_histories_over_the_wire_is_refused(
     ranker: Path, tmp_path: Path, forgotten: str
 ) -> None:

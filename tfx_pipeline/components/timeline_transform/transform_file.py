@@ -48,7 +48,7 @@ class TransformFile(beam.DoFn):
 
         self._layer = layer  # holds the tables
         signature = [tf.TensorSpec([None], tf.string)]
-        self._transform = tf.function(transform, input_signature=signature)
+        self._transform = tf.function(transform, input_signature=signature, autograph=False)
 
     def process(self, job: Job) -> list[str]:
         """Reads, transforms and writes a file, whole or not at all, and returns its name."""

@@ -27,7 +27,9 @@ LABELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("source", LABELS)
+@pytest.mark.parametrize(
+    "source", ["impressions", "events", pytest.param("values", marks=pytest.mark.nightly)]
+)
 def test_a_held_out_page_is_what_training_would_cut(tmp_path: Path, source: str) -> None:
     import tensorflow as tf
     import tensorflow_transform as tft
