@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Finds or fetches the Python of a row of the support matrix and uv, and installs the row's lock into
 # .venv. Does nothing, quickly, when nothing changed. With --row it only says which row, and why.
-# VITRINE_ROW is 3.10, which is the default, 3.12, or auto, which chooses by the machine.
+# VITRINE_ROW is 3.10, 3.12, or auto, which is the default and chooses by the machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -38,17 +38,14 @@ has_glibc() {
 # Sets row, its Pythons and its lock, and says why.
 choose_row() {
   local why
-  if [ -z "${VITRINE_ROW:-}" ] && [ -f "$stamp" ] \
-    && { runs "$VENV/bin/python" 3.12 || runs "$VENV/bin/python" 3.13; }; then
-    row=3.12 why="$VENV has it; VITRINE_ROW=3.10 changes it"
-  elif [ -z "${VITRINE_ROW:-}" ]; then
-    row=3.10 why="it is the default; VITRINE_ROW=auto chooses by the machine"
-  elif [ "$VITRINE_ROW" != auto ]; then
+  if [ "${VITRINE_ROW:-auto}" != auto ]; then
     row=$VITRINE_ROW why="VITRINE_ROW says so"
   elif ! has_glibc 2.38; then
     row=3.10 why="the newer one needs glibc 2.38"
-  elif runs "$VENV/bin/python" 3.10; then
+  elif [ -f "$stamp" ] && runs "$VENV/bin/python" 3.10; then
     row=3.10 why="$VENV has it; VITRINE_ROW=3.12 changes it"
+  elif [ -f "$stamp" ] && { runs "$VENV/bin/python" 3.12 || runs "$VENV/bin/python" 3.13; }; then
+    row=3.12 why="$VENV has it; VITRINE_ROW=3.10 changes it"
   elif [ -z "$(find_python 3.12 3.13)" ] && [ -n "$(find_python 3.10)" ]; then
     row=3.10 why="Python 3.10 is here, and neither 3.12 nor 3.13"
   else

@@ -14,11 +14,16 @@ OLDER, NEWER = "TFX 1.16", "TFX 1.21"
 
 
 def choice(
-    tmp_path: Path, glibc: str, pythons: list[str], row: str = "auto", venv: str = ""
+    tmp_path: Path,
+    glibc: str,
+    pythons: list[str],
+    row: str = "",
+    venv: str = "",
+    finished: bool = True,
 ) -> tuple[int, str]:
     """Runs a copy of the script where `getconf` and some Pythons are what is given."""
     script = tmp_path / "scripts" / "bootstrap.sh"
-    script.parent.mkdir()
+    script.parent.mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "bootstrap.sh", script)
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -28,6 +33,7 @@ def choice(
     if venv:
         (tmp_path / ".venv" / "bin").mkdir(parents=True)
         _python(tmp_path / ".venv" / "bin" / "python", venv)
+    if venv and finished:
         (tmp_path / ".venv" / ".vitrine-installed").touch()
     for tool in ("bash", "cut", "dirname", "grep", "head", "ls", "sort"):
         (programs / tool).symlink_to(shutil.which(tool) or tool)
@@ -71,19 +77,23 @@ def test_the_machine_chooses(
     assert said.startswith(row) and why in said
 
 
-def test_an_environment_keeps_its_row(tmp_path: Path) -> None:
-    _, said = choice(tmp_path, "2.41", ["3.12"], venv="3.10")
-    assert said.startswith(OLDER) and "VITRINE_ROW=3.12" in said
+@pytest.mark.parametrize(
+    ("venv", "row", "other"),
+    [("3.10", OLDER, "3.12"), ("3.12", NEWER, "3.10"), ("3.13", NEWER, "3.10")],
+)
+def test_an_environment_keeps_its_row(tmp_path: Path, venv: str, row: str, other: str) -> None:
+    _, said = choice(tmp_path, "2.41", ["3.10" if row == NEWER else "3.12"], venv=venv)
+    assert said.startswith(row) and f"VITRINE_ROW={other}" in said
 
 
-def test_an_environment_of_the_second_row_is_kept_without_a_word(tmp_path: Path) -> None:
-    _, said = choice(tmp_path, "2.41", ["3.10", "3.13"], row="", venv="3.13")
-    assert said.startswith(NEWER) and "VITRINE_ROW=3.10" in said
+def test_an_environment_that_was_never_finished_keeps_nothing(tmp_path: Path) -> None:
+    _, said = choice(tmp_path, "2.41", ["3.12"], venv="3.10", finished=False)
+    assert said.startswith(NEWER)
 
 
-def test_the_first_row_is_the_default(tmp_path: Path) -> None:
-    _, said = choice(tmp_path, "2.41", ["3.12"], row="")
-    assert said.startswith(OLDER) and "default" in said
+def test_the_default_is_to_choose_by_the_machine(tmp_path: Path) -> None:
+    first = choice(tmp_path / "unset", "2.36", ["3.12"])
+    assert first == choice(tmp_path / "auto", "2.36", ["3.12"], row="auto")
 
 
 def test_the_user_has_the_last_word(tmp_path: Path) -> None:
