@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TRAINER: dict[str, Any] = {
     "model": {
         "loss": "full_softmax",
-        "dim": 64,
+        "dim": 128,
         "normalize": True,
         "temperature": 0.1,
         "candidate": {"features": ["related"], "id_dropout": 0.3, "max_related": 512},
@@ -66,9 +66,8 @@ BENCHMARK = Benchmark(
         "model.start": "graph",
         "model.query.draw": "sampled",
         "model.query.neighbours": 40,
-        "model.query.training_neighbours": 16,
+        "model.query.training_neighbours": 40,
         "model.query.neighbour_dropout": 0.5,
-        "model.query.item_dropout": 0.2,
     },
     counted={
         "popularity": {},
@@ -85,13 +84,6 @@ BENCHMARK = Benchmark(
         "epochs": 10,
     },
     candidates=("bundle",),
-    own={
-        "pooled": {
-            "model.dim": 128,
-            "model.query.training_neighbours": 40,
-            "model.query.item_dropout": 0.0,
-        }
-    },
 )
 
 if __name__ == "__main__":
