@@ -68,7 +68,6 @@ class Benchmark:
         lightgcn: Its settings.
         candidates: Types that are candidates in turn; one leaves the column out.
         options: Of `vitrine data prepare`.
-        own: What a row differs in besides.
     """
 
     name: str
@@ -82,7 +81,6 @@ class Benchmark:
     lightgcn: Mapping[str, Any]
     candidates: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
-    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -102,7 +100,7 @@ class Benchmark:
         model = {"family": "gmn" if reads_both else "two_tower"} | self.trainer["model"]
         config = retrieval_trainer({**self.trainer, **values, "model": model})
         differs = dict(self.gmn) | ARMS[row] if reads_both else {}
-        whole = changed(config, differs | dict(self.own.get(row, {})) | dict(overrides))
+        whole = changed(config, differs | dict(overrides))
         assert isinstance(whole, RetrievalTrainerConfig)
         return whole
 
