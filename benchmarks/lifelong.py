@@ -140,7 +140,7 @@ def searches(catalogue: Catalogue) -> tuple[dict[str, Search], dict[str, Search]
 
     def fuse(parts: list[tf.Tensor]) -> tf.Tensor:
         given = zip(projections, parts, strict=True)
-        return tf.add_n([project(part) for project, part in given]) / np.sqrt(CHANNELS)
+        return tf.add_n([project(part) for project, part in given]) / CHANNELS**0.5
 
     items = fuse(channels)  # [V, d]
     attention, hashes = MultiHeadTargetAttention(HEADS, TOP_K), SignHash(64)
@@ -175,7 +175,7 @@ def searches(catalogue: Catalogue) -> tuple[dict[str, Search], dict[str, Search]
         return tf.transpose(tf.reshape(vectors, [-1, HEADS, DIM // HEADS]), [1, 0, 2])  # [H, n, c]
 
     def folded(events: tf.Tensor, candidates: tf.Tensor, search: Any = None) -> tf.Tensor:
-        query = split(attention.query(tf.gather(items, candidates))) / np.sqrt(DIM / HEADS)
+        query = split(attention.query(tf.gather(items, candidates))) / (DIM / HEADS) ** 0.5
         if search is None:
             key = split(tf.gather(keys, events[0]))
             search = tf.matmul(query, key, transpose_b=True)[None]
@@ -203,7 +203,7 @@ def searches(catalogue: Catalogue) -> tuple[dict[str, Search], dict[str, Search]
         return pooling(tf.gather(items, candidates), vectors, mask, row(candidates))
 
     def by_codes(events: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
-        vectors = attention.search_vectors(tf.gather(items, candidates)) / np.sqrt(CHANNELS)
+        vectors = attention.search_vectors(tf.gather(items, candidates)) / CHANNELS**0.5
         vectors = tf.stack([vectors @ tf.transpose(p.kernel) for p in projections], axis=2)
         tables = tf.reshape(quantiser.tables(vectors), [1, -1, CHANNELS, SUB_VECTORS, CENTROIDS])
         scores = look_up_scores(tables, tf.gather(codes, events))  # [1, C H, L]
