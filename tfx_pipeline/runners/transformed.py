@@ -68,8 +68,16 @@ def transformed_log(config: PipelineConfig) -> Transformed:
 
 
 def last_transformed(run_dir: Path) -> Transformed:
-    """Returns what Transform wrote last below a `run_dir`, whatever code and log are now."""
+    """Returns what Transform wrote last below a `run_dir`, whatever code and log are now.
+
+    Raises:
+        FileNotFoundError: No run there has come as far as Transform.
+    """
     root = run_dir / "artifacts" / "transform"
+    if not (root / "transformed_examples").is_dir():
+        raise FileNotFoundError(
+            f"No run below `{run_dir}` has come as far as Transform: there is nothing to reuse."
+        )
     return Transformed(_newest(root / "transform_graph"), _newest(root / "transformed_examples"))
 
 
