@@ -59,7 +59,7 @@ def write_tokens(files: Iterable[Path], target: Path, centres: np.ndarray) -> No
 
     Args:
         files: Tables with `entity_type`, `entity_id` and `vector`.
-        target: Directory in which a file of the same name appears for each.
+        target: Directory in which a file of the same name and metadata appears for each.
         centres: [k, d].
     """
     target.mkdir(parents=True)

@@ -67,6 +67,7 @@ class ImageHandler(SavedModelHandler):
 def embed_images(
     log_dir: str | Path,
     encoder_dir: str | Path,
+    fingerprint: str,
     target: Path,
     types: Sequence[str],
     make_pipeline: Callable[[], beam.Pipeline],
@@ -76,6 +77,7 @@ def embed_images(
     Args:
         log_dir: Directory of the event log.
         encoder_dir: The encoder's SavedModel.
+        fingerprint: The encoder's, which is in the metadata of every file as `encoder`.
         target: Directory in which `part-*.parquet` appear, with `entity_type`, `entity_id` and
             `vector`.
         types: Entity types whose images are embedded; `*` is all.
@@ -98,7 +100,7 @@ def embed_images(
             >> beam.FlatMapTuple(lambda number, path, group: _read(number, path, group, chosen))
             | "Spread" >> beam.Reshuffle()
             | "Embed" >> RunInference(ImageHandler(str(encoder_dir)))
-            | "Write" >> beam.MapTuple(lambda name, content: _write(name, content, folder))
+            | "Write" >> beam.MapTuple(lambda name, rows: _write(name, rows, fingerprint, folder))
         )
     release_models()
     number = sum(pq.read_metadata(path).num_rows for path in sorted(target.glob("*.parquet")))
@@ -136,8 +138,8 @@ def _read(number: int, path: str, group: int, types: Sequence[str]) -> Iterator[
         yield f"part-{number:05d}-{start:05d}.parquet", to_ipc(table.slice(start, BATCH))
 
 
-def _write(name: str, content: bytes, target: str) -> None:
+def _write(name: str, content: bytes, fingerprint: str, target: str) -> None:
     """Writes a table, under another name first: Beam may try a step again."""
     aside = Path(target, f".{name}.{id(content)}")
-    pq.write_table(from_ipc(content), aside)
+    pq.write_table(from_ipc(content).replace_schema_metadata({"encoder": fingerprint}), aside)
     aside.rename(Path(target, name))

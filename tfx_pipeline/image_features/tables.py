@@ -18,8 +18,6 @@ from tfx_pipeline.image_features.encoder import ENCODER
 from tfx_pipeline.image_features.encoder import fingerprint_of
 from tfx_pipeline.image_features.encoder import require_dim
 from tfx_pipeline.image_features.tables_config import TablesConfig
-from transforms.arrow import pq
-from transforms.arrow import read_table
 
 
 @dataclass(frozen=True)
@@ -62,21 +60,11 @@ def make_tables(
     require_dim(folder, config.dim)
     fingerprint, vectors = fingerprint_of(folder), target / config.field
     types = config.candidate_types
-    images = embed_images(log_dir, folder / ENCODER, vectors, types, make_pipeline)
+    images = embed_images(log_dir, folder / ENCODER, fingerprint, vectors, types, make_pipeline)
     files = sorted(vectors.glob("*.parquet"))
     if not (folder / CENTRES).is_file():
         every = np.concatenate([read_vectors(path) for path in files])
         np.save(folder / CENTRES, fit_centres(every, config.clusters, config.seed))
     centres = np.load(folder / CENTRES, allow_pickle=False)
     write_tokens(files, target / config.cluster_field, centres)
-    for name in (config.field, config.cluster_field):
-        _mark(target / name, fingerprint)
     return Tables(fingerprint, images, centres.shape[1], len(centres))
-
-
-def _mark(table: Path, fingerprint: str) -> None:
-    """Puts the encoder's fingerprint into the metadata of a table's files."""
-    for path in sorted(table.glob("*.parquet")):
-        rows = read_table(path)
-        kept = rows.schema.metadata or {}
-        pq.write_table(rows.replace_schema_metadata(kept | {"encoder": fingerprint}), path)
