@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches Flink and packages Beam's job server into .tools/flink, for tests/flink.
-# Does nothing, quickly, when they are there.
+# Packages the job server of the environment's Beam and fetches Flink into .tools/flink, for tests/flink.
+# Does nothing, quickly, when they are there. Each row of the support matrix has its own Beam, and a job
+# server is to be of the same version as its workers.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -13,8 +14,10 @@ die() { printf '[flink] %s\n' "$*" >&2; exit 1; }
 
 java_version() { java -XshowSettings:properties -version 2>&1 | sed -n 's/^ *java.specification.version = //p'; }
 
-fingerprint() { cat scripts/flink/* | sha256sum | cut -c1-16; }
+fingerprint() { (echo "$beam"; cat scripts/flink/*) | sha256sum | cut -c1-16; }
 
+beam=$(.venv/bin/python -c 'from importlib.metadata import version; print(version("apache-beam"))') \
+  || die "No Beam was found in .venv: run make setup first."
 if [ -f "$TARGET/.fingerprint" ] && [ "$(cat "$TARGET/.fingerprint")" = "$(fingerprint)" ]; then
   exit 0
 fi
@@ -32,6 +35,13 @@ trap 'rm -rf "$work"' EXIT
 rm -rf "$work"
 mkdir -p "$work/lib"
 
+say "Packaging the job server of Beam $beam (160 MB; two minutes the first time)"
+mvn --batch-mode --quiet --strict-checksums -Dstyle.color=never -f scripts/flink/pom.xml \
+  -Drevision="$beam" -Dwork="$PWD/$work/job-server" package \
+  || die "Beam $beam has given no job server for Flink ${FLINK_VERSION%.*}; the lines above say why. Nothing else was changed; run this again."
+mv "$work"/job-server/flink-job-server-*.jar "$work/job-server.jar"
+rm -rf "$work/job-server"
+
 say "Fetching Flink $FLINK_VERSION (230 MB)"
 "$uv" tool run --python .venv/bin/python pip download --quiet --no-cache-dir --no-deps \
   --no-binary :all: --dest "$work" "apache-flink-libraries==$FLINK_VERSION" \
@@ -43,15 +53,10 @@ tar --no-same-owner -xzf "$archive" -C "$work/lib" --strip-components=3 --wildca
   '*/deps/lib/flink-dist-*.jar' '*/deps/lib/log4j-*.jar'
 rm "$archive"
 
-say "Packaging Beam's job server (160 MB; two minutes the first time)"
-mvn --batch-mode --quiet --strict-checksums -Dstyle.color=never -f scripts/flink/pom.xml -Dwork="$PWD/$work/job-server" package \
-  || die "The packaging failed; the lines above say why. Run this again."
-mv "$work"/job-server/flink-job-server-*.jar "$work/job-server.jar"
-rm -rf "$work/job-server"
-
 c++ -O1 -Wall -shared -fPIC -o "$work/loopback.so" scripts/flink/loopback.cc -ldl \
   || die "loopback.cc could not be compiled; the lines above say why."
 
+echo "$beam" > "$work/beam-version"
 fingerprint > "$work/.fingerprint"
 rm -rf "$TARGET"
 mv "$work" "$TARGET"

@@ -23,6 +23,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,11 @@ def missing() -> str:
     """Returns why no cluster can be started here, "" when one can."""
     if shutil.which("java") is None:
         return "Flink needs Java, and none was found"
-    if not (TOOLS / "job-server.jar").is_file():
+    if not (TOOLS / "beam-version").is_file():
         return "Flink is not set up: run `make flink`"
+    packaged, installed = (TOOLS / "beam-version").read_text().strip(), version("apache-beam")
+    if packaged != installed:
+        return f"Flink is set up for Beam {packaged}, and this is {installed}: run `make flink`"
     return ""
 
 
