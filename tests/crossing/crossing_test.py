@@ -28,6 +28,7 @@ SETTINGS = (
     "timeline.label={}",
     "retrieval.trainer.warm_start=true",
     "retrieval.trainer.deterministic=true",
+    "retrieval.serving_validation.load_timeout_s=1800",  # nightly, beside whatever else runs
 )
 pytestmark = [
     pytest.mark.nightly,
