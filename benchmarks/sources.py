@@ -8,9 +8,10 @@ Rows of a log: what is `popularity` and what `neighbours` reach (counted on the 
 `joined_sequence` with all sources, which is the default; `joined`, the one of these two whose
 servable was better on the validation split (each half of its users ordered by what the other half
 taught); and `template`: `template.yaml` with nothing said but places and task. The task of a log
-is the same for all of its rows: what is predicted, how the log is divided, and for the rows
-before the template what is not recommended again. Logs without a configuration of their own
-(Taobao, H&M) are trained with the template's, so that `template` is `joined` with its two-tower.
+is the same for all of its rows: what is predicted, how the log is divided, and what is not
+recommended again, which `vitrine data import` proposes where hardly anybody comes back. Logs
+without a configuration of their own (Taobao, H&M) are trained with the template's, so that
+`template` is `joined` with its two-tower.
 
 All figures are out of TFMA, on the test split, through the servable's own signature.
 `without_history` are those of all users, asked as if nothing were known of them; `unseen` those of
@@ -61,6 +62,8 @@ _UNGATED = (
     "retrieval.trainer.tensorboard=false",
     "ranking=null",
 )
+# What `vitrine data import` proposes for a log in which hardly anybody comes back to an item.
+_ONCE = 'exclude_seen=["*"]'
 _LEAVE_ONE_OUT = (
     "timeline.split=leave-last-out",
     "timeline.validation_days=0",
@@ -98,8 +101,8 @@ class Log:
 
 
 LOGS = (
-    Log("movielens-1m", _LEAVE_ONE_OUT, ("movielens_1m", "movielens_1m_sequence")),
-    Log("amazon-beauty", _LEAVE_ONE_OUT, ("amazon_beauty_two_tower", "amazon_beauty")),
+    Log("movielens-1m", (*_LEAVE_ONE_OUT, _ONCE), ("movielens_1m", "movielens_1m_sequence")),
+    Log("amazon-beauty", (*_LEAVE_ONE_OUT, _ONCE), ("amazon_beauty_two_tower", "amazon_beauty")),
     Log(
         "retailrocket",
         (*_LEAVE_ONE_OUT, "timeline.min_target_events=10"),
