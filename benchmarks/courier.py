@@ -52,23 +52,27 @@ if TYPE_CHECKING:
 
 NAME = "courier_shop"
 OTHERS = "courier_other_histories"
+# Random weights that stay, wide: principal components of many random features tell more of a small
+# picture than what clicks alone teach a few convolutions.
+BACKBONE: dict[str, Any] = {"frozen": True, "channels": [128, 256, 256]}
+PAGES: dict[str, Any] = {"negatives": "page", "losses": {"click_sequence": 0.0}}
+PAGE_MEAN = PAGES | {"rebuild": "mean", "temperature": 1.0}
 MODELS: dict[str, dict[str, Any]] = {
-    "courier": {},
+    "courier": PAGE_MEAN,
     "random": {"objective": "none"},
     "co_click": {"objective": "co_click"},
-    "simclr": {"objective": "simclr", "temperature": 0.2},
-    OTHERS: {},
+    "simclr": {"objective": "simclr", "temperature": 0.2, "backbone": {}},
+    OTHERS: PAGE_MEAN,
 }
 TRUTH, HASHING = "style", "hashing"
 SOURCES = (*MODELS, TRUTH, HASHING)
 USES = ("vector", "similarity", "cluster_id")
 CLUSTERS, RARE, DIM = 1_000, 10, 64
 ENCODER: dict[str, Any] = {
-    "model": {"height": 32, "width": 32, "dim": DIM},
-    "input": {"batch_size": 64},
-    "optimizer": {"learning_rate": 1e-3},
-    "epochs": 4,
-    "steps_per_epoch": 150,
+    "model": {"dim": DIM, "backbone": BACKBONE, "history": 20, "window": 40},
+    "input": {"batch_size": 128},
+    "optimizer": {"learning_rate": 0.003},
+    "epochs": 2,
     "validation": {"batches": 20},
     "tensorboard": False,
     "checkpoints": False,
@@ -212,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
     every = ("none", *SOURCES)
     parser.add_argument("--source", choices=every, action="append", help="some of the sources")
     parser.add_argument("--use", choices=USES, help="one use")
-    parser.add_argument("--users", type=int, default=1_500, help="of the shop, where it is made")
+    parser.add_argument("--users", type=int, default=10_000, help="of the shop, where it is made")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-courier")
     parser.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
     parser.add_argument("--reuse", action="store_true", help="the last run's page examples")

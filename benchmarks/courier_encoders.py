@@ -9,7 +9,7 @@ of the true styles of an image and of its five nearest ones of the same category
 style of the category is taken off; 0 is chance.
 
 The backbone has random weights that stay (`frozen`), so that settings differ in the objective
-alone: `start` is the random linear layer, `paper` has the paper's temperature and losses, the
+alone: `start` is the linear layer that whitens, `paper` has the paper's temperature and losses, the
 others change temperature, reconstruction and negatives, and `page_mean_longer` has four times the
 epochs. `linear_style` reads the true style from the same features by ridge regression, each half
 of the items by the other's: what this backbone can tell at all. `style` is the truth.
@@ -25,7 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.courier import DIM
+from benchmarks.courier import ENCODER
+from benchmarks.courier import PAGE_MEAN
+from benchmarks.courier import PAGES
 from benchmarks.courier import pipeline
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
 
 NAME = "courier_encoders"
 LONGER = "page_mean_longer"
-PAGES = {"negatives": "page", "losses": {"click_sequence": 0.0}}
 PAPER = {
     "negatives": "batch",
     "rebuild": "attention",
@@ -56,8 +57,8 @@ MODELS: dict[str, dict[str, Any]] = {
     "paper_warm": PAPER | {"temperature": 0.5},
     "batch_mean": {"rebuild": "mean", "temperature": 1.0, "losses": {"click_sequence": 0.0}},
     "page_attention": PAGES | {"temperature": 0.5},
-    "page_mean": PAGES | {"rebuild": "mean", "temperature": 1.0},
-    LONGER: PAGES | {"rebuild": "mean", "temperature": 1.0},
+    "page_mean": PAGE_MEAN,
+    LONGER: PAGE_MEAN,
 }
 LINEAR, TRUTH = "linear_style", "style"
 SETTINGS = (*MODELS, LINEAR, TRUTH)
@@ -68,7 +69,7 @@ _BATCHES = 40  # of 256 held-out pages
 
 def trainer(setting: str, seed: int) -> RepresentationTrainerConfig:
     """Returns how an encoder is trained."""
-    model = {"height": 32, "width": 32, "dim": DIM, "backbone": {"frozen": True}}
+    model = ENCODER["model"]
     return RepresentationTrainerConfig.model_validate(
         {
             "model": model | MODELS.get(setting, {}),
@@ -187,7 +188,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--setting", choices=SETTINGS, action="append", help="some of them")
-    parser.add_argument("--users", type=int, default=2_000, help="of the shop, where it is made")
+    parser.add_argument("--users", type=int, default=10_000, help="of the shop, where it is made")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "shop-courier-encoders")
     parser.add_argument("--run-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
     parser.add_argument("--reuse", action="store_true", help="the last run's timelines")

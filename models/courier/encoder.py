@@ -57,7 +57,9 @@ class ImageEncoder(tf.keras.layers.Layer):
 
     with f the backbone's pooled features, and mean and deviation theirs at the start. Pooled
     features are all positive and have most of their length in common: without this all vectors
-    point the same way, and a cosine tells nothing. Centre and spread are those of all images'
+    point the same way, and a cosine tells nothing. W starts as the d greatest principal components
+    of the standardised features, each of variance 1: a random W would keep little of thousands of
+    features, most of which say the same. Centre and spread are those of all images'
     vectors; in training those of the batch stand for them (`standardise`), so that no step can
     move all vectors one way, which is the shortest way to a lower loss at first. There is no
     projection head.
@@ -113,9 +115,14 @@ class ImageEncoder(tf.keras.layers.Layer):
         return (self.raw_vectors(images) - self.centre) / self.spread
 
     def fit_statistics(self, features: np.ndarray) -> None:
-        """Sets mean and deviation to those of [n, F] features."""
-        self.mean.assign(features.mean(axis=0))
-        self.deviation.assign(np.maximum(features.std(axis=0), 1e-3))
+        """Sets mean and deviation to those of [n, F] features, and W to what whitens them."""
+        mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-3)
+        self.mean.assign(mean)
+        self.deviation.assign(deviation)
+        directions = whitening((features - mean) / deviation, self.linear.units)
+        kernel = self.linear.kernel.numpy()
+        kernel[:, : directions.shape[1]] = directions
+        self.linear.kernel.assign(kernel)
 
     def fit_centre(self, images: np.ndarray) -> None:
         """Sets centre and spread to those of the vectors of images, given as in `call`."""
@@ -155,6 +162,25 @@ def standardise(vectors: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
     centre = total / tf.maximum(number, 1.0)
     variance = tf.maximum(squares / tf.maximum(number, 1.0) - tf.square(centre), 0.0)
     return (vectors - centre) * tf.math.rsqrt(variance + _EPSILON)
+
+
+def whitening(features: np.ndarray, dim: int) -> np.ndarray:
+    """Finds the principal components of features, scaled to a variance of 1.
+
+    Args:
+        features: [n, F], with a mean of 0.
+        dim: d, how many are wanted.
+
+    Returns:
+        [F, d] float32, the greatest first; fewer where the features vary in fewer directions.
+    """
+    variances, directions = np.linalg.eigh(np.cov(features, rowvar=False, bias=True))
+    variances, directions = variances[::-1][:dim], directions[:, ::-1][:, :dim]
+    there = variances > _EPSILON * variances[0]
+    # Workers with other processors should not start from vectors of another sign.
+    sign = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(len(there))])
+    scaled = directions * sign / np.sqrt(np.maximum(variances, _EPSILON))
+    return scaled[:, there].astype(np.float32)
 
 
 def _make_backbone(config: BackboneConfig, shape: tuple[int, int]) -> tuple[Any, Any]:

@@ -99,14 +99,14 @@ class Courier(Learner):
 
     def _fit_statistics(self) -> None:
         """Standardises features by those at the start; keeps them where they stay as they are."""
-        pixels = self.images.pixels[1:]
+        chosen = np.sort(np.random.default_rng(0).permutation(len(self.images))[:_STATISTICS])
         self._features: np.ndarray | None = None
         if self.model.backbone.frozen:
             self._features = self.encoder.features_of(self.images.pixels)
-            self.encoder.fit_statistics(self._features[1:])
-            return
-        chosen = np.random.default_rng(0).permutation(len(pixels))[:_STATISTICS]
-        self.encoder.fit_statistics(self.encoder.features_of(pixels[np.sort(chosen)]))
+            sample = self._features[1:][chosen]
+        else:
+            sample = self.encoder.features_of(self.images.pixels[1:][chosen])
+        self.encoder.fit_statistics(sample)
 
     @property
     def inputs_of_encoder(self) -> np.ndarray:

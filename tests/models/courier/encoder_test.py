@@ -10,6 +10,7 @@ from PIL import Image
 import models  # noqa: F401  (chooses Keras 2)
 from models.courier.config import BackboneConfig
 from models.courier.encoder import ImageEncoder
+from models.courier.encoder import whitening
 from models.courier.images import augment
 from models.courier.images import decode_image
 from models.courier.losses import mean_cosine
@@ -40,6 +41,19 @@ def test_what_pooled_features_have_in_common_is_taken_away():
     assert mean_cosine(features) > 0.5
     encoder.fit_statistics(features)
     assert abs(mean_cosine(encoder.vectors_of(IMAGES))) < 0.1
+
+
+def test_the_linear_layer_starts_as_the_principal_components():
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=[200, 5]) @ np.diag([3.0, 2.0, 1.0, 0.5, 0.0]) + 7.0
+    rotation = np.linalg.qr(rng.normal(size=[5, 5]))[0]
+    rotated = (features - features.mean(0)) @ rotation
+    kernel = whitening(rotated, 3)
+    np.testing.assert_allclose(np.cov((rotated @ kernel).T, bias=True), np.eye(3), atol=1e-5)
+    scaled = (features - features.mean(0))[:, :3] / features.std(0)[:3]
+    share = np.abs(np.corrcoef(scaled.T, (rotated @ kernel).T)[:3, 3:])
+    np.testing.assert_allclose(np.diag(share), 1.0, atol=0.03)  # the greatest ones, in their order
+    assert whitening(rotated, 5).shape == (5, 4)  # there is no fifth direction
 
 
 def test_small_cnn_keeps_colour_light_and_contrast():
