@@ -5,9 +5,10 @@
     python -m benchmarks.courier --source none --source courier --seeds 1
 
 Each source is an image encoder that `vitrine image-features` makes, on the simulated shop, whose
-styles sway some users: COURIER, SimCLR, item-to-item training on co-clicks, one with random
-weights, and COURIER where pages have the histories of others (`courier_other_histories`). `style`
-is the truth that images are drawn from. Each is read in three ways by one fixed DIN, which also
+styles sway some users: COURIER, SimCLR, COURIER on the frozen backbone of SimCLR
+(`courier_simclr`), item-to-item training on co-clicks, one with random weights, and COURIER where
+pages have the histories of others (`courier_other_histories`). `style` is the truth that images are
+drawn from. Each is read in three ways by one fixed DIN, which also
 reads ids, categories, attributes, prices and titles: as a vector, as the mean and greatest
 cosine with the history (`similarity`), and as the id of its cluster among many. `hashing` is the
 cluster of a random vector.
@@ -38,6 +39,7 @@ from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from models.config import RankingTrainerConfig
+from models.config import RepresentationTrainerConfig
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.image_features.clusters import fit_centres
 from tfx_pipeline.image_features.clusters import nearest
@@ -52,16 +54,20 @@ if TYPE_CHECKING:
 
 NAME = "courier_shop"
 OTHERS = "courier_other_histories"
+SIMCLR, COURIER_SIMCLR = "simclr", "courier_simclr"
 # Random weights that stay, wide: principal components of many random features tell more of a small
 # picture than what clicks alone teach a few convolutions.
 BACKBONE: dict[str, Any] = {"frozen": True, "channels": [128, 256, 256]}
+# What views train is narrower: every step computes it anew.
+TRAINED: dict[str, Any] = {"channels": [48, 96, 160]}
 PAGES: dict[str, Any] = {"negatives": "page", "losses": {"click_sequence": 0.0}}
 PAGE_MEAN = PAGES | {"rebuild": "mean", "temperature": 1.0}
 MODELS: dict[str, dict[str, Any]] = {
     "courier": PAGE_MEAN,
     "random": {"objective": "none"},
     "co_click": {"objective": "co_click"},
-    "simclr": {"objective": "simclr", "temperature": 0.2, "backbone": {}},
+    SIMCLR: {"objective": "simclr", "temperature": 0.2, "backbone": TRAINED},
+    COURIER_SIMCLR: PAGE_MEAN | {"backbone": TRAINED | {"frozen": True}},
     OTHERS: PAGE_MEAN,
 }
 TRUTH, HASHING = "style", "hashing"
@@ -76,6 +82,15 @@ ENCODER: dict[str, Any] = {
     "validation": {"batches": 20},
     "tensorboard": False,
     "checkpoints": False,
+}
+# Of single sources. Views are of images, and nothing that was clicked chooses the epoch.
+TRAINERS: dict[str, dict[str, Any]] = {
+    SIMCLR: {
+        "input": {"batch_size": 256},
+        "optimizer": {"learning_rate": 0.001},
+        "epochs": 6,
+        "validation": {"batches": 20, "monitor": "views_loss"},
+    }
 }
 RANKER: dict[str, Any] = {
     "model": {"family": "din", "use_time": True, "window": 20, "candidate": {"id_dropout": 0.6}},
@@ -113,11 +128,26 @@ def pipeline(log_dir: Path, run_dir: Path, fields: dict[str, Any] | None = None)
 
 
 def section(source: str) -> RepresentationConfig:
-    """Returns which encoder a source is."""
-    trainer = ENCODER | {"model": ENCODER["model"] | MODELS[source], "candidate_types": ["item"]}
+    """Returns which encoder a source is, but for the place of weights that it starts from."""
+    model = {"model": ENCODER["model"] | MODELS[source], "candidate_types": ["item"]}
+    trainer = ENCODER | TRAINERS.get(source, {}) | model
     return RepresentationConfig.model_validate(
         {"field": source, "trainer": trainer, "clusters": CLUSTERS}
     )
+
+
+def starting_from(
+    trainer: RepresentationTrainerConfig, weights: str | Path
+) -> RepresentationTrainerConfig:
+    """Returns how an encoder is trained whose backbone starts from that of another.
+
+    Args:
+        trainer: How it is trained.
+        weights: A file of weights, or the other's folder.
+    """
+    backbone = trainer.model.backbone.model_copy(update={"weights": str(weights)})
+    model = trainer.model.model_copy(update={"backbone": backbone})
+    return trainer.model_copy(update={"model": model})
 
 
 def make_features(log_dir: Path, run_dir: Path, sources: Collection[str]) -> None:
@@ -131,11 +161,15 @@ def make_features(log_dir: Path, run_dir: Path, sources: Collection[str]) -> Non
     label = config.timeline.label
     assert label is not None
     data: TrainingData | None = None
-    for source in (name for name in MODELS if name in sources):
+    wanted = {*sources, SIMCLR} if COURIER_SIMCLR in sources else set(sources)
+    for source in (name for name in MODELS if name in wanted):
         given = section(source)
         folder = folder_of(config, given)
         if (log_dir / "features" / given.cluster_field).is_dir():
             continue
+        if source == COURIER_SIMCLR:
+            start = starting_from(given.trainer, folder_of(config, section(SIMCLR)))
+            given = given.model_copy(update={"trainer": start})
         data = data or learn_from(config)
         print(f"{source} ...", flush=True)
         with exchanged_histories() if source == OTHERS else contextlib.nullcontext():

@@ -11,13 +11,16 @@ style of the category is taken off; 0 is chance.
 The backbone has random weights that stay (`frozen`), so that settings differ in the objective
 alone: `start` is the linear layer that whitens, `paper` has the paper's temperature and losses, the
 others change temperature, reconstruction and negatives, and `page_mean_longer` has four times the
-epochs. `linear_style` reads the true style from the same features by ridge regression, each half
+epochs. `simclr` tells views of images and trains a narrower backbone, which stays in
+`simclr_start` (the linear layer that whitens) and in `courier_simclr` (clicks, as in `page_mean`).
+`linear_style` reads the true style from the same features by ridge regression, each half
 of the items by the other's: what this backbone can tell at all. `style` is the truth.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +28,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.courier import COURIER_SIMCLR
 from benchmarks.courier import ENCODER
+from benchmarks.courier import MODELS as SOURCES
 from benchmarks.courier import PAGE_MEAN
 from benchmarks.courier import PAGES
+from benchmarks.courier import SIMCLR
+from benchmarks.courier import TRAINERS
 from benchmarks.courier import pipeline
+from benchmarks.courier import starting_from
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
@@ -44,7 +52,7 @@ if TYPE_CHECKING:
     from models.training.data import TrainingData
 
 NAME = "courier_encoders"
-LONGER = "page_mean_longer"
+LONGER, SIMCLR_START = "page_mean_longer", "simclr_start"
 PAPER = {
     "negatives": "batch",
     "rebuild": "attention",
@@ -59,6 +67,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "page_attention": PAGES | {"temperature": 0.5},
     "page_mean": PAGE_MEAN,
     LONGER: PAGE_MEAN,
+    SIMCLR: SOURCES[SIMCLR],
+    SIMCLR_START: SOURCES[COURIER_SIMCLR] | {"objective": "none"},
+    COURIER_SIMCLR: SOURCES[COURIER_SIMCLR],
 }
 LINEAR, TRUTH = "linear_style", "style"
 SETTINGS = (*MODELS, LINEAR, TRUTH)
@@ -69,21 +80,54 @@ _BATCHES = 40  # of 256 held-out pages
 
 def trainer(setting: str, seed: int) -> RepresentationTrainerConfig:
     """Returns how an encoder is trained."""
-    model = ENCODER["model"]
-    return RepresentationTrainerConfig.model_validate(
-        {
-            "model": model | MODELS.get(setting, {}),
-            "label": {"source": "impressions"},
-            "candidate_types": ["item"],
-            "input": {"batch_size": 128},
-            "optimizer": {"learning_rate": 0.003},
-            "epochs": 8 if setting == LONGER else 2,
-            "validation": {"batches": _BATCHES},
-            "tensorboard": False,
-            "checkpoints": False,
-            "seed": seed + 1,
-        }
-    )
+    given = {
+        "model": ENCODER["model"] | MODELS.get(setting, {}),
+        "label": {"source": "impressions"},
+        "candidate_types": ["item"],
+        "input": {"batch_size": 128},
+        "optimizer": {"learning_rate": 0.003},
+        "epochs": 8 if setting == LONGER else 2,
+        "validation": {"batches": _BATCHES},
+        "tensorboard": False,
+        "checkpoints": False,
+        "seed": seed + 1,
+    }
+    return RepresentationTrainerConfig.model_validate(given | TRAINERS.get(setting, {}))
+
+
+def trained(
+    setting: str, config: RepresentationTrainerConfig, data: TrainingData, run_dir: Path
+) -> Courier:
+    """Trains an encoder; what views have trained is kept, and is where others start.
+
+    Args:
+        setting: Its name.
+        config: How it is trained.
+        data: What it learns from.
+        run_dir: Where the backbones of views are.
+    """
+    from models.courier.model import Courier
+    from models.courier.weights import save_weights
+    from models.trainer import train
+    from models.training.learner import seed_everything
+
+    views = trainer(SIMCLR, config.seed - 1)
+    kept = run_dir / f"{SIMCLR}-{hashlib.sha256(views.to_json().encode()).hexdigest()[:8]}"
+    if setting in (SIMCLR_START, COURIER_SIMCLR):
+        if not kept.is_dir():
+            trained(SIMCLR, views, data, run_dir)
+        config = starting_from(config, kept)
+    model: Any
+    if MODELS.get(setting, MODELS["start"]).get("objective") == "none":
+        seed_everything(config)
+        model = Courier.of(config, data)
+        model.encoder.fit_centre(model.inputs_of_encoder[1:])
+    else:
+        model, _ = train(config, data)
+    if setting == SIMCLR:
+        save_weights(model.encoder.backbone, str(kept))
+    assert isinstance(model, Courier)
+    return model
 
 
 def truth(data: TrainingData, row: np.ndarray, log_dir: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -141,21 +185,16 @@ def read_linearly(features: np.ndarray, styles: np.ndarray) -> np.ndarray:
 
 
 def measure(
-    setting: str, config: RepresentationTrainerConfig, data: TrainingData, log_dir: Path
+    setting: str,
+    config: RepresentationTrainerConfig,
+    data: TrainingData,
+    log_dir: Path,
+    run_dir: Path,
 ) -> dict[str, float]:
     """Trains an encoder, or takes the truth, and measures vectors of all images."""
     from models.courier.evaluation import ImageEvaluation
-    from models.courier.model import Courier
-    from models.trainer import train
-    from models.training.learner import seed_everything
 
-    model: Courier
-    if MODELS.get(setting, MODELS["start"]).get("objective") == "none":
-        seed_everything(config)
-        model = Courier.of(config, data)
-        model.encoder.fit_centre(model.inputs_of_encoder[1:])
-    else:
-        model, _ = train(config, data)
+    model = trained(setting, config, data, run_dir)
     styles, leaves = truth(data, model.images.row, log_dir)
     vectors = model.encoder.vectors_of(model.inputs_of_encoder)
     if setting in (LINEAR, TRUTH):
@@ -206,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
             config = trainer(setting, seed)
 
             def run(setting: str = setting, config: Any = config) -> dict[str, float]:
-                return measure(setting, config, data, options.log_dir)
+                return measure(setting, config, data, options.log_dir, options.run_dir)
 
             given = config.model_dump(mode="json", exclude={"seed"})
             done = results.measure({"setting": setting}, seed, run, given)

@@ -310,6 +310,8 @@ class RepresentationValidationConfig(ValidationConfig):
     """Configuration of validation by telling clicks from similarities.
 
     Attributes:
+      monitor: The metric that chooses the epoch to keep; `views_loss` is for `objective: simclr`,
+        and needs no clicks.
       batches: At most so many batches of 256 held-out pages are read; -1 reads all. They are
         held in memory.
       max_mean_cosine: The mean cosine of all pairs of vectors above which they count as collapsed,
@@ -318,7 +320,7 @@ class RepresentationValidationConfig(ValidationConfig):
         have opposite directions, which the mean cosine does not tell.
     """
 
-    monitor: Literal["auc", "gauc", "auc_max", "auc_rebuilt"] = "auc"
+    monitor: Literal["auc", "gauc", "auc_max", "auc_rebuilt", "views_loss"] = "auc"
     batches: int = Field(default=40, ge=-1)
     max_mean_cosine: float = Field(default=0.9, gt=0.0, le=1.0)
     min_effective_rank: float = Field(default=2.0, ge=1.0)
@@ -341,7 +343,7 @@ class RepresentationTrainerConfig(TrainerConfig):
     """An encoder of the catalogue, and how it is trained.
 
     Attributes:
-      input: How batches are made of pages.
+      input: How batches are made of pages; of images, with `model.objective: simclr`.
       label: Which rows there are, and when they are positive. The same as the example generator's.
       candidate_types: Entity types whose images are read.
     """
@@ -353,6 +355,15 @@ class RepresentationTrainerConfig(TrainerConfig):
     epochs: int = Field(default=5, ge=1)
     label: LabelConfig = LabelConfig()
     candidate_types: tuple[str, ...] = ("*",)
+
+    @model_validator(mode="after")
+    def _watches_what_it_measures(self) -> RepresentationTrainerConfig:
+        if self.validation.monitor == "views_loss" and self.model.objective != "simclr":
+            raise ValueError(
+                "`validation.monitor: views_loss` is the loss of `model.objective: simclr`, "
+                f"received `{self.model.objective}`. Choose another one."
+            )
+        return self
 
 
 PageTrainerConfig = RankingTrainerConfig | PretrainingTrainerConfig

@@ -17,7 +17,8 @@ class BackboneConfig(Config):
 
     Attributes:
       name: `small_cnn`, or a class of `tf.keras.applications`, e.g. `MobileNetV2`.
-      weights: A file of its weights; random ones when empty.
+      weights: Its weights: a file, or the folder of an earlier encoder of any objective, whose
+        backbone this one starts from. Random ones when empty.
       frozen: Whether its weights stay as they are. Its features are then computed once an image.
       channels: Of the blocks of `small_cnn`, each of which halves height and width.
     """
@@ -54,8 +55,8 @@ class CourierConfig(Config):
     Attributes:
       family: The kind of model (`models.families`).
       objective: `courier`; or what it is compared with: `simclr` tells two views of one image from
-        other images, `co_click` makes images alike that one user clicked one after the other,
-        without attention; `none` leaves the encoder as it starts.
+        other images of the catalogue and reads no clicks, `co_click` makes images alike that one
+        user clicked one after the other, without attention; `none` leaves the encoder as it starts.
       backbone: What makes features of pixels.
       height: Of images, in pixels; others are resized.
       width: Likewise.

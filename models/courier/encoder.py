@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models.courier.config import SMALL_CNN
 from models.courier.config import BackboneConfig
+from models.courier.weights import load_weights
 from models.training.replicas import sum_over_replicas
 
 _EPSILON = 1e-4  # added to variances
@@ -70,7 +71,7 @@ class ImageEncoder(tf.keras.layers.Layer):
         shape: Height and width of images, in pixels.
 
     Raises:
-        ValueError: There is no such backbone.
+        ValueError: There is no such backbone, or the weights that it names are not its own.
     """
 
     def __init__(self, config: BackboneConfig, dim: int, shape: tuple[int, int]) -> None:
@@ -79,8 +80,8 @@ class ImageEncoder(tf.keras.layers.Layer):
         self.backbone, self._preprocess = _make_backbone(config, shape)
         self.linear = tf.keras.layers.Dense(dim, use_bias=False, name="linear")
         width = int(self.backbone(self._preprocess(tf.zeros([1, *shape, 3]))).shape[1])
-        if config.name == SMALL_CNN and config.weights:
-            self.backbone.load_weights(config.weights)
+        if config.weights:
+            load_weights(self.backbone, config)
         self.backbone.trainable = not config.frozen
         given: dict[str, Any] = {"shape": [width], "trainable": False}
         self.mean = self.add_weight(name="mean", initializer="zeros", **given)
@@ -194,9 +195,7 @@ def _make_backbone(config: BackboneConfig, shape: tuple[int, int]) -> tuple[Any,
             f"There is no backbone `{config.name}`. Expected `{SMALL_CNN}` or one of "
             f"{', '.join(known)}."
         )
-    backbone = made(
-        include_top=False, weights=config.weights or None, input_shape=(*shape, 3), pooling="avg"
-    )
+    backbone = made(include_top=False, weights=None, input_shape=(*shape, 3), pooling="avg")
     return backbone, sys.modules[made.__module__].preprocess_input
 
 

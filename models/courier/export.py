@@ -11,15 +11,16 @@ import tensorflow as tf
 from models.courier.config import CourierConfig
 from models.courier.encoder import ImageEncoder
 from models.courier.images import decode_image
-
-FINGERPRINT = "fingerprint.json"
+from models.courier.weights import FINGERPRINT
+from models.courier.weights import save_weights
 
 
 def save_encoder(encoder: ImageEncoder, config: CourierConfig, path: str) -> str:
     """Writes a SavedModel that embeds encoded images.
 
     `serving_default`: `image` [n] string, JPEG or PNG -> `vector` [n, d] float32 of unit
-    length, which is what `transform.image_encoder` takes.
+    length, which is what `transform.image_encoder` takes. Beside it are the backbone's weights,
+    which another encoder may start from (`backbone.weights`).
 
     Args:
         encoder: What is written.
@@ -47,6 +48,7 @@ def save_encoder(encoder: ImageEncoder, config: CourierConfig, path: str) -> str
     module.weights = list(encoder.variables)
     module.embed = embed
     tf.saved_model.save(module, path, signatures={"serving_default": embed})
+    save_weights(encoder.backbone, path)
     found = fingerprint(encoder, config)
     with tf.io.gfile.GFile(os.path.join(path, FINGERPRINT), "w") as file:
         file.write(json.dumps({"fingerprint": found, "model": config.model_dump(mode="json")}))

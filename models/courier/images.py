@@ -53,7 +53,7 @@ def load_images(
     width: int,
     types: Sequence[str] = ("*",),
 ) -> ImageTable:
-    """Reads the images of the transformed catalogue split.
+    """Reads the images of the transformed catalogue split; broken ones are left out.
 
     Args:
         files: Gzipped TFRecord files of transformed catalogue rows.
@@ -67,7 +67,7 @@ def load_images(
         The images of known entities.
 
     Raises:
-        ValueError: No known entity of these types has an image.
+        ValueError: No known entity of these types has an image that can be read.
     """
     wanted = {
         name: spec[name] for name in (f.CATALOGUE_ENTITY, f.CATALOGUE_TYPE, f.CATALOGUE_IMAGE)
@@ -91,11 +91,13 @@ def load_images(
 
     records = tf.data.TFRecordDataset(list(files), "GZIP").batch(256)
     rows = records.map(with_image, num_parallel_calls=parallel).unbatch()
-    batches = list(rows.map(decode, num_parallel_calls=parallel).batch(256).as_numpy_iterator())
+    sound = rows.map(decode, num_parallel_calls=parallel).ignore_errors(log_warning=True)
+    batches = list(sound.batch(256).as_numpy_iterator())
     if not batches:
         raise ValueError(
-            f"Expected images of entities of the types {list(types)} in the catalogue, found none. "
-            "Fill the column `image` of the event log, and set `timeline.include_images`."
+            f"Expected images of entities of the types {list(types)} in the catalogue, found none "
+            "that can be read. Fill the column `image` of the event log, and set "
+            "`timeline.include_images`."
         )
     entity = np.concatenate([part for part, _ in batches])
     blank = np.zeros([1, height, width, 3], np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from models.courier.losses import contrast
 from models.courier.losses import mean_of
 from models.courier.objectives import co_click_losses
 from models.courier.objectives import simclr_losses
+from models.courier.views import view_batches
 from models.input import batch as b
 from models.input.negatives import Items
 from models.input.page_batches import PageSpec
@@ -71,7 +73,10 @@ class Courier(Learner):
         shape = (self.model.height, self.model.width)
         self.encoder = ImageEncoder(self.model.backbone, self.model.dim, shape)
         self._fit_statistics()
-        self.attention = self._make_attention() if self.model.rebuild == "attention" else None
+        # Other objectives train no attention; similarities are measured of all.
+        rebuilds = self.model.objective in ("courier", "none")
+        attends = rebuilds and self.model.rebuild == "attention"
+        self.attention = self._make_attention() if attends else None
         self.head = None
         if self.model.objective == "courier" and self.model.losses.click:
             self.head = MLP((2 * self.model.dim,), 1, name="click")
@@ -168,8 +173,7 @@ class Courier(Learner):
         """Computes each loss that is used, one value for each thing that is told: [..] by name."""
         objective, temperature = self.model.objective, self.model.temperature
         if objective == "simclr":
-            seed = tf.stack([tf.constant(self.config.seed, tf.int64), 2 * self.step])
-            return {"views": simclr_losses(self.encoder, inputs, seed, temperature)}
+            return {"views": simclr_losses(self.encoder, inputs, temperature)}
         vectors = standardise(self.encoder.raw_vectors(inputs[v.IMAGES]), inputs[v.SHOWN])
         if objective == "co_click":
             return {"co_click": co_click_losses(inputs, vectors, temperature)}
@@ -232,7 +236,10 @@ class Courier(Learner):
         return tf.nn.sigmoid_cross_entropy_with_logits(label, logits)
 
     def training_batches(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:
-        """Makes batches of page views with clicks; see the base class."""
+        """Makes batches of page views with clicks, or of views of images; see the base class."""
+        if self.model.objective == "simclr":
+            size = self.config.input.batch_size
+            return view_batches(self.images, size, self.config.seed, part)
         table = self.inputs_of_encoder
         with tf.device("CPU"):  # images of a large catalogue are more than a GPU holds
             row, inputs = tf.constant(self.images.row), tf.constant(table)
@@ -265,6 +272,9 @@ class Courier(Learner):
         Raises:
             ValueError: No page of the log has a clicked image with one before it.
         """
+        if self.model.objective == "simclr":
+            self.targets_per_epoch = float(len(self.images))
+            return math.ceil(len(self.images) / self.config.input.batch_size)
         batches = self._clicked_pages(data, InputPart())
         sizes = [int(tf.shape(batch[b.LABEL])[0]) for batch in batches]
         self.targets_per_epoch = float(sum(sizes))

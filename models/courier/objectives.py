@@ -1,4 +1,4 @@
-"""What an image encoder may learn from page views, besides COURIER's reconstruction."""
+"""What an image encoder may learn from besides COURIER's reconstruction: co-clicks, or views."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import tensorflow as tf
 from models.courier import page_views as v
 from models.courier.encoder import ImageEncoder
 from models.courier.encoder import standardise
-from models.courier.images import augment
 from models.courier.losses import contrast
+from models.courier.views import VIEWS
 
 
 def co_click_losses(
@@ -39,25 +39,28 @@ def co_click_losses(
 
 
 def simclr_losses(
-    encoder: ImageEncoder, inputs: Mapping[str, tf.Tensor], seed: tf.Tensor, temperature: float
+    encoder: ImageEncoder, inputs: Mapping[str, tf.Tensor], temperature: float
 ) -> tf.Tensor:
-    """Tells two random views of one image from views of others.
+    """Tells two random views of one image from all views of others (NT-Xent).
 
-    The form of Chen et al. 2020 (https://arxiv.org/abs/2002.05709) with negatives of the
-    other view alone, and without a projection head.
+        loss[i] = -log( e^{cos(z[i], z[j]) / tau} / sum_{k != i} e^{cos(z[i], z[k]) / tau} )
+
+    with z the vectors of 2 n views, and j the other view of i's image. The encoder's linear layer
+    stands where the paper has a projection head: the backbone's features are what is before it.
+    (Chen et al. 2020, SimCLR, https://arxiv.org/abs/2002.05709)
 
     Args:
         encoder: Embeds the views.
-        inputs: A batch of page views of n images, as pixels.
-        seed: [2] int64, of the views.
+        inputs: A batch of two views of n distinct images (`models.courier.views`).
         temperature: tau.
 
     Returns:
-        [n] float32, the mean over both directions.
+        [2 n] float32, one for each view.
     """
-    views = (augment(inputs[v.IMAGES], seed + step) for step in (0, 1))
-    every = tf.range(tf.size(inputs[v.IMAGE_ROW]))
-    one, other = (standardise(encoder.raw_vectors(view), every) for view in views)
-    rows = inputs[v.IMAGE_ROW]
-    forwards = contrast(one, other, rows, every, temperature)
-    return (forwards + contrast(other, one, rows, every, temperature)) / 2.0
+    views = inputs[VIEWS]
+    rows = tf.tile(inputs[v.IMAGE_ROW], [2])  # [2 n]
+    every = tf.range(tf.size(rows))
+    raw = encoder.raw_vectors(tf.reshape(views, tf.concat([[-1], tf.shape(views)[2:]], axis=0)))
+    vectors = standardise(raw, every)
+    other = tf.roll(every, tf.size(rows) // 2, axis=0)
+    return contrast(vectors, vectors, rows, other, temperature)

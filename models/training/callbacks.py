@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 
 Metrics = dict[str, float]
-LOWER_IS_BETTER = frozenset({"log_loss", "pretraining_loss"})
+LOWER_IS_BETTER = frozenset({"log_loss", "pretraining_loss", "views_loss"})
 
 
 class Validation(tf.keras.callbacks.Callback):

@@ -2,12 +2,17 @@
 
 import numpy as np
 
+from benchmarks.courier import COURIER_SIMCLR
+from benchmarks.courier import SIMCLR
 from benchmarks.courier_encoders import LONGER
 from benchmarks.courier_encoders import MODELS
 from benchmarks.courier_encoders import SETTINGS
+from benchmarks.courier_encoders import SIMCLR_START
 from benchmarks.courier_encoders import alike_in_style
 from benchmarks.courier_encoders import read_linearly
 from benchmarks.courier_encoders import trainer
+
+VIEWS = (SIMCLR, SIMCLR_START, COURIER_SIMCLR)
 
 
 def test_styles_of_the_nearest_of_a_category_are_compared_without_its_mean():
@@ -35,8 +40,18 @@ def test_settings_differ_in_what_is_told_alone():
     assert set(SETTINGS) > set(MODELS)
     changed = {"objective", "negatives", "rebuild", "temperature", "losses"}
     first = trainer("start", 0).model_dump()
-    for name in set(MODELS) - {LONGER}:
+    for name in set(MODELS) - {LONGER, *VIEWS}:  # views have another backbone
         other = trainer(name, 0).model_dump()
         differing = {key for key, value in other["model"].items() if value != first["model"][key]}
         assert differing <= changed
         assert other | {"model": None} == first | {"model": None}
+
+
+def test_what_follows_views_reads_the_backbone_that_they_train():
+    of_views, start, clicks = (trainer(one, 0).model for one in VIEWS)
+    assert of_views.objective == "simclr" and not of_views.backbone.frozen
+    frozen = of_views.backbone.model_copy(update={"frozen": True})
+    assert start.backbone == clicks.backbone == frozen
+    same = {"backbone": trainer("page_mean", 0).model.backbone}
+    assert clicks.model_copy(update=same) == trainer("page_mean", 0).model
+    assert trainer(SIMCLR, 0).validation.monitor == "views_loss"  # no click chooses the epoch

@@ -9,6 +9,7 @@ from benchmarks.courier import pipeline
 from benchmarks.courier import ranker
 from benchmarks.courier import rows
 from benchmarks.courier import section
+from benchmarks.courier import starting_from
 from benchmarks.courier import write_vectors
 from transforms.arrow import read_table
 
@@ -33,9 +34,20 @@ def test_a_use_adds_one_way_to_read_a_source():
 
 def test_every_source_is_in_the_table():
     every = rows(("none", *SOURCES))
-    assert every[0] == ("none", "none") and len(every) == len(set(every)) == 2 + 6 * len(USES)
+    assert every[0] == ("none", "none") and len(every) == len(set(every)) == 2 + 7 * len(USES)
     assert rows(["hashing"]) == [("hashing", "cluster_id")]
     assert section("simclr").trainer.model.objective == "simclr"
+
+
+def test_courier_starts_from_the_frozen_backbone_of_simclr():
+    trainer = section("courier_simclr").trainer
+    of_views = section("simclr").trainer.model.backbone
+    assert trainer.model.objective == "courier" and trainer.model.backbone.frozen
+    assert trainer.model.backbone.channels == of_views.channels
+    started = starting_from(trainer, "a/folder").model
+    assert started.backbone.weights == "a/folder"
+    emptied = started.backbone.model_copy(update={"weights": ""})
+    assert started.model_copy(update={"backbone": emptied}) == trainer.model
 
 
 def test_what_is_written_is_declared(tmp_path):
