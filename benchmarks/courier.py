@@ -136,6 +136,11 @@ def section(source: str) -> RepresentationConfig:
     )
 
 
+def is_made(log_dir: Path, source: str) -> bool:
+    """Returns whether the log has features of a source."""
+    return (log_dir / "features" / f"{source}_cluster").is_dir()
+
+
 def starting_from(
     trainer: RepresentationTrainerConfig, weights: str | Path
 ) -> RepresentationTrainerConfig:
@@ -161,15 +166,15 @@ def make_features(log_dir: Path, run_dir: Path, sources: Collection[str]) -> Non
     label = config.timeline.label
     assert label is not None
     data: TrainingData | None = None
-    wanted = {*sources, SIMCLR} if COURIER_SIMCLR in sources else set(sources)
-    for source in (name for name in MODELS if name in wanted):
+    missing = {name for name in sources if name in MODELS and not is_made(log_dir, name)}
+    views = folder_of(config, section(SIMCLR))
+    if COURIER_SIMCLR in missing and not views.is_dir():
+        missing.add(SIMCLR)
+    for source in (name for name in MODELS if name in missing):
         given = section(source)
         folder = folder_of(config, given)
-        if (log_dir / "features" / given.cluster_field).is_dir():
-            continue
         if source == COURIER_SIMCLR:
-            start = starting_from(given.trainer, folder_of(config, section(SIMCLR)))
-            given = given.model_copy(update={"trainer": start})
+            given = given.model_copy(update={"trainer": starting_from(given.trainer, views)})
         data = data or learn_from(config)
         print(f"{source} ...", flush=True)
         with exchanged_histories() if source == OTHERS else contextlib.nullcontext():
@@ -215,7 +220,7 @@ def write_vectors(log_dir: Path, name: str, ids: np.ndarray, vectors: np.ndarray
 def declared(log_dir: Path) -> dict[str, Any]:
     """Returns the fields of the sources that the log has features of."""
     style = np.load(log_dir / "truth" / "world" / "item_style.npy", allow_pickle=False).shape[1]
-    there = [name for name in SOURCES if (log_dir / "features" / f"{name}_cluster").is_dir()]
+    there = [name for name in SOURCES if is_made(log_dir, name)]
     vectors = {name: style if name == TRUTH else DIM for name in there}
     return {"vectors": vectors, "tokens": [f"{name}_cluster" for name in there]}
 

@@ -43,6 +43,7 @@ from benchmarks.results import Results
 from benchmarks.results_table import render
 from models.config import RepresentationTrainerConfig
 from tfx_pipeline.image_features.clusters import unit
+from tfx_pipeline.image_features.encoder import ENCODER as ENCODER_FOLDER
 from tfx_pipeline.runners.transformed import last_transformed
 from transforms.features import PAGE_SPLITS
 from transforms.vocabulary import entity_vocabulary
@@ -104,10 +105,9 @@ def trained(
         setting: Its name.
         config: How it is trained.
         data: What it learns from.
-        run_dir: Where the backbones of views are.
+        run_dir: Where encoders of views are.
     """
     from models.courier.model import Courier
-    from models.courier.weights import save_weights
     from models.trainer import train
     from models.training.learner import seed_everything
 
@@ -125,7 +125,7 @@ def trained(
     else:
         model, _ = train(config, data)
     if setting == SIMCLR:
-        save_weights(model.encoder.backbone, str(kept))
+        model.export(None, str(kept / ENCODER_FOLDER))
     assert isinstance(model, Courier)
     return model
 

@@ -1,37 +1,38 @@
-"""Weights of a backbone: written beside an encoder, and where another one starts."""
+"""Weights of a backbone: written beside an encoder, and where another one starts. No TensorFlow."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import tempfile
+from pathlib import Path
 from typing import Any
-
-import tensorflow as tf
 
 from models.courier.config import SMALL_CNN
 from models.courier.config import BackboneConfig
+from transforms.storage import place
 
 WEIGHTS, FINGERPRINT = "backbone.weights.h5", "fingerprint.json"
-_BELOW = ("", "encoder", "Format-Serving")  # of a folder that a command or a run made
+_FOLDERS = ("", "encoder", "Format-Serving")  # what a command and a run have encoders in
 
 
-def save_weights(backbone: tf.keras.Model, folder: str) -> None:
-    """Writes a backbone's weights as `backbone.weights.h5`.
+def save_weights(backbone: Any, folder: str) -> None:
+    """Writes the weights of a Keras model as `backbone.weights.h5`.
 
     Args:
         backbone: What is written.
         folder: Where; of this machine or of an object store.
     """
+    target = place(folder)
+    target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as here:  # HDF5 is written to this machine alone
-        file = os.path.join(here, WEIGHTS)
-        backbone.save_weights(file)
-        tf.io.gfile.makedirs(folder)
-        tf.io.gfile.copy(file, os.path.join(folder, WEIGHTS), overwrite=True)
+        file = Path(here, WEIGHTS)
+        backbone.save_weights(str(file))
+        (target / WEIGHTS).write_bytes(file.read_bytes())
 
 
-def load_weights(backbone: tf.keras.Model, config: BackboneConfig) -> None:
-    """Gives a backbone the weights that its configuration names.
+def load_weights(backbone: Any, config: BackboneConfig) -> None:
+    """Gives a Keras model the weights that its configuration names.
 
     Args:
         backbone: What they are for.
@@ -40,50 +41,59 @@ def load_weights(backbone: tf.keras.Model, config: BackboneConfig) -> None:
     Raises:
         ValueError: There are none, or they are of another backbone.
     """
-    address = weights_file(config.weights)
-    _require_same(config, os.path.dirname(address))
+    source = weights_file(config.weights)
+    _require_same(config, source.parent)
     with tempfile.TemporaryDirectory() as here:
-        # Keras tells the format by the file's ending.
-        file = os.path.join(here, os.path.basename(address))
-        tf.io.gfile.copy(address, file)
+        file = Path(here, source.name)  # Keras tells the format by the ending
+        file.write_bytes(source.read_bytes())
         try:
-            backbone.load_weights(file)
+            backbone.load_weights(str(file))
         except (ValueError, KeyError, OSError) as error:
             raise ValueError(
-                f"The weights in {address} are not those of {_said(config)}: {error}"
+                f"The weights in {source} are not those of {_said(config)}: {error}"
             ) from error
 
 
-def weights_file(address: str) -> str:
+def weights_file(address: str) -> Path:
     """Returns the file of weights that an address names.
 
     Args:
-        address: The file, or a folder: of the encoder, or the one above it, which a run or
-            `vitrine image-features` made.
+        address: The file, or a folder: of an encoder, or what holds that, as
+            `vitrine image-features` or a run made it.
 
     Raises:
         ValueError: There is none.
     """
-    if not tf.io.gfile.isdir(address):
-        found = [address]
-    else:
-        found = [os.path.join(address, name, WEIGHTS) for name in _BELOW]
-    for file in found:
-        if tf.io.gfile.exists(file):
+    named = place(address)
+    for file in (named, *(named / folder / WEIGHTS for folder in _FOLDERS)):
+        if file.is_file():
             return file
     raise ValueError(
         f"There are no weights of a backbone in {address}: expected a file, or a folder with "
-        f"`{WEIGHTS}` or `encoder/{WEIGHTS}`, as an exported encoder has it (`backbone.weights`)."
+        f"`{WEIGHTS}` or `encoder/{WEIGHTS}`, as an earlier encoder has it."
     )
 
 
-def _require_same(config: BackboneConfig, folder: str) -> None:
+def weights_state(address: str) -> str:
+    """Returns what tells weights from others; "" where there is no address.
+
+    Args:
+        address: As `weights_file` takes it.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not address:
+        return ""
+    return hashlib.sha256(weights_file(address).read_bytes()).hexdigest()[:16]
+
+
+def _require_same(config: BackboneConfig, folder: Path) -> None:
     """Refuses the weights of an encoder that says it has another backbone."""
-    file = os.path.join(folder, FINGERPRINT)
-    if not tf.io.gfile.exists(file):
+    file = folder / FINGERPRINT
+    if not file.is_file():
         return
-    with tf.io.gfile.GFile(file) as content:
-        given: dict[str, Any] = json.loads(content.read())["model"]["backbone"]
+    given: dict[str, Any] = json.loads(file.read_text())["model"]["backbone"]
     other = BackboneConfig(name=given["name"], channels=given["channels"])
     if _said(other) != _said(config):
         raise ValueError(

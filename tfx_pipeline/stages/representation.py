@@ -29,7 +29,7 @@ def representation(config: PipelineConfig, state: RunState) -> tuple[Any, ...]:
 
     Args:
         config: What to run.
-        state: Holds the fingerprint of the event log, and of an encoder that is named.
+        state: Holds the fingerprint of the event log, and of an encoder or weights that are named.
 
     Returns:
         The components, of which the last gives `features`; none where a run makes no features.
@@ -58,6 +58,8 @@ def _trained(
     made = data(images_alone(config), state, splits, prefix=f"{REPRESENTATION}-")
     trainer = section.trainer.model_copy(update={"label": config.timeline.label})
     settings = trainer_settings(REPRESENTATION, trainer)
+    if state.weights:  # which TFX's cache does not see
+        settings["weights"] = state.weights
     return (
         *made.components,
         make_trainer(PAGE_SPLITS[0], settings, made).with_id(f"{REPRESENTATION}-trainer"),

@@ -100,6 +100,7 @@ def images_log(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     images = {f"item:{item}": png(item) for item in range(ITEMS)}
     catalogue = [row(name, image=image) for name, image in images.items()]
     catalogue += [row("item:none"), row("video:0", image=png(1))]
+    catalogue += [row("item:broken", image=png(1)[:40]), row("item:text", image=b"no image")]
     splits = {
         "train": [user_timeline(user) for user in range(USERS)],
         "catalogue": catalogue,

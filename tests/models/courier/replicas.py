@@ -8,7 +8,10 @@ import tensorflow as tf
 import models  # noqa: F401  (before TensorFlow)
 from models.courier.images import ImageTable
 from models.courier.model import Courier
+from models.courier.page_views import IMAGE_ROW
 from models.courier.page_views import page_views
+from models.courier.views import VIEWS
+from models.courier.views import two_views
 from models.input import batch as b
 from models.input.page_batches import PageSpec
 from models.input.windows import WindowSpec
@@ -31,9 +34,17 @@ def make_courier(objective: str, optimizer: str) -> Courier:
     tf.keras.utils.set_random_seed(1)
     images = ImageTable(np.arange(IMAGES + 1, dtype=np.int32), PIXELS)
     made = Courier(config, images, PageSpec(WindowSpec(6), config.label))
-    made.losses(page_view_batch(0, slice(None)))  # makes the weights, as validation does
+    first = view_batch if objective == "simclr" else page_view_batch
+    made.losses(first(0, slice(None)))  # makes the weights, as validation does
     made.compile(optimizer=make_optimizer(config.optimizer, 100))
     return made
+
+
+def view_batch(step: int, part: slice) -> dict[str, tf.Tensor]:
+    """Two views of some distinct images of a batch."""
+    rows = np.random.default_rng(step).permutation(np.arange(1, IMAGES + 1, dtype=np.int32))[:ROWS]
+    views = two_views(tf.constant(PIXELS[rows]), tf.constant([step, 1], tf.int64))
+    return {VIEWS: views[:, part], IMAGE_ROW: tf.constant(rows[part])}
 
 
 def page_view_batch(step: int, part: slice) -> dict[str, tf.Tensor]:

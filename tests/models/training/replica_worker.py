@@ -24,6 +24,7 @@ from models.two_tower.model import TwoTower
 from tests.helpers.workers import steady_optimizer
 from tests.models.courier.replicas import make_courier
 from tests.models.courier.replicas import page_view_batch
+from tests.models.courier.replicas import view_batch
 from tests.models.ranking.replicas import make_ranker
 from tests.models.ranking.replicas import pages_of_step
 
@@ -31,7 +32,7 @@ ITEMS, ROWS, LENGTH, STEPS = 30, 6, 5, 4
 
 
 def make(name: str, loss: str, optimizer: str):
-    if name == "courier":
+    if name in ("courier", "simclr"):
         return make_courier(loss, optimizer)
     if name == "din":
         return make_ranker(optimizer)
@@ -87,6 +88,8 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
     """Some rows of a batch, which has rows of unequally many targets."""
     if name == "courier":
         return page_view_batch(step, part)
+    if name == "simclr":
+        return view_batch(step, part)
     if name == "din":
         return pages_of_step(step, part)
     events = np.random.default_rng(step).integers(1, ITEMS + 1, (ROWS, LENGTH + 1))

@@ -37,6 +37,7 @@ def train(folder: Path, workers: int, *what: str) -> dict[str, np.ndarray]:
         pytest.param(("guim", "sampled_softmax", "adagrad"), marks=pytest.mark.nightly),
         # Images of the other replica are negatives, too.
         pytest.param(("courier", "courier", "adagrad"), marks=pytest.mark.nightly),
+        pytest.param(("simclr", "simclr", "adagrad"), marks=pytest.mark.nightly),
     ],
     ids="-".join,
 )

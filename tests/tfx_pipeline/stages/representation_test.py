@@ -17,6 +17,7 @@ from tfx_pipeline.code_version import reached
 from tfx_pipeline.config_file import load_config
 from tfx_pipeline.pipeline import create_pipeline
 from tfx_pipeline.stages.state import RunState
+from tfx_pipeline.stages.state import read_state
 
 REPRESENTATION = {
     "timeline-example-gen",
@@ -71,6 +72,24 @@ def test_an_encoder_that_is_there_is_trained_no_more(log: Path) -> None:
     changed = {name for name in one if one[name].exec_properties != other[name].exec_properties}
     served = {name for name in one if name.endswith(("latest-blessed", "pusher"))}
     assert changed == {"image-feature-builder"} | served
+
+
+def test_other_weights_in_the_same_place_train_anew(log: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "encoder" / "backbone.weights.h5"
+    weights.parent.mkdir()
+    backbone = f"{{trainer: {{model: {{backbone: {{weights: {tmp_path}}}}}}}}}"
+    keys = (f"log_dir={log}", "run_dir=run", "ranking={}", f"representation={backbone}")
+    config, made = load_config("shop_demo", keys), []
+    for content in (b"one", b"other"):
+        weights.write_bytes(content)
+        found = create_pipeline(config, read_state(config), "root").components
+        made.append({component.id: component.exec_properties for component in found})
+    changed = {name for name in made[0] if made[0][name] != made[1][name]}
+    served = {name for name in made[0] if name.endswith(("latest-blessed", "pusher"))}
+    assert changed == {"representation-trainer"} | served
+    weights.unlink()
+    with pytest.raises(ValueError, match="no weights of a backbone"):
+        read_state(config)
 
 
 def test_features_are_made_again_for_no_change_of_a_model() -> None:
