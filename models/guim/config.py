@@ -17,7 +17,7 @@ from transforms.base_config import FromLog
 
 
 class GUIMConfig(SequenceConfig):
-    """A transformer that reads from both sides, with tokens that become a user's vectors.
+    """A transformer that reads from both sides and forwards, with tokens that become a user.
 
     Attributes:
       loss: InfoNCE by default: the batch's other targets and a queue of earlier ones.
@@ -30,9 +30,12 @@ class GUIMConfig(SequenceConfig):
         `best` the greatest; `soft_best` learns sum_k softmax_k(s_k) s_k, of which `best` is the
         limit, and is searched by that.
       objective: Events are hidden, and found from both sides.
+      forwards: Share of the sequences that are read forwards. None of their events is hidden:
+        each position is to find the next event, and the tokens those that follow. Requests are
+        read forwards, too; with 0 there are none, and requests are read from both sides.
       future: The next events that a user's vectors are to find.
-      masked_weight: Weight of finding hidden events beside that; 0 leaves the encoder to the
-        next events alone.
+      masked_weight: Weight of an event that a position is to find, hidden or next, beside one
+        that the tokens are to find; 0 leaves the encoder to these alone.
       diversity: Weight of the squared cosines of a user's vectors.
     """
 
@@ -45,6 +48,7 @@ class GUIMConfig(SequenceConfig):
     interests: int = Field(default=4, ge=1)
     score: Literal["mixture", "soft_best", "best"] = "mixture"
     objective: Literal["masked"] = "masked"
+    forwards: float = Field(default=0.5, ge=0.0, le=1.0)
     future: int = Field(default=5, ge=1)
     masked_weight: float = Field(default=1.0, ge=0.0)
     diversity: float = Field(default=0.01, ge=0.0)

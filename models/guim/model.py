@@ -24,12 +24,17 @@ from models.training.replicas import share_of_mean
 
 
 class GUIM(SequenceModel):
-    """A transformer from both sides over items of the candidate tower, and K tokens for the user.
+    """A transformer over items of the candidate tower, and K tokens for the user.
 
-        v[i]  = candidate_tower(item i),   x[t] = W v[i_t]
-        o, u  = encoder([start, x, K tokens]) at events and at tokens
-        loss  = InfoNCE(mixture of u; the next items) + a InfoNCE(o[t]; the hidden item t)
-                + b mean_{k != l} cos(u[k], u[l])^2
+        v[i]    = candidate_tower(item i),   x[t] = W v[i_t]
+        o[1..]  = encoder([start, x[1] .. x[n], K tokens])
+        u[k]    = o[token k] + o[n]
+        loss    = mean InfoNCE over (mixture of u; each of the next items),
+                  and with weight a over (o[t]; the hidden item t, or item t + 1)
+                  + b mean_{k != l} cos(u[k], u[l])^2
+
+    Hidden items are found from both sides (BERT4Rec, Sun et al. 2019), the next ones by a mask of
+    attention in the same encoder, sequence by sequence (UniLM, Dong et al. 2019, section 2.3).
 
     An item that training never saw has a vector by its features, in histories, too.
     See `models.retrieval.model.RetrievalModel` for the arguments.
@@ -61,13 +66,16 @@ class GUIM(SequenceModel):
     @property
     def sequence_spec(self) -> SequenceSpec:
         """Returns the contents of training sequences; see the base class."""
-        return dataclasses.replace(super().sequence_spec, future=self.towers.future)
+        future, forwards = self.towers.future, self.towers.forwards
+        return dataclasses.replace(super().sequence_spec, future=future, forwards=forwards)
 
     @tf.autograph.experimental.do_not_convert
     def embed_queries(self, batch: Mapping[str, tf.Tensor], training: bool = False) -> Queries:
         """Embeds users as they are at the request; see the base class."""
         sequence = sequences_of_windows(batch)
-        if b.SEQUENCE_AGE in sequence:  # an event is looked at as of itself, as in training
+        if self.towers.forwards:
+            sequence[b.SEQUENCE_FORWARDS] = tf.fill(tf.shape(sequence[b.SEQUENCE_LENGTH]), True)
+        elif b.SEQUENCE_AGE in sequence:  # an event is looked at as of itself, as in training
             sequence[b.SEQUENCE_REQUEST_AGE] = sequence[b.SEQUENCE_AGE]
         vectors, position = self.history_vectors(sequence[b.SEQUENCE_ENTITY])
         _, users = self._read(sequence, tf.gather(vectors, position), training)
@@ -80,7 +88,7 @@ class GUIM(SequenceModel):
         return self.read_items(self.embed_items(distinct)), tf.reshape(position, tf.shape(ids))
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Computes the loss of finding hidden events and the next ones.
+        """Computes the loss of finding hidden events, the next ones, and those that follow.
 
         Args:
             inputs: What `training_batches` gives.
@@ -89,9 +97,11 @@ class GUIM(SequenceModel):
         Returns:
             Scalar float32.
         """
-        hidden, future = inputs[b.SEQUENCE_QUERY], inputs[b.SEQUENCE_FUTURE]
+        asked, future = inputs[b.SEQUENCE_QUERY], inputs[b.SEQUENCE_FUTURE]
         follows = future > 0  # [B, F]
-        found = tf.boolean_mask(inputs[b.SEQUENCE_TARGET], hidden)  # [P]
+        if self.towers.forwards:  # users are learned as they are asked about
+            follows &= inputs[b.SEQUENCE_FORWARDS][:, None]
+        found = tf.boolean_mask(inputs[b.SEQUENCE_TARGET], asked)  # [P]
         targets = tf.concat([found, tf.boolean_mask(future, follows)], axis=0)
         distinct, position, candidates = self.distinct_items(targets, inputs[b.SEQUENCE_ENTITY])
         vectors = self.embed_items(distinct, training)  # an id is dropped everywhere
@@ -99,22 +109,26 @@ class GUIM(SequenceModel):
         tokens = tf.gather(self.read_items(vectors), position)
         encoded, users = self._read(inputs, tokens, training)
 
-        def part(queries: Queries, rows: slice, where: tf.Tensor) -> tf.Tensor:
+        def mean(queries: Queries, rows: slice, where: tf.Tensor) -> tf.Tensor:
             of_rows = candidates.of_rows(rows)
             excluded = self.excluded(inputs, position, of_rows, where)
-            mean = self.task(self.as_query(queries), items, of_rows, excluded)
-            return self.share_of_loss(mean, tf.size(of_rows.labels))
+            return self.task(self.as_query(queries), items, of_rows, excluded)
 
-        row = tf.where(follows)[:, 0]  # the user of each of the next events
+        row = tf.where(follows)[:, 0]  # the user of each of the events that follow
         queries = tf.nest.map_structure(
             lambda values: tf.gather(values, row), self.representations(users)
         )
-        newest = tf.fill(tf.shape(row), tf.shape(hidden, tf.int64)[1])
+        newest = tf.fill(tf.shape(row), tf.shape(asked, tf.int64)[1])
         number = tf.size(found)
-        loss = part(queries, slice(number, None), tf.stack([row, newest], axis=1))
+        loss = mean(queries, slice(number, None), tf.stack([row, newest], axis=1))
+        weight = tf.cast(tf.size(row), tf.float32)
         if self.towers.masked_weight:
-            own = tf.boolean_mask(encoded[:, : tf.shape(hidden)[1]], hidden)  # [P, d]
-            loss += self.towers.masked_weight * part(own, slice(None, number), tf.where(hidden))
+            own = tf.boolean_mask(encoded[:, : tf.shape(asked)[1]], asked)  # [P, d]
+            others = self.towers.masked_weight * tf.cast(number, tf.float32)
+            of_others = mean(own, slice(None, number), tf.where(asked))
+            loss = tf.math.divide_no_nan(weight * loss + others * of_others, weight + others)
+            weight += others
+        loss = self.share_of_loss(loss, weight)
         if self.towers.diversity and self.towers.interests > 1:
             loss += self.towers.diversity * share_of_mean(similarity(users), tf.shape(users)[0])
         return loss
@@ -129,4 +143,6 @@ class GUIM(SequenceModel):
         """
         longer, events = self.representations.append(sequence, items)
         encoded = self._encode(longer, events, training)
-        return encoded, self.representations.vectors(encoded, sequence[b.SEQUENCE_LENGTH])
+        lengths = sequence[b.SEQUENCE_LENGTH]
+        newest = tf.gather(encoded, lengths - 1, batch_dims=1)  # [B, d]
+        return encoded, self.representations.vectors(encoded, lengths) + newest[:, None]

@@ -28,6 +28,7 @@ SEQUENCE_LENGTH = "sequence/length"  # [B] int64, how many of the T are the star
 SEQUENCE_AGE = "sequence/age"  # [B, T] int64, before the row's last request
 SEQUENCE_REQUEST_AGE = "sequence/request_age"  # [B, T] int64, that of each position's request
 SEQUENCE_MASKED = "sequence/masked"  # [B, T] bool, events that the model may not read
+SEQUENCE_FORWARDS = "sequence/forwards"  # [B] bool, sequences that are read forwards
 SEQUENCE_QUERY = "sequence/query"  # [B, T] bool, positions whose output is a query
 SEQUENCE_TARGET = "sequence/target"  # [B, T] int64, what each query should find
 SEQUENCE_FUTURE = "sequence/future"  # [B, F] int64, the targets that follow; 0 is none

@@ -44,6 +44,8 @@ class SequenceSpec:
             the other objective, where each position is to find the next event.
         future: F, with hidden events: a sequence ends at a random place, and the F events that
             follow are to be found; 0 reads windows to their ends.
+        forwards: Share of the sequences, with hidden events, in which none is hidden: each
+            position is to find the next event.
     """
 
     length: int
@@ -54,6 +56,7 @@ class SequenceSpec:
     attributes: int = 0
     mask_share: float = 0.0
     future: int = 0
+    forwards: float = 0.0
 
     @property
     def timeline_features(self) -> tuple[str, ...]:
@@ -284,6 +287,14 @@ def sequence_batch(
         # Where next events are to be found, the newest is what tells most of them.
         masked = candidates & (drawn if sequences.future else drawn | newest)
         wanted = masked | (wanted & tf.equal(rank, 0))
+        if sequences.forwards:
+            drawn = tf.random.stateless_uniform([tf.shape(there)[0], 1], seed + [0, 1])
+            forwards = drawn < sequences.forwards  # [B, 1]
+            follows = (rank < ends[:, None]) & (events[:, :, _IS_TARGET] > 0)
+            masked &= ~forwards
+            wanted = tf.where(forwards, follows, wanted)
+            aims = tf.where(forwards[:, :, None], events, aims)
+            cut[b.SEQUENCE_FORWARDS] = forwards[:, 0]
         cut[b.SEQUENCE_MASKED] = masked
     shown = tf.cast(there & (rank > 0) & ~masked, tf.int64)
     cut[b.SEQUENCE_ENTITY] = shown * read[:, :, _ENTITY]

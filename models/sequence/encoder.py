@@ -130,7 +130,7 @@ class Encoder(tf.keras.layers.Layer):
             shown = tf.random.uniform(tf.shape(events)[:2]) >= self.config.event_dropout  # [B, T]
             shown |= tf.equal(tf.range(tf.shape(events)[1]), 0)  # the start is no event
             events *= tf.cast(shown, events.dtype)[:, :, None]
-        bias = self._allowed(sequence[b.SEQUENCE_LENGTH], tf.shape(events)[1])
+        bias = self._allowed(sequence, tf.shape(events)[1])
         if self.time_bias is not None:
             ages, requests = sequence[b.SEQUENCE_AGE], sequence[b.SEQUENCE_REQUEST_AGE]
             bias += self.time_bias(ages, requests)
@@ -138,20 +138,24 @@ class Encoder(tf.keras.layers.Layer):
             events = block(events, bias if distance is None else bias + distance(events), training)
         return self.norm(tf.cast(events, tf.float32))
 
-    def _allowed(self, lengths: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    def _allowed(self, sequence: Mapping[str, tf.Tensor], length: tf.Tensor) -> tf.Tensor:
         """Returns [B, 1, T, T] float32: 0 where a position may look, else forbidden.
 
         It is not left to be broadcast: TensorFlow fuses product and sum, and oneDNN has
         only its reference loop, far slower, for a summand with less than all positions.
         """
+        lengths = sequence[b.SEQUENCE_LENGTH]
         position = tf.range(length)
+        later = position[None, None, :] > position[None, :, None]  # [1, T, T]
         if self.causal:
-            beyond = position[None, None, :] > position[None, :, None]  # [1, T, T]
+            beyond = later
         else:
             beyond = (
                 position[None, None, :] >= tf.cast(lengths, tf.int32)[:, None, None]
             )  # [B, 1, T]
             beyond |= (position[:, None] == 0) & (position > 0)  # the start sees itself alone
+            if b.SEQUENCE_FORWARDS in sequence:
+                beyond |= later & sequence[b.SEQUENCE_FORWARDS][:, None, None]
         shape = [tf.shape(lengths)[0], length, length]
         return tf.cast(tf.broadcast_to(beyond, shape), tf.float32)[:, None] * _FORBIDDEN
 

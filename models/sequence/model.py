@@ -33,6 +33,7 @@ _READ = (  # by the encoder, besides the items' vectors
     b.SEQUENCE_TYPE,
     b.SEQUENCE_LENGTH,
     b.SEQUENCE_MASKED,
+    b.SEQUENCE_FORWARDS,
     b.SEQUENCE_AGE,
     b.SEQUENCE_REQUEST_AGE,
     b.USER_ATTRIBUTES,

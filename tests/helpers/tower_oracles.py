@@ -235,7 +235,10 @@ def representations(
     tokens = values(model.representations.tokens)
     types, ages = [0, *types, *[0] * len(tokens)], [*ages[:1], *ages, *[0] * len(tokens)]
     ages = ages if len(items) else [0, *ages]
-    return encoded(model, [*items, *tokens], types, ages, ages, [], attributes)[-len(tokens) :]
+    forwards = model.towers.forwards > 0
+    requests = [*ages[1 : len(items) + 1], *[0] * (1 + len(tokens))] if forwards else ages
+    every = encoded(model, [*items, *tokens], types, ages, requests, [], attributes, forwards)
+    return every[-len(tokens) :] + every[len(items)]
 
 
 def encoded(
@@ -246,6 +249,7 @@ def encoded(
     requests: list[int],
     hidden: list[int],
     attributes: list[int],
+    forwards: bool = False,
 ) -> Array:
     """Encodes the start and the events after it, of which `hidden` places are not read."""
     encoder, size = model.encoder, len(items) + 1
@@ -272,7 +276,7 @@ def encoded(
                 if encoder.distance_biases[number] is not None:
                     far = encoder.length - 1
                     bias[:, i, j] += values(encoder.distance_biases[number].table)[far + i - j]
-                if j > i and (encoder.causal or i == 0):
+                if j > i and (encoder.causal or forwards or i == 0):
                     bias[:, i, j] = -np.inf
         x = (hstu if encoder.config.block == "hstu" else attention)(block, x, bias)
     return rms(x, encoder.norm)

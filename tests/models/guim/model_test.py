@@ -41,6 +41,7 @@ def make(task=None, seen_types=(), **towers):
                 "temperature": 0.3,
                 "interests": 3,
                 "future": 2,
+                "forwards": 0.0,
                 "input": {"length": 6},
                 "encoder": {"dropout": 0.0, "use_time": True, "blocks": 1},
                 "candidate": {"id_dropout": 0.0},
@@ -70,6 +71,21 @@ def batch(**more):
         b.SEQUENCE_TARGET: tf.constant(TARGET, tf.int64),
         b.SEQUENCE_FUTURE: tf.constant(FUTURE, tf.int64),
     } | more
+
+
+def read_forwards():
+    """`batch` with two histories read forwards: the second finds the next event at each place."""
+    target = TARGET.copy()
+    target[1] = [4, 5, 0, 0, 0]
+    ages = np.array([[90, 90, 50, 9, 2], [30, 5, 0, 0, 0], [0, 0, 0, 0, 0]]) * SECOND
+    return batch(
+        **{
+            b.SEQUENCE_FORWARDS: tf.constant([False, True, True]),
+            b.SEQUENCE_QUERY: tf.constant(target > 0),
+            b.SEQUENCE_TARGET: tf.constant(target, tf.int64),
+            b.SEQUENCE_REQUEST_AGE: tf.constant(ages, tf.int64),
+        }
+    )
 
 
 def request():
@@ -102,8 +118,9 @@ def cross_entropy(scores, labels):
     return -log_share[np.arange(len(labels)), labels]
 
 
-def test_a_user_is_a_mixture_of_what_the_tokens_become():
-    model = make()
+@pytest.mark.parametrize("forwards", [0.0, 0.5])
+def test_a_user_is_a_mixture_of_what_the_tokens_become(forwards):
+    model = make(forwards=forwards)
     found = model.embed_queries(request())
 
     assert isinstance(found, Mixture) and found.vectors.shape == (3, 3, 8)
@@ -148,34 +165,44 @@ def test_the_next_events_are_found_by_what_a_request_gets(score, seen_types):
     assert loss == pytest.approx(cross_entropy(scores, labels).mean(), abs=1e-4)
 
 
-def test_the_loss_by_hand():
-    """Three terms: next events, hidden events (and the start's), and unlike vectors."""
-    model = make(masked_weight=0.7, diversity=0.2)
-    loss = model.compute_loss(batch()).numpy()
+@pytest.mark.parametrize("forwards", [0.0, 0.5])
+def test_the_loss_by_hand(forwards):
+    """Events that follow, hidden and next ones (all count alike), and unlike vectors."""
+    model = make(masked_weight=0.7, diversity=0.2, forwards=forwards)
+    given = read_forwards() if forwards else batch()
+    loss = model.compute_loss(given).numpy()
 
     items = items_of(model).numpy()
     own, users = [], []
     tokens = oracle.values(model.representations.tokens)
     for row, length in enumerate(LENGTH):
         vectors = [of_history(model, one) for one in ENTITY[row, 1:length]]
-        kinds, ages = [*TYPE[row, :length], 0, 0, 0], [*AGE[row, :length], 0, 0, 0]
+        kinds, ages, requests = (
+            [*given[name].numpy()[row, :length], 0, 0, 0]
+            for name in (b.SEQUENCE_TYPE, b.SEQUENCE_AGE, b.SEQUENCE_REQUEST_AGE)
+        )
         hidden = np.flatnonzero(HIDDEN[row]).tolist()
-        every = oracle.encoded(model, [*vectors, *tokens], kinds, ages, ages, hidden, [])
-        users.append(every[-3:])
-        own += [every[place] for place in np.flatnonzero(TARGET[row])]
+        is_forwards = bool(forwards) and row > 0
+        read = (model, [*vectors, *tokens], kinds, ages, requests, hidden, [], is_forwards)
+        every = oracle.encoded(*read)
+        users.append(every[-3:] + every[length - 1])
+        own += [every[place] for place in np.flatnonzero(given[b.SEQUENCE_QUERY][row])]
     users = np.array(users)
     scores = np.array([oracle.query(model, one) for one in own]) @ items.T
-    masked = cross_entropy(scores, np.array([1, 4]) - 1).mean()
+    found = np.array([1, 4, 5] if forwards else [1, 4])
+    others = cross_entropy(scores, found - 1)
 
     products = np.array([[oracle.query(model, u) @ items.T for u in user] for user in users])
     weight = oracle.softmax(users @ oracle.values(model.representations.weigh))
     mixed = np.log((weight[:, :, None] * np.exp(products)).sum(axis=1))[[0, 0, 1, 2, 2]]
-    following = cross_entropy(mixed, np.array([5, 1, 2, 3, 4]) - 1).mean()
+    following = cross_entropy(mixed, np.array([5, 1, 2, 3, 4]) - 1)
+    if forwards:  # the first is read from both sides, as no request is
+        following = following[2:]
+    mean = (following.sum() + 0.7 * others.sum()) / (len(following) + 0.7 * len(others))
 
     unit = users / np.linalg.norm(users, axis=2, keepdims=True)
     cosines = [user[k] @ user[j] for user in unit for k in range(3) for j in range(3) if j != k]
-    expected = following + 0.7 * masked + 0.2 * np.mean(np.square(cosines))
-    assert loss == pytest.approx(expected, abs=1e-4)
+    assert loss == pytest.approx(mean + 0.2 * np.mean(np.square(cosines)), abs=1e-4)
 
 
 def test_similarity_of_vectors_at_right_angles_and_of_equal_ones():
@@ -186,10 +213,12 @@ def test_similarity_of_vectors_at_right_angles_and_of_equal_ones():
 
 @pytest.mark.parametrize("interests", [1, 3])
 @pytest.mark.parametrize("score", ["mixture", "soft_best", "best"])
-def test_gradients_reach_every_weight(interests, score):
-    model = make({"loss": "sampled", "queue": 9}, interests=interests, score=score)
+@pytest.mark.parametrize("forwards", [0.0, 0.5])
+def test_gradients_reach_every_weight(interests, score, forwards):
+    task = {"loss": "sampled", "queue": 9}
+    model = make(task, interests=interests, score=score, forwards=forwards)
     with tf.GradientTape() as tape:
-        loss = model.compute_loss(batch(), training=True)
+        loss = model.compute_loss(read_forwards() if forwards else batch(), training=True)
     for weight, gradient in zip(
         model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
     ):

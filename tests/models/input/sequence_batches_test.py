@@ -287,6 +287,33 @@ def test_a_sequence_ends_before_the_events_that_follow():
     assert lengths.min() < 10 and lengths.max() == 19 and (1, 0) in ends
 
 
+def test_sequences_that_are_read_forwards_hide_nothing_and_find_each_next_event():
+    spec = SequenceSpec(
+        length=40, mask_share=0.5, length_multiple=1, use_time=True, future=2, forwards=0.5
+    )
+    kinds = set()
+    for seed in range(20):
+        made = cut(timelines(list(range(1, 21)), [5, 6, 7]), spec, seed=(seed, 2))
+        for row, first in ((0, 1), (1, 5)):
+            read = made[b.SEQUENCE_LENGTH][row] - 1
+            is_forwards = bool(made[b.SEQUENCE_FORWARDS][row])
+            kinds.add(is_forwards)
+            asked = np.array(made[b.SEQUENCE_QUERY][row])
+            if not is_forwards:
+                hidden = np.array(made[b.SEQUENCE_MASKED][row])
+                np.testing.assert_array_equal(asked[1:], hidden[1:])
+                continue
+            assert not np.any(made[b.SEQUENCE_MASKED][row])
+            events = first + np.arange(read)
+            np.testing.assert_array_equal(made[b.SEQUENCE_ENTITY][row][1 : 1 + read], events)
+            # The newest event is followed by what the tokens are to find.
+            np.testing.assert_array_equal(np.flatnonzero(asked), np.arange(read))
+            np.testing.assert_array_equal(made[b.SEQUENCE_TARGET][row][:read], events)
+            ages = np.array(made[b.SEQUENCE_AGE][row])[1 : 1 + read]
+            np.testing.assert_array_equal(made[b.SEQUENCE_REQUEST_AGE][row][:read], ages)
+    assert kinds == {True, False}
+
+
 def test_what_follows_is_a_target_only_where_it_may_be():
     given = timelines([1, 2, 3, 4], types=[[1, 1, 1, 2]])
     spec = SequenceSpec(length=8, mask_share=0.3, future=4)

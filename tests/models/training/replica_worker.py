@@ -105,8 +105,11 @@ def batch(name: str, step: int, part: slice) -> dict[str, tf.Tensor]:
             b.SEQUENCE_TARGET: target,
         }
     if name == "guim":
-        hidden = there & (np.arange(LENGTH) == 1)
-        whole[b.SEQUENCE_MASKED] = whole[b.SEQUENCE_QUERY] = hidden
+        whole[b.SEQUENCE_FORWARDS] = np.arange(ROWS) % 3 == 0
+        forwards = whole[b.SEQUENCE_FORWARDS][:, None]
+        hidden = there & (np.arange(LENGTH) == 1) & ~forwards
+        whole[b.SEQUENCE_MASKED] = hidden
+        whole[b.SEQUENCE_QUERY] = hidden | (there & forwards)
         whole[b.SEQUENCE_FUTURE] = events[:, -2:] * [[1, row % 2] for row in range(ROWS)]
     if name == "two_tower":
         whole = {
