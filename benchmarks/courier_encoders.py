@@ -81,18 +81,15 @@ _BATCHES = 40  # of 256 held-out pages
 
 def trainer(setting: str, seed: int) -> RepresentationTrainerConfig:
     """Returns how an encoder is trained."""
-    given = {
+    given = ENCODER | {
         "model": ENCODER["model"] | MODELS.get(setting, {}),
         "label": {"source": "impressions"},
         "candidate_types": ["item"],
-        "input": {"batch_size": 128},
-        "optimizer": {"learning_rate": 0.003},
-        "epochs": 8 if setting == LONGER else 2,
         "validation": {"batches": _BATCHES},
-        "tensorboard": False,
-        "checkpoints": False,
         "seed": seed + 1,
     }
+    if setting == LONGER:
+        given["epochs"] = 4 * ENCODER["epochs"]
     return RepresentationTrainerConfig.model_validate(given | TRAINERS.get(setting, {}))
 
 
@@ -121,7 +118,7 @@ def trained(
     if MODELS.get(setting, MODELS["start"]).get("objective") == "none":
         seed_everything(config)
         model = Courier.of(config, data)
-        model.encoder.fit_centre(model.inputs_of_encoder[1:])
+        model.encoder.fit_centre(model.inputs_of_encoder)
     else:
         model, _ = train(config, data)
     if setting == SIMCLR:

@@ -125,11 +125,19 @@ class ImageEncoder(tf.keras.layers.Layer):
         kernel[:, : directions.shape[1]] = directions
         self.linear.kernel.assign(kernel)
 
-    def fit_centre(self, images: np.ndarray) -> None:
-        """Sets centre and spread to those of the vectors of images, given as in `call`."""
-        vectors = self._in_chunks(self.raw_vectors, images)
-        self.centre.assign(vectors.mean(axis=0))
-        self.spread.assign(np.sqrt(vectors.var(axis=0) + _EPSILON))
+    def fit_centre(self, images: np.ndarray) -> np.ndarray:
+        """Sets centre and spread to those of the vectors of images, and embeds them.
+
+        Args:
+            images: [n + 1, ..], given as in `call`; the first is blank and does not count.
+
+        Returns:
+            [n + 1, d] float32, as `vectors_of` gives them from then on.
+        """
+        raw = self._in_chunks(self.raw_vectors, images)
+        self.centre.assign(raw[1:].mean(axis=0))
+        self.spread.assign(np.sqrt(raw[1:].var(axis=0) + _EPSILON))
+        return (raw - self.centre.numpy()) / self.spread.numpy()
 
     def features_of(self, images: np.ndarray) -> np.ndarray:
         """Makes features of many images, [n, height, width, 3] uint8: [n, F] float32."""

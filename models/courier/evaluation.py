@@ -76,10 +76,9 @@ class ImageEvaluation:
         and `auc_rebuilt` of the cosine with the reconstruction; `mean_cosine` and
         `effective_rank` are of the vectors of all images. `views_loss` is SimCLR's loss.
         """
-        images = self._model.inputs_of_encoder
-        self._model.encoder.fit_centre(images[1:])
+        vectors = self._model.encoder.fit_centre(self._model.inputs_of_encoder)
         views = {VIEWS_LOSS: self._views_loss()} if self._views else {}
-        return views | self.measure(self._model.encoder.vectors_of(images))
+        return views | self.measure(vectors)
 
     def measure(self, vectors: np.ndarray) -> Metrics:
         """Measures vectors [n + 1, d] of all images and the blank one; see `evaluate`."""

@@ -281,12 +281,8 @@ def sequence_batch(
     cut = {b.SEQUENCE_LENGTH: lengths}
     masked = tf.zeros_like(there)
     if sequences.hides:
-        candidates = wanted & (rank > 1)  # the first event is found by the start token
-        newest = tf.equal(tf.cumsum(tf.cast(candidates, tf.int32), axis=1, reverse=True), 1)
-        drawn = tf.random.stateless_uniform(tf.shape(there), seed) < sequences.mask_share
-        # Where next events are to be found, the newest is what tells most of them.
-        masked = candidates & (drawn if sequences.future else drawn | newest)
-        wanted = masked | (wanted & tf.equal(rank, 0))
+        masked = _hidden(wanted & (rank > 1), sequences, seed)
+        wanted = masked | (wanted & tf.equal(rank, 0))  # the start token finds the first event
         if sequences.forwards:
             drawn = tf.random.stateless_uniform([tf.shape(there)[0], 1], seed + [0, 1])
             forwards = drawn < sequences.forwards  # [B, 1]
@@ -312,6 +308,15 @@ def sequence_batch(
             ages = tf.maximum(last - when[:, :, _TIME], 0)
             cut[name] = tf.where(there, ages, 0)
     return cut
+
+
+def _hidden(candidates: tf.Tensor, sequences: SequenceSpec, seed: tf.Tensor) -> tf.Tensor:
+    """Draws which of the events [B, T] bool that may be hidden are, the same shape."""
+    drawn = tf.random.stateless_uniform(tf.shape(candidates), seed) < sequences.mask_share
+    if sequences.future:  # the newest is what tells most of the events that follow
+        return candidates & drawn
+    newest = tf.equal(tf.cumsum(tf.cast(candidates, tf.int32), axis=1, reverse=True), 1)
+    return candidates & (drawn | newest)
 
 
 def _ends(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

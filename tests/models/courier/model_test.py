@@ -15,6 +15,7 @@ from models.courier.model import Courier
 from models.trainer import train
 from models.training.learner import seed_everything
 from models.training.replicas import WHOLE
+from tests.helpers.gradients import assert_gradients
 from tests.models.courier.conftest import small
 
 
@@ -111,10 +112,7 @@ def test_every_weight_has_a_gradient(images_log):
     made.losses(batch)  # makes the head
     with tf.GradientTape() as tape:
         loss = made.compute_loss(batch)
-    weights = made.trainable_variables
-    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
-        assert gradient is not None, weight.name
-        assert float(tf.reduce_max(tf.abs(gradient))) > 0.0, weight.name
+    assert_gradients(tape, loss, made.trainable_variables)
 
 
 @pytest.mark.parametrize(

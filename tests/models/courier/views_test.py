@@ -18,6 +18,7 @@ from models.trainer import train
 from models.training.data import TrainingData
 from models.training.replicas import WHOLE
 from models.training.replicas import InputPart
+from tests.helpers.gradients import assert_gradients
 from tests.helpers.timelines import write_examples
 from tests.models.courier.conftest import small
 
@@ -136,10 +137,7 @@ def test_every_weight_has_a_gradient():
     batch = next(iter(made.training_batches(None, WHOLE)))
     with tf.GradientTape() as tape:
         loss = made.compute_loss(batch)
-    weights = made.trainable_variables
-    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
-        assert gradient is not None, weight.name
-        assert float(tf.reduce_max(tf.abs(gradient))) > 0.0, weight.name
+    assert_gradients(tape, loss, made.trainable_variables)
 
 
 def test_views_follow_their_seed():

@@ -14,6 +14,7 @@ from models.layers.mixture import Mixture
 from models.layers.mixture import SoftBest
 from models.layers.mixture import score_items
 from tests.helpers import tower_oracles as oracle
+from tests.helpers.gradients import assert_gradients
 from tests.models.conftest import loss_section
 from tests.models.sequence.small_model import COUNTS
 from tests.models.sequence.small_model import TABLE
@@ -219,11 +220,7 @@ def test_gradients_reach_every_weight(interests, score, forwards):
     model = make(task, interests=interests, score=score, forwards=forwards)
     with tf.GradientTape() as tape:
         loss = model.compute_loss(read_forwards() if forwards else batch(), training=True)
-    for weight, gradient in zip(
-        model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True
-    ):
-        assert gradient is not None, weight.name
-        assert np.abs(tf.convert_to_tensor(gradient)).max() > 1e-7, weight.name
+    assert_gradients(tape, loss, model.trainable_variables, above=1e-7)
 
 
 def test_one_token_is_no_mixture():

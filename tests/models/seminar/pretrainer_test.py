@@ -18,6 +18,7 @@ from models.training.data import TrainingData
 from models.training.replicas import WHOLE
 from models.training.warm_start import _read_weights
 from tests.helpers.examples import example
+from tests.helpers.gradients import assert_gradients
 from tests.helpers.timelines import DAY
 from tests.helpers.timelines import run_transform
 from tests.helpers.timelines import small_log
@@ -165,9 +166,7 @@ def test_every_projection_and_every_part_has_a_gradient(model, data):
     assert len(parts["attention"]) == 4 + 1
     assert len(parts["vectors"]) == 1
     weights = [weight for part in parts.values() for weight in part] + [model.end]
-    for weight, gradient in zip(weights, tape.gradient(loss, weights), strict=True):
-        assert gradient is not None, weight.name
-        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.name
+    assert_gradients(tape, loss, weights)
 
 
 @pytest.mark.parametrize("name", ["next_pair", "alignment", "relevance"])
