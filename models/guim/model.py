@@ -28,7 +28,7 @@ class GUIM(SequenceModel):
 
         v[i]    = candidate_tower(item i),   x[t] = W v[i_t]
         o[1..]  = encoder([start, x[1] .. x[n], K tokens])
-        u[k]    = o[token k] + o[n]
+        u[k]    = o[n] + P[k] o[token k]
         loss    = mean InfoNCE over (mixture of u; each of the next items),
                   and with weight a over (o[t]; the hidden item t, or item t + 1)
                   + b mean_{k != l} cos(u[k], u[l])^2
@@ -53,7 +53,10 @@ class GUIM(SequenceModel):
         super().__init__(config, sizes, table, counts, seen_types)
         towers = self.towers
         self.representations = Representations(towers.interests, towers.dim, towers.score)
-        self.read_items = tf.keras.layers.Dense(towers.dim, use_bias=False, name="read_items")
+        # From the identity, for what items have in common as candidates they have in histories.
+        self.read_items = tf.keras.layers.Dense(
+            towers.dim, use_bias=False, kernel_initializer="identity", name="read_items"
+        )
 
     def make_interests(self) -> None:
         """Makes nothing: tokens of the encoder are the interests."""
@@ -144,5 +147,4 @@ class GUIM(SequenceModel):
         longer, events = self.representations.append(sequence, items)
         encoded = self._encode(longer, events, training)
         lengths = sequence[b.SEQUENCE_LENGTH]
-        newest = tf.gather(encoded, lengths - 1, batch_dims=1)  # [B, d]
-        return encoded, self.representations.vectors(encoded, lengths) + newest[:, None]
+        return encoded, self.representations.vectors(encoded, lengths)

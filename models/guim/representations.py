@@ -17,9 +17,11 @@ _ON_THE_RIGHT = (b.SEQUENCE_TYPE, b.SEQUENCE_MASKED, b.SEQUENCE_AGE, b.SEQUENCE_
 class Representations(tf.keras.layers.Layer):
     """K learned tokens behind the newest event of each sequence.
 
-        u[k] = the encoder's output at token k,   w = softmax_k(a . u[k])
+        u[k] = o[n] + P[k] o[token k],   w = softmax_k(a . u[k])
 
-    They are of the age of the request. With one token there is one vector, and no weight.
+    with o the encoder's outputs and n the newest event. P starts from zeros: what follows is
+    found by the newest event until the tokens know better. Tokens are of the age of the request.
+    With one token there is one vector, and no weight.
 
     Args:
         number: K.
@@ -34,6 +36,9 @@ class Representations(tf.keras.layers.Layer):
         # Made outside of a replica, so with a seed of its own; each token has other values.
         initial = tf.keras.initializers.RandomNormal(stddev=0.1, seed=7)
         self.tokens = self.add_weight(name="tokens", shape=[number, dim], initializer=initial)
+        self.project = self.add_weight(
+            name="project", shape=[number, dim, dim], initializer="zeros"
+        )
         self.weigh = None
         if number > 1 and score == "mixture":
             self.weigh = self.add_weight(name="weigh", shape=[dim], initializer="zeros")
@@ -64,17 +69,19 @@ class Representations(tf.keras.layers.Layer):
         return longer, tf.where(mine[:, :, None], own, tf.pad(items, [*around, [0, 0]]))
 
     def vectors(self, encoded: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-        """Returns what the encoder made of the tokens.
+        """Returns what the encoder made of the newest event and the tokens.
 
         Args:
             encoded: [B, T + K, d] float32.
-            lengths: [B] int64, of the sequences without the tokens.
+            lengths: [B] int64, of the sequences without the tokens, the start among it.
 
         Returns:
-            [B, K, d] float32.
+            [B, K, d] float32, u.
         """
         places = lengths[:, None] + tf.range(self.number, dtype=lengths.dtype)
-        return tf.gather(encoded, places, batch_dims=1)
+        tokens = tf.gather(encoded, places, batch_dims=1)  # [B, K, d]
+        newest = tf.gather(encoded, lengths - 1, batch_dims=1)  # [B, d]
+        return newest[:, None] + tf.einsum("bkd,kde->bke", tokens, self.project)
 
     def call(self, vectors: tf.Tensor) -> Queries:
         """Makes queries of users' vectors.

@@ -238,7 +238,13 @@ def representations(
     forwards = model.towers.forwards > 0
     requests = [*ages[1 : len(items) + 1], *[0] * (1 + len(tokens))] if forwards else ages
     every = encoded(model, [*items, *tokens], types, ages, requests, [], attributes, forwards)
-    return every[-len(tokens) :] + every[len(items)]
+    return with_tokens(model, every[-len(tokens) :], every[len(items)])
+
+
+def with_tokens(model: Any, tokens: Array, newest: Array) -> Array:
+    """GUIM's vectors of a user, [K, d], of the encoder's outputs."""
+    project = values(model.representations.project)
+    return np.array([newest + one @ own for one, own in zip(tokens, project, strict=True)])
 
 
 def encoded(

@@ -186,7 +186,7 @@ def test_the_loss_by_hand(forwards):
         is_forwards = bool(forwards) and row > 0
         read = (model, [*vectors, *tokens], kinds, ages, requests, hidden, [], is_forwards)
         every = oracle.encoded(*read)
-        users.append(every[-3:] + every[length - 1])
+        users.append(oracle.with_tokens(model, every[-3:], every[length - 1]))
         own += [every[place] for place in np.flatnonzero(given[b.SEQUENCE_QUERY][row])]
     users = np.array(users)
     scores = np.array([oracle.query(model, one) for one in own]) @ items.T
