@@ -113,7 +113,7 @@ def test_a_batch_of_different_lengths_is_answered_as_each_alone(exported):
     assert together.shape == (3, 5)
     for answer, history, wanted in zip(together, histories, candidates, strict=True):
         (alone,) = rank(exported, [history], [wanted])
-        np.testing.assert_allclose(answer[: len(wanted)], alone, atol=1e-5)
+        np.testing.assert_allclose(answer[: len(wanted)], alone, atol=1e-6)
         np.testing.assert_array_equal(answer[len(wanted) :], 0.0)
         assert ((alone > 0) & (alone < 1)).all()
 
@@ -124,7 +124,7 @@ def test_a_page_example_is_answered_as_the_dense_request(exported):
     examples = [page(history, ITEMS, {f.LABEL_EVENTS: label}) for label in ([1, 0, 0], [0, 1, 1])]
     answers = serving_default(tf.constant(examples))["scores"].numpy()
 
-    np.testing.assert_allclose(answers[0], rank(exported, [history], [ITEMS])[0], atol=1e-5)
+    np.testing.assert_allclose(answers[0], rank(exported, [history], [ITEMS])[0], atol=1e-6)
     np.testing.assert_array_equal(answers[0], answers[1])  # whatever the label
 
 
@@ -192,7 +192,7 @@ def test_histories_as_codes_are_ranked_as_histories_of_ids(with_queries):
     inputs = rank_inputs(requests)
     expected = rank(**{name: tf.constant(values) for name, values in inputs.items()})["scores"]
     coded = {name: tf.constant(values) for name, values in codes.encode(inputs).items()}
-    np.testing.assert_allclose(rank_codes(**coded)["scores"], expected, atol=1e-5)
+    np.testing.assert_allclose(rank_codes(**coded)["scores"], expected, atol=1e-6)
     # The third event is unknown, and without a time ages count from the last; all else is seen.
     assert len(np.unique(expected.numpy()[:, 0])) == len(requests) - 2
 
@@ -220,5 +220,5 @@ def test_a_sent_row_stands_for_the_catalogue_of_a_known_or_a_new_item(exported):
     plain = rank(exported, history, [["item:3", "item:new"]])[0]
     sent = rank(exported, history, [["item:3", "item:new"]], [[as_exported, other]])[0]
 
-    np.testing.assert_allclose(sent[0], plain[0], atol=1e-5)
+    np.testing.assert_allclose(sent[0], plain[0], atol=1e-6)
     assert abs(sent[1] - plain[1]) > 1e-4

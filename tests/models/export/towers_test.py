@@ -104,7 +104,7 @@ def test_dense_inputs_equal_serialised_timelines(trained):
     examples = [timeline("u", history) for history in HISTORIES]
 
     np.testing.assert_allclose(
-        embed_query(trained, HISTORIES), embed(trained, "serving_default", *examples), atol=1e-5
+        embed_query(trained, HISTORIES), embed(trained, "serving_default", *examples), atol=1e-6
     )
 
 
@@ -114,10 +114,10 @@ def test_unknown_items_take_no_place_of_the_window(trained):
     unknown = [("watch", f"item:nowhere {i}", 20 + i) for i in range(9)]
     dense = embed_query(trained, [known + unknown, known, known[:-1]])
 
-    np.testing.assert_allclose(dense[0], dense[1], atol=1e-5)
+    np.testing.assert_allclose(dense[0], dense[1], atol=1e-6)
     assert np.abs(dense[1] - dense[2]).max() > 1e-4
     examples = [timeline("u", known + unknown), timeline("u", known)]
-    np.testing.assert_allclose(dense[:2], embed(trained, "serving_default", *examples), atol=1e-5)
+    np.testing.assert_allclose(dense[:2], embed(trained, "serving_default", *examples), atol=1e-6)
 
 
 def test_user_attributes_are_read(trained):
@@ -129,24 +129,24 @@ def test_user_attributes_are_read(trained):
     with_attributes = embed_query(trained, HISTORIES, **attributes)
 
     expected = embed(trained, "serving_default", example)
-    np.testing.assert_allclose(with_attributes[:1], expected, atol=1e-5)
+    np.testing.assert_allclose(with_attributes[:1], expected, atol=1e-6)
     without = embed_query(trained, HISTORIES)
     assert np.abs(with_attributes[0] - without[0]).max() > 1e-4
-    np.testing.assert_allclose(with_attributes[1], without[1], atol=1e-5)
+    np.testing.assert_allclose(with_attributes[1], without[1], atol=1e-6)
 
 
 def test_padding_is_never_read(trained):
     padded = embed_query(trained, HISTORIES, padding="item:9", width=12)
 
-    np.testing.assert_allclose(padded, embed_query(trained, HISTORIES), atol=1e-5)
+    np.testing.assert_allclose(padded, embed_query(trained, HISTORIES), atol=1e-6)
 
 
 def test_lengths_beyond_the_row_are_cut_off(trained):
     lengths = tf.constant([99, -1], tf.int64)
     answer = embed_query(trained, HISTORIES, history_length=lengths)
 
-    np.testing.assert_allclose(answer[0], embed_query(trained, HISTORIES)[0], atol=1e-5)
-    np.testing.assert_allclose(answer[1], embed_query(trained, [[]])[0], atol=1e-5)
+    np.testing.assert_allclose(answer[0], embed_query(trained, HISTORIES)[0], atol=1e-6)
+    np.testing.assert_allclose(answer[1], embed_query(trained, [[]])[0], atol=1e-6)
 
 
 def test_empty_and_unknown_histories_get_the_same_finite_answer(trained):
@@ -154,9 +154,9 @@ def test_empty_and_unknown_histories_get_the_same_finite_answer(trained):
     empty, other = embed_query(trained, [[], unknown])
 
     assert np.isfinite(empty).all() and np.abs(empty).max() > 1e-2
-    np.testing.assert_allclose(empty, other, atol=1e-5)
+    np.testing.assert_allclose(empty, other, atol=1e-6)
     none = embed(trained, "serving_default", timeline("u", []))
-    np.testing.assert_allclose(none[0], empty, atol=1e-5)
+    np.testing.assert_allclose(none[0], empty, atol=1e-6)
 
 
 def test_events_beyond_the_window_are_not_read(trained):
@@ -165,7 +165,7 @@ def test_events_beyond_the_window_are_not_read(trained):
     longer = [("buy", "item:30", 1)] * 3 + recent
 
     answers = embed_query(trained, [recent, longer])
-    np.testing.assert_allclose(answers[0], answers[1], atol=1e-5)
+    np.testing.assert_allclose(answers[0], answers[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("signature", ["serving_default", "transform_features"])

@@ -113,9 +113,9 @@ def test_a_request_is_scored_without_position_and_padding_does_not_matter(family
         b.HISTORY_QUERY: tf.where(LATER[:, :, None], tf.constant(5, tf.int64), QUERIES),
         b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 4], [9, 2, 2]], tf.int64),
     }
-    np.testing.assert_allclose(model.probabilities(batch(**padded)).numpy(), p, atol=1e-5)
+    np.testing.assert_allclose(model.probabilities(batch(**padded)).numpy(), p, atol=1e-6)
     one = {name: values[:1] for name, values in batch().items()}
-    np.testing.assert_allclose(model.probabilities(one).numpy(), p[:1], atol=1e-5)
+    np.testing.assert_allclose(model.probabilities(one).numpy(), p[:1], atol=1e-6)
 
 
 CHANGES = {
@@ -248,7 +248,7 @@ def test_features_that_are_sent_stand_for_the_catalogue():
     model = make("din")
     ids = tf.boolean_mask(batch()[b.CANDIDATE_ENTITY], THERE)
     same = model.features.items.look_up(ids)
-    np.testing.assert_allclose(model.score(batch(), same), model.score(batch()), atol=1e-5)
+    np.testing.assert_allclose(model.score(batch(), same), model.score(batch()), atol=1e-6)
 
     new = same | {"title": (same["title"] + 1) % 5}
     assert np.abs(model.score(batch(), new) - model.score(batch())).max() > 1e-4

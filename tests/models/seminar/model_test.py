@@ -257,7 +257,7 @@ def test_a_shortlist_of_all_events_changes_nothing(search):
             loss = model.compute_loss(BATCH, training=True)
         gradients.append(tape.gradient(loss, model.attention.trainable_variables))
     for one, other in zip(*gradients, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def test_heads_attend_to_all_of_the_list_unless_each_is_to_find_its_own():

@@ -92,7 +92,7 @@ def scores_of(ranking: Any) -> dict[str, float]:
 
 def assert_same(found: list[Any], expected: list[dict[str, float]]) -> None:
     for ranking, scores in zip(found, expected, strict=True):
-        assert scores_of(ranking) == pytest.approx(scores, abs=1e-5)
+        assert scores_of(ranking) == pytest.approx(scores, abs=1e-6)
         assert ranking.ids == tuple(sorted(ranking.ids, key=scores_of(ranking).get, reverse=True))
 
 
@@ -168,7 +168,7 @@ def test_rest_gives_the_same_scores(server, alone, ranker_base, signature):
         outputs = json.loads(answer.read())["outputs"]
     for row, one, scores in zip(outputs, REQUESTS, alone, strict=False):
         names = [c if isinstance(c, str) else c.id for c in one.candidates]
-        assert dict(zip(names, row, strict=False)) == pytest.approx(scores, abs=1e-5)
+        assert dict(zip(names, row, strict=False)) == pytest.approx(scores, abs=1e-6)
         assert not any(row[len(names) :])
 
 
