@@ -26,8 +26,8 @@ from models.training.replicas import share_of_mean
 class GUIM(SequenceModel):
     """A transformer over items of the candidate tower, and K tokens for the user.
 
-        v[i]    = candidate_tower(item i),   x[t] = W v[i_t]
-        o[1..]  = encoder([start, x[1] .. x[n], K tokens])
+        v[i]    = candidate_tower(item i)
+        o[1..]  = encoder([start, v[i_1] .. v[i_n], K tokens])
         u[k]    = o[n] + P[k] o[token k]
         loss    = mean InfoNCE over (mixture of u; each of the next items),
                   and with weight a over (o[t]; the hidden item t, or item t + 1)
@@ -53,10 +53,6 @@ class GUIM(SequenceModel):
         super().__init__(config, sizes, table, counts, seen_types)
         towers = self.towers
         self.representations = Representations(towers.interests, towers.dim, towers.score)
-        # From the identity, for what items have in common as candidates they have in histories.
-        self.read_items = tf.keras.layers.Dense(
-            towers.dim, use_bias=False, kernel_initializer="identity", name="read_items"
-        )
 
     def make_interests(self) -> None:
         """Makes nothing: tokens of the encoder are the interests."""
@@ -88,7 +84,7 @@ class GUIM(SequenceModel):
     def history_vectors(self, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Embeds the distinct items of histories by the candidate tower; see the base class."""
         distinct, position = tf.unique(tf.reshape(ids, [-1]))
-        return self.read_items(self.embed_items(distinct)), tf.reshape(position, tf.shape(ids))
+        return self.embed_items(distinct), tf.reshape(position, tf.shape(ids))
 
     def compute_loss(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Computes the loss of finding hidden events, the next ones, and those that follow.
@@ -109,8 +105,7 @@ class GUIM(SequenceModel):
         distinct, position, candidates = self.distinct_items(targets, inputs[b.SEQUENCE_ENTITY])
         vectors = self.embed_items(distinct, training)  # an id is dropped everywhere
         items = vectors[: tf.size(candidates.ids)]
-        tokens = tf.gather(self.read_items(vectors), position)
-        encoded, users = self._read(inputs, tokens, training)
+        encoded, users = self._read(inputs, tf.gather(vectors, position), training)
 
         def mean(queries: Queries, rows: slice, where: tf.Tensor) -> tf.Tensor:
             of_rows = candidates.of_rows(rows)

@@ -320,10 +320,10 @@ def _hidden(candidates: tf.Tensor, sequences: SequenceSpec, seed: tf.Tensor) -> 
 
 
 def _ends(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Draws how many events sequences read: of n all but ceil(n u^2), for u from 0 to 1.
+    """Draws how many events sequences read: of n all but ceil(n u^8), for u from 0 to 1.
 
-    Mostly the newest ones are left out, as requests know them; now and then all are, so that
-    users without history are learned, too.
+    Half of them leave out no more than a 256th part, for requests know the newest events; now
+    and then all are left out, so that users without history are learned, too.
 
     Args:
         number: [B] int64, n > 0.
@@ -332,7 +332,7 @@ def _ends(number: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Returns:
         [B] int64, from 0 to n - 1.
     """
-    drawn = tf.random.stateless_uniform(tf.shape(number), seed + [1, 0]) ** 2
+    drawn = tf.random.stateless_uniform(tf.shape(number), seed + [1, 0]) ** 8
     after = tf.cast(tf.math.ceil(tf.cast(number, tf.float32) * drawn), tf.int64)
     return number - tf.clip_by_value(after, 1, number)
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import erf
 from scipy.special import expit
 
+from models.guim.model import GUIM
 from models.input import batch as b
 
 Array = np.ndarray
@@ -77,8 +78,8 @@ def candidate(model: Any, index: int, item: dict[str, Any]) -> Array:
 
 def of_history(model: Any, index: int, item: dict[str, Any]) -> Array:
     """An item's vector as an event of a history."""
-    if hasattr(model, "read_items"):  # of GUIM
-        return candidate(model, index, item) @ values(model.read_items.kernel)
+    if isinstance(model, GUIM):
+        return candidate(model, index, item)
     tower = model.candidate_tower
     table = model.history_ids or tower.ids
     row = index if table.known.numpy()[index] else 0

@@ -115,10 +115,11 @@ def expand_seeds(log: DividedLog, embeddings: Aligned) -> Readings:
     """Finds an item's other later users by half of them, the seeds: Recall@k.
 
     Users are ranked by the cosine to the mean of the seeds; seeds and users who know the item
-    are left out. k is a share of all users.
+    are left out. k is a share of all users. Of several vectors the mean by weight is compared:
+    the vectors of two users are in no common order.
     """
     items, audience = audiences(log)
-    features = unit(embeddings.users.features())
+    features = unit(embeddings.users.mean())
     place = hash_places(log.users)
     k = max(1, round(FOUND_SHARE * len(log.users)))
     recall = np.zeros(len(items))
