@@ -110,6 +110,20 @@ def test_look_alikes_are_found_by_half_of_an_items_new_users():
     assert alike == pytest.approx(np.mean([6 * (2 / 34) / 2, 9 * (2 / 21) / 2]))
 
 
+def test_look_alikes_of_several_vectors_are_found_by_their_mean_by_weight():
+    later = events(*((u, 0) for u in range(12)), *((u, 1) for u in range(12, 40)))
+    log = log_of(events((39, 3)), later, users=40)
+    group = np.eye(2, dtype=np.float32)[(np.arange(40) >= 12).astype(int)]
+    # The group's vector is now the first, now the second; the other one has no weight.
+    first = (np.arange(40) % 2 == 0)[:, None]
+    vectors = np.where(first[:, :, None], [[[1], [0]]], [[[0], [1]]]) * group[:, None]
+    weights = np.where(first, [[1, 0]], [[0, 1]]).astype(np.float32)
+    vectors = (vectors + (weights == 0)[:, :, None] * [7.0, 7.0]).astype(np.float32)
+    given = aligned(group, np.eye(5))
+    several = Aligned(Vectors(given.users.keys, vectors, weights), given.items, 0, 0)
+    assert user_tasks.expand_seeds(log, several)["recall@5%"][0] == pytest.approx(1)
+
+
 def test_attributes_are_predicted_by_their_kind():
     rng = np.random.default_rng(0)
     code = {"sex": rng.integers(0, 2, 400), "age": rng.integers(0, 3, 400)}
