@@ -1,6 +1,6 @@
 """Trains a configuration on transformed timelines and measures it on a split.
 
-    python -m benchmarks.training_run TRAINER.json GRAPH EXAMPLES OUT.json [OTHERS]
+    python -m benchmarks.training_run TRAINER.json GRAPH EXAMPLES OUT.json [OTHERS [EMBEDDINGS]]
 
 A process of its own for each training: no graph, memory or seed of an earlier one
 is left over.
@@ -15,15 +15,23 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 from benchmarks.environment import ROOT
 from models.config import RetrievalTrainerConfig
 from tfx_pipeline.runners.transformed import Transformed
 
+if TYPE_CHECKING:
+    from models.retrieval.model import RetrievalModel
+    from models.training.data import TrainingData
+
 
 def run_training(
-    config: RetrievalTrainerConfig, data: Transformed, others: Path | None = None
+    config: RetrievalTrainerConfig,
+    data: Transformed,
+    others: Path | None = None,
+    embeddings: Path | None = None,
 ) -> dict[str, Any]:
     """Trains in a process of its own.
 
@@ -31,6 +39,8 @@ def run_training(
         config: What is trained.
         data: The timelines.
         others: Directory of more splits of transformed timelines with targets.
+        embeddings: Directory to be written: all items, and the users of the test split as they
+            are before its targets (`tfx_pipeline.evaluation.embeddings.vectors`).
 
     Returns:
         The report of `models.trainer.train`, and the best epoch's metrics on the
@@ -44,7 +54,7 @@ def run_training(
         given.write_text(config.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "benchmarks.training_run"]
         command += [str(path) for path in (given, data.graph, data.examples, out)]
-        command += [str(others)] if others else []
+        command += [str(path or "") for path in (others, embeddings)]
         environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
         subprocess.run(command, check=True, cwd=ROOT, env=environment)
         report: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
@@ -61,7 +71,9 @@ def is_same_training(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool
         return False
 
 
-def main(trainer: str, graph: str, examples: str, out: str, others: str = "") -> None:
+def main(
+    trainer: str, graph: str, examples: str, out: str, others: str = "", embeddings: str = ""
+) -> None:
     """Trains, measures and writes the report."""
     import models  # noqa: F401  (before TensorFlow)
     from models.input.catalogue import load_catalogue
@@ -91,7 +103,50 @@ def main(trainer: str, graph: str, examples: str, out: str, others: str = "") ->
         more = Transformed(data.graph, Path(others))
         names = sorted(path.name.removeprefix("Split-") for path in more.examples.iterdir())
         report["others"] = {name: ranked(name, more) for name in names}
+    if embeddings:
+        _write_embeddings(model, data, given, Path(embeddings))
     Path(out).write_text(json.dumps(report, indent=1), encoding="utf-8")
+
+
+def _write_embeddings(
+    model: RetrievalModel, data: Transformed, given: TrainingData, out: Path
+) -> None:
+    """Embeds the users of the test split and all items."""
+    import numpy as np
+    import tensorflow as tf
+
+    from models.input.target_batches import evaluation_batches
+    from models.input.timeline_files import parsed_timelines
+    from models.input.timeline_files import timeline_records
+    from models.layers.mixture import Mixture
+    from models.layers.mixture import SoftBest
+    from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
+    from tfx_pipeline.evaluation.embeddings.vectors import Vectors
+    from tfx_pipeline.evaluation.embeddings.vectors import write_embeddings
+    from transforms import features as f
+    from transforms.vocabulary import entity_vocabulary
+
+    files = data.files("test")
+    timelines = parsed_timelines(timeline_records(files), given.spec, 1024, (f.USER_ID,))
+    users = np.concatenate([rows[f.USER_ID].flat_values.numpy() for rows in timelines])
+    vectors, weights = [], []
+    embed = tf.function(model.embed_queries, reduce_retracing=True, autograph=False)
+    windows = model.window_spec(training=False)
+    for batch in evaluation_batches(files, given.spec, windows):
+        queries = embed(batch)
+        if isinstance(queries, Mixture):
+            weights.append(tf.exp(queries.log_weight).numpy())
+        several = queries.vectors if isinstance(queries, Mixture | SoftBest) else queries
+        vectors.append(several.numpy().reshape(len(several), -1, model.towers.dim))
+    names = np.array([name.decode() for name in entity_vocabulary(data.output())], object)
+    items = model.embed_items(tf.range(1, len(names) + 1, dtype=tf.int64)).numpy()
+    of_users = Vectors(
+        np.char.decode(users.astype(bytes)).astype(object),
+        np.concatenate(vectors).astype(np.float32),
+        np.concatenate(weights).astype(np.float32) if weights else None,
+    )
+    of_items = Vectors(names, items[:, None].astype(np.float32))
+    write_embeddings(Embeddings("trained", of_users, of_items), out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""Ablation of GUIM on MovieLens-1M.
+
+    python -m benchmarks.guim_ablation             # does what is missing
+    python -m benchmarks.guim_ablation --only vector --seeds 1
+
+Shorter than the headline's training, for so many trainings take hours: 1,000 steps, two epochs
+of the known part of the log (`benchmarks.embeddings_movielens_1m`); 64 dimensions. Each row
+changes one thing. `hr@10` and `ndcg@10` are those of the last known movie of each user, all
+movies ranked; `score` and `next_item` are the suite's, of users as they are before that movie.
+`narrow` and `diverse` are `next_item` among the quarters of users whose known movies' genres
+have the lowest and the highest entropy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import cache
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.environment import ROOT
+from benchmarks.results import DIRECTORY
+from benchmarks.results import Results
+from benchmarks.results_table import render
+from benchmarks.training_run import is_same_training
+from benchmarks.training_run import run_training
+from models.config import RetrievalTrainerConfig
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
+from tfx_pipeline.evaluation.embeddings.log import DividedLog
+from tfx_pipeline.evaluation.embeddings.log import read_divided
+from tfx_pipeline.evaluation.embeddings.pair_tasks import next_ranks
+from tfx_pipeline.evaluation.embeddings.suite import Suite
+from tfx_pipeline.evaluation.embeddings.task import align
+from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
+from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
+from tfx_pipeline.runners.transformed import Transformed
+from tfx_pipeline.runners.transformed import transformed_log
+
+NAME = "guim_ablation"
+GUIM, SEQUENCE = "movielens_1m_guim", "movielens_1m_sequence"
+COLUMNS = (
+    "row", "hr@10", "ndcg@10", "score", "next_item", "narrow", "diverse", "seconds", "runs",
+)  # fmt: skip
+SHORTER = ("epochs=1", "steps_per_epoch=1000", "validation.users=2000")
+OF_SEQUENCE = ("model.dim=64", "optimizer.learning_rate=0.005")
+_DRAWN = "model.loss={{name: sampled_softmax, in_batch: false, queue: 0, negatives: {}}}"
+# Row -> its configuration, and what it changes.
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "base": (GUIM, ()),
+    "sequence model": (SEQUENCE, OF_SEQUENCE),
+    "1 vector": (GUIM, ("model.interests=1",)),
+    "2 vectors": (GUIM, ("model.interests=2",)),
+    "8 vectors": (GUIM, ("model.interests=8",)),
+    "score: soft_best": (GUIM, ("model.score=soft_best",)),
+    "score: best": (GUIM, ("model.score=best",)),
+    "without diversity": (GUIM, ("model.diversity=0",)),
+    "negatives: 256 drawn": (GUIM, (_DRAWN.format(256),)),
+    "negatives: 1,024 drawn": (GUIM, (_DRAWN.format(1024),)),
+    "negatives: 4,096 drawn": (GUIM, (_DRAWN.format(4096),)),
+    "negatives: the batch's": (GUIM, ("model.loss.queue=0",)),
+    "negatives: all, full softmax": (GUIM, ("model.loss={name: full_softmax}",)),
+    "without logQ": (GUIM, ("model.loss.correct_sampling=false",)),
+    "ids alone": (GUIM, ("model.candidate.features=[]",)),
+    "titles without years": (GUIM, ("model.candidate.features=[title]",)),
+    "fields, hardly an id": (GUIM, ("model.candidate.id_dropout=0.95",)),
+    "no id dropout": (GUIM, ("model.candidate.id_dropout=0",)),
+    "forwards: 0.5": (GUIM, ("model.forwards=0.5",)),
+    "forwards: 0": (GUIM, ("model.forwards=0",)),
+    "the next event alone": (GUIM, ("model.future=1",)),
+    "normalize, temperature 0.1": (GUIM, ("model.normalize=true", "model.temperature=0.1")),
+}
+
+
+def row_config(name: str, seed: int) -> RetrievalTrainerConfig:
+    """Returns what a row trains."""
+    config, changes = ROWS[name]
+    return trainer_config(config, (*SHORTER, *changes), seed)
+
+
+def trainer_config(config: str, changes: tuple[str, ...], seed: int) -> RetrievalTrainerConfig:
+    """Returns the Trainer of a configuration that ships, with changes."""
+    retrieval = load_config(config).retrieval
+    assert retrieval
+    values = retrieval.trainer.model_dump(mode="json")
+    for change in changes:
+        set_key(values, change)
+    return RetrievalTrainerConfig.model_validate(values | {"seed": seed})
+
+
+def trained_embeddings(
+    config: RetrievalTrainerConfig, data: Transformed
+) -> tuple[dict[str, float], Embeddings]:
+    """Trains, and returns the metrics of the test split and the embeddings."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = run_training(config, data, embeddings=Path(folder))
+        return report["test"], read_embeddings(Path(folder), "trained")
+
+
+def category_entropy(log: DividedLog) -> np.ndarray:
+    """Returns the entropy in nats of the categories of each user's known events, [U]."""
+    shape = len(log.users), len(log.items)
+    counts = np.zeros(shape, np.float32)
+    np.add.at(counts, (log.known.user, log.known.item), 1)
+    shares = counts @ log.categories.astype(np.float32)
+    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    logarithm = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logarithm).sum(axis=1))
+
+
+def by_diversity(log: DividedLog, embeddings: Embeddings) -> dict[str, float]:
+    """Returns NDCG@10 of `next_item` among the quarters of the least and most diverse users."""
+    users, rank = next_ranks(log, align(embeddings, log))
+    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0)
+    entropy = category_entropy(log)[users]
+    low, high = np.quantile(entropy, (0.25, 0.75))
+    return {
+        "narrow": float(gain[entropy <= low].mean()),
+        "diverse": float(gain[entropy >= high].mean()),
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Trains what is missing and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--divided-dir", type=Path, default=ROOT / "data" / "movielens-1m-divided")
+    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
+    parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
+    options = parser.parse_args(arguments)
+    command = f"python -m benchmarks.{NAME}"
+    results = Results(NAME, command, options.fresh, options.results_dir, is_same_training)
+    places = (f"log_dir={options.divided_dir / 'known'}", f"run_dir={options.runs_dir}")
+    data = transformed_log(load_config(GUIM, places))
+
+    @cache
+    def suite() -> Suite:
+        return Suite(read_divided(options.divided_dir))
+
+    def measured(config: RetrievalTrainerConfig) -> dict[str, float]:
+        test, embeddings = trained_embeddings(config, data)
+        scored = suite().score(embeddings)
+        return {
+            **{metric: test[metric] for metric in ("hr@10", "ndcg@10")},
+            "score": scored.score.value,
+            **{name: one.value for name, one in scored.values.items()},
+            **by_diversity(suite().log, embeddings),
+        }
+
+    for seed in range(options.seeds):  # a whole table of one seed first
+        for name in ROWS:
+            if options.only in name:
+                print(f"{name}, seed {seed} ...", flush=True)
+                config = row_config(name, seed)
+                compared = config.model_dump(mode="json", exclude={"seed"})
+                results.measure({"row": name}, seed, partial(measured, config), compared)
+    order = {name: place for place, name in enumerate(ROWS)}
+    results.runs.sort(key=lambda run: (order[str(run.key["row"])], run.seed))
+    results.save()
+    print(render(results.path, COLUMNS, 4))
+
+
+if __name__ == "__main__":
+    main()
