@@ -1,4 +1,4 @@
-"""Embeddings without a trained network: what a learned embedding has to beat.
+"""Embeddings by counting, factorisation and LightGCN: what a learned embedding has to beat.
 
 Every function takes the known part of a divided log and gives embeddings of all of its users and
 items, in one space. Factorisations share the singular values evenly: of M = U S V' one side is
@@ -25,6 +25,11 @@ SHIFT = 1.0  # log of the negatives of item2vec; 0 for one
 NEWEST = 50  # events that make a user, where the order counts
 TENTHS = 10
 LAYERS = 2  # of LightGCN's propagation
+# Of LightGCN's training; found on a division of the known part.
+TEMPERATURE = 0.1
+LEARNING_RATE = 0.01
+EPOCHS = 10
+BATCH = 16_384  # pairs
 
 Baseline = Callable[[DividedLog, int], Embeddings]
 
@@ -121,6 +126,19 @@ def propagation(log: DividedLog, seed: int) -> Embeddings:
     return _embeddings("propagation", log, *(one / (LAYERS + 1) for one in sums))
 
 
+def lightgcn(log: DividedLog, seed: int) -> Embeddings:
+    """LightGCN, trained by the softmax over all items (`benchmarks.lightgcn`)."""
+    from benchmarks.lightgcn import LightGCN
+    from benchmarks.two_kinds import TwoKinds
+
+    matrix = log.known_matrix.astype(np.float32)
+    data = TwoKinds(matrix, sparse.csr_matrix((len(log.users), 0), dtype=np.float32))
+    model = LightGCN(data, DIM, LAYERS, TEMPERATURE, LEARNING_RATE, BATCH, seed)
+    for _ in range(EPOCHS):
+        model.train_epoch()
+    return _embeddings("lightgcn", log, *model.embeddings())
+
+
 def random(log: DividedLog, seed: int) -> Embeddings:
     """Random numbers, others than those of the suite's reference."""
     return random_embeddings(log, 1_000 + seed)
@@ -134,6 +152,7 @@ BASELINES: dict[str, Baseline] = {
     "matrix_factorisation": matrix_factorisation,
     "item2vec": item2vec,
     "propagation": propagation,
+    "lightgcn": lightgcn,
 }
 
 

@@ -81,8 +81,13 @@ class LightGCN:
 
     def scorer(self) -> Scorer:
         """Returns what scores candidates with the embeddings as they are now."""
-        queries, items = (vectors.numpy() for vectors in self._embed())
+        queries, items = self.embeddings()
         return lambda users: queries[users] @ items.T
+
+    def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the vectors of users [U, d] and candidates [C, d], of length 1."""
+        queries, items = self._embed()
+        return queries.numpy(), items.numpy()
 
 
 def _normalised(edges: sparse.spmatrix) -> tf.SparseTensor:
