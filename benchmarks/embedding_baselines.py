@@ -28,7 +28,7 @@ LAYERS = 2  # of LightGCN's propagation
 # Of LightGCN's training; found on a division of the known part.
 TEMPERATURE = 0.1
 LEARNING_RATE = 0.01
-EPOCHS = 10
+EPOCHS = 12
 BATCH = 16_384  # pairs
 
 Baseline = Callable[[DividedLog, int], Embeddings]
