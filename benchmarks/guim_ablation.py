@@ -16,25 +16,28 @@ from __future__ import annotations
 import argparse
 import tempfile
 from functools import cache
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.embeddings_movielens_1m import values_of
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
+from benchmarks.training_run import Rows
 from benchmarks.training_run import is_same_training
+from benchmarks.training_run import measure_trainings
 from benchmarks.training_run import run_training
 from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config_file import load_config
-from tfx_pipeline.config_file import set_key
+from tfx_pipeline.evaluation.embeddings import metrics
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import read_divided
 from tfx_pipeline.evaluation.embeddings.pair_tasks import next_ranks
 from tfx_pipeline.evaluation.embeddings.suite import Suite
 from tfx_pipeline.evaluation.embeddings.task import align
+from tfx_pipeline.evaluation.embeddings.user_tasks import category_shares
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 from tfx_pipeline.runners.transformed import Transformed
@@ -48,8 +51,7 @@ COLUMNS = (
 SHORTER = ("epochs=1", "steps_per_epoch=1000", "validation.users=2000")
 OF_SEQUENCE = ("model.dim=64", "optimizer.learning_rate=0.005")
 _DRAWN = "model.loss={{name: sampled_softmax, in_batch: false, queue: 0, negatives: {}}}"
-# Row -> its configuration, and what it changes.
-ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+ROWS: Rows = {
     "base": (GUIM, ()),
     "sequence model": (SEQUENCE, OF_SEQUENCE),
     "1 vector": (GUIM, ("model.interests=1",)),
@@ -75,22 +77,6 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def row_config(name: str, seed: int) -> RetrievalTrainerConfig:
-    """Returns what a row trains."""
-    config, changes = ROWS[name]
-    return trainer_config(config, (*SHORTER, *changes), seed)
-
-
-def trainer_config(config: str, changes: tuple[str, ...], seed: int) -> RetrievalTrainerConfig:
-    """Returns the Trainer of a configuration that ships, with changes."""
-    retrieval = load_config(config).retrieval
-    assert retrieval
-    values = retrieval.trainer.model_dump(mode="json")
-    for change in changes:
-        set_key(values, change)
-    return RetrievalTrainerConfig.model_validate(values | {"seed": seed})
-
-
 def trained_embeddings(
     config: RetrievalTrainerConfig, data: Transformed
 ) -> tuple[dict[str, float], Embeddings]:
@@ -102,11 +88,7 @@ def trained_embeddings(
 
 def category_entropy(log: DividedLog) -> np.ndarray:
     """Returns the entropy in nats of the categories of each user's known events, [U]."""
-    shape = len(log.users), len(log.items)
-    counts = np.zeros(shape, np.float32)
-    np.add.at(counts, (log.known.user, log.known.item), 1)
-    shares = counts @ log.categories.astype(np.float32)
-    shares /= np.maximum(shares.sum(axis=1, keepdims=True), 1)
+    shares = category_shares(log, log.known)
     logarithm = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
     return np.asarray(-(shares * logarithm).sum(axis=1))
 
@@ -114,7 +96,7 @@ def category_entropy(log: DividedLog) -> np.ndarray:
 def by_diversity(log: DividedLog, embeddings: Embeddings) -> dict[str, float]:
     """Returns NDCG@10 of `next_item` among the quarters of the least and most diverse users."""
     users, rank = next_ranks(log, align(embeddings, log))
-    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0)
+    gain = metrics.discounted_gain(rank)
     entropy = category_entropy(log)[users]
     low, high = np.quantile(entropy, (0.25, 0.75))
     return {
@@ -144,24 +126,14 @@ def main(arguments: list[str] | None = None) -> None:
 
     def measured(config: RetrievalTrainerConfig) -> dict[str, float]:
         test, embeddings = trained_embeddings(config, data)
-        scored = suite().score(embeddings)
         return {
             **{metric: test[metric] for metric in ("hr@10", "ndcg@10")},
-            "score": scored.score.value,
-            **{name: one.value for name, one in scored.values.items()},
+            **values_of(suite().score(embeddings)),
             **by_diversity(suite().log, embeddings),
         }
 
-    for seed in range(options.seeds):  # a whole table of one seed first
-        for name in ROWS:
-            if options.only in name:
-                print(f"{name}, seed {seed} ...", flush=True)
-                config = row_config(name, seed)
-                compared = config.model_dump(mode="json", exclude={"seed"})
-                results.measure({"row": name}, seed, partial(measured, config), compared)
-    order = {name: place for place, name in enumerate(ROWS)}
-    results.runs.sort(key=lambda run: (order[str(run.key["row"])], run.seed))
-    results.save()
+    rows = {name: (config, (*SHORTER, *changes)) for name, (config, changes) in ROWS.items()}
+    measure_trainings(results, rows, options.seeds, options.only, measured)
     print(render(results.path, COLUMNS, 4))
 
 

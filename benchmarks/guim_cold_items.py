@@ -22,17 +22,19 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.embedding_baselines import BASELINES
+from benchmarks.embeddings_movielens_1m import SHARE
 from benchmarks.environment import ROOT
 from benchmarks.guim_ablation import GUIM
 from benchmarks.guim_ablation import OF_SEQUENCE
 from benchmarks.guim_ablation import SEQUENCE
 from benchmarks.guim_ablation import SHORTER
 from benchmarks.guim_ablation import trained_embeddings
-from benchmarks.guim_ablation import trainer_config
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
+from benchmarks.training_run import Rows
 from benchmarks.training_run import is_same_training
+from benchmarks.training_run import measure_trainings
 from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.division import KNOWN
@@ -44,23 +46,21 @@ from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.datasets.event_log import write_event_log
+from tfx_pipeline.evaluation.embeddings import metrics
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import Events
 from tfx_pipeline.evaluation.embeddings.log import read_divided
-from tfx_pipeline.evaluation.embeddings.pair_tasks import next_items
+from tfx_pipeline.evaluation.embeddings.pair_tasks import next_ranks
 from tfx_pipeline.evaluation.embeddings.task import align
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
-from tfx_pipeline.runners.transformed import Transformed
 from tfx_pipeline.runners.transformed import transformed_log
 from transforms.arrow import pa
 
 NAME = "guim_cold_items"
 COLD = 10  # one item in so many
-SHARE = 0.1
 COLUMNS = ("row", "among_cold_hr@10", "among_cold_ndcg@10", "among_all_hr@10", "users", "runs")
 _TWO_TOWER = ("epochs=2", "steps_per_epoch=700", "validation.users=2000")
-# Row -> its configuration, and what it changes.
-ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+ROWS: Rows = {
     "two_tower": ("movielens_1m", _TWO_TOWER),
     "sequence": (SEQUENCE, (*SHORTER, *OF_SEQUENCE)),
     "sequence, ids alone": (SEQUENCE, (*SHORTER, *OF_SEQUENCE, "model.candidate.features=[]")),
@@ -106,20 +106,13 @@ def cold_metrics(log: DividedLog, embeddings: Embeddings) -> dict[str, float]:
     cold = np.array([is_cold(name.split(":", 1)[1]) for name in log.items])
     kept = cold[log.later.item]
     later = Events(log.later.user[kept], log.later.item[kept], log.later.value[kept])
-    users, targets = next_items(replace(log, later=later))
-    aligned = align(embeddings, log)
-    ranks = np.empty((2, len(users)))  # among cold items, among all
-    for rows in np.array_split(np.arange(len(users)), max(1, len(users) // 512)):
-        scores = aligned.users.scores(users[rows], aligned.items)
-        scores[log.known_matrix[users[rows]].toarray()] = -np.inf
-        own = np.take_along_axis(scores, targets[rows, None], axis=1)
-        place = (scores > own) + (scores == own) / 2  # of equal scores the middle
-        ranks[:, rows] = place[:, cold].sum(axis=1) - 0.5, place.sum(axis=1) - 0.5
-    hits, gain = ranks < 10, np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)
-    values = {"users": float(len(users))}
-    for name, hit, gained in zip(("among_cold", "among_all"), hits, gain, strict=True):
-        values |= {f"{name}_hr@10": float(hit.mean()), f"{name}_ndcg@10": float(gained.mean())}
-    return values
+    aligned, asked = align(embeddings, log), replace(log, later=later)
+    values = {}
+    for name, among in (("among_cold", cold), ("among_all", None)):
+        users, ranks = next_ranks(asked, aligned, among)
+        values[f"{name}_hr@10"] = float((ranks < 10).mean())
+        values[f"{name}_ndcg@10"] = float(metrics.discounted_gain(ranks).mean())
+    return {"users": float(len(users)), **values}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -142,22 +135,12 @@ def main(arguments: list[str] | None = None) -> None:
         results.measure({"row": name}, 0, partial(cold_metrics, whole, made))
     places = (f"log_dir={options.work_dir / 'cold' / KNOWN}", f"run_dir={options.work_dir / 'run'}")
     data = transformed_log(load_config(GUIM, places))
-    for seed in range(options.seeds):  # a whole table of one seed first
-        for name in (name for name in ROWS if options.only in name):
-            config = trainer_config(*ROWS[name], seed)
-            compared = config.model_dump(mode="json", exclude={"seed"})
-            results.measure({"row": name}, seed, partial(_train, config, data, whole), compared)
-    order = {name: place for place, name in enumerate((*_SEEDLESS, *ROWS))}
-    results.runs.sort(key=lambda run: (order[str(run.key["row"])], run.seed))
-    results.save()
+
+    def measured(config: RetrievalTrainerConfig) -> dict[str, float]:
+        return cold_metrics(whole, trained_embeddings(config, data)[1])
+
+    measure_trainings(results, ROWS, options.seeds, options.only, measured)
     print(render(results.path, COLUMNS, 4))
-
-
-def _train(
-    config: RetrievalTrainerConfig, data: Transformed, whole: DividedLog
-) -> dict[str, float]:
-    print(f"{config.model.family}, seed {config.seed} ...", flush=True)
-    return cold_metrics(whole, trained_embeddings(config, data)[1])
 
 
 if __name__ == "__main__":

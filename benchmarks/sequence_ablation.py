@@ -20,11 +20,10 @@ from benchmarks.environment import ROOT
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from benchmarks.training_run import is_same_training
+from benchmarks.training_run import measure_trainings
 from benchmarks.training_run import run_training
 from models.config import RetrievalTrainerConfig
 from tfx_pipeline.config_file import load_config
-from tfx_pipeline.config_file import set_key
-from tfx_pipeline.runners.transformed import Transformed
 from tfx_pipeline.runners.transformed import transformed_log
 
 NAME = "sequence_ablation"
@@ -81,36 +80,15 @@ def main() -> None:
     results = Results(NAME, command, options.fresh, is_same=is_same_training)
     run_dir = ROOT / "runs" / "benchmarks" / NAME
     config = load_config(CONFIG, (f"log_dir={options.log_dir}", f"run_dir={run_dir}"))
-    assert config.retrieval
     data = transformed_log(config)
-    for seed in range(options.seeds):  # a whole table of one seed first
-        for name, changes in ROWS.items():
-            if options.only in name:
-                _measure(results, config.retrieval.trainer, data, name, changes, seed)
+
+    def measured(trainer: RetrievalTrainerConfig) -> dict[str, float]:
+        test = run_training(trainer, data)["test"]
+        return {metric: test[metric] for metric in MEASURED}
+
+    rows = {name: (CONFIG, (*SMALLER, *changes)) for name, changes in ROWS.items()}
+    measure_trainings(results, rows, options.seeds, options.only, measured)
     print(render(results.path, ("row", *MEASURED, "seconds", "runs"), 4))
-
-
-def _measure(
-    results: Results,
-    trainer: RetrievalTrainerConfig,
-    data: Transformed,
-    name: str,
-    changes: tuple[str, ...],
-    seed: int,
-) -> None:
-    """Trains one row with one seed, unless that is done already."""
-    values = trainer.model_dump(mode="json")
-    for change in (*SMALLER, *changes):
-        set_key(values, change)
-    compared = {key: value for key, value in values.items() if key != "seed"}
-    config = RetrievalTrainerConfig.model_validate(values | {"seed": seed})
-
-    def run() -> dict[str, float]:
-        print(f"{name}, seed {seed} ...", flush=True)
-        report = run_training(config, data)
-        return {metric: report["test"][metric] for metric in MEASURED}
-
-    results.measure({"row": name}, seed, run, compared)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,69 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 from benchmarks.environment import ROOT
+from benchmarks.results import Results
 from models.config import RetrievalTrainerConfig
+from tfx_pipeline.config_file import load_config
+from tfx_pipeline.config_file import set_key
 from tfx_pipeline.runners.transformed import Transformed
 
 if TYPE_CHECKING:
     from models.retrieval.model import RetrievalModel
     from models.training.data import TrainingData
+
+
+Rows = Mapping[str, tuple[str, tuple[str, ...]]]  # row -> its configuration, and what it changes
+
+
+def trainer_config(config: str, changes: tuple[str, ...], seed: int) -> RetrievalTrainerConfig:
+    """Returns the Trainer of a configuration that ships, with changes."""
+    retrieval = load_config(config).retrieval
+    assert retrieval
+    values = retrieval.trainer.model_dump(mode="json")
+    for change in changes:
+        set_key(values, change)
+    return RetrievalTrainerConfig.model_validate(values | {"seed": seed})
+
+
+def measure_trainings(
+    results: Results,
+    rows: Rows,
+    seeds: int,
+    only: str,
+    measure: Callable[[RetrievalTrainerConfig], Mapping[str, float]],
+) -> None:
+    """Measures what is missing of a table, whose rows are named `row`; one seed after the other.
+
+    Args:
+        results: Where runs are kept, with `is_same_training`.
+        rows: All rows of the table, in their order.
+        seeds: How many.
+        only: A part of the names of the rows that are wanted.
+        measure: Trains a configuration, and measures it.
+    """
+
+    def run(name: str, config: RetrievalTrainerConfig) -> Mapping[str, float]:
+        print(f"{name}, seed {config.seed} ...", flush=True)
+        return measure(config)
+
+    for seed in range(seeds):
+        for name in (name for name in rows if only in name):
+            config = trainer_config(*rows[name], seed)
+            compared = config.model_dump(mode="json", exclude={"seed"})
+            results.measure({"row": name}, seed, partial(run, name, config), compared)
+    order = {name: place for place, name in enumerate(rows)}
+    arranged = sorted(results.runs, key=lambda run: (run.seed, order.get(str(run.key["row"]), -1)))
+    if arranged != results.runs:
+        results.runs = arranged
+        results.save()
 
 
 def run_training(
@@ -119,7 +170,6 @@ def _write_embeddings(
     from models.input.timeline_files import parsed_timelines
     from models.input.timeline_files import timeline_records
     from models.layers.mixture import Mixture
-    from models.layers.mixture import SoftBest
     from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
     from tfx_pipeline.evaluation.embeddings.vectors import Vectors
     from tfx_pipeline.evaluation.embeddings.vectors import write_embeddings
@@ -128,7 +178,7 @@ def _write_embeddings(
 
     files = data.files("test")
     timelines = parsed_timelines(timeline_records(files), given.spec, 1024, (f.USER_ID,))
-    users = np.concatenate([rows[f.USER_ID].flat_values.numpy() for rows in timelines])
+    users = [row.decode() for rows in timelines for row in rows[f.USER_ID].flat_values.numpy()]
     vectors, weights = [], []
     embed = tf.function(model.embed_queries, reduce_retracing=True, autograph=False)
     windows = model.window_spec(training=False)
@@ -136,16 +186,16 @@ def _write_embeddings(
         queries = embed(batch)
         if isinstance(queries, Mixture):
             weights.append(tf.exp(queries.log_weight).numpy())
-        several = queries.vectors if isinstance(queries, Mixture | SoftBest) else queries
-        vectors.append(several.numpy().reshape(len(several), -1, model.towers.dim))
+            queries = queries.vectors
+        vectors.append(queries.numpy().reshape(len(queries), -1, model.towers.dim))
     names = np.array([name.decode() for name in entity_vocabulary(data.output())], object)
     items = model.embed_items(tf.range(1, len(names) + 1, dtype=tf.int64)).numpy()
     of_users = Vectors(
-        np.char.decode(users.astype(bytes)).astype(object),
-        np.concatenate(vectors).astype(np.float32),
-        np.concatenate(weights).astype(np.float32) if weights else None,
+        np.array(users, object),
+        np.concatenate(vectors),
+        np.concatenate(weights) if weights else None,
     )
-    of_items = Vectors(names, items[:, None].astype(np.float32))
+    of_items = Vectors(names, items[:, None])
     write_embeddings(Embeddings("trained", of_users, of_items), out)
 
 

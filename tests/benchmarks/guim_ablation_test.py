@@ -7,9 +7,9 @@ from benchmarks import guim_ablation as ablation
 from benchmarks import guim_cold_items as cold_items
 from benchmarks.guim_ablation import by_diversity
 from benchmarks.guim_ablation import category_entropy
-from benchmarks.guim_ablation import trainer_config
 from benchmarks.guim_cold_items import cold_metrics
 from benchmarks.guim_cold_items import is_cold
+from benchmarks.training_run import trainer_config
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import Events
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings

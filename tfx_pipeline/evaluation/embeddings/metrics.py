@@ -104,6 +104,11 @@ def ndcg(gain: np.ndarray, score: np.ndarray) -> np.ndarray:
     return _ratio(reached, -np.sort(-gain, axis=1) @ discount, 0.0)
 
 
+def discounted_gain(rank: np.ndarray, k: int = 10) -> np.ndarray:
+    """Returns the NDCG@k of one wanted item by its rank [n], from 0: [n]."""
+    return np.where(rank < k, 1 / np.log2(rank + 2), 0)
+
+
 def _ranks(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Returns the rank of each row among those drawn, ties at the mean of theirs: [S, n]."""
     order, starts = _groups(values)

@@ -41,10 +41,13 @@ def _no_next(log: DividedLog) -> str:
     return "" if found >= LEAST_USERS else f"only {found} users have a later item new to them"
 
 
-def next_ranks(log: DividedLog, embeddings: Aligned) -> tuple[np.ndarray, np.ndarray]:
+def next_ranks(
+    log: DividedLog, embeddings: Aligned, among: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns users [a], and the rank [a], from 0, of each one's next item among all new ones.
 
-    Equal scores share the mean of their ranks.
+    Equal scores share the mean of their ranks. `among` [N] bool leaves other items out; the next
+    items are to be among these.
     """
     users, targets = next_items(log)
     ranks = np.empty(len(users))
@@ -53,6 +56,8 @@ def next_ranks(log: DividedLog, embeddings: Aligned) -> tuple[np.ndarray, np.nda
         rows, wanted = users[start : start + block], targets[start : start + block]
         scores = embeddings.users.scores(rows, embeddings.items)
         scores[log.known_matrix[rows].toarray()] = -np.inf
+        if among is not None:
+            scores[:, ~among] = -np.inf
         own = np.take_along_axis(scores, wanted[:, None], axis=1)
         above = (scores > own).sum(axis=1)
         ranks[start : start + block] = above + ((scores == own).sum(axis=1) - 1) / 2
@@ -63,8 +68,7 @@ def rank_next(log: DividedLog, embeddings: Aligned) -> Readings:
     """Ranks all items that are new to a user by the embeddings' own score: NDCG and Recall."""
     users, rank = next_ranks(log, embeddings)
     weight = metrics.draws(users)
-    gain = np.where(rank < 10, 1 / np.log2(rank + 2), 0)
-    readings = {"ndcg@10": metrics.mean(gain, weight)}
+    readings = {"ndcg@10": metrics.mean(metrics.discounted_gain(rank), weight)}
     for k in (10, 50):
         readings[f"recall@{k}"] = metrics.mean(rank < k, weight)
     return readings

@@ -8,6 +8,7 @@ from scipy import sparse
 from tfx_pipeline.datasets.division import USER_ATTRIBUTES
 from tfx_pipeline.evaluation.embeddings import metrics
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
+from tfx_pipeline.evaluation.embeddings.log import Events
 from tfx_pipeline.evaluation.embeddings.probes import Split
 from tfx_pipeline.evaluation.embeddings.probes import balanced
 from tfx_pipeline.evaluation.embeddings.probes import hash_places
@@ -60,14 +61,19 @@ def predict_attributes(log: DividedLog, embeddings: Aligned) -> Readings:
     return readings
 
 
-def later_preference(log: DividedLog) -> np.ndarray:
-    """Returns the shares of categories among what users do later: [U, C]; or zeros."""
-    ones = np.ones(len(log.later), np.float32)
+def category_shares(log: DividedLog, events: Events) -> np.ndarray:
+    """Returns the shares of categories among users' events: [U, C]; or zeros."""
+    ones = np.ones(len(events), np.float32)
     shape = len(log.users), len(log.items)
-    later = sparse.csr_matrix((ones, (log.later.user, log.later.item)), shape)
-    counts = later @ log.categories.astype(np.float32)
+    matrix = sparse.csr_matrix((ones, (events.user, events.item)), shape)
+    counts = matrix @ log.categories.astype(np.float32)
     total = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+
+
+def later_preference(log: DividedLog) -> np.ndarray:
+    """Returns the shares of categories among what users do later: [U, C]; or zeros."""
+    return category_shares(log, log.later)
 
 
 def _no_preference(log: DividedLog) -> str:
