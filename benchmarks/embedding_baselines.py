@@ -1,4 +1,4 @@
-"""Embeddings by counting, factorisation and LightGCN: what a learned embedding has to beat.
+"""Embeddings by counting, factorisation, LightGCN and ComiRec, which others have to beat.
 
 Every function takes the known part of a divided log and gives embeddings of all of its users and
 items, in one space. Factorisations share the singular values evenly: of M = U S V' one side is
@@ -30,6 +30,8 @@ TEMPERATURE = 0.1
 LEARNING_RATE = 0.01
 EPOCHS = 12
 BATCH = 16_384  # pairs
+INTERESTS = 4  # of ComiRec, as GUIM's
+COMIREC_EPOCHS = 10
 
 Baseline = Callable[[DividedLog, int], Embeddings]
 
@@ -139,6 +141,18 @@ def lightgcn(log: DividedLog, seed: int) -> Embeddings:
     return _embeddings("lightgcn", log, *model.embeddings())
 
 
+def comirec(log: DividedLog, seed: int) -> Embeddings:
+    """ComiRec-SA, trained by the softmax over all items (`benchmarks.comirec`)."""
+    from benchmarks.comirec import EventComiRec
+
+    user, item = log.known.user, log.known.item
+    model = EventComiRec(len(log.items), DIM, INTERESTS, NEWEST, 0.001, 1_024, seed)
+    for _ in range(COMIREC_EPOCHS):
+        model.train_epoch(user, item)
+    users = model.users(user, item, len(log.users))
+    return _embeddings("comirec", log, users, model.table.numpy()[:, None])
+
+
 def random(log: DividedLog, seed: int) -> Embeddings:
     """Random numbers, others than those of the suite's reference."""
     return random_embeddings(log, 1_000 + seed)
@@ -153,13 +167,14 @@ BASELINES: dict[str, Baseline] = {
     "item2vec": item2vec,
     "propagation": propagation,
     "lightgcn": lightgcn,
+    "comirec": comirec,
 }
 
 
 def _embeddings(name: str, log: DividedLog, user: np.ndarray, item: np.ndarray) -> Embeddings:
-    """Returns embeddings of one vector a row."""
+    """Returns embeddings of vectors of each row, [n, d], or of several of each, [n, K, d]."""
     made = (
-        Vectors(keys, np.asarray(rows, np.float32)[:, None])
+        Vectors(keys, np.asarray(rows, np.float32).reshape(len(keys), -1, rows.shape[-1]))
         for keys, rows in ((log.users, user), (log.items, item))
     )
     return Embeddings(name, *made)

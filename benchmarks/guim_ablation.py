@@ -51,6 +51,7 @@ COLUMNS = (
 SHORTER = ("epochs=1", "steps_per_epoch=1000", "validation.users=2000")
 OF_SEQUENCE = ("model.dim=64", "optimizer.learning_rate=0.005")
 _DRAWN = "model.loss={{name: sampled_softmax, in_batch: false, queue: 0, negatives: {}}}"
+_FULL = "model.loss={name: full_softmax}"
 ROWS: Rows = {
     "base": (GUIM, ()),
     "sequence model": (SEQUENCE, OF_SEQUENCE),
@@ -64,7 +65,12 @@ ROWS: Rows = {
     "negatives: 1,024 drawn": (GUIM, (_DRAWN.format(1024),)),
     "negatives: 4,096 drawn": (GUIM, (_DRAWN.format(4096),)),
     "negatives: the batch's": (GUIM, ("model.loss.queue=0",)),
-    "negatives: all, full softmax": (GUIM, ("model.loss={name: full_softmax}",)),
+    "negatives: a queue of 16,384": (GUIM, ("model.loss.queue=16384",)),
+    "negatives: all, full softmax": (GUIM, (_FULL,)),
+    "full softmax, 1 vector": (GUIM, (_FULL, "model.interests=1")),
+    "full softmax, 8 vectors": (GUIM, (_FULL, "model.interests=8")),
+    "full softmax, without diversity": (GUIM, (_FULL, "model.diversity=0")),
+    "full softmax, diversity 1": (GUIM, (_FULL, "model.diversity=1")),
     "without logQ": (GUIM, ("model.loss.correct_sampling=false",)),
     "ids alone": (GUIM, ("model.candidate.features=[]",)),
     "titles without years": (GUIM, ("model.candidate.features=[title]",)),

@@ -1,0 +1,71 @@
+"""ComiRec on a log's events, against NumPy."""
+
+import numpy as np
+import pytest
+
+import models  # noqa: F401  (chooses Keras 2)
+from benchmarks.comirec import EventComiRec
+from benchmarks.comirec import newest_before
+
+USER = np.repeat([0, 1, 3], [3, 2, 4])  # user 2 has no events
+ITEM = np.array([5, 6, 7, 1, 2, 4, 5, 4, 5])
+
+
+def make(dim=6, interests=2):
+    return EventComiRec(8, dim, interests, 3, 0.02, 16, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("place", "user", "items"),
+    [
+        (0, 0, []),
+        (2, 0, [6, 5]),
+        (4, 1, [1]),
+        (5, 1, [2, 1]),
+        (5, 2, []),
+        (9, 3, [5, 4, 5]),
+    ],
+)
+def test_newest_events_of_the_user_before_a_place(place, user, items):
+    found, there = newest_before(USER, ITEM, np.array([place]), np.array([user]), 3)
+    assert found[0, there[0]].tolist() == items
+
+
+def test_interests_equal_numpy():
+    model = make()
+    found = model.users(USER, ITEM, 4)
+    w, weigh = (one.numpy() for one in model.extract.trainable_variables)
+    for user, items in ((0, [7, 6, 5]), (1, [2, 1]), (3, [5, 4, 5])):
+        x = model.table.numpy()[items] + model.places.numpy()[: len(items)]
+        logits = np.tanh(x @ w) @ weigh  # [n, K]
+        shares = np.exp(logits) / np.exp(logits).sum(axis=0)
+        np.testing.assert_allclose(found[user], shares.T @ x, atol=1e-6)
+    np.testing.assert_array_equal(found[2], 0.0)
+
+
+def test_the_loss_is_the_best_interests():
+    model = make()
+    w, weigh = (one.numpy() for one in model.extract.trainable_variables)
+    table, places = model.table.numpy(), model.places.numpy()
+    expected = []
+    for items, target in (([5], 6), ([6, 5], 7), ([1], 2)):
+        x = table[items] + places[: len(items)]
+        shares = np.exp(np.tanh(x @ w) @ weigh)
+        interests = (shares / shares.sum(axis=0)).T @ x
+        best = interests[np.argmax(interests @ table[target])]
+        scores = table @ best
+        expected.append(np.log(np.exp(scores).sum()) - scores[target])
+
+    assert model.train_epoch(USER[:5], ITEM[:5]) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_it_learns_what_follows():
+    user = np.repeat(np.arange(40), 10)
+    item = (np.arange(40)[:, None] + np.arange(10)).reshape(-1) % 8
+    # Of several interests one that is not trained for a target may bring another item first.
+    model = make(dim=16, interests=1)
+    losses = [model.train_epoch(user, item) for _ in range(15)]
+
+    assert losses[-1] < losses[0] / 2
+    scores = model.users(user, item, 40)[:, 0] @ model.table.numpy().T
+    assert np.mean(scores.argmax(axis=1) == (np.arange(40) + 10) % 8) > 0.9
