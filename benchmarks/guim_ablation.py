@@ -50,36 +50,50 @@ COLUMNS = (
 )  # fmt: skip
 SHORTER = ("epochs=1", "steps_per_epoch=1000", "validation.users=2000")
 OF_SEQUENCE = ("model.dim=64", "optimizer.learning_rate=0.005")
+# The rows' base: a shorter queue than the configuration's.
+BASE = ("model.loss.queue=4096",)
 _DRAWN = "model.loss={{name: sampled_softmax, in_batch: false, queue: 0, negatives: {}}}"
 _FULL = "model.loss={name: full_softmax}"
+
+
+def guim(*changes: str) -> tuple[str, tuple[str, ...]]:
+    """Returns a row of GUIM that differs from the base in these."""
+    return GUIM, (*BASE, *changes)
+
+
 ROWS: Rows = {
-    "base": (GUIM, ()),
+    "base": guim(),
     "sequence model": (SEQUENCE, OF_SEQUENCE),
-    "1 vector": (GUIM, ("model.interests=1",)),
-    "2 vectors": (GUIM, ("model.interests=2",)),
-    "8 vectors": (GUIM, ("model.interests=8",)),
-    "score: soft_best": (GUIM, ("model.score=soft_best",)),
-    "score: best": (GUIM, ("model.score=best",)),
-    "without diversity": (GUIM, ("model.diversity=0",)),
-    "negatives: 256 drawn": (GUIM, (_DRAWN.format(256),)),
-    "negatives: 1,024 drawn": (GUIM, (_DRAWN.format(1024),)),
-    "negatives: 4,096 drawn": (GUIM, (_DRAWN.format(4096),)),
-    "negatives: the batch's": (GUIM, ("model.loss.queue=0",)),
-    "negatives: a queue of 16,384": (GUIM, ("model.loss.queue=16384",)),
-    "negatives: all, full softmax": (GUIM, (_FULL,)),
-    "full softmax, 1 vector": (GUIM, (_FULL, "model.interests=1")),
-    "full softmax, 8 vectors": (GUIM, (_FULL, "model.interests=8")),
-    "full softmax, without diversity": (GUIM, (_FULL, "model.diversity=0")),
-    "full softmax, diversity 1": (GUIM, (_FULL, "model.diversity=1")),
-    "without logQ": (GUIM, ("model.loss.correct_sampling=false",)),
-    "ids alone": (GUIM, ("model.candidate.features=[]",)),
-    "titles without years": (GUIM, ("model.candidate.features=[title]",)),
-    "fields, hardly an id": (GUIM, ("model.candidate.id_dropout=0.95",)),
-    "no id dropout": (GUIM, ("model.candidate.id_dropout=0",)),
-    "forwards: 0.5": (GUIM, ("model.forwards=0.5",)),
-    "forwards: 0": (GUIM, ("model.forwards=0",)),
-    "the next event alone": (GUIM, ("model.future=1",)),
-    "normalize, temperature 0.1": (GUIM, ("model.normalize=true", "model.temperature=0.1")),
+    "1 vector": guim("model.interests=1"),
+    "2 vectors": guim("model.interests=2"),
+    "8 vectors": guim("model.interests=8"),
+    "score: soft_best": guim("model.score=soft_best"),
+    "score: best": guim("model.score=best"),
+    "without diversity": guim("model.diversity=0"),
+    "negatives: 256 drawn": guim(_DRAWN.format(256)),
+    "negatives: 1,024 drawn": guim(_DRAWN.format(1024)),
+    "negatives: 4,096 drawn": guim(_DRAWN.format(4096)),
+    "negatives: the batch's": guim("model.loss.queue=0"),
+    "negatives: a queue of 16,384": guim("model.loss.queue=16384"),
+    "a queue of 16,384, without diversity": guim("model.loss.queue=16384", "model.diversity=0"),
+    "a queue of 16,384, 8 vectors": guim("model.loss.queue=16384", "model.interests=8"),
+    "negatives: all, full softmax": guim(_FULL),
+    "full softmax, 1 vector": guim(_FULL, "model.interests=1"),
+    "full softmax, 8 vectors": guim(_FULL, "model.interests=8"),
+    "full softmax, without diversity": guim(_FULL, "model.diversity=0"),
+    "full softmax, 8 vectors, without diversity": guim(
+        _FULL, "model.interests=8", "model.diversity=0"
+    ),
+    "full softmax, diversity 1": guim(_FULL, "model.diversity=1"),
+    "without logQ": guim("model.loss.correct_sampling=false"),
+    "ids alone": guim("model.candidate.features=[]"),
+    "titles without years": guim("model.candidate.features=[title]"),
+    "fields, hardly an id": guim("model.candidate.id_dropout=0.95"),
+    "no id dropout": guim("model.candidate.id_dropout=0"),
+    "forwards: 0.5": guim("model.forwards=0.5"),
+    "forwards: 0": guim("model.forwards=0"),
+    "the next event alone": guim("model.future=1"),
+    "normalize, temperature 0.1": guim("model.normalize=true", "model.temperature=0.1"),
 }
 
 

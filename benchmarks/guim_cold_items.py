@@ -28,6 +28,7 @@ from benchmarks.guim_ablation import GUIM
 from benchmarks.guim_ablation import OF_SEQUENCE
 from benchmarks.guim_ablation import SEQUENCE
 from benchmarks.guim_ablation import SHORTER
+from benchmarks.guim_ablation import guim
 from benchmarks.guim_ablation import trained_embeddings
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
@@ -64,10 +65,10 @@ ROWS: Rows = {
     "two_tower": ("movielens_1m", _TWO_TOWER),
     "sequence": (SEQUENCE, (*SHORTER, *OF_SEQUENCE)),
     "sequence, ids alone": (SEQUENCE, (*SHORTER, *OF_SEQUENCE, "model.candidate.features=[]")),
-    "guim": (GUIM, SHORTER),
-    "guim, 1 vector": (GUIM, (*SHORTER, "model.interests=1")),
-    "guim, no id dropout": (GUIM, (*SHORTER, "model.candidate.id_dropout=0")),
-    "guim, id dropout 0.5": (GUIM, (*SHORTER, "model.candidate.id_dropout=0.5")),
+    "guim": guim(*SHORTER),
+    "guim, 1 vector": guim(*SHORTER, "model.interests=1"),
+    "guim, no id dropout": guim(*SHORTER, "model.candidate.id_dropout=0"),
+    "guim, id dropout 0.5": guim(*SHORTER, "model.candidate.id_dropout=0.5"),
 }
 _SEEDLESS = ("category_counts", "random")
 
