@@ -31,7 +31,8 @@ LEARNING_RATE = 0.01
 EPOCHS = 12
 BATCH = 16_384  # pairs
 INTERESTS = 4  # of ComiRec, as GUIM's
-COMIREC_EPOCHS = 10
+COMIREC_TRAINING = 0.003, 1_024  # learning rate, targets of a batch
+COMIREC_EPOCHS = 15
 
 Baseline = Callable[[DividedLog, int], Embeddings]
 
@@ -146,7 +147,7 @@ def comirec(log: DividedLog, seed: int) -> Embeddings:
     from benchmarks.comirec import EventComiRec
 
     user, item = log.known.user, log.known.item
-    model = EventComiRec(len(log.items), DIM, INTERESTS, NEWEST, 0.001, 1_024, seed)
+    model = EventComiRec(len(log.items), DIM, INTERESTS, NEWEST, *COMIREC_TRAINING, seed)
     for _ in range(COMIREC_EPOCHS):
         model.train_epoch(user, item)
     users = model.users(user, item, len(log.users))

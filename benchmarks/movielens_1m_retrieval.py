@@ -19,6 +19,7 @@ BENCHMARK = Benchmark(
     models=(
         Model("two_tower", "movielens_1m"),
         Model("sequence", "movielens_1m_sequence"),
+        Model("guim", "movielens_1m_guim"),
     ),
 )
 

@@ -47,8 +47,13 @@ COLUMNS = ("model", "hr@10", "hr@50", "ndcg@10", "mrr", "coverage@10", "runs", "
 SHARED = ("target_events", "candidate_types", "exclude_seen", "timeline", "transform")
 SECTIONS: dict[str, Any] = {**dict.fromkeys(SHARED, True), "retrieval": {"trainer"}}
 BASELINES = "baselines"
-# A benchmark measures what there is; the gates are for what is pushed.
-_NO_GATES = ("retrieval.evaluation.thresholds={}", "retrieval.evaluation.change_thresholds={}")
+# A row is the model alone (`benchmarks.sources` has the candidates joined), and a benchmark
+# measures what there is: gates are for what is pushed.
+_ALONE = (
+    "retrieval.sources.enabled=false",
+    "retrieval.evaluation.thresholds={}",
+    "retrieval.evaluation.change_thresholds={}",
+)
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ def run_model(
 ) -> None:
     """Trains and evaluates a model with one seed, unless that is done already."""
     run_dir = runs_dir / model.name / f"seed-{seed}"
-    settings = (*model.overrides, *_NO_GATES, *overrides)
+    settings = (*model.overrides, *_ALONE, *overrides)
     settings += (f"retrieval.trainer.seed={seed}", f"run_dir={run_dir}", f"log_dir={log_dir}")
     wanted = compared(load_config(model.config, settings))
 

@@ -37,7 +37,7 @@ def test_every_row_of_a_benchmark_can_be_configured(module):
     assert registry.find_source(benchmark.source)
     assert len(set(benchmark.rows)) == len(benchmark.rows)
     for model in benchmark.models:
-        config = load_config(model.config, (*model.overrides, *retrieval._NO_GATES))
+        config = load_config(model.config, (*model.overrides, *retrieval._ALONE))
         assert config.timeline.split == "leave-last-out"
         # The baselines are asked what the models are asked.
         assert bool(config.exclude_seen) == benchmark.settings.exclude_seen
