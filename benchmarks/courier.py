@@ -33,6 +33,7 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.ranking_run import exchange_histories
 from benchmarks.ranking_run import run_ranking
 from benchmarks.results import DIRECTORY
@@ -263,10 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.source = options.source or every
     results = Results(NAME, "python -m benchmarks.courier", options.fresh, options.results_dir)
-    if not options.log_dir.exists():
-        from tfx_pipeline.datasets.registry import prepare
-
-        prepare("shop", options.log_dir, users=options.users)
+    prepare_log(options.log_dir, "shop", users=options.users)
     if options.reuse:
         data = last_transformed(options.run_dir)
     else:

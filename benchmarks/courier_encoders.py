@@ -38,6 +38,7 @@ from benchmarks.courier import TRAINERS
 from benchmarks.courier import pipeline
 from benchmarks.courier import starting_from
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
@@ -232,10 +233,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     command = "python -m benchmarks.courier_encoders"
     results = Results(NAME, command, options.fresh, options.results_dir)
-    if not options.log_dir.exists():
-        from tfx_pipeline.datasets.registry import prepare
-
-        prepare("shop", options.log_dir, users=options.users)
+    prepare_log(options.log_dir, "shop", users=options.users)
     data = read(options.log_dir, options.run_dir, options.reuse)
     for seed in range(options.seeds):
         for setting in options.setting or SETTINGS:

@@ -8,6 +8,7 @@ U sqrt(S) and the other V sqrt(S), whose dot product is the truncated M.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -25,14 +26,11 @@ SHIFT = 1.0  # log of the negatives of item2vec; 0 for one
 NEWEST = 50  # events that make a user, where the order counts
 TENTHS = 10
 LAYERS = 2  # of LightGCN's propagation
-# Of LightGCN's training; found on a division of the known part.
-TEMPERATURE = 0.1
-LEARNING_RATE = 0.01
-EPOCHS = 12
-BATCH = 16_384  # pairs
-INTERESTS = 4  # of ComiRec, as GUIM's
-COMIREC_TRAINING = 0.003, 1_024  # learning rate, targets of a batch
-COMIREC_EPOCHS = 15
+# How what is trained is trained, found on a division of the known part.
+TRAINING: dict[str, dict[str, Any]] = {
+    "lightgcn": {"epochs": 12, "temperature": 0.1, "learning_rate": 0.01, "batch_size": 16_384},
+    "comirec": {"epochs": 15, "interests": 4, "learning_rate": 0.003, "batch_size": 1_024},
+}
 
 Baseline = Callable[[DividedLog, int], Embeddings]
 
@@ -136,22 +134,28 @@ def lightgcn(log: DividedLog, seed: int) -> Embeddings:
 
     matrix = log.known_matrix.astype(np.float32)
     data = TwoKinds(matrix, sparse.csr_matrix((len(log.users), 0), dtype=np.float32))
-    model = LightGCN(data, DIM, LAYERS, TEMPERATURE, LEARNING_RATE, BATCH, seed)
-    for _ in range(EPOCHS):
+    training = dict(TRAINING["lightgcn"])
+    epochs = training.pop("epochs")
+    model = LightGCN(data, DIM, LAYERS, seed=seed, **training)
+    for _ in range(epochs):
         model.train_epoch()
     return _embeddings("lightgcn", log, *model.embeddings())
 
 
 def comirec(log: DividedLog, seed: int) -> Embeddings:
-    """ComiRec-SA, trained by the softmax over all items (`benchmarks.comirec`)."""
+    """ComiRec-SA, trained by the softmax over all items (`benchmarks.comirec`).
+
+    A user has a vector for each interest.
+    """
     from benchmarks.comirec import EventComiRec
 
     user, item = log.known.user, log.known.item
-    model = EventComiRec(len(log.items), DIM, INTERESTS, NEWEST, *COMIREC_TRAINING, seed)
-    for _ in range(COMIREC_EPOCHS):
+    training = dict(TRAINING["comirec"])
+    epochs = training.pop("epochs")
+    model = EventComiRec(len(log.items), DIM, length=NEWEST, seed=seed, **training)
+    for _ in range(epochs):
         model.train_epoch(user, item)
-    users = model.users(user, item, len(log.users))
-    return _embeddings("comirec", log, users, model.table.numpy()[:, None])
+    return _embeddings("comirec", log, model.users(user, item, len(log.users)), model.table.numpy())
 
 
 def random(log: DividedLog, seed: int) -> Embeddings:

@@ -20,7 +20,9 @@ from pathlib import Path
 
 from benchmarks.embedding_baselines import BASELINES
 from benchmarks.embedding_baselines import DIM
+from benchmarks.embedding_baselines import TRAINING
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
@@ -41,12 +43,7 @@ BESIDE = ("recall@10", "recall@50")  # of next_item
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is missing and prints the table."""
     options = _parse(arguments)
-    if not options.divided_dir.exists():
-        if not options.log_dir.exists():
-            from tfx_pipeline.datasets.registry import prepare
-
-            prepare("movielens-1m", options.log_dir)
-        divide_log(options.log_dir, options.divided_dir, share=SHARE)
+    divide_movielens(options.log_dir, options.divided_dir)
     results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh, options.results_dir)
 
     @cache
@@ -66,6 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
     print(render(results.path, COLUMNS))
 
 
+def divide_movielens(log_dir: Path, divided_dir: Path) -> None:
+    """Divides MovieLens-1M, and prepares it before, unless that is done already."""
+    if not divided_dir.exists():
+        prepare_log(log_dir, "movielens-1m")
+        divide_log(log_dir, divided_dir, share=SHARE)
+
+
 def measure(results: Results, suite: Callable[[], Suite], name: str, seed: int) -> None:
     """Makes and scores a baseline with one seed, unless that is done already."""
 
@@ -73,7 +77,8 @@ def measure(results: Results, suite: Callable[[], Suite], name: str, seed: int) 
         print(f"{name}, seed {seed} ...", flush=True)
         return values_of(suite().score(BASELINES[name](suite().log, seed)))
 
-    results.measure({"embedding": name}, seed, run, {"share": SHARE, "dim": DIM})
+    configuration = {"share": SHARE, "dim": DIM, **TRAINING.get(name, {})}
+    results.measure({"embedding": name}, seed, run, configuration)
 
 
 def measure_export(

@@ -1,4 +1,4 @@
-"""Environment of a result: the commit and the machine."""
+"""Environment of a result: the commit, the machine and the event log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 # Result files and the tables made from them change while benchmarks run.
@@ -59,3 +60,11 @@ def _git(*arguments: str) -> str:
     """Runs git in the checkout and returns what it prints."""
     done = subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def prepare_log(log_dir: Path, source: str, **options: Any) -> None:
+    """Prepares an event log as `vitrine data prepare` does, unless it is there."""
+    if not log_dir.exists():
+        from tfx_pipeline.datasets.registry import prepare
+
+        prepare(source, log_dir, **options)

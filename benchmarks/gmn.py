@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Label
 from benchmarks.results import Results
@@ -192,10 +193,7 @@ def _measured(
 def main(benchmark: Benchmark, arguments: list[str] | None = None) -> None:
     """Runs what is missing of a benchmark and prints the table."""
     options = _parse(benchmark, arguments)
-    if not options.log_dir.exists():
-        from tfx_pipeline.datasets.registry import prepare
-
-        prepare(benchmark.source, options.log_dir, **benchmark.options)
+    prepare_log(options.log_dir, benchmark.source, **benchmark.options)
     overrides = dict(pair.split("=", 1) for pair in options.overrides)
     overrides = {
         name: value if "." in name else json.loads(value) for name, value in overrides.items()

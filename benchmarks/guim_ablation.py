@@ -4,8 +4,8 @@
     python -m benchmarks.guim_ablation --only vector --seeds 1
 
 Shorter than the headline's training, for so many trainings take hours: 1,000 steps, two epochs
-of the known part of the log (`benchmarks.embeddings_movielens_1m`); 64 dimensions. Each row
-changes one thing. `hr@10` and `ndcg@10` are those of the last known movie of each user, all
+of the known part of the log (`benchmarks.embeddings_movielens_1m`); 64 dimensions. Rows are named
+by what they change. `hr@10` and `ndcg@10` are those of the last known movie of each user, all
 movies ranked; `score` and `next_item` are the suite's, of users as they are before that movie.
 `narrow` and `diverse` are `next_item` among the quarters of users whose known movies' genres
 have the lowest and the highest entropy.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.embeddings_movielens_1m import divide_movielens
 from benchmarks.embeddings_movielens_1m import values_of
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
@@ -50,8 +51,8 @@ COLUMNS = (
 )  # fmt: skip
 SHORTER = ("epochs=1", "steps_per_epoch=1000", "validation.users=2000")
 OF_SEQUENCE = ("model.dim=64", "optimizer.learning_rate=0.005")
-# The rows' base: a shorter queue than the configuration's.
-BASE = ("model.loss.queue=4096",)
+# The rows' base, whatever the configuration has.
+BASE = ("model.loss.queue=4096", "model.diversity=0.01")
 _DRAWN = "model.loss={{name: sampled_softmax, in_batch: false, queue: 0, negatives: {}}}"
 _FULL = "model.loss={name: full_softmax}"
 
@@ -76,6 +77,7 @@ ROWS: Rows = {
     "negatives: the batch's": guim("model.loss.queue=0"),
     "negatives: a queue of 16,384": guim("model.loss.queue=16384"),
     "a queue of 16,384, without diversity": guim("model.loss.queue=16384", "model.diversity=0"),
+    "a queue of 16,384, 1 vector": guim("model.loss.queue=16384", "model.interests=1"),
     "a queue of 16,384, 8 vectors": guim("model.loss.queue=16384", "model.interests=8"),
     "negatives: all, full softmax": guim(_FULL),
     "full softmax, 1 vector": guim(_FULL, "model.interests=1"),
@@ -87,7 +89,8 @@ ROWS: Rows = {
     "full softmax, diversity 1": guim(_FULL, "model.diversity=1"),
     "without logQ": guim("model.loss.correct_sampling=false"),
     "ids alone": guim("model.candidate.features=[]"),
-    "titles without years": guim("model.candidate.features=[title]"),
+    "titles alone": guim("model.candidate.features=[title]"),  # MovieLens' end with the year
+    "years alone": guim("model.candidate.features=[attributes]"),
     "fields, hardly an id": guim("model.candidate.id_dropout=0.95"),
     "no id dropout": guim("model.candidate.id_dropout=0"),
     "forwards: 0.5": guim("model.forwards=0.5"),
@@ -131,12 +134,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="rows whose name holds this")
+    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
     parser.add_argument("--divided-dir", type=Path, default=ROOT / "data" / "movielens-1m-divided")
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs" / "benchmarks" / NAME)
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
     options = parser.parse_args(arguments)
     command = f"python -m benchmarks.{NAME}"
     results = Results(NAME, command, options.fresh, options.results_dir, is_same_training)
+    divide_movielens(options.log_dir, options.divided_dir)
     places = (f"log_dir={options.divided_dir / 'known'}", f"run_dir={options.runs_dir}")
     data = transformed_log(load_config(GUIM, places))
 

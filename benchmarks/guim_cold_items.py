@@ -5,9 +5,10 @@
 
 A tenth of the movies, chosen by a hash of the id, lose all their known ratings and stay in the
 catalogue, with title, year and genres. Users are embedded by what they did with the others, and
-each is asked for the first later movie among the cold ones: `among_cold` ranks it with
-the cold movies alone, `among_all` with all that are new to the user. Models are trained as short
-as in `benchmarks.guim_ablation`; `category_counts` are genres alone, without training.
+each is asked for the first later movie among the cold ones: `among_cold` ranks it with the cold
+movies alone, `among_all` with all that are new to the user; equal scores share the mean of their
+ranks. Models are trained about as short as in `benchmarks.guim_ablation`; `category_counts` are
+genres alone, without training.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from benchmarks.embedding_baselines import BASELINES
 from benchmarks.embeddings_movielens_1m import SHARE
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.guim_ablation import GUIM
 from benchmarks.guim_ablation import OF_SEQUENCE
 from benchmarks.guim_ablation import SEQUENCE
@@ -66,6 +68,8 @@ ROWS: Rows = {
     "sequence": (SEQUENCE, (*SHORTER, *OF_SEQUENCE)),
     "sequence, ids alone": (SEQUENCE, (*SHORTER, *OF_SEQUENCE, "model.candidate.features=[]")),
     "guim": guim(*SHORTER),
+    "guim, genres alone": guim(*SHORTER, "model.candidate.features=[categories]"),
+    "guim, titles and years": guim(*SHORTER, "model.candidate.features=[title,attributes]"),
     "guim, 1 vector": guim(*SHORTER, "model.interests=1"),
     "guim, no id dropout": guim(*SHORTER, "model.candidate.id_dropout=0"),
     "guim, id dropout 0.5": guim(*SHORTER, "model.candidate.id_dropout=0.5"),
@@ -128,6 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     command = f"python -m benchmarks.{NAME}"
     results = Results(NAME, command, options.fresh, options.results_dir, is_same_training)
+    prepare_log(options.log_dir, "movielens-1m")
     divide(options.log_dir, options.work_dir)
     whole = read_divided(options.work_dir / "divided")
     without = read_divided(options.work_dir / "cold")

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.ranking_run import is_same_ranking
 from benchmarks.ranking_run import run_ranking
 from benchmarks.results import DIRECTORY
@@ -106,10 +107,7 @@ class RankingBenchmark:
         """
         if reuse:
             return last_transformed(run_dir)
-        if not log_dir.exists():
-            from tfx_pipeline.datasets.registry import prepare
-
-            prepare(self.source, log_dir, **self.options)
+        prepare_log(log_dir, self.source, **self.options)
         values = {"name": self.name.replace("_", "-"), "timeline": dict(self.timeline)}
         places = {"log_dir": str(log_dir), "run_dir": str(run_dir)}
         return transformed_log(PipelineConfig.model_validate(values | places | dict(self.shared)))

@@ -33,6 +33,7 @@ from benchmarks.baselines import BaselineSettings
 from benchmarks.baselines import baselines
 from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.interactions import read_interactions
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
@@ -53,6 +54,7 @@ _ALONE = (
     "retrieval.sources.enabled=false",
     "retrieval.evaluation.thresholds={}",
     "retrieval.evaluation.change_thresholds={}",
+    "retrieval.evaluation.beats_neighbours=null",
 )
 
 
@@ -167,10 +169,7 @@ def is_same(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 def main(benchmark: Benchmark, arguments: list[str] | None = None) -> None:
     """Runs what is missing of a benchmark and prints the table."""
     options = _parse(benchmark, arguments)
-    if not options.log_dir.exists():
-        from tfx_pipeline.datasets.registry import prepare
-
-        prepare(benchmark.source, options.log_dir)
+    prepare_log(options.log_dir, benchmark.source)
     command = f"python -m benchmarks.{benchmark.name}"
     name = benchmark.result_name(options.log_dir)
     results = Results(name, command, directory=options.results_dir, is_same=is_same)

@@ -24,7 +24,6 @@ class GUIMConfig(SequenceConfig):
       candidate: The tower of items; what it makes of one is a token of histories, too.
       tie_item_tables: Items are the same in a history and as candidates.
       history_features: As above: the candidate tower reads them.
-      normalize: Whether both embeddings have length 1 before the temperature.
       interests: K, representation tokens, and so vectors of a user; 1 is no mixture.
       score: How K scores are one. `mixture` is the mixture of softmaxes, log sum_k w_k e^s_k;
         `best` the greatest; `soft_best` learns sum_k softmax_k(s_k) s_k, of which `best` is the
@@ -32,7 +31,9 @@ class GUIMConfig(SequenceConfig):
       objective: Events are hidden, and found from both sides.
       forwards: Share of the sequences that are read forwards. None of their events is hidden:
         each position is to find the next event, and the tokens those that follow. Requests are
-        read forwards, too; with 0 there are none, and requests are read from both sides.
+        read forwards, too; with 0 there are none, and requests are read from both sides. All of
+        them by default, with causal attention: masked items cost retrieval more than they bring
+        on the log that was measured (README, ablation).
       future: The next events that a user's vectors are to find.
       masked_weight: Weight of an event that a position is to find, hidden or next, beside one
         that the tokens are to find; 0 leaves the encoder to these alone.
@@ -44,11 +45,10 @@ class GUIMConfig(SequenceConfig):
     candidate: CandidateTowerConfig = CandidateTowerConfig(id_dropout=0.2)
     tie_item_tables: Literal[True] = True
     history_features: Literal[False] = False
-    normalize: FromLog[bool] = True
     interests: int = Field(default=4, ge=1)
     score: Literal["mixture", "soft_best", "best"] = "mixture"
     objective: Literal["masked"] = "masked"
-    forwards: float = Field(default=0.5, ge=0.0, le=1.0)
+    forwards: float = Field(default=1.0, ge=0.0, le=1.0)
     future: int = Field(default=5, ge=1)
     masked_weight: float = Field(default=1.0, ge=0.0)
     diversity: float = Field(default=0.01, ge=0.0)

@@ -17,6 +17,8 @@ from tfx_pipeline.export.files import MANIFEST
 from tfx_pipeline.export.files import Export
 from tfx_pipeline.export.files import describe_tables
 from tfx_pipeline.export.files import open_export
+from tfx_pipeline.export.files import put_back
+from tfx_pipeline.export.files import similarity
 from tfx_pipeline.export.files import take_place
 from tfx_pipeline.export.job import Model
 from tfx_pipeline.export.job import embed_log
@@ -55,6 +57,7 @@ def export_embeddings(
     config = find_run(run_dir, overrides)
     if config.retrieval is None:
         raise ValueError(f"{run_dir} has no retrieval stage: a ranker has no embeddings.")
+    put_back(out.absolute())
     before = _earlier(out, earlier)
     model = _model(config, version, trained)
     made = out.absolute().with_name(f".{out.name}.partial")
@@ -74,12 +77,13 @@ def export_embeddings(
             config.beam_pipeline_args,
             _features(config),
         )
+        tables = describe_tables(made, counts)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "model": {"name": config.name, "version": model.version, "towers": model.fingerprint},
-            "similarity": "dot product",
+            "similarity": similarity(tables),
             "log": {"dir": config.log_dir, "rows": counts["rows"]},
-            "tables": describe_tables(made, counts),
+            "tables": tables,
         }
         (made / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         take_place(made, out.absolute())

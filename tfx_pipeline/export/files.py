@@ -128,12 +128,32 @@ def describe_tables(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
 
 def take_place(made: Path, target: Path) -> None:
     """Puts a finished export in the place of an earlier one, if there is any."""
-    aside = target.with_name(f".{target.name}.earlier")
+    put_back(target)
+    aside = _aside(target)
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():
         target.rename(aside)
     made.rename(target)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def put_back(target: Path) -> None:
+    """Puts back an earlier export that `take_place` had moved aside when it was killed."""
+    if not target.exists() and _aside(target).exists():
+        _aside(target).rename(target)
+
+
+def similarity(tables: dict[str, Any]) -> str:
+    """Returns how a user and an item are scored, of what `describe_tables` says."""
+    columns = tables[USERS.name].get("columns", {})
+    if "weight" in columns:
+        return "log of the sum of weight * exp(dot product) over the user's vectors"
+    several = columns.get("embedding", "").count("list") > 1
+    return "greatest dot product of the user's vectors" if several else "dot product"
+
+
+def _aside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.earlier")
 
 
 def _parts(path: Path, table: Table) -> Iterator[Path]:

@@ -32,6 +32,7 @@ from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 from tfx_pipeline.export.files import ITEMS
 from tfx_pipeline.export.files import USERS
 from tfx_pipeline.export.files import open_export
+from tfx_pipeline.export.files import similarity
 from tfx_pipeline.export.rows import whole_timelines
 
 IDS = [f"item:{i}" for i in range(6)]
@@ -229,6 +230,8 @@ def test_several_interests_are_a_list_of_vectors_with_weights(tmp_path: Path) ->
         np.testing.assert_allclose(found[0], expected["embedding"], atol=1e-6)
         np.testing.assert_allclose(found[1], expected["weight"], atol=1e-6)
     assert shop.table(ITEMS).schema.field("embedding").type == pa.list_(pa.float32(), 16)
+    scored = open_export(shop.root / "out").manifest["similarity"]
+    assert scored.startswith("log of the sum of weight * exp(dot product)")
     judged = read_embeddings(shop.root / "out").users
     assert judged.vectors.shape == (5, 3, 16)
     np.testing.assert_array_equal(judged.vectors, users["embedding"].to_pylist())
@@ -272,3 +275,29 @@ def test_rows_are_read_as_in_the_run_but_not_divided() -> None:
     divided = {"split": "time-cut", "validation_days": 1, "test_days": 1, "label": {}}
     config = TimelineConfig.model_validate({**given, **divided})
     assert whole_timelines(config) == TimelineConfig.model_validate(given)
+
+
+def test_an_export_that_was_killed_while_it_took_its_place_leaves_the_earlier_one(
+    tmp_path: Path,
+) -> None:
+    shop = Shop(tmp_path)
+    shop.log(events(4))
+    shop.export()
+    (tmp_path / "out").rename(tmp_path / ".out.earlier")  # what a kill between two renames leaves
+    told, _ = shop.export()
+    assert counts(told, "users") == (5, 0, 5, 0)
+    assert not (tmp_path / ".out.earlier").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"embedding": "fixed_size_list<element: float>[16]"}, "dot product"),
+        (
+            {"embedding": "list<element: fixed_size_list<element: float>[16]>"},
+            "greatest dot product of the user's vectors",
+        ),
+    ],
+)
+def test_the_manifest_says_how_pairs_are_scored(columns: dict[str, str], expected: str) -> None:
+    assert similarity({"users": {"columns": columns}}) == expected

@@ -103,11 +103,11 @@ def _no_labels(log: DividedLog) -> str:
 
 
 def _rated_split(log: DividedLog, pairs: Events) -> Split:
-    """Divides pairs by their users; as many as probes can be trained with."""
+    """Divides pairs by their users; as many as probes can be trained with, in random order."""
     split = split_rows(log.users[pairs.user])
     rng = np.random.default_rng(0)
     train, test = (
-        rows if len(rows) <= most else rng.choice(rows, most, replace=False)
+        rng.choice(rows, min(len(rows), most), replace=False)
         for rows, most in zip((split.train, split.test), MOST_RATED, strict=True)
     )
     return Split(train, train[: small_budget(len(train))], test)

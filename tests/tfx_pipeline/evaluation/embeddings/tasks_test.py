@@ -73,6 +73,16 @@ def test_ratings_are_high_from_the_known_median_on_and_impressions_come_first():
     assert pair_tasks.labelled_pairs(log_of(known, events((0, 1))))[2]
 
 
+def test_few_labels_are_those_of_many_users():
+    rows = [(user, user % 5, 5 * (user % 2)) for user in range(60) for _ in range(100)]
+    log = log_of(events(*rows), events(*rows), users=60)
+    pairs, _, _ = pair_tasks.labelled_pairs(log)
+    split = pair_tasks._rated_split(log, pairs)
+    assert len(split.train) < pair_tasks.MOST_RATED[0]  # all of them are taken
+    assert len(np.unique(split.train)) == len(split.train)
+    assert len(np.unique(pairs.user[split.small])) > 30
+
+
 def test_preference_is_the_share_of_categories_in_later_events():
     categories = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], bool)
     later = events((0, 0), (0, 1), (0, 1), (1, 2), (2, 3))
