@@ -7,7 +7,7 @@
 The last tenth of each user's ratings is later; the known part lacks users' attributes and movies'
 genres. Rows of `BASELINES` are computed here from the known part (`category_counts` reads the
 genres, too). `--export` adds what a model trained on `<divided-dir>/known` exports, or any other
-embeddings of the form, as the run of one seed. A task's column is its value, `score` the mean
+embeddings of the form, as the run of one seed; with `--other-users` as a negative control. A task's column is its value, `score` the mean
 skill.
 """
 
@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks.embedding_baselines import BASELINES
 from benchmarks.embedding_baselines import DIM
@@ -31,6 +34,7 @@ from tfx_pipeline.evaluation.embeddings.log import read_divided
 from tfx_pipeline.evaluation.embeddings.suite import TASKS
 from tfx_pipeline.evaluation.embeddings.suite import Scored
 from tfx_pipeline.evaluation.embeddings.suite import Suite
+from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 
 NAME = "embeddings_movielens_1m"
@@ -56,7 +60,9 @@ def main(arguments: list[str] | None = None) -> None:
                 measure(results, suite, name, seed)
     for export in options.export:
         name, _, path = export.rpartition("=")
-        measure_export(results, suite, name or Path(path).stem, Path(path), options.seed)
+        measure_export(
+            results, suite, name or Path(path).stem, Path(path), options.seed, options.other_users
+        )
     order = {name: place for place, name in enumerate(BASELINES)}
     results.runs.sort(key=lambda run: (order.get(str(run.key["embedding"]), len(order)), run.seed))
     results.save()
@@ -82,16 +88,31 @@ def measure(results: Results, suite: Callable[[], Suite], name: str, seed: int) 
 
 
 def measure_export(
-    results: Results, suite: Callable[[], Suite], name: str, path: Path, seed: int
+    results: Results,
+    suite: Callable[[], Suite],
+    name: str,
+    path: Path,
+    seed: int,
+    other_users: bool = False,
 ) -> None:
     """Scores embeddings that are there; they replace an earlier run of name and seed."""
     results.runs = [r for r in results.runs if (r.key, r.seed) != ({"embedding": name}, seed)]
     embeddings = read_embeddings(path, name)
+    if other_users:
+        embeddings = exchange_users(embeddings, seed)
 
     def run() -> dict[str, float]:
         return values_of(suite().score(embeddings))
 
     results.measure({"embedding": name}, seed, run, {"share": SHARE, "export": True})
+
+
+def exchange_users(embeddings: Embeddings, seed: int) -> Embeddings:
+    """Gives each user what is another one's, or now and then the user's own: the control."""
+    users = embeddings.users
+    assert users is not None
+    keys = np.random.default_rng(seed).permutation(users.keys)
+    return replace(embeddings, users=replace(users, keys=keys))
 
 
 def values_of(scored: Scored) -> dict[str, float]:
@@ -109,6 +130,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="of the baselines")
     parser.add_argument("--only", choices=tuple(BASELINES), help="one row")
     parser.add_argument("--export", action="append", default=[], metavar="NAME=PATH")
+    parser.add_argument(
+        "--other-users", action="store_true", help="exports' users have others' embeddings"
+    )
     parser.add_argument("--seed", type=int, default=0, help="that the exports were trained with")
     parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
     parser.add_argument("--divided-dir", type=Path, default=ROOT / "data" / "movielens-1m-divided")

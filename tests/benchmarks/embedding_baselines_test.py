@@ -137,3 +137,11 @@ def test_a_finished_run_is_kept_and_an_export_replaces_its_own(log, tmp_path):
     for _ in range(2):
         benchmark.measure_export(again, lambda: suite, "mine", tmp_path / "mine", 0)
     assert [run.key["embedding"] for run in again.runs] == ["random", "mine"]
+
+
+def test_the_control_exchanges_users_and_leaves_items(log):
+    made = BASELINES["matrix_factorisation"](log, 0)
+    other = benchmark.exchange_users(made, 0)
+    assert sorted(other.users.keys) == sorted(made.users.keys)
+    assert np.mean(other.users.keys == made.users.keys) < 0.2
+    assert other.users.vectors is made.users.vectors and other.items is made.items

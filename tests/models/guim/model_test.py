@@ -42,6 +42,7 @@ def make(task=None, seen_types=(), **towers):
                 "temperature": 0.3,
                 "interests": 3,
                 "future": 2,
+                "normalize": True,
                 "forwards": 0.0,
                 "input": {"length": 6},
                 "encoder": {"dropout": 0.0, "use_time": True, "blocks": 1},

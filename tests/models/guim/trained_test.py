@@ -19,6 +19,7 @@ CONFIG = retrieval_trainer(
         "model": {
             "family": "guim",
             "dim": 16,
+            "normalize": True,
             "temperature": 0.1,
             "interests": 2,
             "input": {"length": 8},
