@@ -7,8 +7,8 @@
 The last tenth of each user's ratings is later; the known part lacks users' attributes and movies'
 genres. Rows of `BASELINES` are computed here from the known part (`category_counts` reads the
 genres, too). `--export` adds what a model trained on `<divided-dir>/known` exports, or any other
-embeddings of the form, as the run of one seed; with `--other-users` as a negative control. A task's column is its value, `score` the mean
-skill.
+embeddings of the form, as the run of one seed; with `--other-users` each user has another one's, as
+a negative control. A task's column is its value, `score` the mean skill.
 """
 
 from __future__ import annotations
