@@ -69,7 +69,7 @@ class SequenceConfig(RetrievalModelConfig):
       input: How timelines become sequences.
       objective: `next` learns to find the next event at every position; `masked`
         to find masked events from both sides.
-      mask_share: Share of the events that `masked` hides; the newest one always is.
+      mask_share: Share of the events that `masked` hides; the newest one always is, but in GUIM.
       xla: Whether training compiles the encoder by XLA, which has its own random numbers:
         dropout then does not follow `seed`.
     """
