@@ -12,8 +12,8 @@ in a process of its own on the options that the configuration ships with.
 `startup_seconds` bounds (the whole export of the log itself), is not in it.
 `core_hours_per_million` is processor time per row in the same way, of the whole tree of processes:
 times what a core costs an hour, it is the cost of a million rows. `over_two_tower` is that of a row
-relative to the two-tower's of the same seed. Rows of `again` are those of a second export, of which
-nothing has changed, over the whole of its seconds.
+relative to the two-tower's of the same seed. `again` is a second export, of which nothing has
+changed.
 """
 
 from __future__ import annotations
@@ -136,6 +136,12 @@ def run_export(run_dir: Path, log_dir: Path, out: Path) -> Export:
     return Export({name: told["rows"] for name, told in tables.items()}, seconds, cpu_seconds)
 
 
+def run_twice(run_dir: Path, log_dir: Path, out: Path) -> tuple[Export, Export]:
+    """Runs an export, and then again, when nothing has changed."""
+    shutil.rmtree(out, ignore_errors=True)
+    return run_export(run_dir, log_dir, out), run_export(run_dir, log_dir, out)
+
+
 def measure(
     model: str, seed: int, copies: dict[str, int], log_dir: Path, runs_dir: Path
 ) -> dict[str, dict[str, float]]:
@@ -156,31 +162,22 @@ def measure(
     given = (f"log_dir={log_dir}", f"run_dir={run_dir}", f"retrieval.trainer.seed={seed}")
     vitrine("run", config, settings=(*given, *changes, *BRIEF))
     shutil.rmtree(out, ignore_errors=True)
-    first = run_export(run_dir, log_dir, out)
+    once = run_twice(run_dir, log_dir, out)
     measured = {}
     for table, number in copies.items():
         times = dict.fromkeys(copies, 1) | {table: number}
         copied = copy_log(log_dir, runs_dir / f"{number}-times-{table}", **times)
-        shutil.rmtree(out, ignore_errors=True)
-        many = run_export(run_dir, copied, out)
-        rows = many.rows[table] - first.rows[table]
-        measured[table] = {
-            "rows_per_second": rows / (many.seconds - first.seconds),
-            "core_hours_per_million": per_million(rows, many.cpu_seconds - first.cpu_seconds),
-            "startup_seconds": first.seconds,
-        }
-        again = run_export(run_dir, copied, out)
-        measured[f"{table}, again"] = {
-            "rows_per_second": again.rows[table] / again.seconds,
-            "core_hours_per_million": per_million(again.rows[table], again.cpu_seconds),
-        }
+        pairs = zip(once, run_twice(run_dir, copied, out), strict=True)
+        for name, (few, many) in zip((table, f"{table}, again"), pairs, strict=True):
+            rows = many.rows[table] - few.rows[table]
+            cpu_seconds = many.cpu_seconds - few.cpu_seconds
+            measured[name] = {
+                "rows_per_second": rows / (many.seconds - few.seconds),
+                "core_hours_per_million": cpu_seconds / rows * 1e6 / 3600,
+                "startup_seconds": few.seconds,
+            }
     shutil.rmtree(out)
     return measured
-
-
-def per_million(rows: int, cpu_seconds: float) -> float:
-    """Returns the core hours of a million rows."""
-    return cpu_seconds / rows * 1e6 / 3600
 
 
 def keep(results: Results, model: str, seed: int, options: argparse.Namespace) -> None:
