@@ -124,6 +124,7 @@ class EventComiRec(tf.Module):
         return np.concatenate(found)
 
     def _interests(self, histories: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+        """Returns the interests of histories [B, length], newest first: [B, K, d]."""
         return self.extract(tf.gather(self.table, histories) + self.places, there)  # [B, K, d]
 
     @tf.function(reduce_retracing=True)

@@ -1,8 +1,8 @@
 """Embeddings by counting, factorisation, LightGCN and ComiRec, which others have to beat.
 
-Every function takes the known part of a divided log and gives embeddings of all of its users and
-items, in one space. Factorisations share the singular values evenly: of M = U S V' one side is
-U sqrt(S) and the other V sqrt(S), whose dot product is the truncated M.
+Every function takes the known part of a divided log and gives embeddings of all of its users
+[U, d] and items [N, d], in one space. Factorisations share the singular values evenly: of
+M = U S V' one side is U sqrt(S) and the other V sqrt(S), whose dot product is the truncated M.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Baseline = Callable[[DividedLog, int], Embeddings]
 def counts(log: DividedLog, seed: int) -> Embeddings:
     """Counts: how much users did and items got, and how common and how liked it was.
 
-    Of a user: log events, the mean and deviation of values, and the shares of events by tenths
-    of the items' popularity. Of an item: the same of its own events, its tenth among the last.
+    Of a user: log events, the mean and deviation of values, and the shares of events by deciles
+    of the items' popularity. Of an item: the same of its own events, its decile among the last.
     """
     del seed
     events = log.known
@@ -145,7 +145,7 @@ def lightgcn(log: DividedLog, seed: int) -> Embeddings:
 def comirec(log: DividedLog, seed: int) -> Embeddings:
     """ComiRec-SA, trained by the softmax over all items (`benchmarks.comirec`).
 
-    A user has a vector for each interest.
+    Users have a vector for each interest, [U, K, d].
     """
     from benchmarks.comirec import EventComiRec
 
@@ -186,7 +186,7 @@ def _embeddings(name: str, log: DividedLog, user: np.ndarray, item: np.ndarray) 
 
 
 def _matrix(log: DividedLog, newest: int | None = None) -> sparse.csr_matrix:
-    """Returns users x items, 1 for what was among the newest events, or ever."""
+    """Returns users x items [U, N], 1 for what was among the newest events, or ever."""
     if newest is None:
         return log.known_matrix.astype(np.float64)
     user, item = log.known.user, log.known.item
@@ -195,7 +195,7 @@ def _matrix(log: DividedLog, newest: int | None = None) -> sparse.csr_matrix:
 
 
 def _together(log: DividedLog) -> sparse.csr_matrix:
-    """Counts how often two items are at most `WINDOW` events apart, in both directions."""
+    """Counts how often two items are at most `WINDOW` events apart, both ways: [N, N]."""
     user, item = log.known.user, log.known.item
     shape = len(log.items), len(log.items)
     total = sparse.csr_matrix(shape)

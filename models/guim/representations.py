@@ -108,7 +108,7 @@ def similarity(vectors: tf.Tensor) -> tf.Tensor:
         vectors: [B, K, d] float32, K > 1.
 
     Returns:
-        Scalar float32, from 0 (at right angles) to 1 (all alike).
+        Scalar float32, from 0 (orthogonal) to 1 (all alike).
     """
     number = vectors.shape[1]
     unit = tf.math.l2_normalize(vectors, axis=-1)

@@ -6,6 +6,8 @@ import numpy as np
 
 from transforms.arrow import pa
 
+EMBEDDING, WEIGHT = "embedding", "weight"  # names, of signatures' outputs, too
+
 
 def vectors_column(vectors: np.ndarray) -> pa.Array:
     """Returns [B, d] as B vectors of a fixed size, and [B, K, d] as B lists of them."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from serving.index.embedding.columns import EMBEDDING
+from serving.index.embedding.columns import WEIGHT
 from serving.index.embedding.columns import vectors_column
 from serving.index.embedding.columns import weights_column
 from serving.index.embedding.embed import TowersHandler
@@ -15,8 +17,6 @@ from serving.index.embedding.shards import from_ipc
 from serving.index.embedding.shards import to_ipc
 
 EXAMPLE = "example"
-EMBEDDING = "embedding"
-WEIGHT = "weight"
 
 Element = tuple[int, bytes, bytes]
 

@@ -91,7 +91,7 @@ class DividedLog:
         return sparse.csr_matrix((np.ones(len(pairs), bool), np.divmod(pairs, shape[1])), shape)
 
     def pair(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """Numbers pairs of users and items."""
+        """Numbers pairs of users [n] and items [n]: [n] int64."""
         return user * len(self.items) + item
 
     def is_known(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ def _attributes(table: pa.Table, users: pa.Array) -> dict[str, np.ndarray]:
 
 
 def _categories(catalogue: pa.Table, items: pa.Array) -> np.ndarray:
-    """Returns which items are of which of the most common categories."""
+    """Returns which of N items are of which of the C most common categories, [N, C] bool."""
     lists = catalogue["categories"].combine_chunks()
     row = np.asarray(pc.index_in(_names(catalogue), items)).astype(np.int64)
     parent = row[np.asarray(pc.list_parent_indices(lists))]

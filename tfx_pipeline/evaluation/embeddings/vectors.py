@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from serving.index.embedding.columns import EMBEDDING
+from serving.index.embedding.columns import WEIGHT
 from serving.index.embedding.columns import vectors_column
 from serving.index.embedding.columns import weights_column
 from tfx_pipeline.datasets.table_files import SUFFIX
@@ -22,7 +24,6 @@ from transforms.arrow import pc
 from transforms.arrow import pq
 from transforms.arrow import read_table
 
-EMBEDDING, WEIGHT = "embedding", "weight"
 KEYS = {"users": ("user_id",), "items": ("entity_type", "entity_id")}
 TOP = 2  # vectors of a user with several that probes see besides their mean
 
