@@ -1,8 +1,9 @@
-"""Embeddings of MovieLens-1M's users and items, judged by the eight tasks of the suite.
+"""Embeddings of the users and items of MovieLens-1M, or another log, judged by the suite.
 
     python -m benchmarks.embeddings_movielens_1m                    # does what is missing
     python -m benchmarks.embeddings_movielens_1m --only item2vec --seeds 1
     python -m benchmarks.embeddings_movielens_1m --export two_tower=data/embeddings --seed 0
+    python -m benchmarks.embeddings_movielens_1m --source amazon-beauty   # to a file of its own
 
 The last tenth of each user's ratings is later; the known part lacks users' attributes and movies'
 genres. Rows of `BASELINES` are computed here from the known part (`category_counts` reads the
@@ -37,7 +38,7 @@ from tfx_pipeline.evaluation.embeddings.suite import Suite
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 
-NAME = "embeddings_movielens_1m"
+MOVIELENS = "movielens-1m"
 SHARE = 0.1
 COLUMNS = ("embedding", "score", *(task.name for task in TASKS), "runs", "seconds")
 SEEDLESS = ("counts", "category_counts")
@@ -47,8 +48,11 @@ BESIDE = ("recall@10", "recall@50")  # of next_item
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is missing and prints the table."""
     options = _parse(arguments)
-    divide_movielens(options.log_dir, options.divided_dir)
-    results = Results(NAME, f"python -m benchmarks.{NAME}", options.fresh, options.results_dir)
+    divide(options.source, options.log_dir, options.divided_dir)
+    command = "python -m benchmarks.embeddings_movielens_1m"
+    command += f" --source {options.source}" if options.source != MOVIELENS else ""
+    name = f"embeddings_{options.source.replace('-', '_')}"
+    results = Results(name, command, options.fresh, options.results_dir)
 
     @cache
     def suite() -> Suite:
@@ -66,13 +70,14 @@ def main(arguments: list[str] | None = None) -> None:
     order = {name: place for place, name in enumerate(BASELINES)}
     results.runs.sort(key=lambda run: (order.get(str(run.key["embedding"]), len(order)), run.seed))
     results.save()
-    print(render(results.path, COLUMNS))
+    known = {name for row in results.rows() for name in row}
+    print(render(results.path, [name for name in COLUMNS if name in known]))
 
 
-def divide_movielens(log_dir: Path, divided_dir: Path) -> None:
-    """Divides MovieLens-1M, and prepares it before, unless that is done already."""
+def divide(source: str, log_dir: Path, divided_dir: Path) -> None:
+    """Divides a log, and prepares it before, unless that is done already."""
     if not divided_dir.exists():
-        prepare_log(log_dir, "movielens-1m")
+        prepare_log(log_dir, source)
         divide_log(log_dir, divided_dir, share=SHARE)
 
 
@@ -125,7 +130,7 @@ def values_of(scored: Scored) -> dict[str, float]:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     """Reads the options of the command line."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{NAME}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.embeddings_movielens_1m")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--seeds", type=int, default=3, help="of the baselines")
     parser.add_argument("--only", choices=tuple(BASELINES), help="one row")
@@ -134,10 +139,14 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--other-users", action="store_true", help="exports' users have others' embeddings"
     )
     parser.add_argument("--seed", type=int, default=0, help="that the exports were trained with")
-    parser.add_argument("--log-dir", type=Path, default=ROOT / "data" / "movielens-1m")
-    parser.add_argument("--divided-dir", type=Path, default=ROOT / "data" / "movielens-1m-divided")
+    parser.add_argument("--source", default=MOVIELENS, help="of `vitrine data prepare`")
+    parser.add_argument("--log-dir", type=Path, help="data/SOURCE unless given")
+    parser.add_argument("--divided-dir", type=Path, help="data/SOURCE-divided unless given")
     parser.add_argument("--results-dir", type=Path, default=DIRECTORY)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.log_dir = options.log_dir or ROOT / "data" / options.source
+    options.divided_dir = options.divided_dir or ROOT / "data" / f"{options.source}-divided"
+    return options
 
 
 if __name__ == "__main__":
