@@ -15,6 +15,7 @@ from scipy import sparse
 from sklearn.decomposition import TruncatedSVD
 
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
+from tfx_pipeline.evaluation.embeddings.suite import constant_embeddings
 from tfx_pipeline.evaluation.embeddings.suite import random_embeddings
 from tfx_pipeline.evaluation.embeddings.task import unit
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
@@ -163,8 +164,15 @@ def random(log: DividedLog, seed: int) -> Embeddings:
     return random_embeddings(log, 1_000 + seed)
 
 
+def constant(log: DividedLog, seed: int) -> Embeddings:
+    """The same for all: what probes know without any embedding."""
+    del seed
+    return constant_embeddings(log)
+
+
 BASELINES: dict[str, Baseline] = {
     "random": random,
+    "constant": constant,
     "counts": counts,
     "category_counts": category_counts,
     "neighbours": neighbours,

@@ -41,7 +41,7 @@ from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 MOVIELENS = "movielens-1m"
 SHARE = 0.1
 COLUMNS = ("embedding", "score", *(task.name for task in TASKS), "runs", "seconds")
-SEEDLESS = ("counts", "category_counts")
+SEEDLESS = ("constant", "counts", "category_counts")
 BESIDE = ("recall@10", "recall@50")  # of next_item
 
 
@@ -125,6 +125,7 @@ def values_of(scored: Scored) -> dict[str, float]:
     """Returns the figures of a row."""
     tasks = {name: one.value for name, one in scored.values.items()}
     beside = {name: scored.readings["next_item"][name].value for name in BESIDE}
+    assert scored.score is not None  # of users and items
     missing = {"missing_users": scored.missing_users, "missing_items": scored.missing_items}
     return {"score": scored.score.value, **tasks, **beside, **missing}
 

@@ -59,7 +59,7 @@ def test_every_user_and_item_has_a_finite_embedding_of_one_space(log, name, monk
     assert found.users.vectors.shape[::2] == (USERS, found.items.vectors.shape[2])
     assert found.items.vectors.shape[:2] == (ITEMS, 1)
     for one in (found.users, found.items):
-        assert np.isfinite(one.vectors).all() and one.vectors.std() > 0
+        assert np.isfinite(one.vectors).all() and (one.vectors.std() > 0 or name == "constant")
     again = BASELINES[name](log, 0)
     np.testing.assert_array_equal(found.users.vectors, again.users.vectors)
 

@@ -34,6 +34,7 @@ def benchmark_embeddings(
     """
     from tfx_pipeline.evaluation.embeddings.log import read_divided
     from tfx_pipeline.evaluation.embeddings.suite import Suite
+    from tfx_pipeline.evaluation.embeddings.suite import constant_embeddings
     from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
     from tfx_pipeline.report.embeddings import as_json
     from tfx_pipeline.report.embeddings import as_text
@@ -45,7 +46,7 @@ def benchmark_embeddings(
     if len(set(names)) < len(names):
         raise ValueError(f"Names must differ; received {names}. Write NAME=PATH.")
     suite = Suite(read_divided(log_dir, types))
-    scored = [suite.score(one) for one in embeddings]
+    scored = [suite.score(one) for one in (*embeddings, constant_embeddings(suite.log))]
     out.mkdir(parents=True, exist_ok=True)
     (out / "embeddings.json").write_text(as_json(suite, scored), encoding="utf-8")
     (out / "embeddings.html").write_text(render_embeddings(suite, scored), encoding="utf-8")

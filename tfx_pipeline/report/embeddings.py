@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from tfx_pipeline.evaluation.embeddings.suite import Measured
 from tfx_pipeline.evaluation.embeddings.suite import Scored
 from tfx_pipeline.evaluation.embeddings.suite import Suite
 from tfx_pipeline.report.rendering import render
@@ -22,9 +23,9 @@ def as_text(suite: Suite, scored: Sequence[Scored]) -> str:
     names = [one.name for one in scored]
     rows = [["task", "metric", _REFERENCE, *names]]
     for name, task in suite.tasks.items():
-        values = [f"{one.values[name].value:.4f}" for one in scored]
+        values = [_cell(one.values.get(name)) for one in scored]
         rows.append([name, task.metric, f"{suite.reference[name]:.4f}", *values])
-    rows.append(["score", "skill", "0.0000", *(f"{one.score.value:.4f}" for one in scored)])
+    rows.append(["score", "skill", "0.0000", *(_cell(one.score) for one in scored)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
@@ -34,7 +35,7 @@ def as_text(suite: Suite, scored: Sequence[Scored]) -> str:
         for row in rows
     ]
     lines += [f"{name} is not measured: {reason}." for name, reason in suite.without.items()]
-    return "\n".join([*lines, *_missing(suite, scored)])
+    return "\n".join([*lines, *_remarks(suite, scored)])
 
 
 def as_json(suite: Suite, scored: Sequence[Scored]) -> str:
@@ -67,17 +68,37 @@ def render_embeddings(suite: Suite, scored: Sequence[Scored]) -> str:
         "embeddings.html",
         title=suite.log.name,
         suite=suite,
-        scored=sorted(scored, key=lambda one: -one.score.value),
+        scored=sorted(scored, key=lambda one: -one.score.value if one.score else 1.0),
+        readings={
+            name: next((one.readings[name] for one in scored if name in one.readings), {})
+            for name in suite.tasks
+        },
         reference=_REFERENCE,
-        missing=_missing(suite, scored),
+        missing=_remarks(suite, scored),
     )
 
 
-def _missing(suite: Suite, scored: Sequence[Scored]) -> list[str]:
-    """Says which embeddings lack users or items of the log."""
-    return [
-        f"{one.name} lacks {one.missing_users:,} of {len(suite.log.users):,} users and "
-        f"{one.missing_items:,} of {len(suite.log.items):,} items, which count as zeros."
-        for one in scored
-        if one.missing_users or one.missing_items
-    ]
+def _cell(value: Measured | None) -> str:
+    return f"{value.value:.4f}" if value else "-"
+
+
+def _remarks(suite: Suite, scored: Sequence[Scored]) -> list[str]:
+    """Says what embeddings lack, and which may have read what they are asked about."""
+    remarks = []
+    for one in scored:
+        if one.score is None:
+            remarks.append(
+                f"{one.name} has not both users and items: tasks that need them are not measured, "
+                "and there is no score."
+            )
+        elif one.missing_users or one.missing_items:
+            remarks.append(
+                f"{one.name} lacks {one.missing_users:,} of {len(suite.log.users):,} users and "
+                f"{one.missing_items:,} of {len(suite.log.items):,} items, which count as zeros."
+            )
+        if one.events and suite.log.events and one.events > suite.log.events:
+            remarks.append(
+                f"Warning: {one.name} was made from {one.events:,} events, and the known part has "
+                f"{suite.log.events:,}. It may have read what it is asked about."
+            )
+    return remarks

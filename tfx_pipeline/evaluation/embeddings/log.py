@@ -67,6 +67,7 @@ class DividedLog:
         attributes: By name [U] codes from 0, -1 where a user does not tell.
         categories: [N, C] bool.
         hidden: What the known log lacks, of `tfx_pipeline.datasets.division.HIDEABLE`.
+        events: Rows of the known part's events table, those of other types too, where it is told.
     """
 
     name: str
@@ -78,6 +79,7 @@ class DividedLog:
     attributes: dict[str, np.ndarray]
     categories: np.ndarray
     hidden: frozenset[str]
+    events: int | None = None
 
     @functools.cached_property
     def known_matrix(self) -> sparse.csr_matrix:
@@ -142,6 +144,7 @@ def read_divided(directory: str | Path, types: Sequence[str] = ()) -> DividedLog
         attributes=_attributes(after.read(USERS_TABLE), users),
         categories=_categories(catalogue, items),
         hidden=frozenset(note["hidden"]) & {USER_ATTRIBUTES, CATEGORIES},
+        events=before.manifest.events,
     )
 
 

@@ -6,10 +6,11 @@ attributes, the attributes. Its skill is
     skill = (v - r) / (1 - r),
 
 with r what random embeddings reach there, the mean over `REFERENCES` seeds: 0 for embeddings
-that tell no more than chance, 1 for a perfect answer, below 0 for less than chance (a skill
+that tell no more than random numbers do, 1 for a perfect answer, below 0 for less (a skill
 score as in forecasting, with chance for the reference and 1 the best value of every metric
 here). r depends on the log alone, and so a score does not depend on what else is scored. The
-score is the mean skill over the log's tasks.
+score is the mean skill over the log's tasks. Probes overfit random numbers, so that zeros for all
+(`constant_embeddings`), which leave them the labels' frequencies alone, are above 0.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from tfx_pipeline.evaluation.embeddings.item_tasks import ITEM_TASKS
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.pair_tasks import PAIR_TASKS
+from tfx_pipeline.evaluation.embeddings.task import Aligned
 from tfx_pipeline.evaluation.embeddings.task import Readings
 from tfx_pipeline.evaluation.embeddings.task import Task
 from tfx_pipeline.evaluation.embeddings.task import align
@@ -34,6 +36,7 @@ from tfx_pipeline.evaluation.measured import Measured
 
 TASKS: tuple[Task, ...] = (*USER_TASKS, *ITEM_TASKS, *PAIR_TASKS)
 REFERENCES = 3
+CONSTANT = "constant"  # what is called so has zeros for all
 REFERENCE_DIM = 64
 _INTERVAL = (2.5, 97.5)  # percent
 
@@ -44,21 +47,23 @@ class Scored:
 
     Attributes:
         name: Of the embeddings.
-        values: The value of each task.
+        values: The value of each task; without users or items some tasks are not measured.
         skills: The skill of each task; `reference` and 1 are its 0 and 1.
         readings: All that was read of each task.
-        score: The mean skill.
+        score: The mean skill; None where a task is not measured.
         missing_users: Users without an embedding, who counted with zeros.
         missing_items: Items without one.
+        events: Of the log that they were made from, where it is known.
     """
 
     name: str
     values: Mapping[str, Measured]
     skills: Mapping[str, Measured]
     readings: Mapping[str, Mapping[str, Measured]]
-    score: Measured
+    score: Measured | None
     missing_users: int
     missing_items: int
+    events: int | None = None
 
 
 class Suite:
@@ -94,14 +99,19 @@ class Suite:
         }
 
     def score(self, embeddings: Embeddings) -> Scored:
-        """Scores embeddings."""
+        """Scores embeddings.
+
+        Raises:
+            ValueError: They have users, or items, of which none is in the log.
+        """
+        aligned = self._aligned(embeddings)
         found = self._measure(embeddings)
-        values = {name: task.value(found[name]) for name, task in self.tasks.items()}
+        values = {name: self.tasks[name].value(readings) for name, readings in found.items()}
         skills = {
             name: (value - self.reference[name]) / (1 - self.reference[name])
             for name, value in values.items()
         }
-        aligned = align(embeddings, self.log)
+        whole = len(values) == len(self.tasks)
         return Scored(
             name=embeddings.name,
             values={name: measured(one) for name, one in values.items()},
@@ -110,14 +120,36 @@ class Suite:
                 task: {name: measured(one) for name, one in readings.items()}
                 for task, readings in found.items()
             },
-            score=measured(np.mean(list(skills.values()), axis=0)),
+            score=measured(np.mean(list(skills.values()), axis=0)) if whole else None,
             missing_users=aligned.missing_users,
             missing_items=aligned.missing_items,
+            events=embeddings.events,
         )
 
-    def _measure(self, embeddings: Embeddings) -> dict[str, Readings]:
+    def _aligned(self, embeddings: Embeddings) -> Aligned:
         aligned = align(embeddings, self.log)
-        return {name: task.measure(self.log, aligned) for name, task in self.tasks.items()}
+        sides = (
+            ("users", embeddings.users, aligned.missing_users, self.log.users),
+            ("items", embeddings.items, aligned.missing_items, self.log.items),
+        )
+        for table, given, missing, keys in sides:
+            if given is not None and missing == len(keys):
+                example = f", but e.g. `{given.keys[0]}`" if len(given.keys) else ""
+                raise ValueError(
+                    f"None of the {table} of `{embeddings.name}` is in the log: it has none of "
+                    f"`{keys[0]}` and {len(keys) - 1:,} others{example}."
+                )
+        return aligned
+
+    def _measure(self, embeddings: Embeddings) -> dict[str, Readings]:
+        """Measures the tasks that embeddings have tables for."""
+        aligned = align(embeddings, self.log)
+        there = {"user": embeddings.users, "item": embeddings.items}
+        return {
+            name: task.measure(self.log, aligned)
+            for name, task in self.tasks.items()
+            if all(there[kind] is not None for kind in there if task.kind in (kind, "pair"))
+        }
 
 
 def measured(samples: np.ndarray) -> Measured:
@@ -134,3 +166,11 @@ def random_embeddings(log: DividedLog, seed: int, dim: int = REFERENCE_DIM) -> E
         drawn = rng.standard_normal((len(keys), 1, dim), dtype=np.float32)
         tables.append(Vectors(keys, drawn))
     return Embeddings("random", *tables)
+
+
+def constant_embeddings(log: DividedLog) -> Embeddings:
+    """Returns zeros for all users and items: what probes know without any embedding."""
+    made = (
+        Vectors(keys, np.zeros((len(keys), 1, 1), np.float32)) for keys in (log.users, log.items)
+    )
+    return Embeddings(CONSTANT, *made)

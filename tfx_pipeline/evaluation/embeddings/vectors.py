@@ -6,8 +6,10 @@ The form is that of `vitrine export`: `users` with `user_id`, `embedding` and pe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from serving.index.embedding.columns import vectors_column
 from serving.index.embedding.columns import weights_column
 from tfx_pipeline.datasets.table_files import SUFFIX
 from tfx_pipeline.datasets.table_files import visible_files
+from tfx_pipeline.export.files import MANIFEST
 from transforms.arrow import pa
 from transforms.arrow import parquet_file
 from transforms.arrow import pc
@@ -107,11 +110,13 @@ class Embeddings:
         name: Of the row that they are in tables.
         users: [U, K, d]; None where they have none.
         items: [N, 1, d]; None where they have none.
+        events: Of the log that they were made from, where the manifest of an export says it.
     """
 
     name: str
     users: Vectors | None
     items: Vectors | None
+    events: int | None = field(default=None, kw_only=True)
 
 
 def read_embeddings(path: str | Path, name: str = "") -> Embeddings:
@@ -154,7 +159,16 @@ def read_embeddings(path: str | Path, name: str = "") -> Embeddings:
                 f"`{place}` users have {widths[0]} dimensions and items {widths[1]}. Give them "
                 "as two embeddings."
             )
-    return Embeddings(name or place.stem, users, items)
+    return Embeddings(name or place.stem, users, items, events=_events(place / MANIFEST))
+
+
+def _events(manifest: Path) -> int | None:
+    """Returns how many events an export read, if its manifest is there and says it."""
+    if not manifest.is_file():
+        return None
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    found = content.get("log", {}).get("rows", {}).get("events")
+    return None if found is None else int(found)
 
 
 def write_embeddings(embeddings: Embeddings, out: str | Path) -> None:

@@ -19,10 +19,14 @@ from tfx_pipeline.evaluation.embeddings import probes
 from tfx_pipeline.evaluation.embeddings import suite as module
 from tfx_pipeline.evaluation.embeddings.log import read_divided
 from tfx_pipeline.evaluation.embeddings.suite import Suite
+from tfx_pipeline.evaluation.embeddings.suite import constant_embeddings
 from tfx_pipeline.evaluation.embeddings.suite import random_embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import Embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import Vectors
+from tfx_pipeline.evaluation.embeddings.vectors import read_embeddings
 from tfx_pipeline.evaluation.embeddings.vectors import write_embeddings
+from tfx_pipeline.report.embeddings import as_text
+from tfx_pipeline.report.embeddings import render_embeddings
 
 NOISE = {"truth": 0.0, "noisy": 1.0}  # in deviations of a column
 
@@ -115,11 +119,40 @@ def test_missing_rows_count_as_zeros(suite, embeddings, scored):
     truth = scored["truth"].values
     assert found.values["item_demand"] == truth["item_demand"]
     assert found.values["next_item"].value < 0.8 * truth["next_item"].value
-    # Without any item no item has a rank better than another's.
+
+
+def test_what_needs_a_table_that_is_not_there_is_not_measured(suite, embeddings, scored):
+    whole = embeddings["truth"]
+    quick = ("look_alike", "item_demand", "item_relatedness", "next_item")
+    suite = Suite(suite.log, [suite.tasks[name] for name in quick])
     users = suite.score(Embeddings("users", whole.users, None))
     assert users.missing_items == len(suite.log.items)
-    assert users.values["item_relatedness"].value == pytest.approx(0.5)
-    assert users.values["look_alike"] == truth["look_alike"]
+    assert users.values == {"look_alike": scored["truth"].values["look_alike"]}
+    assert users.score is None
+    items = suite.score(Embeddings("items", None, whole.items))
+    assert set(items.values) == {"item_demand", "item_relatedness"} and items.score is None
+    for written in (as_text(suite, [users, items]), render_embeddings(suite, [items, users])):
+        assert "users has not both users and items" in written
+    with pytest.raises(ValueError, match="None of the users of `x` is in the log"):
+        other = Vectors(np.array(["user:0"], object), whole.users.vectors[:1])
+        suite.score(Embeddings("x", other, whole.items))
+
+
+def test_zeros_tell_less_than_the_truth_and_their_ties_are_chance(suite, scored):
+    found = suite.score(constant_embeddings(suite.log))
+    assert found.values["item_relatedness"].value == pytest.approx(0.5)
+    assert found.score.value < scored["truth"].score.value
+
+
+def test_embeddings_of_more_events_than_are_known_are_warned_of(suite, embeddings, tmp_path):
+    one = embeddings["truth"]
+    write_embeddings(one, tmp_path)
+    manifest = {"log": {"rows": {"events": suite.log.events + 1}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    quick = Suite(suite.log, [suite.tasks["item_relatedness"]])
+    told = as_text(quick, [quick.score(read_embeddings(tmp_path, "late"))])
+    assert f"late was made from {suite.log.events + 1:,} events" in told
+    assert "Warning" not in as_text(quick, [quick.score(one)])
 
 
 def test_the_command_writes_a_table_json_and_a_page(shop, embeddings, monkeypatch):
@@ -131,11 +164,11 @@ def test_the_command_writes_a_table_json_and_a_page(shop, embeddings, monkeypatc
     arguments += ["--log", str(shop / "divided"), "--out", str(shop / "out"), "--type", "item"]
     found = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     content = json.loads((shop / "out" / "embeddings.json").read_text())
-    best, noisy = content["rows"]
-    assert [best["embedding"], noisy["embedding"]] == ["best", "noisy"]
+    best, noisy, constant = content["rows"]
+    assert [row["embedding"] for row in content["rows"]] == ["best", "noisy", "constant"]
     assert best["score"]["value"] > noisy["score"]["value"]
     line = next(one for one in found.output.splitlines() if one.startswith("score"))
-    assert line.split()[-2:] == [f"{row['score']['value']:.4f}" for row in (best, noisy)]
+    assert line.split()[-3:] == [f"{row['score']['value']:.4f}" for row in content["rows"]]
     page = (shop / "out" / "embeddings.html").read_text()
     assert page.index('<th scope="row">best</th>') < page.index('<th scope="row">noisy</th>')
     assert f"{best['values']['next_item']['value']:.4f}" in page
