@@ -185,7 +185,7 @@ BASELINES: dict[str, Baseline] = {
 
 
 def _embeddings(name: str, log: DividedLog, user: np.ndarray, item: np.ndarray) -> Embeddings:
-    """Returns embeddings of vectors of each row, [n, d], or of several of each, [n, K, d]."""
+    """Returns embeddings of one vector a row, [n, d], or of several, [n, K, d]."""
     made = (
         Vectors(keys, np.asarray(rows, np.float32).reshape(len(keys), -1, rows.shape[-1]))
         for keys, rows in ((log.users, user), (log.items, item))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -30,7 +31,9 @@ from benchmarks.environment import prepare_log
 from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
+from tfx_pipeline.datasets.division import HIDEABLE
 from tfx_pipeline.datasets.division import divide_log
+from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import read_divided
 from tfx_pipeline.evaluation.embeddings.suite import TASKS
 from tfx_pipeline.evaluation.embeddings.suite import Scored
@@ -48,20 +51,25 @@ BESIDE = ("recall@10", "recall@50")  # of next_item
 def main(arguments: list[str] | None = None) -> None:
     """Measures what is missing and prints the table."""
     options = _parse(arguments)
-    divide(options.source, options.log_dir, options.divided_dir)
+    prepare_divided(options.source, options.log_dir, options.divided_dir)
     command = "python -m benchmarks.embeddings_movielens_1m"
     command += f" --source {options.source}" if options.source != MOVIELENS else ""
     name = f"embeddings_{options.source.replace('-', '_')}"
     results = Results(name, command, options.fresh, options.results_dir)
 
     @cache
+    def log() -> DividedLog:
+        return read_divided(options.divided_dir)
+
+    @cache
     def suite() -> Suite:
-        return Suite(read_divided(options.divided_dir))
+        return Suite(log())
 
     for seed in range(options.seeds):
         for name in (options.only,) if options.only else BASELINES:
-            has_none = name == "category_counts" and not suite().log.categories.size
-            if (seed == 0 or name not in SEEDLESS) and not has_none:
+            if seed and name in SEEDLESS:
+                continue
+            if name != "category_counts" or log().categories.size:
                 measure(results, suite, name, seed)
     for export in options.export:
         name, _, path = export.rpartition("=")
@@ -71,15 +79,23 @@ def main(arguments: list[str] | None = None) -> None:
     order = {name: place for place, name in enumerate(BASELINES)}
     results.runs.sort(key=lambda run: (order.get(str(run.key["embedding"]), len(order)), run.seed))
     results.save()
-    known = {name for row in results.rows() for name in row}
-    print(render(results.path, [name for name in COLUMNS if name in known]))
+    print(render(results.path, results.having(COLUMNS)))
 
 
-def divide(source: str, log_dir: Path, divided_dir: Path) -> None:
-    """Divides a log, and prepares it before, unless that is done already."""
+def prepare_divided(
+    source: str, log_dir: Path, divided_dir: Path, hide: Sequence[str] = HIDEABLE
+) -> None:
+    """Divides a log, and prepares it before, unless that is done already.
+
+    Args:
+        source: Of `vitrine data prepare`.
+        log_dir: The event log.
+        divided_dir: Of the two logs that it becomes.
+        hide: What the known log lacks.
+    """
     if not divided_dir.exists():
         prepare_log(log_dir, source)
-        divide_log(log_dir, divided_dir, share=SHARE)
+        divide_log(log_dir, divided_dir, share=SHARE, hide=hide)
 
 
 def measure(results: Results, suite: Callable[[], Suite], name: str, seed: int) -> None:

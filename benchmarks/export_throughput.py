@@ -29,6 +29,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.command import UNGATED
 from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.environment import prepare_log
@@ -66,9 +67,7 @@ MODELS: dict[str, tuple[str, tuple[str, ...]]] = {
 BRIEF = (
     "retrieval.trainer.epochs=1",
     "retrieval.trainer.steps_per_epoch=20",
-    "retrieval.evaluation.thresholds={}",
-    "retrieval.evaluation.beats_neighbours=null",
-    "retrieval.evaluation.min_users=1",
+    *UNGATED,
     "retrieval.serving_validation.enabled=false",
     "retrieval.sources.enabled=false",
 )
@@ -161,7 +160,6 @@ def measure(
     run_dir, out = runs_dir / model, runs_dir / "export"
     given = (f"log_dir={log_dir}", f"run_dir={run_dir}", f"retrieval.trainer.seed={seed}")
     vitrine("run", config, settings=(*given, *changes, *BRIEF))
-    shutil.rmtree(out, ignore_errors=True)
     once = run_twice(run_dir, log_dir, out)
     measured = {}
     for table, number in copies.items():
@@ -219,8 +217,7 @@ def main() -> None:
     for seed in range(options.seeds):
         for model in (options.only,) if options.only else MODELS:
             keep(results, model, seed, options)
-    known = {name for row in results.rows() for name in row}
-    print(render(results.path, [name for name in COLUMNS if name in known]))
+    print(render(results.path, results.having(COLUMNS)))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.embeddings_movielens_1m import MOVIELENS
-from benchmarks.embeddings_movielens_1m import divide
+from benchmarks.embeddings_movielens_1m import prepare_divided
 from benchmarks.embeddings_movielens_1m import values_of
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
@@ -142,7 +142,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     command = f"python -m benchmarks.{NAME}"
     results = Results(NAME, command, options.fresh, options.results_dir, is_same_training)
-    divide(MOVIELENS, options.log_dir, options.divided_dir)
+    prepare_divided(MOVIELENS, options.log_dir, options.divided_dir)
     places = (f"log_dir={options.divided_dir / 'known'}", f"run_dir={options.runs_dir}")
     data = transformed_log(load_config(GUIM, places))
 

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.embedding_baselines import BASELINES
-from benchmarks.embeddings_movielens_1m import SHARE
+from benchmarks.embeddings_movielens_1m import MOVIELENS
+from benchmarks.embeddings_movielens_1m import prepare_divided
 from benchmarks.environment import ROOT
-from benchmarks.environment import prepare_log
 from benchmarks.guim_ablation import GUIM
 from benchmarks.guim_ablation import OF_SEQUENCE
 from benchmarks.guim_ablation import SEQUENCE
@@ -43,7 +43,6 @@ from tfx_pipeline.config_file import load_config
 from tfx_pipeline.datasets.division import KNOWN
 from tfx_pipeline.datasets.division import LATER
 from tfx_pipeline.datasets.division import USER_ATTRIBUTES
-from tfx_pipeline.datasets.division import divide_log
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
 from tfx_pipeline.datasets.event_log import EVENTS_TABLE
 from tfx_pipeline.datasets.event_log import USERS_TABLE
@@ -84,8 +83,7 @@ def is_cold(item: str) -> bool:
 
 def divide(log_dir: Path, out: Path) -> None:
     """Writes `out/divided`, and `out/cold`, the same without cold items' known events."""
-    if not (out / "divided").exists():
-        divide_log(log_dir, out / "divided", share=SHARE, hide=(USER_ATTRIBUTES,))
+    prepare_divided(MOVIELENS, log_dir, out / "divided", hide=(USER_ATTRIBUTES,))
     if (out / "cold").exists():
         return
     log = EventLog(out / "divided" / KNOWN)
@@ -132,7 +130,6 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     command = f"python -m benchmarks.{NAME}"
     results = Results(NAME, command, options.fresh, options.results_dir, is_same_training)
-    prepare_log(options.log_dir, "movielens-1m")
     divide(options.log_dir, options.work_dir)
     whole = read_divided(options.work_dir / "divided")
     without = read_divided(options.work_dir / "cold")

@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import vitrine
+from benchmarks.environment import prepare_log
 from benchmarks.results import Results
-from tfx_pipeline.datasets.registry import prepare
 
 USERS = 300
 _STAGE = (
@@ -156,8 +156,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = arguments.folder or Path(scratch)
         log = folder / "log"
-        if not log.exists():
-            prepare("shop", log, users=USERS, images=False)
+        prepare_log(log, "shop", users=USERS, images=False)
         for row in [arguments.only] if arguments.only else PIPELINES:
             place = folder / row
             place.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.environment import ROOT
+from benchmarks.environment import prepare_log
 from benchmarks.results import Label
 from benchmarks.results import Results
 from benchmarks.results_table import render
@@ -65,11 +66,9 @@ def loads_of(history: int, candidates: list[int], clients: list[int]) -> list[Lo
 def transformed_shop(users: int) -> Transformed:
     """Makes a simulated shop and runs the pipeline as far as Transform; kept if there."""
     from tfx_pipeline.config_file import load_config
-    from tfx_pipeline.datasets.registry import prepare
 
     home = RUN_DIR / f"{users}-users"
-    if not (home / "log").exists():
-        prepare("shop", home / "log", users=users)
+    prepare_log(home / "log", "shop", users=users)
     overrides = (f"log_dir={home / 'log'}", f"run_dir={home}")
     return transformed_log(load_config("shop_demo", overrides))
 

@@ -135,8 +135,7 @@ def main(benchmark: RankingBenchmark, arguments: list[str] | None = None) -> Non
     order = {name: index for index, name in enumerate(benchmark.rows)}
     results.runs.sort(key=lambda run: (order.get(str(run.key["model"]), len(order)), run.seed))
     results.save()
-    known = {name for row in results.rows() for name in row}
-    print(render(results.path, [name for name in COLUMNS if name in known]))
+    print(render(results.path, results.having(COLUMNS)))
 
 
 def measure_oracle(results: Results, data: Transformed, log_dir: Path) -> None:

@@ -17,6 +17,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from dataclasses import asdict
 from dataclasses import dataclass
@@ -152,6 +153,11 @@ class Results:
         for run in self.runs:
             groups.setdefault(json.dumps(run.key, sort_keys=True), []).append(run)
         return [_summarise(group) for group in groups.values()]
+
+    def having(self, columns: Iterable[str]) -> list[str]:
+        """Returns those of some columns that any row has."""
+        known = {name for row in self.rows() for name in row}
+        return [name for name in columns if name in known]
 
     def save(self) -> None:
         """Writes the file aside and renames it, so that a killed benchmark loses nothing."""

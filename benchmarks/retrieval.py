@@ -31,6 +31,7 @@ from typing import Any
 from benchmarks.baselines import LONGEST
 from benchmarks.baselines import BaselineSettings
 from benchmarks.baselines import baselines
+from benchmarks.command import UNGATED
 from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.environment import prepare_log
@@ -48,14 +49,8 @@ COLUMNS = ("model", "hr@10", "hr@50", "ndcg@10", "mrr", "coverage@10", "runs", "
 SHARED = ("target_events", "candidate_types", "exclude_seen", "timeline", "transform")
 SECTIONS: dict[str, Any] = {**dict.fromkeys(SHARED, True), "retrieval": {"trainer"}}
 BASELINES = "baselines"
-# A row is the model alone (`benchmarks.sources` has the candidates joined), and a benchmark
-# measures what there is: gates are for what is pushed.
-_ALONE = (
-    "retrieval.sources.enabled=false",
-    "retrieval.evaluation.thresholds={}",
-    "retrieval.evaluation.change_thresholds={}",
-    "retrieval.evaluation.beats_neighbours=null",
-)
+# A row is the model alone (`benchmarks.sources` has the candidates joined).
+_ALONE = ("retrieval.sources.enabled=false", *UNGATED)
 
 
 @dataclass(frozen=True)

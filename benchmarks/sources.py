@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import UNGATED
 from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
@@ -50,13 +51,8 @@ SLICES = {"without_history": "slice/activity=0", "unseen": "slice/target_popular
 COLUMNS = ("data", "model", *MEASURED, *(f"{name}_{MEASURED[1]}" for name in SLICES))
 COLUMNS += ("runs", "seconds")
 _CHOSEN_BY = f"validation_{MEASURED[1]}"
-# A benchmark measures what there is; the gates are for what is pushed.
 _UNGATED = (
-    "retrieval.evaluation.thresholds={}",
-    "retrieval.evaluation.change_thresholds={}",
-    "retrieval.evaluation.slice_thresholds={}",
-    "retrieval.evaluation.beats_neighbours=null",
-    "retrieval.evaluation.min_users=1",
+    *UNGATED,
     "retrieval.index.max_latency_ms=1e9",
     "retrieval.serving_validation.enabled=false",
     "retrieval.trainer.tensorboard=false",

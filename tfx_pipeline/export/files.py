@@ -128,7 +128,6 @@ def describe_tables(path: Path, counts: dict[str, Any]) -> dict[str, Any]:
 
 def take_place(made: Path, target: Path) -> None:
     """Puts a finished export in the place of an earlier one, if there is any."""
-    put_back(target)
     aside = _aside(target)
     shutil.rmtree(aside, ignore_errors=True)
     if target.exists():

@@ -36,7 +36,6 @@ from tfx_pipeline.evaluation.measured import Measured
 
 TASKS: tuple[Task, ...] = (*USER_TASKS, *ITEM_TASKS, *PAIR_TASKS)
 REFERENCES = 3
-CONSTANT = "constant"  # what is called so has zeros for all
 REFERENCE_DIM = 64
 _INTERVAL = (2.5, 97.5)  # percent
 
@@ -92,7 +91,8 @@ class Suite:
         self.without = {name: reason for name, reason in reasons.items() if reason}
         if not self.tasks:
             raise ValueError(f"`{log.name}` has no task for embeddings: {self.without}")
-        random = [self._measure(random_embeddings(log, seed)) for seed in range(REFERENCES)]
+        drawn = [random_embeddings(log, seed) for seed in range(REFERENCES)]
+        random = [self._measure(one, align(one, log)) for one in drawn]
         self.reference = {
             name: float(np.mean([task.value(one[name])[0] for one in random]))
             for name, task in self.tasks.items()
@@ -105,7 +105,7 @@ class Suite:
             ValueError: They have users, or items, of which none is in the log.
         """
         aligned = self._aligned(embeddings)
-        found = self._measure(embeddings)
+        found = self._measure(embeddings, aligned)
         values = {name: self.tasks[name].value(readings) for name, readings in found.items()}
         skills = {
             name: (value - self.reference[name]) / (1 - self.reference[name])
@@ -141,9 +141,8 @@ class Suite:
                 )
         return aligned
 
-    def _measure(self, embeddings: Embeddings) -> dict[str, Readings]:
+    def _measure(self, embeddings: Embeddings, aligned: Aligned) -> dict[str, Readings]:
         """Measures the tasks that embeddings have tables for."""
-        aligned = align(embeddings, self.log)
         there = {"user": embeddings.users, "item": embeddings.items}
         return {
             name: task.measure(self.log, aligned)
@@ -173,4 +172,4 @@ def constant_embeddings(log: DividedLog) -> Embeddings:
     made = (
         Vectors(keys, np.zeros((len(keys), 1, 1), np.float32)) for keys in (log.users, log.items)
     )
-    return Embeddings(CONSTANT, *made)
+    return Embeddings("constant", *made)
