@@ -11,7 +11,7 @@ from serving.sources.history import NewestEvents
 
 TOWER, NEIGHBOURS, NEIGHBOURS_STRONG = "tower", "neighbours", "neighbours_strong"
 NEIGHBOURS_OF_LAST = "neighbours_of_last"
-POPULARITY, FRESHNESS = "popularity", "freshness"
+POPULARITY, UNSEEN, FRESHNESS = "popularity", "unseen", "freshness"
 REPEAT_COUNT, REPEAT_DECAYED = "repeat_count", "repeat_decayed"
 REPEAT_HABIT, REPEAT_RECENCY = "repeat_habit", "repeat_recency"
 REPEAT_NEIGHBOURS, REPEAT_OF_LAST = "repeat_neighbours", "repeat_of_last"
@@ -24,6 +24,7 @@ FEATURES = (
     NEIGHBOURS_STRONG,
     NEIGHBOURS_OF_LAST,
     POPULARITY,
+    UNSEEN,
     FRESHNESS,
     REPEAT_COUNT,
     REPEAT_DECAYED,
@@ -126,6 +127,7 @@ def make_features(
                              together are neighbours anyway, so it may count less or against
         repeat_of_last       `neighbours_of_last` of these
         popularity           log(1 + training events)
+        unseen               1 where training had none, of which counts say nothing, and else 0
         freshness            log(1001 / (1 + days)), days up to 1,000; 0 where nobody knows
         repeat_count         log(1 + occurrences in the history)
         repeat_decayed       log(1 + 100 sum over occurrences of 0.6 ** steps back)
@@ -169,6 +171,7 @@ def make_features(
         tf.where(known, 0.0, strong),
         tf.where(known, 0.0, of_last),
         popularity,
+        tf.cast(events == 0, tf.float32),
         fresh,
         count,
         decayed,

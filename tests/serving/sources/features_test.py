@@ -40,6 +40,7 @@ def test_scores_of_sources_by_hand():
     assert found[f.NEIGHBOURS_STRONG] == pytest.approx([np.log(4), 0.0])
     assert found[f.NEIGHBOURS_OF_LAST] == pytest.approx([np.log(2), 0.0])
     assert found[f.POPULARITY] == pytest.approx([0.0, np.log(10)])
+    assert found[f.UNSEEN] == [1.0, 0.0]
     assert found[f.FRESHNESS] == pytest.approx([0.0, np.log(1001) - np.log(10)], abs=1e-5)
 
 

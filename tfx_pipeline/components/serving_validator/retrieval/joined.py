@@ -183,6 +183,7 @@ class JoinedExactSearch(ExactSearch):
             f.NEIGHBOURS_STRONG: np.where(new, strong, 0.0),
             f.NEIGHBOURS_OF_LAST: np.where(new, of_last, 0.0),
             f.POPULARITY: np.log1p(self._events[rows]),
+            f.UNSEEN: (self._events[rows] == 0).astype(np.float64),
             f.FRESHNESS: np.where(known & (days >= 0), fresh, 0.0),
             **repeats,
             f.REPEAT_NEIGHBOURS: np.where(new, 0.0, strong),
