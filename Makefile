@@ -45,11 +45,14 @@ browser:  ## a headless Chromium in .tools; `make test` then looks at reports in
 COMPILE := uv pip compile --no-emit-index-url --generate-hashes --quiet \
   --custom-compile-command 'make lock'
 
-lock:  ## compile the locks of both rows, and what a GPU needs beside the first
+NEWER := --python-version 3.12 --python-platform x86_64-manylinux_2_40
+
+lock:  ## compile the locks of both rows, and what a GPU needs beside each
 	$(COMPILE) --python 3.10 requirements.in -o requirements.lock
 	$(COMPILE) --python 3.10 deploy/docker/cuda.in -o deploy/docker/cuda.lock
-	$(COMPILE) --python-version 3.12 --python-platform x86_64-manylinux_2_40 \
-	  requirements.in requirements-3.12.in --override requirements-3.12.in -o requirements-3.12.lock
+	$(COMPILE) $(NEWER) requirements.in requirements-3.12.in \
+	  --override requirements-3.12.in -o requirements-3.12.lock
+	$(COMPILE) $(NEWER) deploy/docker/cuda-3.12.in -o deploy/docker/cuda-3.12.lock
 
 clean:  ## what set-up and tools made; data and runs stay
 	rm -rf .venv .tools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
