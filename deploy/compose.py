@@ -18,6 +18,7 @@ from serving.publishing.serving_files import BATCHING
 ROOT = Path(__file__).parents[1]
 DOCKER = Path("deploy", "docker")
 LOCAL_SERVER = "local-server"
+_FIRST = "3.10"  # the row of what Dockerfiles make without arguments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +36,17 @@ class Recipe:
 
 def recipes(values: Values) -> dict[str, Recipe]:
     """Returns how each image is built, by its key among the values."""
-    bases = values.bases
-    python = {"PYTHON": bases.python}
+    row, bases = values.row, values.bases
+    python, beam = {"PYTHON": bases.python}, {"BEAM": bases.beam}
+    cuda: dict[str, str] = {}
+    if row != _FIRST:
+        python["LOCK"] = f"requirements-{row}.lock"
+        beam["BEAM_PYTHON"] = row
+        cuda["CUDA_LOCK"] = f"cuda-{row}.lock"
     gpu, cpu = {"TF_SERVING": bases.tf_serving_gpu}, {"TF_SERVING": bases.tf_serving}
     return {
-        "train": Recipe("train.Dockerfile", python),
-        "beam_worker": Recipe("beam_worker.Dockerfile", {**python, "BEAM": bases.beam}),
+        "train": Recipe("train.Dockerfile", python | cuda),
+        "beam_worker": Recipe("beam_worker.Dockerfile", python | beam),
         "serving_gpu": Recipe("serving_gpu.Dockerfile", gpu),
         "serving_cpu": Recipe("serving_cpu.Dockerfile", cpu),
         "local_server": Recipe("local_server.Dockerfile", python),
@@ -80,7 +86,7 @@ def _built(values: Values, key: str, out: Path) -> dict[str, Any]:
     recipe = recipes(values)[key]
     context = Path(os.path.relpath(ROOT, out)).as_posix()
     build = {"context": context, "dockerfile": str(recipe.path), "args": recipe.arguments}
-    return {"image": getattr(values.images, key), "build": build}
+    return {"image": values.image(key), "build": build}
 
 
 def _hardened(values: Values) -> dict[str, Any]:

@@ -39,8 +39,7 @@ def environment(values: Values) -> dict[str, str]:
 
 def image(values: Values) -> str:
     """Returns the image of the device."""
-    images = values.images
-    return images.serving_gpu if values.server.device == "gpu" else images.serving_cpu
+    return values.image("serving_gpu" if values.server.device == "gpu" else "serving_cpu")
 
 
 def ready_path(values: Values) -> str:

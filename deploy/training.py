@@ -48,7 +48,7 @@ def _template(values: Values) -> dict[str, Any]:
         "containers": [
             {
                 "name": "tensorflow",  # by which the operator finds it
-                "image": values.images.train,
+                "image": values.image("train"),
                 "imagePullPolicy": values.images.pull_policy,
                 "command": ["python", "-m", "models.trainer", training.arguments],
                 "resources": resources(values, training.cpus, training.memory_mib, training.gpus),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+from typing import Any
 from typing import Literal
 
+from pydantic import BeforeValidator
 from pydantic import Field
 from pydantic import model_validator
 
@@ -15,6 +18,14 @@ VALUES = Path(__file__).with_name("values.yaml")
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$"
 _BASE = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(@sha256:[0-9a-f]{64})?$"
 _IMAGE = r"^[a-z0-9][a-z0-9._/:-]*:[A-Za-z0-9_][A-Za-z0-9._-]*$"
+
+
+def _quoted(row: Any) -> Any:
+    """Returns the name of a row that was written without quotes: YAML reads 3.10 as 3.1."""
+    return f"{row:.2f}" if isinstance(row, float) else row
+
+
+RowName = Annotated[Literal["3.10", "3.12"], BeforeValidator(_quoted)]
 
 
 class Images(Config):
@@ -28,13 +39,22 @@ class Images(Config):
     pull_policy: Literal["Always", "IfNotPresent", "Never"]
 
 
-class Bases(Config):
-    """Images that ours are made from: a tag, or `tag@sha256:...`, which nobody can move."""
+class Row(Config):
+    """What images of a row of versions are made from, and how they are told from others.
+
+    Attributes:
+        python: Tag of `python`, or `tag@sha256:...`, which nobody can move; so are the others.
+        tf_serving: Of `tensorflow/serving`.
+        tf_serving_gpu: The same for GPUs.
+        beam: Of Beam's image of the row's Python.
+        tag_suffix: What follows the tags of our images.
+    """
 
     python: str = Field(pattern=_BASE)
     tf_serving: str = Field(pattern=_BASE)
     tf_serving_gpu: str = Field(pattern=_BASE)
     beam: str = Field(pattern=_BASE)
+    tag_suffix: str = Field(pattern=r"^[A-Za-z0-9._-]*$")
 
 
 class Model(Config):
@@ -199,8 +219,9 @@ class Values(Config):
 
     name: str = Field(pattern=_DNS_LABEL)
     namespace: str = Field(pattern=_DNS_LABEL)
+    row: RowName
     images: Images
-    bases: Bases
+    rows: dict[RowName, Row]
     model: Model
     server: Server
     training: Training
@@ -208,6 +229,25 @@ class Values(Config):
     gpu: Gpu
     scale: Scale
     monitoring: Monitoring
+
+    @model_validator(mode="after")
+    def _row_is_given(self) -> Values:
+        if self.row not in self.rows:
+            raise ValueError(
+                f"Expected as `row` one of the `rows`: {', '.join(self.rows) or 'there are none'}. "
+                f"Received: {self.row}."
+            )
+        return self
+
+    @property
+    def bases(self) -> Row:
+        """What the images are made from."""
+        return self.rows[self.row]
+
+    def image(self, key: str) -> str:
+        """Returns an image of the row by its key among the `images`, `name:tag`."""
+        tagged: str = getattr(self.images, key)
+        return tagged + self.bases.tag_suffix
 
     @property
     def memory_mib(self) -> int:

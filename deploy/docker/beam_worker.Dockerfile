@@ -2,8 +2,9 @@
 # --environment_type=DOCKER --environment_config=<image>, or --sdk_container_image=<image>.
 ARG PYTHON=3.10-slim-bookworm
 ARG BEAM=2.62.0
+ARG BEAM_PYTHON=3.10
 
-FROM apache/beam_python3.10_sdk:${BEAM} AS beam
+FROM apache/beam_python${BEAM_PYTHON}_sdk:${BEAM} AS beam
 
 FROM python:${PYTHON} AS build
 # pyfarmhash, of TFX, is compiled.
@@ -13,8 +14,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/vitrine
 ENV PATH=/opt/vitrine/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements.lock /src/
-RUN pip install --require-hashes --requirement /src/requirements.lock
+# A lock is complete; that of Python 3.12 overrides what packages say of each other.
+ARG LOCK=requirements.lock
+COPY ${LOCK} /src/
+RUN pip install --require-hashes --no-deps --requirement "/src/${LOCK}"
 COPY . /src
 RUN pip install --no-deps /src
 

@@ -5,9 +5,10 @@ ARG PYTHON=3.10-slim-bookworm
 FROM python:${PYTHON} AS build
 RUN python -m venv /opt/vitrine
 ENV PATH=/opt/vitrine/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ARG LOCK=requirements.lock
 COPY . /src
 # The locked versions of what the server needs, and no more.
-RUN grep -oE '^[A-Za-z0-9._-]+==[^ ]+' /src/requirements.lock > /src/constraints.txt \
+RUN grep -oE '^[A-Za-z0-9._-]+==[^ ]+' "/src/${LOCK}" > /src/constraints.txt \
     && pip install --constraint /src/constraints.txt "/src[serving]" scann
 
 FROM python:${PYTHON}

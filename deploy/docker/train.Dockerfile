@@ -9,11 +9,14 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/vitrine
 ENV PATH=/opt/vitrine/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY requirements.lock /src/
-RUN pip install --require-hashes --requirement /src/requirements.lock
+# A lock is complete; that of Python 3.12 overrides what packages say of each other.
+ARG LOCK=requirements.lock
+COPY ${LOCK} /src/
+RUN pip install --require-hashes --no-deps --requirement "/src/${LOCK}"
 ARG CUDA=true
-COPY deploy/docker/cuda.lock /src/
-RUN if [ "$CUDA" = true ]; then pip install --require-hashes --requirement /src/cuda.lock; fi
+ARG CUDA_LOCK=cuda.lock
+COPY deploy/docker/${CUDA_LOCK} /src/
+RUN if [ "$CUDA" = true ]; then pip install --require-hashes --no-deps --requirement "/src/${CUDA_LOCK}"; fi
 COPY . /src
 RUN pip install --no-deps /src
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import string
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from deploy.compose import ROOT
 from deploy.compose import recipes
 from deploy.kubernetes import USER
 from deploy.render import render
+from deploy.values import VALUES
 from deploy.values import load_values
 from serving.local_server.batching_file import with_batching_file
 from serving.local_server.config import ServerConfig
@@ -26,12 +29,37 @@ from tfx_pipeline.doctor import ROWS
 DOCKERFILES = sorted((ROOT / DOCKER).glob("*.Dockerfile"))
 HADOLINT = Path(sys.executable).with_name("hadolint")
 LOCKED = re.compile(r"^[A-Za-z0-9._-]+==[^ ]+", re.MULTILINE)
+LOCKS = {"3.10": "requirements.lock", "3.12": "requirements-3.12.lock"}
+CUDA_LOCKS = {"3.10": "cuda.lock", "3.12": "cuda-3.12.lock"}
+of_each_row = pytest.mark.parametrize("row", LOCKS)
 
 
-def locked(lock: Path = ROOT / "requirements.lock") -> dict[str, str]:
+def locked(lock: Path) -> dict[str, str]:
     """Versions in a lock by name, found as the local server's image finds them."""
     lines = LOCKED.findall(lock.read_text())
     return dict(line.split("==") for line in lines)
+
+
+def built(text: str, arguments: Mapping[str, str]) -> list[str]:
+    """Lines of a Dockerfile as a build with these arguments sees them.
+
+    What is declared before the first FROM is known to FROM alone; what a stage declares, to it.
+    """
+    before: dict[str, str] = {}
+    stage: dict[str, str] | None = None
+    lines, known = [], set()
+    for line in text.splitlines():
+        if declared := re.fullmatch(r"ARG ([A-Z_]+)=(\S*)", line):
+            name, default = declared.groups()
+            known.add(name)
+            (before if stage is None else stage)[name] = arguments.get(name, default)
+        elif line.startswith("FROM "):
+            lines.append(string.Template(line).substitute(before))
+            stage = {}
+        elif not line.startswith("#"):
+            lines.append(string.Template(line).safe_substitute(stage or {}))
+    assert arguments.keys() <= known
+    return lines
 
 
 def lint(text: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -55,14 +83,22 @@ def test_an_image_is_nobody_and_copies_what_is_there(path):
     users = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
     assert users == [(str(USER), str(USER))]
     assert text.index("USER") < text.index("ENTRYPOINT")
-    sources = re.findall(r"^COPY (?!--from)(\S+)", text, re.MULTILINE)
+    sources = {source for row in LOCKS for source in sources_of(path, row)}
     ignored = path.with_name(path.name + ".dockerignore").read_text().splitlines()
     kept = [line.removeprefix("!") for line in ignored if line.startswith("!")]
     assert "*" in ignored  # nothing goes along that is not named
     for source in kept:
         assert (ROOT / source).exists(), source
-    assert set(sources) <= {*kept, "."}
+    assert sources <= {*kept, "."}
     assert bool(sources) == bool(kept)
+
+
+def sources_of(path: Path, row: str) -> set[str]:
+    """Returns what the image of a row copies from the working copy."""
+    known = recipes(load_values(overrides=(f"row={row}",))).values()
+    (recipe,) = [recipe for recipe in known if ROOT / recipe.path == path]
+    lines = "\n".join(built(path.read_text(), recipe.arguments))
+    return set(re.findall(r"^COPY (?!--from)(\S+)", lines, re.MULTILINE))
 
 
 def test_dockerfiles_by_themselves_make_what_the_values_say(tmp_path):
@@ -79,21 +115,54 @@ def test_dockerfiles_by_themselves_make_what_the_values_say(tmp_path):
             assert re.search(rf"\$\{{?{name}\b", text), f"{name} is not used"
 
 
-def test_the_bases_are_those_of_the_lock():
-    bases, versions = load_values().bases, locked()
+@of_each_row
+def test_the_bases_are_those_of_the_lock(row):
+    bases = load_values(overrides=(f"row={row}",)).bases
+    versions = locked(ROOT / LOCKS[row])
     assert bases.tf_serving.split("@")[0] == versions["tensorflow-serving-api"]
     assert bases.tf_serving_gpu.split("@")[0] == versions["tensorflow-serving-api"] + "-gpu"
     assert bases.beam.split("@")[0] == versions["apache-beam"]
-    (row,) = [row for row in ROWS if row.tested["tensorflow"] == versions["tensorflow"]]
-    python = "{}.{}".format(*row.pythons[0])  # of the images, whichever runs this test
-    assert bases.python.startswith(f"{python}-")
-    beam = (ROOT / DOCKER / "beam_worker.Dockerfile").read_text()
-    assert f"beam_python{python}_sdk" in beam
+    (known,) = [known for known in ROWS if known.tested["tensorflow"] == versions["tensorflow"]]
+    python = "{}.{}".format(*known.pythons[0])  # of the images, whichever runs this test
+    assert (row, bases.python.partition("-")[0]) == (python, python)
+    debian = bases.python.split("@")[0].rpartition("-")[2]
+    assert known.glibc <= {"bookworm": (2, 36), "trixie": (2, 41)}[debian]
 
 
-def test_cuda_comes_by_hash_and_changes_nothing_else():
-    lock = ROOT / DOCKER / "cuda.lock"
-    cuda, versions = locked(lock), locked()
+@of_each_row
+def test_an_image_has_the_bases_and_the_lock_of_its_row(row):
+    values = load_values(overrides=(f"row={row}",))
+    bases, lock = values.bases, LOCKS[row]
+    lines = {
+        key: built((ROOT / recipe.path).read_text(), recipe.arguments)
+        for key, recipe in recipes(values).items()
+    }
+    text = {key: "\n".join(found) for key, found in lines.items()}
+    froms = {
+        key: [line.split()[1] for line in found if line.startswith("FROM ")]
+        for key, found in lines.items()
+    }
+    python = f"python:{bases.python}"
+    assert froms == {
+        "train": [python, python],
+        "beam_worker": [f"apache/beam_python{row}_sdk:{bases.beam}", python, python],
+        "serving_gpu": [f"tensorflow/serving:{bases.tf_serving_gpu}"],
+        "serving_cpu": [f"tensorflow/serving:{bases.tf_serving}"],
+        "local_server": [python, python],
+    }
+    install = "pip install --require-hashes --no-deps --requirement"
+    for key in ("train", "beam_worker"):
+        assert f'\nCOPY {lock} /src/\nRUN {install} "/src/{lock}"\n' in text[key]
+    cuda = CUDA_LOCKS[row]
+    assert f"\nCOPY deploy/docker/{cuda} /src/\n" in text["train"]
+    assert f'{install} "/src/{cuda}"; fi\n' in text["train"]
+    assert f'"/src/{lock}" > /src/constraints.txt' in text["local_server"]
+
+
+@of_each_row
+def test_cuda_comes_by_hash_and_changes_nothing_else(row):
+    lock = ROOT / DOCKER / CUDA_LOCKS[row]
+    cuda, versions = locked(lock), locked(ROOT / LOCKS[row])
     assert {name for name in cuda if name not in versions} == {
         name for name in cuda if name.startswith("nvidia-")
     }
@@ -110,27 +179,36 @@ def test_cuda_comes_by_hash_and_changes_nothing_else():
 
 
 @pytest.mark.parametrize("key", ["python", "tf_serving", "tf_serving_gpu", "beam"])
-def test_a_base_is_built_from_by_digest(key):
+def test_a_base_is_built_from_by_digest(tmp_path, key):
+    given, path = yaml.safe_load(VALUES.read_text()), tmp_path / "values.yaml"
     digest = "3.10@sha256:" + "0a" * 32
-    values = load_values(overrides=(f"bases.{key}={digest}",))
-    assert any(digest in recipe.arguments.values() for recipe in recipes(values).values())
-    with pytest.raises(ValueError, match=f"bases.{key}"):
-        load_values(overrides=(f"bases.{key}=3.10@sha256:0a",))
+    given["rows"]["3.10"][key] = digest
+    path.write_text(yaml.safe_dump(given))
+    known = recipes(load_values(path)).values()
+    assert any(digest in recipe.arguments.values() for recipe in known)
+    given["rows"]["3.10"][key] = "3.10@sha256:0a"
+    path.write_text(yaml.safe_dump(given))
+    with pytest.raises(ValueError, match=f"rows.3.10.{key}"):
+        load_values(path)
 
 
-def test_the_local_server_is_constrained_by_the_whole_lock():
+@of_each_row
+def test_the_local_server_is_constrained_by_the_whole_lock(row):
     text = (ROOT / DOCKER / "local_server.Dockerfile").read_text()
     assert f"grep -oE '{LOCKED.pattern}' " in text
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    assert len(locked()) == sum(1 for line in lines if re.match(r"[A-Za-z0-9]", line))
+    lines = (ROOT / LOCKS[row]).read_text().splitlines()
+    assert len(locked(ROOT / LOCKS[row])) == sum(
+        1 for line in lines if re.match(r"[A-Za-z0-9]", line)
+    )
 
 
-def test_compose_builds_from_dockerfiles_that_are_there(tmp_path):
-    values = load_values()
+@of_each_row
+def test_compose_builds_from_dockerfiles_that_are_there(tmp_path, row):
+    values = load_values(overrides=(f"row={row}",))
     out = tmp_path / "deep" / "rendered"
     render(values, out)
     services = yaml.safe_load((out / "compose.yaml").read_text())["services"]
-    by_image = {getattr(values.images, key): recipe for key, recipe in recipes(values).items()}
+    by_image = {values.image(key): recipe for key, recipe in recipes(values).items()}
     assert {service["image"] for service in services.values()} == by_image.keys()
     for service in services.values():
         context = (out / service["build"]["context"]).resolve()

@@ -21,6 +21,8 @@ from serving.publishing.config import PusherConfig
         ("modl.name=x", "`modl` is not a key of Values; the nearest is `model`"),
         ("server.device=tpu", "server.device: "),
         ("images.train=vitrine-train", "images.train: "),
+        ("row=3.11", "row: Input should be '3.10' or '3.12'"),
+        ("rows={}", "one of the `rows`: there are none. Received: 3.10"),
         ("name=Has_Capitals", "name: "),
         ("model.mount_path=models", "model.mount_path: "),
         ("gpu.memory_fraction=0.5", "`memory_fraction` or `allow_growth`. Received: both"),

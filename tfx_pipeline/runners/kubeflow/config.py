@@ -55,7 +55,8 @@ class KubeflowConfig(Config):
     """The section `kubeflow`: how steps run on Kubeflow Pipelines.
 
     Attributes:
-        image: Of every step: `images.train` of `deploy/values.yaml`, in your registry.
+        image: Of every step: `images.train` of `deploy/values.yaml`, in your registry, with the
+            `tag_suffix` of its row behind it.
         pull_policy: When a node pulls it.
         pull_secrets: Secrets of the registry.
         cpus: Cores of a step.
