@@ -5,7 +5,8 @@
 
 `recommend_*`: two servables of one training on MovieLens-1M, with the tower alone and with all
 sources, are asked for 10 items at batch 1, in one process and by turns; the ratios are joined
-over alone, of the wall time of a call.
+over alone, of the wall time of a call. `served_*` are the same requests sent by the client to a
+local server for each of the two: what a user of them waits for.
 
 `neighbours_*`: the log is that of `benchmarks.timeline_generation` (power-law activity and
 popularity), its timelines are made first and are not in the time. Each run is a process of its
@@ -17,22 +18,35 @@ job until the lists are written; `peak_megabytes` is that of the process, import
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.command import vitrine
 from benchmarks.environment import ROOT
 from benchmarks.results import Results
+from benchmarks.serving import local_server
 from benchmarks.timeline_generation import make_log
+from serving.client import Event
+from serving.client import RecommenderClient
+from serving.client import Request
+from serving.client.calls import recommend_inputs
+from serving.sources.combination import SOURCES_DIR
 from transforms.stack import make_pipeline
 
+MODEL = "sources"
 _WARM_UP = 50  # calls of each servable before the clock
 MODE = "--direct_running_mode=in_memory"
 
@@ -100,32 +114,55 @@ def recommend_latency(run_dir: Path, requests: int) -> dict[str, float]:
         run_dir: Where the two runs of the pipeline are made.
         requests: How often each servable is asked.
     """
-    import numpy as np
     import tensorflow as tf
 
-    from serving.client import Event
-    from serving.client import Request
-    from serving.client.calls import recommend_inputs
-
     servables = {name: make_servable(run_dir, name == "joined") for name in ("alone", "joined")}
-    loaded = {name: tf.saved_model.load(str(path)) for name, path in servables.items()}
-    recommend = {name: model.signatures["recommend"] for name, model in loaded.items()}
+
+    def in_process(path: Path) -> Callable[[Request], Any]:
+        recommend = tf.saved_model.load(str(path)).signatures["recommend"]
+        names = recommend.structured_input_signature[1]
+
+        def ask(request: Request) -> None:
+            inputs = recommend_inputs([request])
+            recommend(**{name: tf.constant(inputs[name]) for name in names})["ids"].numpy()
+
+        return ask
+
+    found = {}
+    asked = {name: in_process(path) for name, path in servables.items()}
+    for name, value in by_turns(asked, requests).items():
+        found[f"recommend_{name}"] = value
+    with contextlib.ExitStack() as stack:
+        asked = {name: stack.enter_context(served(path)) for name, path in servables.items()}
+        for name, value in by_turns(asked, requests).items():
+            found[f"served_{name}"] = value
+    return found
+
+
+@contextlib.contextmanager
+def served(servable: Path) -> Iterator[Callable[[Request], Any]]:
+    """Serves a servable by a local server; yields what asks it for 10 items."""
+    with tempfile.TemporaryDirectory() as base_path:
+        shutil.copytree(servable, Path(base_path) / "1")
+        with local_server(Path(base_path), MODEL) as address:
+            with RecommenderClient(address, MODEL, timeout=60) as client:
+                yield lambda request: client.recommend(request.history, k=10, request_time=0)
+
+
+def by_turns(asked: Mapping[str, Callable[[Request], Any]], requests: int) -> dict[str, float]:
+    """Asks several servables the same in turn: percentiles in milliseconds, joined over alone."""
+    import numpy as np
+
     draw = np.random.default_rng(0)
-    seconds: dict[str, list[float]] = {name: [] for name in recommend}
+    seconds: dict[str, list[float]] = {name: [] for name in asked}
     for number in range(_WARM_UP + requests):
-        history = [
-            Event(f"movie:{item}", "rating", 0)
-            for item in draw.integers(1, 3_000, draw.integers(1, 50))
-        ]
-        inputs = {
-            name: tf.constant(value) for name, value in recommend_inputs([Request(history)]).items()
-        }
-        for name, ask in recommend.items():
+        items = draw.integers(1, 3_000, draw.integers(1, 50))
+        request = Request([Event(f"movie:{item}", "rating", 0) for item in items])
+        for name, ask in asked.items():
             started = time.perf_counter()
-            ask(**{key: inputs[key] for key in ask.structured_input_signature[1]})["ids"].numpy()
-            seconds[name].append(time.perf_counter() - started)
-            if number < _WARM_UP:
-                seconds[name].clear()
+            ask(request)
+            if number >= _WARM_UP:
+                seconds[name].append(time.perf_counter() - started)
     found = {
         f"{name}_p{share}_ms": float(np.percentile(times, share)) * 1e3
         for name, times in seconds.items()
@@ -143,8 +180,10 @@ def make_servable(run_dir: Path, joined: bool) -> Path:
     if not (run_dir / "log").exists():
         vitrine("data", "prepare", "movielens-1m", "--out", str(run_dir / "log"))
     vitrine("run", "movielens_1m_demo", settings=settings)
-    made = (run_dir / "artifacts" / "servable-builder" / "servable").iterdir()
-    return max(made, key=lambda path: int(path.name)) / "Format-Serving"
+    made = (run_dir / "artifacts" / "servable-builder" / "servable").glob("*/Format-Serving")
+    # A run that comes from the cache is not the newest: both are there.
+    found = [path for path in made if (path / SOURCES_DIR).is_dir() == joined]
+    return max(found, key=lambda path: int(path.parent.name))
 
 
 def main() -> None:
@@ -169,10 +208,11 @@ def main() -> None:
             key = {"name": f"neighbours_{events}_events", "unit": "events/s", "events": events}
             for seed in range(options.runs):
                 results.measure(key, seed, functools.partial(run_once, folder, events))
-    if not results.find({"name": "recommend_p99_ratio", "unit": ""}):
+    if not results.find({"name": "served_p99_ratio", "unit": ""}):
         latency = recommend_latency(options.run_dir, options.requests)
         for name, value in latency.items():
-            key = {"name": f"recommend_{name}", "unit": "ms" if name.endswith("ms") else ""}
+            key = {"name": name, "unit": "ms" if name.endswith("ms") else ""}
+            results.runs = [run for run in results.runs if run.key != key]  # all of one go
             results.measure(key, 0, functools.partial(dict, value=value), seconds=0.0)
     for row in results.rows():
         print(
