@@ -72,7 +72,7 @@ SHIPPED: dict[str, dict[str, Any]] = {
         "model.encoder.use_time": False,
     },
     "amazon_beauty_two_tower": {
-        "epochs": 12,
+        "epochs": 20,
         "steps_per_epoch": 0,
         "input.batch_size": 512,
         "input.pool": 1024,
