@@ -11,6 +11,7 @@ ALL = (
     "transform_throughput",
     "training_throughput",
     "throughput",
+    "import_csv",
     "sources_speed",
     "serving",
     "rank_latency",
