@@ -121,7 +121,7 @@ def tune(
         storage=f"sqlite:///{storage.absolute()}",
         load_if_exists=True,
         direction="minimize" if metric in MINIMISED else "maximize",
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2),
     )
     # The draws of a search that goes on are others than its first ones.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))

@@ -34,7 +34,8 @@ FEATURES = (
     REPEAT_OF_LAST,
     *REPEAT_STEPS,
 )
-# More of these never lowers a score: their weights are not negative.
+# Weights of these are not negative. What goes with them may be: of items in the history neighbours
+# are weighed freely, and so is that training had no event of an item.
 MONOTONE = frozenset(
     {
         TOWER,

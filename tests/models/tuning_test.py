@@ -31,6 +31,7 @@ class Trainings:
 
     def __init__(self, interrupt_at: int | None = None) -> None:
         self.asked: list[Any] = []
+        self.epochs: list[int] = []  # of each trial
         self.ended = 0
         self._interrupt_at = interrupt_at
 
@@ -39,7 +40,9 @@ class Trainings:
         if len(self.asked) == self._interrupt_at:
             raise KeyboardInterrupt
         value = quality(config)
+        self.epochs.append(0)
         for epoch in range(1, 4):
+            self.epochs[-1] = epoch
             report(epoch, value * epoch / 3)
         self.ended += 1
         return value
@@ -53,6 +56,7 @@ def test_the_first_trial_is_what_was_given_and_the_best_is_better(tmp_path: Path
     assert found.default == pytest.approx(quality(CONFIG))
     assert found.best > found.default and found.trials == len(trainings.asked) == 12
     assert found.stopped == 12 - trainings.ended > 0  # the median stops bad ones
+    assert {*trainings.epochs} == {2, 3}  # after their second epoch
     best = max(trainings.asked, key=quality)
     assert found.values["optimizer.learning_rate"] == best.optimizer.learning_rate
     assert found.values["epochs"] == 3  # what followed from the log is kept, too
