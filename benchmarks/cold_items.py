@@ -35,8 +35,8 @@ def without_known(events: pa.Table, share: float) -> pa.Table:
 
     Args:
         events: Rows of an events table.
-        share: Of each user's events that are the test (`leave-share-out`), of all users at least
-            one event.
+        share: Of each user's events that are the test (`leave-share-out`). It has to be one event
+            at least of everybody.
 
     Returns:
         The rows that are left, in their order.

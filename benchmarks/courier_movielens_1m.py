@@ -9,8 +9,8 @@ hidden in training more often (`id_dropout`), so that features can stand in for 
 
 A tenth of the movies, drawn by a hash of the id, is held out: their ratings before the test are
 not in the log, so that training and validation never meet them, and `auc_cold` is of what the test
-asks of them. Posters of all movies are there, and views of images (`simclr`) learn from these as
-well.
+asks of them: 8,593 of 91,436 ratings, of 338 movies, and 3 of others that training lacks. Posters
+of all movies are there, and views of images (`simclr`) learn from these as well.
 
 Pages show a single movie, so COURIER tells a liked one from those of all pages of a batch
 (`negatives: batch`), which are liked, too; disliked ones are among those before them, as in the
