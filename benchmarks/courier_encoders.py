@@ -28,15 +28,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.courier import COURIER_SIMCLR
-from benchmarks.courier import ENCODER
-from benchmarks.courier import MODELS as SOURCES
-from benchmarks.courier import PAGE_MEAN
-from benchmarks.courier import PAGES
-from benchmarks.courier import SIMCLR
-from benchmarks.courier import TRAINERS
-from benchmarks.courier import pipeline
-from benchmarks.courier import starting_from
+from benchmarks.courier import BENCHMARK
+from benchmarks.courier_features import starting_from
+from benchmarks.courier_table import COURIER_SIMCLR
+from benchmarks.courier_table import ENCODER
+from benchmarks.courier_table import PAGE_MEAN
+from benchmarks.courier_table import PAGES
+from benchmarks.courier_table import SIMCLR
+from benchmarks.courier_table import VIEWS
 from benchmarks.environment import ROOT
 from benchmarks.environment import prepare_log
 from benchmarks.results import DIRECTORY
@@ -69,9 +68,9 @@ MODELS: dict[str, dict[str, Any]] = {
     "page_attention": PAGES | {"temperature": 0.5},
     "page_mean": PAGE_MEAN,
     LONGER: PAGE_MEAN,
-    SIMCLR: SOURCES[SIMCLR],
-    SIMCLR_START: SOURCES[COURIER_SIMCLR] | {"objective": "none"},
-    COURIER_SIMCLR: SOURCES[COURIER_SIMCLR],
+    SIMCLR: BENCHMARK.models[SIMCLR],
+    SIMCLR_START: BENCHMARK.models[COURIER_SIMCLR] | {"objective": "none"},
+    COURIER_SIMCLR: BENCHMARK.models[COURIER_SIMCLR],
 }
 LINEAR, TRUTH = "linear_style", "style"
 SETTINGS = (*MODELS, LINEAR, TRUTH)
@@ -91,7 +90,7 @@ def trainer(setting: str, seed: int) -> RepresentationTrainerConfig:
     }
     if setting == LONGER:
         given["epochs"] = 4 * ENCODER["epochs"]
-    return RepresentationTrainerConfig.model_validate(given | TRAINERS.get(setting, {}))
+    return RepresentationTrainerConfig.model_validate(given | (VIEWS if setting == SIMCLR else {}))
 
 
 def trained(
@@ -213,7 +212,7 @@ def read(log_dir: Path, run_dir: Path, reuse: bool) -> TrainingData:
     from tfx_pipeline.image_features.make import learn_from
 
     if not reuse:
-        return learn_from(pipeline(log_dir, run_dir))
+        return learn_from(BENCHMARK.pipeline(log_dir, run_dir))
     made = last_transformed(run_dir / DIRECTORY / "data")
     files = (made.files(name) for name in ("train", "catalogue", PAGE_SPLITS[0]))
     return TrainingData(made.output(), *files)

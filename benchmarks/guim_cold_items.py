@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.cold_items import is_cold
+from benchmarks.cold_items import of_cold_items
 from benchmarks.embedding_baselines import BASELINES
 from benchmarks.embeddings_movielens_1m import MOVIELENS
 from benchmarks.embeddings_movielens_1m import prepare_divided
@@ -59,7 +60,6 @@ from tfx_pipeline.runners.transformed import transformed_log
 from transforms.arrow import pa
 
 NAME = "guim_cold_items"
-COLD = 10  # one item in so many
 COLUMNS = ("row", "among_cold_hr@10", "among_cold_ndcg@10", "among_all_hr@10", "users", "runs")
 _TWO_TOWER = ("epochs=2", "steps_per_epoch=700", "validation.users=2000")
 ROWS: Rows = {
@@ -76,11 +76,6 @@ ROWS: Rows = {
 _SEEDLESS = ("category_counts", "random")
 
 
-def is_cold(item: str) -> bool:
-    """Says whether an item's known events are left out."""
-    return zlib.crc32(item.encode()) % COLD == 0
-
-
 def divide(log_dir: Path, out: Path) -> None:
     """Writes `out/divided`, and `out/cold`, the same without cold items' known events."""
     prepare_divided(MOVIELENS, log_dir, out / "divided", hide=(USER_ATTRIBUTES,))
@@ -88,9 +83,7 @@ def divide(log_dir: Path, out: Path) -> None:
         return
     log = EventLog(out / "divided" / KNOWN)
     events = log.read(EVENTS_TABLE)
-    names = events["entity_id"].combine_chunks().dictionary_encode()
-    cold = np.array([is_cold(name) for name in names.dictionary.to_pylist()])
-    kept = events.filter(pa.array(~cold[np.asarray(names.indices)]))
+    kept = events.filter(pa.array(~of_cold_items(events)))
     others = log.read(CATALOGUE_TABLE), log.read(USERS_TABLE)
     write_event_log(out / "cold" / KNOWN, log.manifest, kept, *others)
     shutil.copytree(out / "divided" / LATER, out / "cold" / LATER)

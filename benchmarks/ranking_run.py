@@ -33,7 +33,7 @@ def run_ranking(
     control: bool = False,
     export: Path | None = None,
     earlier: Path | None = None,
-    rare: int = 0,
+    rare: int | None = None,
     compare: Callable[[PageEvaluation], dict[str, float]] | None = None,
 ) -> dict[str, Any]:
     """Trains, chooses the epoch and calibrates on `validation_pages`, and tests.
@@ -44,7 +44,7 @@ def run_ranking(
         control: Whether every page gets the history of another page.
         export: Where the SavedModel is written; nowhere when None.
         earlier: A SavedModel whose weights training starts from; fresh ones when None.
-        rare: Candidates that training has at most so often are measured apart, too; 0 leaves
+        rare: Candidates that training has at most so often are measured apart, too; None leaves
             that out.
         compare: Measures the trained model on the test split in another way.
 
@@ -70,7 +70,7 @@ def run_ranking(
         evaluation = ranking.PageEvaluation(model, list(batches))
         scored = evaluation.scored()
         report["test"] = evaluation.metrics(*scored)
-        if rare:
+        if rare is not None:
             chosen = rare_candidates(evaluation.batches, given, rare)
             found = evaluation.metrics(*(values[chosen] for values in scored))
             report["test"] |= {f"{name}_rare": found[name] for name in ("auc", "candidates")}

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from benchmarks.courier import COURIER_SIMCLR
-from benchmarks.courier import SIMCLR
 from benchmarks.courier_encoders import LONGER
 from benchmarks.courier_encoders import MODELS
 from benchmarks.courier_encoders import SETTINGS
@@ -11,6 +9,8 @@ from benchmarks.courier_encoders import SIMCLR_START
 from benchmarks.courier_encoders import alike_in_style
 from benchmarks.courier_encoders import read_linearly
 from benchmarks.courier_encoders import trainer
+from benchmarks.courier_table import COURIER_SIMCLR
+from benchmarks.courier_table import SIMCLR
 
 VIEWS = (SIMCLR, SIMCLR_START, COURIER_SIMCLR)
 

@@ -5,10 +5,10 @@ import pytest
 
 from benchmarks import guim_ablation as ablation
 from benchmarks import guim_cold_items as cold_items
+from benchmarks.cold_items import is_cold
 from benchmarks.guim_ablation import by_diversity
 from benchmarks.guim_ablation import category_entropy
 from benchmarks.guim_cold_items import cold_metrics
-from benchmarks.guim_cold_items import is_cold
 from benchmarks.training_run import trainer_config
 from tfx_pipeline.evaluation.embeddings.log import DividedLog
 from tfx_pipeline.evaluation.embeddings.log import Events

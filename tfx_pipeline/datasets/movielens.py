@@ -16,6 +16,7 @@ import numpy as np
 from tfx_pipeline.datasets.download import find
 from tfx_pipeline.datasets.download import obtain
 from tfx_pipeline.datasets.event_log_writer import write_event_log
+from tfx_pipeline.datasets.images import with_images
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.movielens_files import ARCHIVE
 from tfx_pipeline.datasets.movielens_files import MOVIE
@@ -23,7 +24,6 @@ from tfx_pipeline.datasets.movielens_files import POSTERS
 from tfx_pipeline.datasets.movielens_files import SEQUENCES
 from tfx_pipeline.datasets.movielens_files import Tables
 from tfx_pipeline.datasets.movielens_files import read_tables
-from tfx_pipeline.datasets.movielens_files import with_posters
 from tfx_pipeline.datasets.sequences import SECOND
 from tfx_pipeline.datasets.sequences import Sequences
 from tfx_pipeline.datasets.sequences import constant
@@ -83,7 +83,8 @@ def prepare_movielens_1m(
         if not tables.official:
             notes["time"] = "not GroupLens's own archive, so its times count as an order only"
     if posters:
-        movies = with_posters(movies, obtain(POSTERS, source))
+        names = movies.column("entity_id").to_pylist()
+        movies = with_images(movies, obtain(POSTERS, source), names)
     manifest = Manifest(
         name="movielens-1m",
         version=protocol,

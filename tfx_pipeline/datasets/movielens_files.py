@@ -164,15 +164,3 @@ def _rows(folder: Path, name: str, width: int) -> list[list[str]]:
 
 def _job(code: str) -> str:
     return _OCCUPATIONS[int(code)] if code.isdigit() and int(code) < len(_OCCUPATIONS) else code
-
-
-def with_posters(movies: pa.Table, archive: Path) -> pa.Table:
-    """Adds images to catalogue rows from an archive of `<MovieID>.jpg`."""
-    with tempfile.TemporaryDirectory() as work:
-        folder = extract(archive, Path(work, "posters"), max_member_bytes=1 << 20)
-        files = {path.stem: path for path in folder.rglob("*.jpg")}
-        images = [
-            files[movie].read_bytes() if movie in files else None
-            for movie in movies.column("entity_id").to_pylist()
-        ]
-    return movies.append_column("image", pa.array(images, pa.binary()))
