@@ -13,9 +13,10 @@ from tfx_pipeline.datasets.sequences import constant
 from transforms.arrow import pa
 from transforms.arrow import pc
 
+LARGEST_EXACT = 2.0**53  # whole numbers above are not exact as float64
+
 _NUMBER = r"^\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 _DECIMAL_COMMA = r"^(\s*[+-]?[0-9]*),([0-9]+\s*)$"
-_LARGEST_EXACT = 2.0**53  # whole numbers above are not exact as float64
 _BETWEEN = "\x1f"
 
 
@@ -59,7 +60,7 @@ def ids(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_floating(column.type):
         numbers = np.asarray(column.cast(pa.float64()).fill_null(np.nan))
         missing = np.isnan(numbers)
-        bad = ~missing & ~((np.abs(numbers) < _LARGEST_EXACT) & (numbers == np.rint(numbers)))
+        bad = ~missing & ~((np.abs(numbers) < LARGEST_EXACT) & (numbers == np.rint(numbers)))
         whole = np.where(missing | bad, 0, numbers).astype(np.int64)
         column = pa.array(whole, mask=missing | bad)
     if not pa.types.is_integer(column.type):
