@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfx_pipeline.datasets.convert import as_text
 from tfx_pipeline.datasets.importer.blocks import Block
 from tfx_pipeline.datasets.importer.blocks import Broken
 from tfx_pipeline.datasets.importer.blocks import broken
@@ -18,12 +17,10 @@ from tfx_pipeline.datasets.importer.quotes import STRAY
 from tfx_pipeline.datasets.importer.quotes import split_rows
 from tfx_pipeline.datasets.importer.text_file import LineBlock
 from tfx_pipeline.datasets.importer.text_file import TextFile
+from tfx_pipeline.datasets.importer.values import cleaned
 from transforms.arrow import csv
 from transforms.arrow import pa
-from transforms.arrow import pc
 
-# As databases, pandas, R and Spark write what is missing.
-MISSING = ["", "NULL", "null", "\\N", "NaN", "nan", "NA", "N/A", "None", "<NA>", "NaT"]
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "::": "`::`", " ": "space"}
 _LOOKED_AT = 200  # lines that tell delimiters apart
 _STAND_IN = "\x1f"  # Arrow's delimiters are one character
@@ -226,8 +223,6 @@ class DelimitedFile:
                 csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.binary()),
                     include_columns=taken,
-                    null_values=MISSING,
-                    strings_can_be_null=True,
                 ),
             )
         except pa.ArrowException:
@@ -235,6 +230,5 @@ class DelimitedFile:
         if rows.num_rows + len(skipped) != len(numbers):
             return None
         kept = np.delete(numbers, skipped)
-        # Blanks around a value are trimmed, as in `1, 2`. The kernel looks at ASCII alone.
-        values = [pc.ascii_trim_whitespace(as_text(column.combine_chunks())) for column in rows]
+        values = [cleaned(column.combine_chunks()) for column in rows]
         return Block(pa.table(values, list(wanted)), kept, [*stray, *ragged])

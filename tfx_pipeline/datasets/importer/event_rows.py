@@ -13,6 +13,7 @@ from tfx_pipeline.datasets.importer.dead_letters import DeadLetters
 from tfx_pipeline.datasets.importer.time_format import TimeColumn
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import numbers
+from tfx_pipeline.datasets.importer.values import only
 from tfx_pipeline.datasets.importer.values import plain
 from tfx_pipeline.datasets.importer.values import texts
 from tfx_pipeline.datasets.judge import judge
@@ -163,7 +164,7 @@ class EventRows:
             found = found.cast(pa.float32(), safe=False)
             finite = np.isfinite(np.asarray(found.fill_null(0.0)))
             self._repair("value is not finite", ~finite, raw["value"])
-            made["value"] = _where(found, finite)
+            made["value"] = only(found, finite)
         if "position" in raw:
             found, bad = numbers(raw["position"], self._where("position"))
             values = np.asarray(found.fill_null(0.0)) - self._columns.first_position
@@ -178,8 +179,3 @@ class EventRows:
 
     def _where(self, name: str) -> str:
         return f"`{self._columns.sources()[name]}` of `{self._file}`"
-
-
-def _where(values: pa.Array, keep: np.ndarray) -> pa.Array:
-    """Returns values at which a mask holds, and null elsewhere."""
-    return pc.if_else(pa.array(keep), values, pa.scalar(None, values.type))

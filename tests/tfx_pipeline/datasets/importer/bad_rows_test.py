@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -168,3 +169,26 @@ def test_rows_that_are_not_utf8_are_left_out_alone(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "log")
     assert log.read("events").column("user_id").to_pylist() == ["2"]
     assert [(row["reason"], row["row"]) for row in letters(log)] == [("entity_id is not UTF-8", 2)]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_ids_are_trimmed_and_null_words_missing_in_every_format(tmp_path: Path, form: str) -> None:
+    rows = [{"user": user, "item": "a"} for user in ("u5", " u5 ", "u5\u00a0", "NULL", " nan ")]
+    path = tmp_path / f"a.{form}"
+    if form == "csv":
+        path.write_text("user,item\n" + "".join(f"{row['user']},a\n" for row in rows))
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    request = ImportRequest(
+        [str(path)],
+        tmp_path / "log",
+        EventColumns("user", "item", None),
+        CatalogueColumns("item"),
+        max_dead_letter_fraction=0.5,
+    )
+    import_log(request)
+    log = EventLog(tmp_path / "log")
+    assert log.read("events").column("user_id").to_pylist() == ["u5"] * 3
+    assert [row["reason"] for row in letters(log)] == ["user_id is missing"] * 2

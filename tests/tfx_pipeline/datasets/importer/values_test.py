@@ -7,6 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from tfx_pipeline.datasets.importer.values import cleaned
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import lists
 from tfx_pipeline.datasets.importer.values import numbers
@@ -21,6 +22,23 @@ def test_floats_are_ids_where_they_are_whole_and_exact() -> None:
     assert bad.tolist() == [False, False, False, True, True, True, False]
     assert ids(pa.array([2**63 + 1], pa.uint64()), "")[0].to_pylist() == [b"9223372036854775809"]
     assert ids(pa.nulls(2), "")[0].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string()])
+@pytest.mark.parametrize("other", ["a", "\u00e9"])
+def test_texts_are_trimmed_and_null_words_are_missing(kind: pa.DataType, other: str) -> None:
+    column = pa.array([" u5 ", "u6\t", " NULL", "nan", "", None, "nano", other]).cast(kind)
+    expected = [b"u5", b"u6", None, None, None, None, b"nano", other.encode()]
+    assert cleaned(column).cast(pa.binary()).to_pylist() == expected
+    found, bad = ids(column.slice(1), "`user`")
+    assert (found.to_pylist(), bad.any()) == (expected[1:], False)
+
+
+def test_blanks_of_unicode_are_trimmed_beside_values_that_are_not_utf8() -> None:
+    column = pa.array([b"u5\xc2\xa0", "\u2003u6".encode(), b"\xff ", b"a\xc2\xa0b", b"\xa0", None])
+    expected = [b"u5", b"u6", b"\xff", b"a\xc2\xa0b", b"\xa0", None]
+    assert cleaned(column).cast(pa.binary()).to_pylist() == expected
+    assert cleaned(pa.array([], pa.string())).to_pylist() == []
 
 
 @pytest.mark.parametrize(
