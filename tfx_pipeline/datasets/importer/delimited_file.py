@@ -20,6 +20,7 @@ from tfx_pipeline.datasets.importer.text_file import TextFile
 from tfx_pipeline.datasets.importer.values import cleaned
 from transforms.arrow import csv
 from transforms.arrow import pa
+from transforms.arrow import pc
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "::": "`::`", " ": "space"}
 _LOOKED_AT = 200  # lines that tell delimiters apart
@@ -231,4 +232,19 @@ class DelimitedFile:
             return None
         kept = np.delete(numbers, skipped)
         values = [cleaned(column.combine_chunks()) for column in rows]
-        return Block(pa.table(values, list(wanted)), kept, [*stray, *ragged])
+        found = Block(pa.table(values, list(wanted)), kept, [*stray, *ragged])
+        return self._without_headers(found)
+
+    def _without_headers(self, block: Block) -> Block:
+        """Leaves out rows that repeat the header, as where files were joined."""
+        again = np.ones(len(block.numbers), bool)
+        for name, column in zip(block.rows.column_names, block.rows.columns, strict=True):
+            again &= np.asarray(pc.equal(column, name).fill_null(False))
+            if not again.any():
+                return block
+        text = self._delimiter.join(self._columns)
+        headers = [
+            broken(number, "the header again", text) for number in block.numbers[again].tolist()
+        ]
+        rows = block.rows.filter(pa.array(~again))
+        return Block(rows, block.numbers[~again], [*block.broken, *headers])

@@ -133,6 +133,15 @@ def test_ragged_rows_are_broken_with_their_numbers(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_a_header_between_the_rows_is_no_row(tmp_path: Path, block_bytes: int) -> None:
+    text = CSV + "user, item\n3,item\n" + CSV
+    _, rows, broken = read(tmp_path / "a.csv", text, block_bytes=block_bytes)
+    assert rows == [*ROWS, (5, "3", "item"), (7, "1", "007"), (8, "2", "8")]
+    reason = "the header again"
+    assert broken == [(4, reason, "user,item"), (6, reason, "user,item")]
+
+
 def test_files_without_a_header_get_names(tmp_path: Path) -> None:
     path = tmp_path / "ratings.dat"
     names = ("user", "item", "rating")
