@@ -266,6 +266,7 @@ def told(request: ImportRequest, found: Imported, split: SplitUsers | None) -> s
             f"  {found.unknown_items:,} items of {found.unknown_events:,} events are not in the "
             "catalogue, so they are never recommended."
         )
+    lines += [f"  {remark}" for remark in found.remarks]
     if found.left_out:
         lines.append(found.left_out)
     if "rows_left_out" in manifest.notes:

@@ -134,12 +134,13 @@ def test_where_nothing_repeats_what_was_seen_is_excluded(
 
 
 def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_text("u0|x\nu1|y\n")
+    (tmp_path / "people.csv").write_text("u0|x\nu1|y\nU2|z\n")
     columns = "--users-columns name,town --users-id name --user-attribute town"
     events = "--user who --item what --time when"
     found = run(tmp_path, f"{events} --users {tmp_path}/people.csv {columns}")
     assert "people.csv: bar-separated, utf-8\n" in found.output
-    assert EventLog(tmp_path / "my-shop").read("users").num_rows == 2
+    assert "  users: 3 rows, 2 of them of users of the events.\n" in found.output
+    assert EventLog(tmp_path / "my-shop").read("users").num_rows == 3
 
 
 def test_an_order_suggests_a_split_without_times(tmp_path: Path) -> None:

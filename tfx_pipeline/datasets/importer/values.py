@@ -97,6 +97,16 @@ def ids(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     return column.cast(pa.string()).cast(pa.binary()), bad
 
 
+def in_two_forms(ids: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Returns those of distinct ids [n] string that are whole numbers with decimals, as `5.0`.
+
+    Only those whose number is among the ids without decimals, too.
+    """
+    decimal = ids.filter(pc.match_substring_regex(ids, r"^-?[0-9]+\.0+$"))
+    whole = pc.replace_substring_regex(decimal, r"\.0+$", "")
+    return decimal.filter(pc.is_in(whole, value_set=ids))
+
+
 def texts(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     """Turns a column into texts.
 

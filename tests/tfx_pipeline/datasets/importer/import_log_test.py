@@ -113,6 +113,18 @@ def test_an_order_in_place_of_times(tmp_path: Path) -> None:
     assert all(problem.severity != "error" for problem in validate_event_log(log.path))
 
 
+def test_ids_in_two_forms_are_said(tmp_path: Path) -> None:
+    found, log = import_texts(
+        tmp_path, "user,item\n5,a\n5.0,b\n6,7.0\n", "user,item\n6,7\n", time=None
+    )
+    assert found.remarks == [
+        f"1 numbers stand among the {kind} in two forms, e.g. `{number}.0` and `{number}`, which "
+        "count as two: write them alike."
+        for kind, number in (("users", 5), ("items", 7))
+    ]
+    assert log.read("events").column("user_id").to_pylist() == ["5", "5.0", "6", "6"]
+
+
 def make_log(path: Path, rows: int = 500) -> EventLog:
     """Writes a log with every column that is imported."""
     random = np.random.default_rng(3)

@@ -9,6 +9,7 @@ import pytest
 
 from tfx_pipeline.datasets.importer.values import cleaned
 from tfx_pipeline.datasets.importer.values import ids
+from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.importer.values import lists
 from tfx_pipeline.datasets.importer.values import numbers
 from tfx_pipeline.datasets.importer.values import plain
@@ -70,6 +71,11 @@ def test_typed_columns_as_numbers() -> None:
     assert numbers(pa.array([b"7", b"\xff"]), "")[1].tolist() == [False, True]
     with pytest.raises(ValueError, match="`price` is of the type list.*; expected numbers"):
         numbers(pa.array([[1.0]]), "`price`")
+
+
+def test_numbers_that_stand_among_ids_in_two_forms() -> None:
+    ids_ = pa.chunked_array([["5", "5.0", "7.0", "8", "8.5"], ["5.00", "a.0", "a", "-1.0", "-1"]])
+    assert in_two_forms(ids_).to_pylist() == ["5.0", "5.00", "-1.0"]
 
 
 def test_texts_are_utf8_or_missing() -> None:
