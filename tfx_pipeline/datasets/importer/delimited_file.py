@@ -67,8 +67,8 @@ class DelimitedFile:
         self.name = str(text.path)
         self._text = text
         self._quotes = dialect.quotes
-        lines = text.head.strip(b"\r\n").decode("utf-8", "replace").split("\n")[:_LOOKED_AT]
-        lines = [line.rstrip("\r") for line in lines if line.strip()]
+        lines = text.head.decode("utf-8", "replace").split("\n")
+        lines = [line.rstrip("\r") for line in lines if line.strip()][:_LOOKED_AT] or [""]
         said = _EXCEL.fullmatch(lines[0])
         if said:  # no row, and no header
             lines = lines[1:] or [""]

@@ -135,6 +135,8 @@ class EventRows:
             made["timestamp"] = pc.multiply(made["ordinal"], SECOND)
         else:
             made["timestamp"], unparsable = self._times.read(raw["timestamp"])
+            for kind, mask in self._times.others(raw["timestamp"], made["timestamp"]).items():
+                faults[f"timestamp is of another kind ({kind})"] = mask
             faults[reason("unparsable-time", "timestamp", EVENTS_TABLE)] = unparsable
         self._add_optional(raw, made)
         batch = pa.RecordBatch.from_arrays(list(made.values()), list(made))

@@ -167,6 +167,11 @@ def test_a_header_between_the_rows_is_no_row(tmp_path: Path, block_bytes: int) -
     assert broken == [(4, reason, "user,item"), (6, reason, "user,item")]
 
 
+def test_a_header_in_brackets_is_no_array(tmp_path: Path) -> None:
+    _, rows, _ = read(tmp_path / "a.csv", "[user],[item]\n1,007\n", wanted=("[user]", "[item]"))
+    assert rows == [(2, "1", "007")]
+
+
 def test_files_without_a_header_get_names(tmp_path: Path) -> None:
     path = tmp_path / "ratings.dat"
     names = ("user", "item", "rating")
@@ -208,6 +213,7 @@ def test_files_without_a_header_get_names(tmp_path: Path) -> None:
         ("a.jsonl", b'{"User": 1, "item": 2}\n', "has no column `user`; the nearest is `User`"),
         ("a.jsonl", b"{nope}\n", "is not JSON lines: expected an object on each line"),
         ("a.json", b'[{"user": 1}]', "is one JSON array; expected JSON lines"),
+        ("a.csv", b' [\n {"user": 1}]', "is one JSON array; expected JSON lines"),
         ("a.xlsx", b"PK\x03\x04...", "a zip archive or an Excel workbook"),
         ("a.csv.zst", b"\x28\xb5\x2f\xfd...", "compressed with zstd; decompress it"),
         ("a.parquet", b"PAR1 and no more", "is Parquet that is damaged, incomplete or refused"),
