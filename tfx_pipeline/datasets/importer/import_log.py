@@ -35,6 +35,7 @@ from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.limits import find_limits
 from tfx_pipeline.datasets.manifest import Distinct
 from tfx_pipeline.datasets.manifest import Manifest
+from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -117,6 +118,7 @@ class _Import:
         items: The events' items.
         repeats: The events' repeats.
         users: The events' users.
+        given: Whether a column of a table has a value in any row.
         span: First and last time.
         notes: For the manifest.
     """
@@ -128,6 +130,7 @@ class _Import:
     items: ItemTally = field(default_factory=ItemTally)
     repeats: RepeatTally = field(default_factory=RepeatTally)
     users: Distinct = field(default_factory=Distinct)
+    given: dict[tuple[str, str], bool] = field(default_factory=dict)
     span: tuple[int, int] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -161,6 +164,7 @@ class _Import:
             times = self.request.time_column(time_column, file.name)
             for block in file.blocks(rows.sources()):
                 self.letters.add_broken(rows.name, file.name, block.broken)
+                self._look(rows.name, block.rows)
                 if block.rows.num_rows:
                     rows.add(block, file.name, times)
             self._tell(file, time_column, times)
@@ -177,7 +181,8 @@ class _Import:
             available = self.request.time_column(self.request.catalogue.available_from, file.name)
             rows = EventRows(columns, file.name, times, self.limits, self.letters)
             for number, block in enumerate(file.blocks(wanted)):
-                self.letters.add_broken("events", file.name, block.broken)
+                self.letters.add_broken(EVENTS_TABLE, file.name, block.broken)
+                self._look(EVENTS_TABLE, block.rows)
                 events, kept = rows.convert(block, first)
                 if not number:
                     self._tell(file, columns.time, times)
@@ -222,7 +227,11 @@ class _Import:
     def remarks(self, users: pa.Table | None) -> list[str]:
         """Returns what is worth a look though no row is left out for it."""
         of_events = self.users.values()
-        told = []
+        told = [
+            f"`{column}` of the {table} has no value in any row."
+            for (table, column), given in self.given.items()
+            if not given
+        ]
         if users is not None:
             named = users.column("user_id").cast(pa.string())
             known = pc.sum(pc.is_in(named, value_set=of_events)).as_py()
@@ -236,6 +245,12 @@ class _Import:
                     f"and `{example.partition('.')[0]}`, which count as two: write them alike."
                 )
         return told
+
+    def _look(self, table: str, rows: pa.Table) -> None:
+        """Looks which columns of a table's files have a value in the next rows."""
+        for name, column in zip(rows.column_names, rows.columns, strict=True):
+            has_value = column.null_count < rows.num_rows
+            self.given[table, name] = self.given.get((table, name), False) or has_value
 
     def _count(self, events: pa.Table) -> None:
         self.items.add(events)

@@ -113,6 +113,25 @@ def test_an_order_in_place_of_times(tmp_path: Path) -> None:
     assert all(problem.severity != "error" for problem in validate_event_log(log.path))
 
 
+def test_columns_without_any_value_are_said(tmp_path: Path) -> None:
+    texts = (
+        f"user,item,time,stars,visit\n1,a,{START},,\n",
+        f"user,item,time,stars,visit\n1,a,{START},5,NULL\n",
+    )
+    found, _ = import_texts(
+        tmp_path,
+        *texts,
+        value="stars",
+        session="visit",
+        catalogue="item,name,cost\na,,\nb,,2\n",
+        items={"title": "name", "price": "cost"},
+    )
+    assert found.remarks == [
+        "`name` of the catalogue has no value in any row.",
+        "`visit` of the events has no value in any row.",
+    ]
+
+
 def test_ids_in_two_forms_are_said(tmp_path: Path) -> None:
     found, log = import_texts(
         tmp_path, "user,item\n5,a\n5.0,b\n6,7.0\n", "user,item\n6,7\n", time=None
