@@ -53,7 +53,8 @@ def cleaned(column: pa.Array) -> pa.Array:
         bad = invalid_utf8(text.cast(pa.binary()))
         valid = text if bad is None else only(text, ~bad)
         text = pc.coalesce(pc.utf8_trim_whitespace(valid), text)
-    return only(text, ~np.asarray(pc.is_in(text, value_set=_MISSING)))
+    missing = np.asarray(pc.is_in(text, value_set=_MISSING))
+    return only(text, ~missing) if missing.any() else text
 
 
 def only(column: pa.Array, kept: np.ndarray) -> pa.Array:
