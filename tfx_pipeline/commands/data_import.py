@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
+import unicodedata
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -263,6 +266,7 @@ def told(request: ImportRequest, found: Imported, split: SplitUsers | None) -> s
             f"  {found.unknown_items:,} items of {found.unknown_events:,} events are not in the "
             "catalogue, so they are never recommended."
         )
+    lines += [f"  {remark}" for remark in found.remarks]
     if found.left_out:
         lines.append(found.left_out)
     if "rows_left_out" in manifest.notes:
@@ -288,8 +292,9 @@ def next_commands(request: ImportRequest, found: Imported, split: SplitUsers | N
         found: The counts.
         split: The split to begin with; the template's when None.
     """
-    name = request.out.absolute().name
-    values = [f"name={name}", f"log_dir={request.out}", f"run_dir=runs/{name}"]
+    name = _pipeline_name(request.out.absolute().name)
+    places = {"name": name, "log_dir": str(request.out), "run_dir": f"runs/{name}"}
+    values = [f"{key}={_in_yaml(value)}" for key, value in places.items()]
     if split is not None:
         values += _split_values(split.config)
     if found.repeats < _FEW_REPEATS:
@@ -299,6 +304,23 @@ def next_commands(request: ImportRequest, found: Imported, split: SplitUsers | N
         f"vitrine data validate {shlex.quote(str(request.out))}",
         f"vitrine run template {sets}",
     ]
+
+
+def _pipeline_name(directory: str) -> str:
+    """Returns a name that a pipeline may have: letters, digits, `.`, `_` and `-`, at most 100."""
+    letters = unicodedata.normalize("NFKD", directory).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", letters).strip("-_.")[:100] or "log"
+
+
+def _in_yaml(text: str) -> str:
+    """Returns a text as YAML reads it, in quotes where it would read a number, a date, ..."""
+    from tfx_pipeline.config_file import parse_yaml
+
+    try:
+        plain = parse_yaml(text, text) == text
+    except ValueError:
+        plain = False
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def _split_values(config: TimelineConfig) -> list[str]:

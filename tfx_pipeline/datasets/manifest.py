@@ -96,7 +96,7 @@ class Manifest(Config):
         Reads two columns of the events and one of the catalogue, a row group
         at a time; keeps one string a user in memory.
         """
-        events, users, types = 0, _Distinct(), _Distinct()
+        events, users, types = 0, Distinct(), Distinct()
         for path in parquet_files(directory, EVENTS_TABLE):
             with parquet_file(path) as file:
                 events += file.metadata.num_rows
@@ -119,15 +119,17 @@ class Manifest(Config):
         )
 
 
-class _Distinct:
+class Distinct:
     """Distinct strings of a column that comes in pieces."""
 
     def __init__(self) -> None:
+        """Starts with none."""
         self._pieces: list[pa.Array] = []
         self._pending = 0
         self._kept = 0
 
     def add(self, column: pa.ChunkedArray) -> None:
+        """Takes the next strings [n]; null is none."""
         piece = pc.unique(column).drop_null() if column.null_count else pc.unique(column)
         self._pieces.append(piece)
         self._pending += len(piece)
@@ -141,5 +143,6 @@ class _Distinct:
         self._pending = 0
 
     def values(self) -> pa.Array:
+        """Returns the distinct strings so far, [n] string."""
         self._merge()
         return self._pieces[0]

@@ -55,6 +55,35 @@ def test_a_log_is_counted_and_the_next_commands_work(tmp_path: Path) -> None:
     assert checked.exit_code == 0 and "a sound event log" in checked.output
 
 
+@pytest.mark.parametrize(
+    ("directory", "name"),
+    [
+        ("2024", "2024"),
+        ("on", "on"),
+        ("001", "001"),
+        ("null", "null"),
+        ("1e5", "1e5"),
+        ("2024-01-02", "2024-01-02"),
+        ("my shop", "my-shop"),
+        ("café", "cafe"),
+        ("shop:a", "shop-a"),
+        ("shop: a #1", "shop-a-1"),
+        ("[", "log"),
+        ("a" * 120, "a" * 100),
+    ],
+)
+def test_directories_of_any_name_can_be_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("u,i,t\n1,a,2024-01-02\n1,b,2024-01-05\n")
+    command = ["data", "import", "a.csv", "--user", "u", "--item", "i", "--time", "t"]
+    found = CliRunner().invoke(cli, [*command, "--out", directory])
+    template, *sets = next_run(found.output)
+    config = load_config(template, tuple(sets[1::2]))
+    assert (config.name, config.log_dir, config.run_dir) == (name, directory, f"runs/{name}")
+
+
 def test_logs_of_a_few_days_hold_out_last_events(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("u,i,t\n1,a,2024-01-02\n1,b,2024-01-05\n")
     command = ["data", "import", f"{tmp_path}/a.csv", "--user", "u", "--item", "i", "--time", "t"]
@@ -105,12 +134,13 @@ def test_where_nothing_repeats_what_was_seen_is_excluded(
 
 
 def test_users_come_from_a_file_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "people.csv").write_text("u0|x\nu1|y\n")
+    (tmp_path / "people.csv").write_text("u0|x\nu1|y\nU2|z\n")
     columns = "--users-columns name,town --users-id name --user-attribute town"
     events = "--user who --item what --time when"
     found = run(tmp_path, f"{events} --users {tmp_path}/people.csv {columns}")
     assert "people.csv: bar-separated, utf-8\n" in found.output
-    assert EventLog(tmp_path / "my-shop").read("users").num_rows == 2
+    assert "  users: 3 rows, 2 of them of users of the events.\n" in found.output
+    assert EventLog(tmp_path / "my-shop").read("users").num_rows == 3
 
 
 def test_an_order_suggests_a_split_without_times(tmp_path: Path) -> None:

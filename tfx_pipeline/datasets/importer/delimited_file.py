@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv as python_csv
+import re
+from collections import Counter
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from tfx_pipeline.datasets.convert import as_text
 from tfx_pipeline.datasets.importer.blocks import Block
 from tfx_pipeline.datasets.importer.blocks import Broken
 from tfx_pipeline.datasets.importer.blocks import broken
@@ -18,14 +19,14 @@ from tfx_pipeline.datasets.importer.quotes import STRAY
 from tfx_pipeline.datasets.importer.quotes import split_rows
 from tfx_pipeline.datasets.importer.text_file import LineBlock
 from tfx_pipeline.datasets.importer.text_file import TextFile
+from tfx_pipeline.datasets.importer.values import cleaned
 from transforms.arrow import csv
 from transforms.arrow import pa
 from transforms.arrow import pc
 
-# As databases, pandas, R and Spark write what is missing.
-MISSING = ["", "NULL", "null", "\\N", "NaN", "nan", "NA", "N/A", "None", "<NA>", "NaT"]
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "::": "`::`", " ": "space"}
 _LOOKED_AT = 200  # lines that tell delimiters apart
+_EXCEL = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a first line that names the delimiter
 _STAND_IN = "\x1f"  # Arrow's delimiters are one character
 
 
@@ -66,8 +67,14 @@ class DelimitedFile:
         self.name = str(text.path)
         self._text = text
         self._quotes = dialect.quotes
-        first = text.head.strip().split(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
-        self._delimiter = self._find_delimiter(first, wanted, dialect)
+        lines = text.head.decode("utf-8", "replace").split("\n")
+        lines = [line.rstrip("\r") for line in lines if line.strip()][:_LOOKED_AT] or [""]
+        said = _EXCEL.fullmatch(lines[0])
+        if said:  # no row, and no header
+            lines = lines[1:] or [""]
+            dialect = dialect._replace(delimiter=dialect.delimiter or said[1])
+        first = lines[0]
+        self._delimiter = self._find_delimiter(lines, wanted, dialect)
         fields = self._split(first, self._delimiter)
         if dialect.columns and len(fields) != len(dialect.columns):
             raise ValueError(
@@ -75,8 +82,10 @@ class DelimitedFile:
                 f"`{self.name}` has {len(fields)} fields: `{first[:200]}`. Name each of them, in "
                 "their order; or say `--delimiter`, if it is another one."
             )
-        self._columns = list(dialect.columns) or fields
         self._header = not dialect.columns or fields == list(dialect.columns)
+        self._skipped = int(self._header) + int(said is not None)  # lines
+        self._columns = list(dialect.columns) or fields
+        self._columns += [""] * self._surplus(lines)
         self._first_line = first[:200]
         between = _NAMES.get(self._delimiter, f"`{self._delimiter}`")
         self.format = f"{between}-separated, {text.encoding}"
@@ -87,7 +96,7 @@ class DelimitedFile:
 
     def blocks(self, wanted: Sequence[str]) -> Iterator[Block]:
         """Reads columns, a block of lines at a time; see `InputFile`."""
-        header, rest = self._header, b""
+        skipped, rest = self._skipped, b""
         blocks = self._text.line_blocks()
         block = next(blocks, None)
         while block is not None:
@@ -95,9 +104,10 @@ class DelimitedFile:
             first, text = block.first, block.text
             if rest:
                 first, text = first - rest.count(b"\n"), rest + text
-            if header and text.strip():
+            while skipped and text.strip():
                 end = text.find(b"\n", len(text) - len(text.lstrip(b"\r\n"))) + 1
-                first, text, header = first + text.count(b"\n", 0, end), text[end:], False
+                first, text = first + text.count(b"\n", 0, end), text[end:]
+                skipped -= 1
             if self._delimiter != self._character:
                 text = text.replace(self._delimiter.encode(), _STAND_IN.encode())
             found, rest = self._parsed(LineBlock(first, text), wanted, last=following is None)
@@ -110,7 +120,7 @@ class DelimitedFile:
         """The delimiter, one character of ASCII."""
         return self._delimiter if len(self._delimiter.encode()) == 1 else _STAND_IN
 
-    def _find_delimiter(self, first: str, wanted: Sequence[str], dialect: Dialect) -> str:
+    def _find_delimiter(self, lines: Sequence[str], wanted: Sequence[str], dialect: Dialect) -> str:
         """Returns the delimiter under which the first line has the columns.
 
         Of several, it is the one that divides the next lines alike; of none, the one that
@@ -118,16 +128,26 @@ class DelimitedFile:
         """
         if dialect.delimiter:
             return dialect.delimiter
-        found = {delimiter: self._split(first, delimiter) for delimiter in _NAMES}
+        found = {delimiter: self._split(lines[0], delimiter) for delimiter in _NAMES}
         if dialect.columns:
             fits = [d for d in found if len(found[d]) == len(dialect.columns)]
         else:
             fits = [d for d in found if set(wanted) <= set(found[d])]
         if not fits:
             return max(found, key=lambda d: len(found[d]))
-        lines = self._text.head.decode("utf-8", "replace").split("\n")[:_LOOKED_AT]
         alike = {d: sum(len(self._split(li, d)) == len(found[d]) for li in lines) for d in fits}
         return max(fits, key=lambda d: alike[d])
+
+    def _surplus(self, lines: Sequence[str]) -> int:
+        """Returns how many empty fields, which the header lacks, end most lines."""
+        width = len(self._columns)
+        rows = [self._split(line, self._delimiter) for line in lines[int(self._header) :]]
+        usual = max(Counter(map(len, rows)).items(), key=lambda pair: pair[1], default=(width, 0))[
+            0
+        ]
+        if any("".join(row[width:]) for row in rows if len(row) == usual):
+            return 0
+        return max(0, usual - width)
 
     def _split(self, line: str, delimiter: str) -> list[str]:
         if len(delimiter.encode()) > 1:
@@ -226,8 +246,6 @@ class DelimitedFile:
                 csv.ConvertOptions(
                     column_types=dict.fromkeys(names, pa.binary()),
                     include_columns=taken,
-                    null_values=MISSING,
-                    strings_can_be_null=True,
                 ),
             )
         except pa.ArrowException:
@@ -235,6 +253,20 @@ class DelimitedFile:
         if rows.num_rows + len(skipped) != len(numbers):
             return None
         kept = np.delete(numbers, skipped)
-        # Blanks around a value are trimmed, as in `1, 2`. The kernel looks at ASCII alone.
-        values = [pc.ascii_trim_whitespace(as_text(column.combine_chunks())) for column in rows]
-        return Block(pa.table(values, list(wanted)), kept, [*stray, *ragged])
+        values = [cleaned(column.combine_chunks()) for column in rows]
+        found = Block(pa.table(values, list(wanted)), kept, [*stray, *ragged])
+        return self._without_headers(found)
+
+    def _without_headers(self, block: Block) -> Block:
+        """Leaves out rows that repeat the header, as where files were joined."""
+        again = np.ones(len(block.numbers), bool)
+        for name, column in zip(block.rows.column_names, block.rows.columns, strict=True):
+            again &= np.asarray(pc.equal(column, name).fill_null(False))
+            if not again.any():
+                return block
+        text = self._delimiter.join(self._columns)
+        headers = [
+            broken(number, "the header again", text) for number in block.numbers[again].tolist()
+        ]
+        rows = block.rows.filter(pa.array(~again))
+        return Block(rows, block.numbers[~again], [*block.broken, *headers])

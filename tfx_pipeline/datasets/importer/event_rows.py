@@ -13,6 +13,7 @@ from tfx_pipeline.datasets.importer.dead_letters import DeadLetters
 from tfx_pipeline.datasets.importer.time_format import TimeColumn
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import numbers
+from tfx_pipeline.datasets.importer.values import only
 from tfx_pipeline.datasets.importer.values import plain
 from tfx_pipeline.datasets.importer.values import texts
 from tfx_pipeline.datasets.judge import judge
@@ -134,6 +135,8 @@ class EventRows:
             made["timestamp"] = pc.multiply(made["ordinal"], SECOND)
         else:
             made["timestamp"], unparsable = self._times.read(raw["timestamp"])
+            for kind, mask in self._times.others(raw["timestamp"], made["timestamp"]).items():
+                faults[f"timestamp is of another kind ({kind})"] = mask
             faults[reason("unparsable-time", "timestamp", EVENTS_TABLE)] = unparsable
         self._add_optional(raw, made)
         batch = pa.RecordBatch.from_arrays(list(made.values()), list(made))
@@ -163,7 +166,7 @@ class EventRows:
             found = found.cast(pa.float32(), safe=False)
             finite = np.isfinite(np.asarray(found.fill_null(0.0)))
             self._repair("value is not finite", ~finite, raw["value"])
-            made["value"] = _where(found, finite)
+            made["value"] = only(found, finite)
         if "position" in raw:
             found, bad = numbers(raw["position"], self._where("position"))
             values = np.asarray(found.fill_null(0.0)) - self._columns.first_position
@@ -178,8 +181,3 @@ class EventRows:
 
     def _where(self, name: str) -> str:
         return f"`{self._columns.sources()[name]}` of `{self._file}`"
-
-
-def _where(values: pa.Array, keep: np.ndarray) -> pa.Array:
-    """Returns values at which a mask holds, and null elsewhere."""
-    return pc.if_else(pa.array(keep), values, pa.scalar(None, values.type))

@@ -30,9 +30,12 @@ from tfx_pipeline.datasets.importer.request import Imported
 from tfx_pipeline.datasets.importer.request import ImportRequest
 from tfx_pipeline.datasets.importer.time_format import TimeColumn
 from tfx_pipeline.datasets.importer.time_format import check_zone
+from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.limits import find_limits
+from tfx_pipeline.datasets.manifest import Distinct
 from tfx_pipeline.datasets.manifest import Manifest
+from tfx_pipeline.datasets.schemas import EVENTS_TABLE
 from transforms.arrow import pa
 from transforms.arrow import pc
 
@@ -79,6 +82,7 @@ def import_log(request: ImportRequest, say: Say = lambda line: None) -> Imported
             if not work.items.events:
                 raise ValueError(f"There is no row of events in {', '.join(request.files)}.")
             found = work.imported(manifest, catalogue)
+            found.remarks = work.remarks(users)
             writer.write_catalogue(work.catalogue(catalogue))
             if users is not None:
                 writer.write_users(users)
@@ -113,6 +117,8 @@ class _Import:
         say: Receives a line about each file.
         items: The events' items.
         repeats: The events' repeats.
+        users: The events' users.
+        given: Whether a column of a table has a value in any row.
         span: First and last time.
         notes: For the manifest.
     """
@@ -123,6 +129,8 @@ class _Import:
     say: Say
     items: ItemTally = field(default_factory=ItemTally)
     repeats: RepeatTally = field(default_factory=RepeatTally)
+    users: Distinct = field(default_factory=Distinct)
+    given: dict[tuple[str, str], bool] = field(default_factory=dict)
     span: tuple[int, int] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -156,6 +164,7 @@ class _Import:
             times = self.request.time_column(time_column, file.name)
             for block in file.blocks(rows.sources()):
                 self.letters.add_broken(rows.name, file.name, block.broken)
+                self._look(rows.name, block.rows)
                 if block.rows.num_rows:
                     rows.add(block, file.name, times)
             self._tell(file, time_column, times)
@@ -172,7 +181,8 @@ class _Import:
             available = self.request.time_column(self.request.catalogue.available_from, file.name)
             rows = EventRows(columns, file.name, times, self.limits, self.letters)
             for number, block in enumerate(file.blocks(wanted)):
-                self.letters.add_broken("events", file.name, block.broken)
+                self.letters.add_broken(EVENTS_TABLE, file.name, block.broken)
+                self._look(EVENTS_TABLE, block.rows)
                 events, kept = rows.convert(block, first)
                 if not number:
                     self._tell(file, columns.time, times)
@@ -214,10 +224,39 @@ class _Import:
                 raise ValueError(_mismatch(unknown, catalogue, found, self.items.events))
         return found
 
+    def remarks(self, users: pa.Table | None) -> list[str]:
+        """Returns what is worth a look though no row is left out for it."""
+        of_events = self.users.values()
+        told = [
+            f"`{column}` of the {table} has no value in any row."
+            for (table, column), given in self.given.items()
+            if not given
+        ]
+        if users is not None:
+            named = users.column("user_id").cast(pa.string())
+            known = pc.sum(pc.is_in(named, value_set=of_events)).as_py()
+            told.append(f"users: {len(named):,} rows, {known:,} of them of users of the events.")
+        items = self.items.table().column("entity_id").cast(pa.string())
+        for kind, ids in (("users", of_events), ("items", items)):
+            if len(both := in_two_forms(ids)):
+                example = both[0].as_py()
+                told.append(
+                    f"{len(both):,} numbers stand among the {kind} in two forms, e.g. `{example}` "
+                    f"and `{example.partition('.')[0]}`, which count as two: write them alike."
+                )
+        return told
+
+    def _look(self, table: str, rows: pa.Table) -> None:
+        """Looks which columns of a table's files have a value in the next rows."""
+        for name, column in zip(rows.column_names, rows.columns, strict=True):
+            has_value = column.null_count < rows.num_rows
+            self.given[table, name] = self.given.get((table, name), False) or has_value
+
     def _count(self, events: pa.Table) -> None:
         self.items.add(events)
         users = events.column("user_id").combine_chunks()
         self.repeats.add(users, entity_names(events))
+        self.users.add(events.column("user_id").cast(pa.string()))
         span = pc.min_max(events.column("timestamp")).as_py()
         low, high = self.span or (span["min"], span["max"])
         self.span = min(low, span["min"]), max(high, span["max"])

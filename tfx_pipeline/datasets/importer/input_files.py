@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import glob
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,8 @@ from tfx_pipeline.datasets.importer.text_file import BLOCK_BYTES
 from tfx_pipeline.datasets.importer.text_file import TextFile
 from tfx_pipeline.datasets.importer.text_file import open_bytes
 from tfx_pipeline.datasets.table_files import visible_files
+
+_ARRAY = re.compile(rb"\s*\[\s*(\{|\Z)")  # of objects, of which the head may end before the first
 
 
 class Reading(NamedTuple):
@@ -80,7 +83,7 @@ def open_input(path: Path, wanted: Sequence[str], reading: Reading) -> InputFile
     first = text.head.lstrip()[:1]
     if first == b"{":
         return JsonLines(text)
-    if first == b"[" and ".json" in path.name.lower():
+    if first == b"[" and (".json" in path.name.lower() or _ARRAY.match(text.head)):
         raise ValueError(
             f"`{path}` is one JSON array; expected JSON lines, an object on each line. "
             "`jq -c '.[]' FILE` makes them."

@@ -16,6 +16,7 @@ from tfx_pipeline.datasets.importer.blocks import broken
 from tfx_pipeline.datasets.importer.blocks import require_columns
 from tfx_pipeline.datasets.importer.text_file import LineBlock
 from tfx_pipeline.datasets.importer.text_file import TextFile
+from tfx_pipeline.datasets.importer.values import LARGEST_EXACT
 from transforms.arrow import pa
 from transforms.arrow import pajson
 
@@ -26,7 +27,8 @@ class JsonLines:
     """Reads JSON lines, whole blocks by Arrow.
 
     A block that Arrow refuses, be it for a line that is no object or for a number that is a
-    text elsewhere, is read line by line, and numbers are then texts as they stand in the file.
+    text elsewhere, is read line by line, and numbers are then texts as they stand in the file,
+    but whole ones without decimals: `49.0` is `49` in either case.
     Booleans are the texts `true` and `false` in either case.
 
     Attributes:
@@ -54,6 +56,12 @@ class JsonLines:
     def require(self, wanted: Sequence[str]) -> None:
         """Checks that keys are there; see `InputFile`."""
         require_columns(self.name, list(self._types), wanted)
+        for key in wanted:
+            if pa.types.is_struct(self._types[key]):
+                raise ValueError(
+                    f"`{key}` of `{self.name}` holds objects; expected texts or numbers. Make "
+                    f"keys of what they hold, e.g. with `jq -c '.{key}_id = .{key}.id' FILE`."
+                )
 
     def blocks(self, wanted: Sequence[str]) -> Iterator[Block]:
         """Reads keys as columns, a block of lines at a time; see `InputFile`."""
@@ -95,6 +103,8 @@ def _parsed_by_line(block: LineBlock, schema: pa.Schema) -> Block:
             continue
         if (found := _object(line)) is None:
             bad.append(broken(number, "not a JSON object", line))
+        elif wrong := [field.name for field in schema if _is_record(found, field)]:
+            bad.append(broken(number, f"{wrong[0]} is a list or an object", line))
         else:
             objects.append(found)
             numbers.append(number)
@@ -102,15 +112,18 @@ def _parsed_by_line(block: LineBlock, schema: pa.Schema) -> Block:
     return Block(pa.table(columns, schema.names), np.array(numbers, np.int64), bad)
 
 
+def _is_record(row: dict[str, Any], field: pa.Field) -> bool:
+    """Returns whether a row holds more than one value where one is expected."""
+    value = row.get(field.name)
+    return isinstance(value, dict) or (isinstance(value, list) and not pa.types.is_list(field.type))
+
+
 def _column(values: list[Any], field: pa.Field) -> pa.Array:
     if pa.types.is_list(field.type):
         lists = [v if isinstance(v, list) else None if v is None else [v] for v in values]
         return pa.array([v and [_as_text(one) for one in v] for v in lists], field.type)
-    if pa.types.is_floating(field.type):
-        try:
-            return pa.array([None if value is None else float(value) for value in values])
-        except (TypeError, ValueError):
-            pass  # whoever reads the column says which are no numbers
+    if pa.types.is_floating(field.type) and all(v is None or type(v) is _Literal for v in values):
+        return pa.array([None if v is None else float(v) for v in values], field.type)
     return pa.array([_as_text(value) for value in values], pa.string())
 
 
@@ -134,6 +147,8 @@ def _type(value: Any) -> pa.DataType:
         return pa.null()
     if isinstance(value, list):
         return pa.list_(pa.string())
+    if isinstance(value, dict):
+        return pa.struct([])
     if isinstance(value, bool):
         return pa.bool_()
     if isinstance(value, _Literal):
@@ -142,6 +157,9 @@ def _type(value: Any) -> pa.DataType:
 
 
 def _as_text(value: Any) -> str | None:
+    if isinstance(value, _Literal):
+        number = float(value)
+        return str(int(number)) if number.is_integer() and abs(number) < LARGEST_EXACT else value
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)

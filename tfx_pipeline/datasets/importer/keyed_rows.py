@@ -71,8 +71,12 @@ class KeyedRows(ABC):
         bad, reasons = judged.rejected, judged.reasons()
         for number, row in enumerate(bad):
             reasons[number] = next((r for r, mask in faults.items() if mask[row]), reasons[number])
-        names = {self.key[-1]: block.rows.column(self.sources()[0]).take(pa.array(bad))}
-        self._letters.add(self.name, file, names, block.numbers[bad], reasons)
+        left_out = rows.take(pa.array(bad))
+        held = {name: left_out.column(name) for name in rows.column_names}
+        held[self.key[-1]] = block.rows.column(self.sources()[0]).take(
+            pa.array(bad)
+        )  # as it stands
+        self._letters.add(self.name, file, held, block.numbers[bad], reasons)
         kept = pa.array(np.flatnonzero(judged.good))
         where = label({}, self.name, [""] * len(rows), [file] * len(rows), block.numbers)
         for name in ("file", "row"):
@@ -94,9 +98,9 @@ class KeyedRows(ABC):
         why = reason("duplicate-row", "", self.name)
         for file in pc.unique(repeated.column("file")).to_pylist():
             of_file = repeated.filter(pc.equal(repeated.column("file"), file))
-            names = {name: of_file.column(name) for name in self.key}
+            held = {n: of_file.column(n) for n in rows.column_names if n not in ("file", "row")}
             numbers = of_file.column("row").to_numpy()
-            self._letters.add(self.name, file, names, numbers, [why] * of_file.num_rows)
+            self._letters.add(self.name, file, held, numbers, [why] * of_file.num_rows)
         return rows.filter(pa.array(first)).drop(["file", "row"])
 
     def _text(self, column: pa.Array, where: str, name: str) -> pa.Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 
 from tfx_pipeline.datasets.importer.catalogue_and_users import CatalogueColumns
@@ -78,6 +79,7 @@ class Imported:
         unknown_items: Items of the events that the catalogue lacks.
         unknown_events: Events about them.
         left_out: What was left out and why, a line each; "" for nothing.
+        remarks: What else is worth a look, a sentence each.
     """
 
     manifest: Manifest
@@ -88,6 +90,7 @@ class Imported:
     unknown_items: int = 0
     unknown_events: int = 0
     left_out: str = ""
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def days(self) -> float:

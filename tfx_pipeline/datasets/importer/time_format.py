@@ -164,6 +164,32 @@ class TimeColumn:
         values = self.format.parse(column)
         return FoundTimes(values, _is_given(column) & np.asarray(values.is_null()))
 
+    def others(self, column: pa.Array, times: pa.Array) -> dict[str, np.ndarray]:
+        """Finds other formats that read values which this one does not, as of mixed sources.
+
+        Args:
+            column: [n] the values.
+            times: [n] what `read` made of them.
+
+        Returns:
+            By a format in words, which values are times in it, [n] bool.
+        """
+        found: dict[str, np.ndarray] = {}
+        left = np.flatnonzero(_is_given(column) & ~_plausible(times))
+        if self.format is None or self.format.kind == "typed":
+            return found
+        for kind in _kinds(self._options):
+            if not len(left):
+                break
+            rest = column.take(pa.array(left))
+            good = _plausible(TimeFormat(kind, self.format.zone).parse(rest))
+            if good.any():
+                mask = np.zeros(len(column), bool)
+                mask[left[good]] = True
+                found[str(_described(kind, self.format.zone, rest))] = mask
+                left = left[~good]
+        return found
+
 
 def check_zone(zone: str) -> None:
     """Refuses a zone that the machine does not know.

@@ -13,9 +13,13 @@ from tfx_pipeline.datasets.sequences import constant
 from transforms.arrow import pa
 from transforms.arrow import pc
 
+# As databases, pandas, R and Spark write what is missing.
+MISSING = ["", "NULL", "null", "\\N", "NaN", "nan", "NA", "N/A", "None", "<NA>", "NaT"]
+LARGEST_EXACT = 2.0**53  # whole numbers above are not exact as float64
+
 _NUMBER = r"^\s*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 _DECIMAL_COMMA = r"^(\s*[+-]?[0-9]*),([0-9]+\s*)$"
-_LARGEST_EXACT = 2.0**53  # whole numbers above are not exact as float64
+_MISSING = pa.array(MISSING)
 _BETWEEN = "\x1f"
 
 
@@ -34,11 +38,35 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     return array
 
 
+def cleaned(column: pa.Array) -> pa.Array:
+    """Trims white space around texts, and makes null what stands for a missing value.
+
+    Args:
+        column: [n] texts or bytes.
+
+    Returns:
+        [n] string, which may not be UTF-8.
+    """
+    text = pc.ascii_trim_whitespace(as_text(column))  # it looks at ASCII alone
+    data = np.frombuffer(text.buffers()[2] or b"", np.uint8)
+    if data.size and data.max() > 127:
+        bad = invalid_utf8(text.cast(pa.binary()))
+        valid = text if bad is None else only(text, ~bad)
+        text = pc.coalesce(pc.utf8_trim_whitespace(valid), text)
+    missing = np.asarray(pc.is_in(text, value_set=_MISSING))
+    return only(text, ~missing) if missing.any() else text
+
+
+def only(column: pa.Array, kept: np.ndarray) -> pa.Array:
+    """Returns values at which a mask [n] holds, and null elsewhere."""
+    return pc.if_else(pa.array(kept), column, pa.scalar(None, column.type))
+
+
 def ids(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     """Turns a column into ids.
 
-    Texts stay as they are. Whole numbers that came as float64 (`42.0`), as pandas holds a column
-    of numbers in which some are missing, are written as whole numbers.
+    Texts stay as they are, once `cleaned`. Whole numbers that came as float64 (`42.0`), as pandas
+    holds a column of numbers in which some are missing, are written as whole numbers.
 
     Args:
         column: [n].
@@ -55,11 +83,11 @@ def ids(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.binary()), bad
     if is_text(column.type):
-        return as_text(column).cast(pa.binary()), bad
+        return cleaned(column).cast(pa.binary()), bad
     if pa.types.is_floating(column.type):
         numbers = np.asarray(column.cast(pa.float64()).fill_null(np.nan))
         missing = np.isnan(numbers)
-        bad = ~missing & ~((np.abs(numbers) < _LARGEST_EXACT) & (numbers == np.rint(numbers)))
+        bad = ~missing & ~((np.abs(numbers) < LARGEST_EXACT) & (numbers == np.rint(numbers)))
         whole = np.where(missing | bad, 0, numbers).astype(np.int64)
         column = pa.array(whole, mask=missing | bad)
     if not pa.types.is_integer(column.type):
@@ -68,6 +96,16 @@ def ids(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:
             "numbers."
         )
     return column.cast(pa.string()).cast(pa.binary()), bad
+
+
+def in_two_forms(ids: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Returns those of distinct ids [n] string that are whole numbers with decimals, as `5.0`.
+
+    Only those whose number is among the ids without decimals, too.
+    """
+    decimal = ids.filter(pc.match_substring_regex(ids, r"^-?[0-9]+\.0+$"))
+    whole = pc.replace_substring_regex(decimal, r"\.0+$", "")
+    return decimal.filter(pc.is_in(whole, value_set=ids))
 
 
 def texts(column: pa.Array, where: str) -> tuple[pa.Array, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -55,7 +56,7 @@ def test_every_bad_row_has_its_reason_file_and_row(tmp_path: Path) -> None:
         5: "entity_id is missing",
         6: "timestamp is missing",
         7: "timestamp is unparsable",
-        8: "timestamp is out of range",
+        8: "timestamp is of another kind (integers, milliseconds since 1970)",
         9: "timestamp is out of range",
         10: "impression without page_id",
         13: "event is missing",
@@ -85,6 +86,18 @@ def test_every_bad_row_has_its_reason_file_and_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has times of several kinds"):
         import_texts(tmp_path, BAD, **columns)
     assert EventLog(tmp_path / "log").read("events").num_rows == 4  # what was there stays
+
+
+def test_times_of_another_kind_that_come_late_are_named(tmp_path: Path) -> None:
+    rows = [f"1,a,{START}"] * 10_000 + [f"1,a,{START * 1000}"] * 200 + ["1,a,2024-01-02"] * 3
+    with pytest.raises(ValueError, match=r"of another kind \(integers, milliseconds since 1970\)"):
+        import_texts(tmp_path, "\n".join(["user,item,time", *rows]))
+    loose = {"max_dead_letter_fraction": 0.1}
+    _, log = import_texts(tmp_path, "\n".join(["user,item,time", *rows]), request=loose)
+    assert log.manifest.notes["rows_left_out"]["events"] == {
+        "timestamp is of another kind (integers, milliseconds since 1970)": 200,
+        "timestamp is of another kind (dates, year first, read as UTC)": 3,
+    }
 
 
 def test_too_many_bad_rows_write_nothing(tmp_path: Path) -> None:
@@ -168,3 +181,26 @@ def test_rows_that_are_not_utf8_are_left_out_alone(tmp_path: Path) -> None:
     log = EventLog(tmp_path / "log")
     assert log.read("events").column("user_id").to_pylist() == ["2"]
     assert [(row["reason"], row["row"]) for row in letters(log)] == [("entity_id is not UTF-8", 2)]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_ids_are_trimmed_and_null_words_missing_in_every_format(tmp_path: Path, form: str) -> None:
+    rows = [{"user": user, "item": "a"} for user in ("u5", " u5 ", "u5\u00a0", "NULL", " nan ")]
+    path = tmp_path / f"a.{form}"
+    if form == "csv":
+        path.write_text("user,item\n" + "".join(f"{row['user']},a\n" for row in rows))
+    elif form == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    request = ImportRequest(
+        [str(path)],
+        tmp_path / "log",
+        EventColumns("user", "item", None),
+        CatalogueColumns("item"),
+        max_dead_letter_fraction=0.5,
+    )
+    import_log(request)
+    log = EventLog(tmp_path / "log")
+    assert log.read("events").column("user_id").to_pylist() == ["u5"] * 3
+    assert [row["reason"] for row in letters(log)] == ["user_id is missing"] * 2

@@ -42,9 +42,13 @@ def test_a_catalogue_of_its_own(tmp_path: Path) -> None:
         ("a", "Lamp; large", ["Home", "Light", "Table"], ["brand=Acme"], 12.5, None),
         ("b", None, ["Home"], ["colour=red"], None, None),
     ]
-    assert [(row["row"], row["reason"]) for row in letters(log)] == [
-        (5, "entity_id is missing"),
-        (4, "entity has a row already"),
+    place = {"table": "catalogue", "file": str(tmp_path / "catalogue.csv")}
+    assert letters(log) == [
+        {"row": 5, "reason": "entity_id is missing", "entity_type": "item", "title": "nameless"}
+        | place,
+        {"row": 4, "reason": "entity has a row already", "entity_type": "item", "entity_id": "a"}
+        | {"title": "Lamp again", "categories": '["Home"]', "price": "3"}
+        | place,
     ]
     assert (found.unknown_items, found.unknown_events) == (1, 1)
     assert log.manifest.notes["values_dropped"] == {
@@ -76,6 +80,10 @@ def test_users_of_their_own(tmp_path: Path) -> None:
     assert [(row["table"], row["row"], row["reason"]) for row in letters(log)] == [
         ("users", 5, "user_id is missing"),
         ("users", 4, "user has a row already"),
+    ]
+    assert [row["attributes"] for row in letters(log)] == [
+        '["town=Ulm"]',
+        '["age=31", "town=Trier"]',
     ]
 
 

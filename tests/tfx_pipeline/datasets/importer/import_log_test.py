@@ -113,6 +113,37 @@ def test_an_order_in_place_of_times(tmp_path: Path) -> None:
     assert all(problem.severity != "error" for problem in validate_event_log(log.path))
 
 
+def test_columns_without_any_value_are_said(tmp_path: Path) -> None:
+    texts = (
+        f"user,item,time,stars,visit\n1,a,{START},,\n",
+        f"user,item,time,stars,visit\n1,a,{START},5,NULL\n",
+    )
+    found, _ = import_texts(
+        tmp_path,
+        *texts,
+        value="stars",
+        session="visit",
+        catalogue="item,name,cost\na,,\nb,,2\n",
+        items={"title": "name", "price": "cost"},
+    )
+    assert found.remarks == [
+        "`name` of the catalogue has no value in any row.",
+        "`visit` of the events has no value in any row.",
+    ]
+
+
+def test_ids_in_two_forms_are_said(tmp_path: Path) -> None:
+    found, log = import_texts(
+        tmp_path, "user,item\n5,a\n5.0,b\n6,7.0\n", "user,item\n6,7\n", time=None
+    )
+    assert found.remarks == [
+        f"1 numbers stand among the {kind} in two forms, e.g. `{number}.0` and `{number}`, which "
+        "count as two: write them alike."
+        for kind, number in (("users", 5), ("items", 7))
+    ]
+    assert log.read("events").column("user_id").to_pylist() == ["5", "5.0", "6", "6"]
+
+
 def make_log(path: Path, rows: int = 500) -> EventLog:
     """Writes a log with every column that is imported."""
     random = np.random.default_rng(3)

@@ -133,6 +133,45 @@ def test_ragged_rows_are_broken_with_their_numbers(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_empty_fields_behind_the_columns_of_the_header_are_none(
+    tmp_path: Path, block_bytes: int
+) -> None:
+    text = "user,item\n1,007,,\n2,8,,\n3,9\n4,5,,\n"
+    _, rows, broken = read(tmp_path / "a.csv", text, block_bytes=block_bytes)
+    assert rows == [*ROWS, (5, "4", "5")]
+    assert broken == [(4, "2 fields instead of 4", "3,9")]
+    text = "user,item\n1,007,\n2,8,x\n"  # a value: the header lacks a name
+    assert [row[0] for row in read(tmp_path / "a.csv", text, block_bytes=block_bytes)[2]] == [2, 3]
+
+
+@pytest.mark.parametrize("block_bytes", [5, 1 << 20])
+@pytest.mark.parametrize("mark", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_the_line_in_which_excel_names_the_delimiter_is_skipped(
+    tmp_path: Path, mark: str, block_bytes: int
+) -> None:
+    text = f"{mark}\n{CSV.replace(',', ';')}"
+    said, rows, _ = read(tmp_path / "a.csv", text, block_bytes=block_bytes)
+    assert (said, rows) == ("semicolon-separated, utf-8", [(3, "1", "007"), (4, "2", "8")])
+    text = f"{mark}\n1;007\n"
+    _, rows, _ = read(tmp_path / "a.csv", text, block_bytes=block_bytes, columns=("user", "item"))
+    assert rows == [(2, "1", "007")]
+
+
+@pytest.mark.parametrize("block_bytes", [7, 1 << 20])
+def test_a_header_between_the_rows_is_no_row(tmp_path: Path, block_bytes: int) -> None:
+    text = CSV + "user, item\n3,item\n" + CSV
+    _, rows, broken = read(tmp_path / "a.csv", text, block_bytes=block_bytes)
+    assert rows == [*ROWS, (5, "3", "item"), (7, "1", "007"), (8, "2", "8")]
+    reason = "the header again"
+    assert broken == [(4, reason, "user,item"), (6, reason, "user,item")]
+
+
+def test_a_header_in_brackets_is_no_array(tmp_path: Path) -> None:
+    _, rows, _ = read(tmp_path / "a.csv", "[user],[item]\n1,007\n", wanted=("[user]", "[item]"))
+    assert rows == [(2, "1", "007")]
+
+
 def test_files_without_a_header_get_names(tmp_path: Path) -> None:
     path = tmp_path / "ratings.dat"
     names = ("user", "item", "rating")
@@ -174,6 +213,7 @@ def test_files_without_a_header_get_names(tmp_path: Path) -> None:
         ("a.jsonl", b'{"User": 1, "item": 2}\n', "has no column `user`; the nearest is `User`"),
         ("a.jsonl", b"{nope}\n", "is not JSON lines: expected an object on each line"),
         ("a.json", b'[{"user": 1}]', "is one JSON array; expected JSON lines"),
+        ("a.csv", b' [\n {"user": 1}]', "is one JSON array; expected JSON lines"),
         ("a.xlsx", b"PK\x03\x04...", "a zip archive or an Excel workbook"),
         ("a.csv.zst", b"\x28\xb5\x2f\xfd...", "compressed with zstd; decompress it"),
         ("a.parquet", b"PAR1 and no more", "is Parquet that is damaged, incomplete or refused"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tfx_pipeline.datasets.importer.json_lines import JsonLines
 from tfx_pipeline.datasets.importer.text_file import TextFile
 
@@ -39,9 +41,9 @@ def test_lists_and_numbers_where_a_block_is_read_line_by_line(tmp_path: Path) ->
         {"tags": None, "price": 3.0},
         {"tags": ["1", "true", '{"x": "1.0"}'], "price": None},
     ]
-    text += '{"tags": [], "price": "free"}\n'  # a text among numbers: all as they stand
-    prices = [row["price"] for row in read(tmp_path / "a", text, "price")]
-    assert prices == ["2.50", None, "3", None, "free"]
+    for other in ("free", "007"):  # a text among numbers: all as they stand
+        found = read(tmp_path / "a", f'{text}{{"tags": [], "price": "{other}"}}\n', "price")
+        assert [row["price"] for row in found] == ["2.50", None, "3", None, other]
 
 
 def test_a_key_that_comes_later_or_never_has_a_value(tmp_path: Path) -> None:
@@ -52,3 +54,32 @@ def test_a_key_that_comes_later_or_never_has_a_value(tmp_path: Path) -> None:
         {"item": 7, "user": None},
     ]
     assert read(tmp_path / "a", '{"a": 1, "b": null}\n', "b") == [{"b": None}]
+
+
+@pytest.mark.parametrize("block", [30, 1 << 20])
+def test_whole_numbers_are_the_same_in_every_block(tmp_path: Path, block: int) -> None:
+    lines = ['{"item": 49}', '{"item": 49.0}', '{"item": 4.9e1}', '{"item": 49.5}']
+    lines += ['{"item": 99999999999999999999}', '{"item": "49.0"}']
+    found = read(tmp_path / "a", "\n".join(lines), "item", size=block)
+    assert [str(row["item"]) for row in found] == [
+        *["49"] * 3,
+        "49.5",
+        "99999999999999999999",
+        "49.0",
+    ]
+
+
+def test_objects_in_place_of_values_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text('{"user": {"id": "u5"}, "item": 1}\n')
+    file = JsonLines(TextFile(path))
+    file.require(["item"])
+    with pytest.raises(ValueError, match="`user` of `.*a` holds objects; expected texts or numb"):
+        file.require(["user"])
+    path.write_text('{"user": "a"}\n{"user": {"id": "b"}}\n{"user": ["c"]}\n')
+    (block,) = JsonLines(TextFile(path)).blocks(["user"])
+    assert block.rows.to_pylist() == [{"user": "a"}]
+    assert [(row.number, row.reason) for row in block.broken] == [
+        (2, "user is a list or an object"),
+        (3, "user is a list or an object"),
+    ]

@@ -7,7 +7,9 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from tfx_pipeline.datasets.importer.values import cleaned
 from tfx_pipeline.datasets.importer.values import ids
+from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.importer.values import lists
 from tfx_pipeline.datasets.importer.values import numbers
 from tfx_pipeline.datasets.importer.values import plain
@@ -21,6 +23,23 @@ def test_floats_are_ids_where_they_are_whole_and_exact() -> None:
     assert bad.tolist() == [False, False, False, True, True, True, False]
     assert ids(pa.array([2**63 + 1], pa.uint64()), "")[0].to_pylist() == [b"9223372036854775809"]
     assert ids(pa.nulls(2), "")[0].to_pylist() == [None, None]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.binary(), pa.large_string()])
+@pytest.mark.parametrize("other", ["a", "\u00e9"])
+def test_texts_are_trimmed_and_null_words_are_missing(kind: pa.DataType, other: str) -> None:
+    column = pa.array([" u5 ", "u6\t", " NULL", "nan", "", None, "nano", other]).cast(kind)
+    expected = [b"u5", b"u6", None, None, None, None, b"nano", other.encode()]
+    assert cleaned(column).cast(pa.binary()).to_pylist() == expected
+    found, bad = ids(column.slice(1), "`user`")
+    assert (found.to_pylist(), bad.any()) == (expected[1:], False)
+
+
+def test_blanks_of_unicode_are_trimmed_beside_values_that_are_not_utf8() -> None:
+    column = pa.array([b"u5\xc2\xa0", "\u2003u6".encode(), b"\xff ", b"a\xc2\xa0b", b"\xa0", None])
+    expected = [b"u5", b"u6", b"\xff", b"a\xc2\xa0b", b"\xa0", None]
+    assert cleaned(column).cast(pa.binary()).to_pylist() == expected
+    assert cleaned(pa.array([], pa.string())).to_pylist() == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +71,11 @@ def test_typed_columns_as_numbers() -> None:
     assert numbers(pa.array([b"7", b"\xff"]), "")[1].tolist() == [False, True]
     with pytest.raises(ValueError, match="`price` is of the type list.*; expected numbers"):
         numbers(pa.array([[1.0]]), "`price`")
+
+
+def test_numbers_that_stand_among_ids_in_two_forms() -> None:
+    ids_ = pa.chunked_array([["5", "5.0", "7.0", "8", "8.5"], ["5.00", "a.0", "a", "-1.0", "-1"]])
+    assert in_two_forms(ids_).to_pylist() == ["5.0", "5.00", "-1.0"]
 
 
 def test_texts_are_utf8_or_missing() -> None:
