@@ -142,9 +142,7 @@ class DelimitedFile:
         """Returns how many empty fields, which the header lacks, end most lines."""
         width = len(self._columns)
         rows = [self._split(line, self._delimiter) for line in lines[int(self._header) :]]
-        usual = max(Counter(map(len, rows)).items(), key=lambda pair: pair[1], default=(width, 0))[
-            0
-        ]
+        [(usual, _)] = Counter(map(len, rows)).most_common(1) or [(width, 0)]
         if any("".join(row[width:]) for row in rows if len(row) == usual):
             return 0
         return max(0, usual - width)

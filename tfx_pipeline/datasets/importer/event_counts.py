@@ -42,6 +42,8 @@ class ItemTally:
         Columns `entity_type` and `entity_id`, `events` (how many), `ordinal` and
         `timestamp` (of the first one).
         """
+        if self._kept and len(self._pieces) == 1:  # nothing has come since
+            return self._pieces[0]
         merged = _summed(pa.concat_tables(self._pieces)).sort_by("ordinal")
         self._pieces, self._kept = [merged], merged.num_rows
         return merged

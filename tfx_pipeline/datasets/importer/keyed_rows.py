@@ -71,11 +71,9 @@ class KeyedRows(ABC):
         bad, reasons = judged.rejected, judged.reasons()
         for number, row in enumerate(bad):
             reasons[number] = next((r for r, mask in faults.items() if mask[row]), reasons[number])
-        left_out = rows.take(pa.array(bad))
-        held = {name: left_out.column(name) for name in rows.column_names}
-        held[self.key[-1]] = block.rows.column(self.sources()[0]).take(
-            pa.array(bad)
-        )  # as it stands
+        at = pa.array(bad)
+        held = {name: rows.column(name).take(at) for name in rows.column_names}
+        held[self.key[-1]] = block.rows.column(self.sources()[0]).take(at)  # as it stands
         self._letters.add(self.name, file, held, block.numbers[bad], reasons)
         kept = pa.array(np.flatnonzero(judged.good))
         where = label({}, self.name, [""] * len(rows), [file] * len(rows), block.numbers)

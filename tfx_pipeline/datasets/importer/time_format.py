@@ -175,9 +175,9 @@ class TimeColumn:
             By a format in words, which values are times in it, [n] bool.
         """
         found: dict[str, np.ndarray] = {}
-        left = np.flatnonzero(_is_given(column) & ~_plausible(times))
         if self.format is None or self.format.kind == "typed":
             return found
+        left = np.flatnonzero(_is_given(column) & ~_plausible(times))
         for kind in _kinds(self._options):
             if not len(left):
                 break
