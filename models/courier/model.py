@@ -251,17 +251,20 @@ class Courier(Learner):
 
             return v.page_views(batch, row, self.model.history, look_up)
 
-        return self._clicked_pages(data, part).map(views, num_parallel_calls=2).prefetch(2)
+        return self._pages(data, part).map(views, num_parallel_calls=2).prefetch(2)
 
-    def _clicked_pages(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:
+    def _pages(self, data: TrainingData, part: InputPart) -> tf.data.Dataset:
         """Makes batches of the pages that there is something to learn from."""
         given = (data.train_files, data.spec, self.pages, self.config.input, self.config.seed)
         with tf.device("CPU"):
             row = tf.constant(self.images.row)
+        # What was shown and not clicked is a negative of other pages' clicks, and told by the head.
+        every = self.model.negatives == "batch" or self.model.losses.click > 0.0
+        clicked = self.model.objective != "courier" or not every
 
         @tf.autograph.experimental.do_not_convert
         def kept(batch: Batch) -> dict[str, tf.Tensor]:
-            return v.with_clicks(batch, row, self.model.history)
+            return v.pages_to_learn(batch, row, self.model.history, clicked)
 
         pages = page_batches(*given, part).map(kept, num_parallel_calls=2)
         return pages.rebatch(max(1, self.config.input.batch_size // part.replicas))
@@ -275,10 +278,13 @@ class Courier(Learner):
         if self.model.objective == "simclr":
             self.targets_per_epoch = float(len(self.images))
             return math.ceil(len(self.images) / self.config.input.batch_size)
-        batches = self._clicked_pages(data, InputPart())
-        sizes = [int(tf.shape(batch[b.LABEL])[0]) for batch in batches]
+        sizes, clicks = [], 0
+        row = tf.constant(self.images.row)
+        for batch in self._pages(data, InputPart()):
+            sizes.append(int(tf.shape(batch[b.LABEL])[0]))
+            clicks += int(tf.math.count_nonzero(v.clicked_images(batch, row)))
         self.targets_per_epoch = float(sum(sizes))
-        if not sum(sizes):
+        if not clicks:
             raise ValueError(
                 "Expected pages on which an image was clicked, with a clicked image before them; "
                 "found none. Check `candidate_types`, `target_events` and the images of the log."

@@ -44,13 +44,30 @@ def last_images(batch: Mapping[str, tf.Tensor], row: tf.Tensor, history: int) ->
     return tf.ragged.boolean_mask(rows, (rows > 0) & ~repeated).to_tensor(shape=[None, history])
 
 
-def with_clicks(
-    batch: Mapping[str, tf.Tensor], row: tf.Tensor, history: int
+def shown_images(batch: Mapping[str, tf.Tensor], row: tf.Tensor) -> tf.Tensor:
+    """Returns which candidates of pages have an image: [B, C] bool."""
+    return candidate_mask(batch) & (tf.gather(row, batch[b.CANDIDATE_ENTITY]) > 0)
+
+
+def clicked_images(batch: Mapping[str, tf.Tensor], row: tf.Tensor) -> tf.Tensor:
+    """Returns which candidates of pages have an image and were clicked: [B, C] bool."""
+    return shown_images(batch, row) & (tf.reduce_max(batch[b.LABEL], axis=2) > 0.0)
+
+
+def pages_to_learn(
+    batch: Mapping[str, tf.Tensor], row: tf.Tensor, history: int, clicked: bool
 ) -> dict[str, tf.Tensor]:
-    """Keeps the pages on which an image was clicked, and which have images before them."""
-    label = tf.reduce_max(batch[b.LABEL], axis=2) > 0.0  # [B, C]
-    clicked = label & candidate_mask(batch) & (tf.gather(row, batch[b.CANDIDATE_ENTITY]) > 0)
-    kept = tf.reduce_any(clicked, axis=1) & (last_images(batch, row, history)[:, 0] > 0)
+    """Keeps the pages with images before them, on which an image was clicked, or also just shown.
+
+    Args:
+        batch: Pages by name (`models.input.batch`), B rows of C candidates.
+        row: [V + 1] int32, the image of each entity; 0 is none.
+        history: T, the last distinct images that are read.
+        clicked: Leaves out pages without a clicked image. Where a click is told from what other
+            pages show, they are its negatives.
+    """
+    images = clicked_images(batch, row) if clicked else shown_images(batch, row)
+    kept = tf.reduce_any(images, axis=1) & (last_images(batch, row, history)[:, 0] > 0)
     return {name: tf.boolean_mask(values, kept) for name, values in batch.items()}
 
 

@@ -40,10 +40,20 @@ def test_page_views_read_each_distinct_image_once():
 
 def test_pages_without_clicks_or_history_teach_nothing():
     given = pages()
-    kept = v.with_clicks(given, ROW, 2)
+    kept = v.pages_to_learn(given, ROW, 2, clicked=True)
     np.testing.assert_array_equal(kept[b.CANDIDATE_LENGTH], [3, 1])  # the last has no image before
     label = given[b.LABEL].numpy()
     label[0, 2] = 0.0  # what is left is a click on what has no image
-    np.testing.assert_array_equal(
-        v.with_clicks(given | {b.LABEL: tf.constant(label)}, ROW, 2)[b.CANDIDATE_LENGTH], [1]
-    )
+    given[b.LABEL] = tf.constant(label)
+    kept = v.pages_to_learn(given, ROW, 2, clicked=True)
+    np.testing.assert_array_equal(kept[b.CANDIDATE_LENGTH], [1])
+
+
+def test_pages_without_clicks_are_negatives_where_they_show_images():
+    given = pages()
+    given[b.LABEL] = tf.zeros_like(given[b.LABEL])
+    kept = v.pages_to_learn(given, ROW, 2, clicked=False)
+    np.testing.assert_array_equal(kept[b.CANDIDATE_LENGTH], [3, 1])
+    given[b.CANDIDATE_ENTITY] = tf.constant([[1, 4, 6], [4, 1, 1], [1, 2, 3]])
+    kept = v.pages_to_learn(given, ROW, 2, clicked=False)  # the second shows what has no image
+    np.testing.assert_array_equal(kept[b.CANDIDATE_LENGTH], [3])
