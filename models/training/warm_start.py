@@ -72,7 +72,7 @@ def warm_start(
     Raises:
         ValueError: The directory holds no weights of such a model.
     """
-    earlier = _read_weights(saved_model)
+    earlier = read_weights(saved_model)
     taken = {"weights": 0, "rows": 0, "left": 0}
     flags = {variable.name.partition(":")[0]: variable for variable in model.variables}
     for variable in (*model.trainable_variables, *model.fitted_weights()):
@@ -158,7 +158,7 @@ def _old_rows(transform: tft.TFTransformOutput, old_file: str, vocabulary: str) 
     return np.array([0] + [indices.get(token, -1) for token in new])
 
 
-def _read_weights(saved_model: str) -> dict[str, np.ndarray]:
+def read_weights(saved_model: str) -> dict[str, np.ndarray]:
     """Returns the weights of an exported model by the names that they had in the model."""
     from tensorflow.core.protobuf import trackable_object_graph_pb2
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.end_to_end.conftest import RANKED
 from tests.end_to_end.conftest import Run
+from tests.end_to_end.conftest import newest
 from tests.end_to_end.conftest import overrides
 from tests.end_to_end.conftest import pushed
 from tfx_pipeline.commands.run import execute
@@ -121,3 +122,34 @@ def test_an_edit_of_the_ranking_stage_trains_nothing_else(run: Run, shop_log: Pa
     assert metrics["ranking"]["test"] != run.metrics["ranking"]["test"]
     assert pushed(run.version.parent) == ["1"]
     assert pushed(version_of(run).parent) == ["1", "2"]
+
+
+@pytest.mark.nightly
+def test_a_pretrained_ranker_is_pushed_and_ranks(run: Run, shop_log: Path) -> None:
+    """SEMINAR after its pretraining: the second Trainer starts from the first one's model."""
+    import tensorflow as tf
+
+    from models.training.warm_start import read_weights
+
+    keys = overrides(shop_log, Path(run.config.run_dir))
+    model = "ranking.trainer.model={family: seminar, dim: 16, window: 50}"
+    pretraining = "ranking.pretraining={epochs: 1, tensorboard: false}"
+    given = (*keys, *RANKED, model, pretraining, "ranking.trainer.freeze=[projections]")
+    where = f"push_dir={Path(run.config.run_dir) / 'pushed-pretrained'}"
+    config = load_config(run.name, (*given, where, "ranking.evaluation.thresholds={}"))
+    metrics, _, cached = execute(config)
+    assert not {name for name in cached if name.startswith("ranking-")}
+    assert metrics["ranking"]["test"]["candidates"] == run.metrics["ranking"]["test"]["candidates"]
+
+    def projections(output: str) -> dict[str, np.ndarray]:
+        weights = read_weights(str(newest(Path(config.run_dir), output) / "Format-Serving"))
+        return {name: values for name, values in weights.items() if "projection" in name}
+
+    before, after = projections("ranking-pretrainer/model"), projections("ranking-trainer/model")
+    assert before and before.keys() <= after.keys()
+    for name, values in before.items():
+        np.testing.assert_array_equal(after[name], values, err_msg=name)
+    version = Path(config.push_dir_of("ranking"), "1")
+    examples = tf.constant(run.examples("test_pages")[:4])
+    scores = tf.saved_model.load(str(version)).signatures["serving_default"](examples=examples)
+    assert np.isfinite(scores["scores"]).all()

@@ -190,7 +190,7 @@ def test_codebooks_are_kept_until_their_error_has_grown():
 def test_a_warm_start_takes_the_codebooks_over(monkeypatch):
     model, _ = quantised(centroids=3)
     weights = {weight.name.partition(":")[0]: weight.numpy() for weight in model.saved_weights()}
-    monkeypatch.setattr(warm_start, "_read_weights", lambda path: weights)
+    monkeypatch.setattr(warm_start, "read_weights", lambda path: weights)
     monkeypatch.setattr(warm_start, "_vocabulary_of", lambda name: None)  # the same in both
     fresh = make(search="quantised", quantisation={"sub_vectors": 4, "centroids": 3})
     assert not fresh.codes.fitted_error.numpy().any()

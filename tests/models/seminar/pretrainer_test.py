@@ -16,7 +16,7 @@ from models.input import batch as b
 from models.seminar.pretrainer import SeminarPretrainer
 from models.training.data import TrainingData
 from models.training.replicas import WHOLE
-from models.training.warm_start import _read_weights
+from models.training.warm_start import read_weights
 from tests.helpers.examples import example
 from tests.helpers.gradients import assert_gradients
 from tests.helpers.timelines import DAY
@@ -233,7 +233,7 @@ def test_ranking_starts_from_what_was_pretrained_and_frozen_parts_stay(
     monkeypatch.setattr(trainer, "_fit", fit)
     model, _ = trainer.train(RANKING, data, earlier=str(pretrained))
     ranked = {name_of(weight): weight.numpy() for weight in model.saved_weights()}
-    weights = _read_weights(str(pretrained))
+    weights = read_weights(str(pretrained))
 
     parts = {part: [name_of(one) for one in some] for part, some in model.parts().items()}
     assert not [part for part, names in parts.items() if not names]
