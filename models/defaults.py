@@ -17,10 +17,11 @@ from typing import NamedTuple
 from models.config import RetrievalTrainerConfig
 from models.config import TrainerConfig
 
-FEW_EVENTS = 100  # events an item, below which directions are learned and lengths are not
+FEW_TARGETS = 100  # targets an item, below which directions are learned and lengths are not
 SMALL_LOG = 300_000  # targets, below which a model learns the log by heart
 LARGE_LOG = 2_000_000  # targets, above which batches are larger
 EXACT_SOFTMAX = 5_000  # items up to which scoring all of them costs no more than sampling
+WINDOWS = 10  # least of a batch of sequences
 EPOCH = 1_000_000  # most targets between two validations
 
 
@@ -53,12 +54,12 @@ class LogStatistics:
 
     @property
     def is_sparse(self) -> bool:
-        """Whether items have few events each."""
-        return self.targets_an_item < FEW_EVENTS
+        """Whether items have few targets each."""
+        return self.targets_an_item < FEW_TARGETS
 
     @property
     def is_small(self) -> bool:
-        """Whether few events an item are few events in all, too."""
+        """Whether few targets an item are few targets in all, too."""
         return self.is_sparse and self.targets < SMALL_LOG
 
 
@@ -138,7 +139,7 @@ def write(values: Values, key: str, value: Any) -> None:
 
 
 def _an_item(log: LogStatistics) -> str:
-    return f"{log.targets_an_item:,.0f} events an item"
+    return f"{log.targets_an_item:,.0f} targets an item"
 
 
 def _loss(log: LogStatistics, values: Values) -> Choice:
@@ -182,6 +183,16 @@ def _batch(size: int, small: int) -> Rule:
         return Choice(chosen * (2 if log.targets >= LARGE_LOG else 1), f"{log.targets:,} targets")
 
     return choose
+
+
+def _batch_of_sequences(log: LogStatistics, values: Values) -> Choice:
+    """Chooses events: windows of few users are poor negatives, and a step too much of each."""
+    size, why = _batch(2048, 512)(log, values)
+    length = values["model"]["input"]["length"]
+    least = 2 ** math.ceil(math.log2(WINDOWS * length))
+    if size < least:
+        return Choice(least, f"{why}, {WINDOWS} windows of {length}")
+    return Choice(size, why)
 
 
 def _learning_rate(log: LogStatistics, values: Values) -> Choice:
@@ -313,7 +324,7 @@ _SEQUENCES: tuple[tuple[str, Rule], ...] = (
     ("model.encoder.dropout", _dropout(0.4, 0.2, 0.2)),
     ("model.encoder.event_dropout", _event_dropout),
     ("optimizer.learning_rate", _sequence_learning_rate),
-    ("input.batch_size", _batch(2048, 512)),
+    ("input.batch_size", _batch_of_sequences),
     ("input.pool", lambda log, values: Choice(8192, "timelines sorted by length together")),
     ("steps_per_epoch", _epoch),
     ("epochs", _epochs(7_000_000, 12_000_000, 30)),

@@ -31,6 +31,7 @@ Metric = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 _MISSED = 1 << 30  # rank of a target that no source brought
 _FOLDS = 2
 _STEPS = 100
+_FACTORS = (1e-3, 1e3)  # of scores whose deviation is 1
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ def choose(
         metric: Metrics of ranks.
         monitor: The metric that decides.
 
+    A score is a logit of the softmax over a request's candidates, whatever was taken: weights of a
+    single source, which order alike at any scale, get the likeliest one.
+
     Returns:
         [buckets, F] float32, and the report: `monitor`, `chosen` (by group), `validation`
         (metrics by group and candidate weights), `recall` (by group and source).
@@ -129,6 +133,8 @@ def choose(
         best = max(table, key=lambda name: (table[name][monitor], name == JOINED))
         buckets = slice(0, 1) if number == 0 else slice(1, None)
         weights[buckets] = found[best][buckets]
+        if best != JOINED:
+            weights[buckets] *= scale_of(part, scores[best][mine])
         report["chosen"][group] = best
         report["validation"][group] = table
         report["recall"][group] = _recall(part)
@@ -141,13 +147,12 @@ def fit(examples: Examples, config: FitConfig) -> np.ndarray:
     The loss sums over the targets that a source brought. Without any, the weights are those of
     the tower alone.
     """
-    owner, slot = np.nonzero(examples.target >= 0)
     buckets = len(f.BUCKETS)
-    if not len(owner):
-        return alone()["tower"]
-    found = np.zeros(examples.real.shape, np.float32)  # [E, U], targets that a candidate is
-    np.add.at(found, (owner, examples.target[owner, slot]), 1.0)
+    found = _found(examples)
     answered = found.any(axis=1)
+    if not answered.any():
+        return alone()["tower"]
+    count = found.sum()
     deviation = examples.features[examples.real].std(axis=0)  # [F]
     varies = np.flatnonzero(deviation > 1e-6)  # the others order nothing
     scale = deviation[varies]
@@ -171,7 +176,7 @@ def fit(examples: Examples, config: FitConfig) -> np.ndarray:
             value, slope = _cross_entropy(values, mask, targets, weights[bucket + 1])
             total += value
             gradient[bucket + 1] += slope
-        return total / len(owner), gradient.ravel() / len(owner)
+        return total / count, gradient.ravel() / count
 
     names = [f.FEATURES[column] for column in varies]
     bounds = [(0.0, None) if name in f.MONOTONE else (None, None) for name in names]
@@ -182,6 +187,33 @@ def fit(examples: Examples, config: FitConfig) -> np.ndarray:
     weights = np.zeros((buckets, len(f.FEATURES)), np.float32)
     weights[:, varies] = least.x.reshape(buckets + 1, -1)[1:] / scale
     return weights
+
+
+def scale_of(examples: Examples, scores: np.ndarray) -> float:
+    """Returns the factor of [E, U] scores that makes their softmax the likeliest; above 0."""
+    found = _found(examples)
+    answered = found.any(axis=1)
+    deviation = float(scores[examples.real].std()) if examples.real.any() else 0.0
+    if not answered.any() or not deviation > 0.0:
+        return 1.0
+    real = examples.real[answered]
+    values = np.where(real, scores[answered] / deviation, 0.0).astype(np.float32)[:, :, None]
+    mask = np.where(real, 0.0, -np.inf).astype(np.float32)
+
+    def loss(factor: np.ndarray) -> tuple[float, np.ndarray]:
+        value, slope = _cross_entropy(values, mask, found[answered], factor)
+        return value / len(real), slope / len(real)
+
+    least = minimize(loss, [1.0], jac=True, method="L-BFGS-B", bounds=[_FACTORS])
+    return float(least.x[0]) / deviation
+
+
+def _found(examples: Examples) -> np.ndarray:
+    """Returns how many targets each candidate is: [E, U] float32."""
+    owner, slot = np.nonzero(examples.target >= 0)
+    found = np.zeros(examples.real.shape, np.float32)
+    np.add.at(found, (owner, examples.target[owner, slot]), 1.0)
+    return found
 
 
 def _cross_entropy(

@@ -41,13 +41,13 @@ def test_overrides_are_typed_and_nested() -> None:
         "movielens_1m",
         (
             "retrieval.trainer.seed=7",
-            "retrieval.evaluation.ks=[5]",
+            "retrieval.evaluation.ks=[5, 10]",
             "retrieval.evaluation.thresholds={}",
             "retrieval.evaluation.change_thresholds={}",
         ),
     )
     assert config.retrieval.trainer.seed == 7
-    assert config.retrieval.evaluation.ks == (5,)
+    assert config.retrieval.evaluation.ks == (5, 10)
 
 
 def test_an_unknown_key_names_the_nearest() -> None:
@@ -92,6 +92,16 @@ def test_a_name_that_is_a_path_is_refused(name: str, tmp_path: Path) -> None:
 def test_no_metric_asks_for_more_than_the_servable_returns() -> None:
     with pytest.raises(ValueError, match=r"`retrieval\.index\.k` \(20\)"):
         load_config("movielens_1m", ("retrieval.index.k=20",))
+
+
+def test_neighbours_are_compared_by_the_metric_that_chose_the_epoch() -> None:
+    wanted = "retrieval.trainer.validation={monitor: ndcg@20, k: [20]}"
+    with pytest.raises(
+        ValueError, match=r"compares `ndcg@20`.*add 20 to `retrieval.evaluation.ks`"
+    ):
+        load_config("movielens_1m", (wanted,))
+    load_config("movielens_1m", (wanted, "retrieval.evaluation.beats_neighbours=null"))
+    load_config("movielens_1m", (wanted, "retrieval.evaluation.ks=[10, 20]"))
 
 
 def test_an_override_without_a_value_is_explained() -> None:

@@ -171,8 +171,6 @@ def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> conf
     """Returns the metric that says how far the model is above neighbours, with its threshold."""
     assert config.beats_neighbours is not None
     value, _, k = monitor.partition("@")
-    length = int(k) if int(k) in config.ks else max(config.ks)
-    name = f"{OVER_NEIGHBOURS}{value}@{length}"
     least = DoubleValue(value=config.beats_neighbours - _ROUNDING)
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound=least)
@@ -180,7 +178,7 @@ def _gate_of_neighbours(config: RetrievalEvaluationConfig, monitor: str) -> conf
     return config_pb2.MetricConfig(
         class_name=_OVER,
         module=METRICS_MODULE,
-        config=json.dumps({"value": value, "k": length, "name": name}),
+        config=json.dumps({"value": value, "k": int(k), "name": f"{OVER_NEIGHBOURS}{monitor}"}),
         per_slice_thresholds=per_slice(threshold, {}),
     )
 

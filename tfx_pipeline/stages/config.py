@@ -54,6 +54,17 @@ class RetrievalConfig(Config):
             )
         return self
 
+    @model_validator(mode="after")
+    def _compares_what_chose_the_epoch(self) -> RetrievalConfig:
+        monitor = self.trainer.validation.monitor
+        k = int(monitor.rpartition("@")[2])
+        if self.evaluation.beats_neighbours is not None and k not in self.evaluation.ks:
+            raise ValueError(
+                f"`retrieval.evaluation.beats_neighbours` compares `{monitor}`, which chooses the "
+                f"epoch: add {k} to `retrieval.evaluation.ks` ({list(self.evaluation.ks)})."
+            )
+        return self
+
 
 class RankingConfig(Config):
     """The section `ranking`: scores for the candidates of a page.

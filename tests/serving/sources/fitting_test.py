@@ -95,7 +95,9 @@ def test_few_examples_that_mislead_leave_the_best_source():
     wild = FitConfig(smoothing=0.0, shrinkage=1e-6)
     weights, report = choose(examples, wild, metric, "ndcg@10")
     assert report["chosen"]["with_history"] == "tower"
-    np.testing.assert_array_equal(weights[1:], fitting.alone()["tower"][1:])
+    scale = weights[1:, tower]
+    assert scale.min() > 1.0 and (scale == scale[0]).all()
+    np.testing.assert_array_equal(weights[1:], scale[0] * fitting.alone()["tower"][1:])
 
 
 def test_ranks_count_what_is_better_or_equal_and_earlier():
@@ -163,4 +165,20 @@ def test_users_of_one_half_alone_leave_the_best_single_source():
     weights, report = choose(examples, FitConfig(), metric, "ndcg@10")
     assert set(report["chosen"].values()) == {"popularity"}
     assert "joined" not in report["validation"]["with_history"]  # which nothing could measure
+    # Its scores are the logits that the targets were drawn by.
+    at = f.FEATURES.index(f.POPULARITY)
+    np.testing.assert_allclose(weights[:, at], 3.0, atol=0.75)
+    weights[:, at] = 1.0
     np.testing.assert_array_equal(weights, fitting.alone()["popularity"])
+
+
+def test_the_scale_of_a_source_alone_is_that_of_its_logits():
+    examples = planted(weights_of(tower=2.0))
+    scores = examples.features[:, :, f.FEATURES.index(f.TOWER)]
+    assert fitting.scale_of(examples, 100.0 * scores) == pytest.approx(0.02, rel=0.05)
+    padded = dataclasses.replace(examples, real=examples.real.copy())
+    padded.real[:, -1] = examples.target[:, 0] == 29  # padding but for targets
+    scored = np.where(padded.real, scores, -np.inf)
+    assert fitting.scale_of(padded, scored) == pytest.approx(2.0, rel=0.05)
+    unanswered = dataclasses.replace(examples, target=np.full_like(examples.target, -1))
+    assert fitting.scale_of(unanswered, scores) == 1.0

@@ -89,6 +89,7 @@ def run_pipeline(
         config,
         code_version="1",
         neighbours=neighbours.outputs["result"],
+        monitor="hr@5",
     ).with_id("evaluator")
     pusher = Pusher(
         servable.outputs["result"],
