@@ -21,7 +21,6 @@ FEW_TARGETS = 100  # targets an item, below which directions are learned and len
 SMALL_LOG = 300_000  # targets, below which a model learns the log by heart
 LARGE_LOG = 2_000_000  # targets, above which batches are larger
 EXACT_SOFTMAX = 5_000  # items up to which scoring all of them costs no more than sampling
-WINDOWS = 10  # least of a batch of sequences
 EPOCH = 1_000_000  # most targets between two validations
 
 
@@ -175,24 +174,14 @@ def _sequence_dim(log: LogStatistics, values: Values) -> Choice:
     return Choice(-(-dim // heads) * heads, why)
 
 
-def _batch(size: int, small: int) -> Rule:
-    """Makes the rule of a batch size: enough steps on a small log, fewer on a large one."""
+def _batch(size: int, small: int, steps: int) -> Rule:
+    """Makes the rule of a batch size: less where an epoch would be few steps, more on a large log."""
 
     def choose(log: LogStatistics, values: Values) -> Choice:
-        chosen = small if log.targets < 100 * size else size
+        chosen = small if log.targets < steps * size else size
         return Choice(chosen * (2 if log.targets >= LARGE_LOG else 1), f"{log.targets:,} targets")
 
     return choose
-
-
-def _batch_of_sequences(log: LogStatistics, values: Values) -> Choice:
-    """Chooses events: windows of few users are poor negatives, and a step too much of each."""
-    size, why = _batch(2048, 512)(log, values)
-    length = values["model"]["input"]["length"]
-    least = 2 ** math.ceil(math.log2(WINDOWS * length))
-    if size < least:
-        return Choice(least, f"{why}, {WINDOWS} windows of {length}")
-    return Choice(size, why)
 
 
 def _learning_rate(log: LogStatistics, values: Values) -> Choice:
@@ -231,8 +220,8 @@ def _use_time(log: LogStatistics, values: Values) -> Choice:
 
 
 def _blocks(log: LogStatistics, values: Values) -> Choice:
-    reason = f"95 % of timelines have at most {log.long_history:,} events"
-    return Choice(1 if log.long_history <= 50 else 2, reason)
+    length = values["model"]["input"]["length"]
+    return Choice(1 if length <= 50 else 2, f"windows of {length} events")
 
 
 def _window(log: LogStatistics, values: Values) -> Choice:
@@ -248,8 +237,11 @@ def _window_of_two_kinds(log: LogStatistics, values: Values) -> Choice:
 
 
 def _length(log: LogStatistics, values: Values) -> Choice:
-    length = next((one for one in (50, 100) if log.long_history <= one), 200)
-    reason = f"95 % of timelines have at most {log.long_history:,} events"
+    if log.is_small:  # with long windows a batch would be of few users
+        length, reason = 50, f"{_an_item(log)}, {log.targets:,} targets"
+    else:
+        length = next((one for one in (50, 100) if log.long_history <= one), 200)
+        reason = f"95 % of timelines have at most {log.long_history:,} events"
     overlap = values["model"]["input"]["overlap"]
     return _within_context(max(length, overlap + 1), reason, values)
 
@@ -303,7 +295,7 @@ def _towers(window: Rule) -> tuple[tuple[str, Rule], ...]:
         ("model.query.dropout", _dropout(0.5, 0.2, 0.1)),
         ("model.query.item_dropout", _dropout(0.2, 0.2, 0.0)),
         ("optimizer.learning_rate", _learning_rate),
-        ("input.batch_size", _batch(512, 128)),
+        ("input.batch_size", _batch(512, 128, 100)),
         ("input.pool", lambda log, values: Choice(1024, "timelines shuffled together")),
         ("steps_per_epoch", _epoch),
         ("epochs", _epochs(3_000_000, 8_000_000, 20)),
@@ -324,7 +316,7 @@ _SEQUENCES: tuple[tuple[str, Rule], ...] = (
     ("model.encoder.dropout", _dropout(0.4, 0.2, 0.2)),
     ("model.encoder.event_dropout", _event_dropout),
     ("optimizer.learning_rate", _sequence_learning_rate),
-    ("input.batch_size", _batch_of_sequences),
+    ("input.batch_size", _batch(2048, 512, 20)),
     ("input.pool", lambda log, values: Choice(8192, "timelines sorted by length together")),
     ("steps_per_epoch", _epoch),
     ("epochs", _epochs(7_000_000, 12_000_000, 30)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -183,6 +184,19 @@ def test_a_sparse_log_gets_directions_and_dropout_and_a_dense_one_the_exact_soft
     assert sparse.model.query.dropout > dense.model.query.dropout
     assert (sparse.optimizer.learning_rate, dense.optimizer.learning_rate) == (0.002, 0.001)
     assert (dense.epochs, dense.steps_per_epoch) == (4, 0)  # 3 million targets
+
+
+def test_few_users_with_long_histories_get_short_windows_and_large_batches() -> None:
+    few = LogStatistics(61_542, 815, 41_960, 61_542, 0.23, 219, True)
+    whole = _whole(few, model="sequence")
+    assert (whole.model.input.length, whole.model.encoder.blocks) == (50, 1)
+    assert whole.input.batch_size == 2048  # 40 windows, in 31 steps an epoch
+    assert (
+        _whole(few, model={"family": "sequence", "input": {"length": 200}}).model.encoder.blocks
+        == 2
+    )
+    fewer = dataclasses.replace(few, targets=7_000)
+    assert _whole(fewer, model="sequence").input.batch_size == 512
 
 
 def test_a_given_key_decides_what_follows_from_it() -> None:
