@@ -28,7 +28,7 @@ from tfx_pipeline.datasets.importer.input_files import open_input
 from tfx_pipeline.datasets.importer.keyed_rows import KeyedRows
 from tfx_pipeline.datasets.importer.request import Imported
 from tfx_pipeline.datasets.importer.request import ImportRequest
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
 from tfx_pipeline.datasets.importer.time_format import check_zone
 from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.limits import Limits

@@ -11,7 +11,7 @@ from tfx_pipeline.datasets.importer.catalogue_and_users import CatalogueColumns
 from tfx_pipeline.datasets.importer.catalogue_and_users import UserColumns
 from tfx_pipeline.datasets.importer.event_rows import EventColumns
 from tfx_pipeline.datasets.importer.input_files import Reading
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.timestamps import DAY

@@ -1,4 +1,4 @@
-"""Formats of times: found, said, the same for every row, and asked for where two fit."""
+"""Columns of times: their format is found and said, or asked for where two fit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tfx_pipeline.datasets.importer.time_column import find_time_format
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.importer.time_format import check_zone
-from tfx_pipeline.datasets.importer.time_format import find_time_format
 
 
 def read(*values: Any, kind: pa.DataType | None = None, **options: Any) -> tuple[str, list[Any]]:
