@@ -28,7 +28,9 @@ from tfx_pipeline.datasets.importer.input_files import open_input
 from tfx_pipeline.datasets.importer.keyed_rows import KeyedRows
 from tfx_pipeline.datasets.importer.request import Imported
 from tfx_pipeline.datasets.importer.request import ImportRequest
+from tfx_pipeline.datasets.importer.time_column import TIMES_OF_ITEMS
 from tfx_pipeline.datasets.importer.time_column import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import times_of_events
 from tfx_pipeline.datasets.importer.time_format import check_zone
 from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.limits import Limits
@@ -161,7 +163,7 @@ class _Import:
     ) -> pa.Table:
         """Reads the files of a table that has files of its own."""
         for file in inputs:
-            times = self.request.time_column(time_column, file.name)
+            times = self.request.time_column(time_column, file.name, TIMES_OF_ITEMS)
             for block in file.blocks(rows.sources()):
                 self.letters.add_broken(rows.name, file.name, block.broken)
                 self._look(rows.name, block.rows)
@@ -177,8 +179,10 @@ class _Import:
         first, wanted = 0, _wanted(self.request)
         columns = self.request.events
         for file in inputs:
-            times = self.request.time_column(columns.time, file.name)
-            available = self.request.time_column(self.request.catalogue.available_from, file.name)
+            times = self.request.time_column(columns.time, file.name, times_of_events())
+            available = self.request.time_column(
+                self.request.catalogue.available_from, file.name, TIMES_OF_ITEMS
+            )
             rows = EventRows(columns, file.name, times, self.limits, self.letters)
             for number, block in enumerate(file.blocks(wanted)):
                 self.letters.add_broken(EVENTS_TABLE, file.name, block.broken)

@@ -7,6 +7,7 @@ in that one way, each for itself.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -18,13 +19,48 @@ from tfx_pipeline.datasets.importer.time_format import UNITS
 from tfx_pipeline.datasets.importer.time_format import TimeFormat
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.importer.time_format import described
+from tfx_pipeline.datasets.timestamps import DAY
 from tfx_pipeline.datasets.timestamps import EARLIEST
+from tfx_pipeline.datasets.timestamps import FAR_FUTURE
 from tfx_pipeline.datasets.timestamps import latest
 from transforms.arrow import pa
 from transforms.arrow import pc
 
 _EXAMPLES = 3
 _HEAD = 10_000  # values on which every format is tried
+# The years 1 to 9999, which is what dates of four digits can say, in any zone.
+_FIRST, _END = -62_135_596_800_000_000 - DAY, 253_402_300_800_000_000 + DAY
+
+
+class TimeRange(NamedTuple):
+    """Times that a column is expected to hold, by which its format is found.
+
+    Attributes:
+        earliest: The first one, in microseconds since the epoch.
+        end: What all of them are before.
+        last: The end in words.
+        otherwise: What to do where nothing says when.
+        beyond: Whether times out of the range show the format, too.
+    """
+
+    earliest: int
+    end: int
+    last: str
+    otherwise: str
+    beyond: bool = False
+
+    def holds(self, times: pa.Array) -> np.ndarray:
+        """Returns which times [n] are in the range, [n] bool."""
+        return _between(times, self.earliest, self.end)
+
+
+# A catalogue may well have films of 1961, and orders that begin in some years.
+TIMES_OF_ITEMS = TimeRange(EARLIEST, FAR_FUTURE, "2100", "leave `--available-from` away", True)
+
+
+def times_of_events() -> TimeRange:
+    """Returns the range of events, none of which is later than tomorrow."""
+    return TimeRange(EARLIEST, latest(), "tomorrow", "use `--order file` in place of `--time`")
 
 
 class FoundTimes(NamedTuple):
@@ -46,9 +82,12 @@ class TimeColumn:
         format: The format; None before the first value.
     """
 
-    def __init__(self, where: str, options: TimeOptions, most_bad: float) -> None:
+    def __init__(
+        self, where: str, options: TimeOptions, most_bad: float, expected: TimeRange
+    ) -> None:
         """Takes column and file for messages, and what `find_time_format` takes."""
         self._where, self._options, self._most_bad = where, options, most_bad
+        self._expected = expected
         self.format: TimeFormat | None = None
 
     def read(self, column: pa.Array) -> FoundTimes:
@@ -58,7 +97,9 @@ class TimeColumn:
             ValueError: The first values show no format, or several.
         """
         if self.format is None:
-            self.format = find_time_format(column, self._where, self._options, self._most_bad)
+            self.format = find_time_format(
+                column, self._where, self._options, self._most_bad, self._expected
+            )
         if self.format is None:  # nothing but missing values so far
             return FoundTimes(pa.nulls(len(column), pa.int64()), np.zeros(len(column), bool))
         values = self.format.parse(column)
@@ -77,12 +118,12 @@ class TimeColumn:
         found: dict[str, np.ndarray] = {}
         if self.format is None or self.format.kind == "typed":
             return found
-        left = np.flatnonzero(_is_given(column) & ~_plausible(times))
+        left = np.flatnonzero(_is_given(column) & ~self._expected.holds(times))
         for kind in self._options.kinds():
             if not len(left):
                 break
             rest = column.take(pa.array(left))
-            good = _plausible(TimeFormat(kind, self.format.zone).parse(rest))
+            good = self._expected.holds(TimeFormat(kind, self.format.zone).parse(rest))
             if good.any():
                 mask = np.zeros(len(column), bool)
                 mask[left[good]] = True
@@ -92,7 +133,7 @@ class TimeColumn:
 
 
 def find_time_format(
-    sample: pa.Array, where: str, options: TimeOptions, most_bad: float
+    sample: pa.Array, where: str, options: TimeOptions, most_bad: float, expected: TimeRange
 ) -> TimeFormat | None:
     """Finds how a column of times is to be read.
 
@@ -101,6 +142,7 @@ def find_time_format(
         where: Column and file, for messages.
         options: What the user said.
         most_bad: Largest share of the sample that may be in no or another format.
+        expected: Times that the column is to hold.
 
     Returns:
         The format; None when the sample has no value.
@@ -123,28 +165,45 @@ def find_time_format(
             "times, or write numbers or ISO 8601 (2024-05-01T12:00:00Z)."
         )
     head = sample.slice(0, _HEAD)
-    counts = _counts(head, options.kinds(), zone)
-    best = max(counts, key=lambda kind: counts[kind])
-    if counts[best] < max(1, (1 - most_bad) * len(head)):
-        raise ValueError(_mixed(head, where, counts, zone, options))
-    alike = [kind for kind in counts if counts[kind] == counts[best]]
+    reads = _reads(head, options.kinds(), zone, expected)
+    alike = _best(reads)
+    if reads[alike[0]].sum() < max(1, (1 - most_bad) * len(head)):
+        raise ValueError(_mixed(head, where, reads, zone, expected))
     if len(alike) > 1:  # a day above 12 may come later
-        counts = _counts(sample, alike, zone)
-        best = max(counts, key=lambda kind: counts[kind])
-        alike = [kind for kind in counts if counts[kind] == counts[best]]
+        alike = _best(_reads(sample, alike, zone, expected))
+    if (
+        expected.beyond and "digits" in alike
+    ):  # 19890131 is a date, and hardly seconds of August 1970
+        alike = ["digits"]
     if len(alike) > 1:
-        examples = ", ".join(f"`{value}`" for value in _examples(sample))
-        raise ValueError(
-            f"{where} is ambiguous: {examples} may be {' or '.join(alike)}. Say which with "
-            "`--date-order day-first` or `--date-order month-first`."
-        )
-    read = _plausible(TimeFormat(best, zone).parse(head))
-    return _accepted(described(best, zone, head.filter(pa.array(read))), where, options)
+        raise ValueError(_ambiguous(sample, where, alike))
+    shown = head.filter(pa.array(reads[alike[0]]))
+    return _accepted(described(alike[0], zone, shown), where, options)
 
 
-def _counts(sample: pa.Array, kinds: Sequence[str], zone: str) -> dict[str, int]:
-    """Returns how many times each format reads."""
-    return {kind: int(_plausible(TimeFormat(kind, zone).parse(sample)).sum()) for kind in kinds}
+def _reads(
+    sample: pa.Array, kinds: Sequence[str], zone: str, expected: TimeRange
+) -> dict[str, np.ndarray]:
+    """Returns which values [n] each kind of format reads, [n] bool.
+
+    Where times `beyond` the range count, a value that no kind reads as one within it is read
+    by every kind by which it is a time. The values within the range then say which is meant.
+    """
+    times = {kind: TimeFormat(kind, zone).parse(sample) for kind in kinds}
+    reads = {kind: expected.holds(values) for kind, values in times.items()}
+    if expected.beyond:
+        outside = ~np.any(list(reads.values()), axis=0)
+        reads = {
+            kind: reads[kind] | (outside & _between(values, _FIRST, _END))
+            for kind, values in times.items()
+        }
+    return reads
+
+
+def _best(reads: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the kinds of formats that read most."""
+    counts = {kind: int(mask.sum()) for kind, mask in reads.items()}
+    return [kind for kind, count in counts.items() if count == max(counts.values())]
 
 
 def _accepted(found: TimeFormat, where: str, options: TimeOptions) -> TimeFormat:
@@ -155,40 +214,49 @@ def _accepted(found: TimeFormat, where: str, options: TimeOptions) -> TimeFormat
     return found
 
 
-def _plausible(values: pa.Array) -> np.ndarray:
-    """Returns which times [n] are there and in the range of a log, [n] bool."""
-    numbers = np.asarray(values.fill_null(0))
-    return (numbers >= EARLIEST) & (numbers < latest())
+def _between(times: pa.Array, first: int, end: int) -> np.ndarray:
+    """Returns which times [n] are there, not before the first, and before the end, [n] bool."""
+    values = np.asarray(times.fill_null(end))
+    return (values >= first) & (values < end)
+
+
+def _ambiguous(sample: pa.Array, where: str, kinds: Sequence[str]) -> str:
+    """Says which formats read a sample alike."""
+    examples = ", ".join(f"`{value}`" for value in _examples(sample))
+    words = [f"{UNITS[kind]} since 1970" if kind in UNITS else kind for kind in kinds]
+    which = "`--date-order day-first` or `--date-order month-first`"
+    if set(kinds) & set(UNITS):
+        which = "`--time-unit`, or name another column if they are no times"
+    return f"{where} is ambiguous: {examples} may be {' or '.join(words)}. Say which with {which}."
 
 
 def _mixed(
-    sample: pa.Array, where: str, counts: dict[str, int], zone: str, options: TimeOptions
+    sample: pa.Array, where: str, reads: Mapping[str, np.ndarray], zone: str, expected: TimeRange
 ) -> str:
     """Says which formats a sample has, or that it has none."""
-    ranked = sorted((k for k in counts if counts[k]), key=lambda kind: -counts[kind])
-    left, told = sample, []
-    for kind in ranked:
-        good = _plausible(TimeFormat(kind, zone).parse(left))
-        if good.any():
-            read = left.filter(pa.array(good))
+    left, told = np.ones(len(sample), bool), []
+    for kind in sorted(reads, key=lambda kind: -reads[kind].sum()):
+        if (good := reads[kind] & left).any():
+            read = sample.filter(pa.array(good))
             told.append(f"{len(read):,} are {described(kind, zone, read)} (`{_examples(read)[0]}`)")
-        left = left.filter(pa.array(~good))
+            left &= ~good
     if not told:
         shown = ", ".join(f"`{value}`" for value in _examples(sample))
-        meant = f"{UNITS[options.unit]} since 1970" if options.unit != "auto" else "times"
+        meant = f"{UNITS[next(iter(reads))]} since 1970" if len(reads) == 1 else "times"
         return (
-            f"{where} does not hold {meant} between 1990 and tomorrow; it starts with {shown}. "
+            f"{where} does not hold {meant} between 1990 and {expected.last}; it starts with "
+            f"{shown}. "
             "Expected numbers since 1970 (s, ms, us, ns) or dates with four digits of the year "
             "(2024-05-01 12:00:00). If the column is not the time, name another one; if nothing "
-            "says when, use `--order file` in place of `--time`."
+            f"says when, {expected.otherwise}."
         )
-    if len(left):
-        told.append(f"{len(left):,} are none (`{_examples(left)[0]}`)")
+    if left.any():
+        rest = sample.filter(pa.array(left))
+        told.append(f"{len(rest):,} are none (`{_examples(rest)[0]}`)")
     return (
         f"{where} has times of several kinds, so no one way reads them: of its first "
         f"{len(sample):,}, {'; '.join(told)}. Write all of them alike, put the kinds into files "
-        "of their own, or let the fewer ones become dead letters with "
-        "`--max-dead-letter-fraction`."
+        "of their own, or have the fewer ones left out with `--max-dead-letter-fraction`."
     )
 
 

@@ -36,8 +36,8 @@ _PATTERNS = {
     # Dots stand between day and month wherever they are used.
     "month first": rf"^\s*{_WEEKDAY}{_MONTH}[-/ ](?P<day>\d{{1,2}})[-/ ,]+(?P<year>\d{{4}})",
 }
-_COMPACT = (
-    r"^\s*(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})"
+_COMPACT = (  # 99991231 stands for never
+    r"^\s*(?P<year>(?:19|20)\d{2}|9999)(?P<month>\d{2})(?P<day>\d{2})"
     r"(?:[Tt ]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
 )
 _DATES = {name: pattern + _CLOCK + _ZONE for name, pattern in _PATTERNS.items()}

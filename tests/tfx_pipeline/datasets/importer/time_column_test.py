@@ -9,15 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tfx_pipeline.datasets.importer.time_column import TIMES_OF_ITEMS
+from tfx_pipeline.datasets.importer.time_column import TimeRange
 from tfx_pipeline.datasets.importer.time_column import find_time_format
+from tfx_pipeline.datasets.importer.time_column import times_of_events
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.importer.time_format import check_zone
 
 
-def read(*values: Any, kind: pa.DataType | None = None, **options: Any) -> tuple[str, list[Any]]:
+def read(
+    *values: Any,
+    kind: pa.DataType | None = None,
+    expected: TimeRange | None = None,
+    **options: Any,
+) -> tuple[str, list[Any]]:
     """Returns the format in words, and the times as ISO 8601 in UTC."""
-    column = pa.array(values, kind)
-    found = find_time_format(column, "`t` of `a.csv`", TimeOptions(**options), 0.01)
+    column, expected = pa.array(values, kind), expected or times_of_events()
+    found = find_time_format(column, "`t` of `a.csv`", TimeOptions(**options), 0.01, expected)
     assert found is not None
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc).timestamp()
     return str(found), [
@@ -139,4 +147,61 @@ def test_a_unit_that_the_user_names_is_held_to() -> None:
 
 def test_no_value_shows_no_format() -> None:
     empty = pa.array(["", None], pa.string())
-    assert find_time_format(empty, "`t`", TimeOptions(), 0.01) is None
+    assert find_time_format(empty, "`t`", TimeOptions(), 0.01, times_of_events()) is None
+
+
+def in_unit(years: list[int], per_second: int) -> list[int]:
+    """Returns the first second of years as numbers since 1970."""
+    starts = [datetime(year, 1, 1, tzinfo=timezone.utc).timestamp() for year in years]
+    return [int(start) * per_second for start in starts]
+
+
+@pytest.mark.parametrize(
+    "written", ["{0}-01-01", "{0}0101", "01/13/{0}", "13 Jan {0}", "{0}-01-01T00:00Z"]
+)
+@pytest.mark.parametrize("years", [[1961, 1970, 2024], [2024, 2060, 9999], [1961]])
+def test_old_and_coming_items_show_a_format(written: str, years: list[int]) -> None:
+    values = [written.format(year) for year in years]
+    said, times = read(*values, expected=TIMES_OF_ITEMS)
+    assert said.startswith("dates")
+    assert [time[:4] for time in times] == [str(year) for year in years]
+    with pytest.raises(ValueError, match="several kinds|between 1990 and tomorrow"):
+        read(*values)
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("seconds", 1), ("milliseconds", 1_000)])
+def test_units_of_items_are_told_apart_by_what_is_within_1990_and_2100(
+    unit: str, per_second: int
+) -> None:
+    # Old ones, and those of the year 9999, are times in several units.
+    values = in_unit([1901, 1970, 1969, 9999, 2050], per_second)
+    said, times = read(*values, expected=TIMES_OF_ITEMS)
+    assert said == f"integers, {unit} since 1970"
+    assert [time[:4] for time in times] == ["1901", "1970", "1969", "9999", "2050"]
+
+
+def test_units_of_items_are_asked_for_where_nothing_tells_them() -> None:
+    old = in_unit([1961, 1975], 1)
+    with pytest.raises(
+        ValueError, match="`t` .* may be seconds since 1970 or milli.*Say which with `--time-unit`"
+    ):
+        read(*old, expected=TIMES_OF_ITEMS)
+    said, times = read(*old, expected=TIMES_OF_ITEMS, unit="s")
+    assert said == "integers, seconds since 1970" and times[0] == "1961-01-01 00:00:00"
+    with pytest.raises(ValueError, match="ambiguous"):
+        read("1961", "1999", expected=TIMES_OF_ITEMS)
+
+
+def test_items_in_two_units_are_several_kinds() -> None:
+    values = in_unit([1961, 2024, 2025], 1) + in_unit([2024], 1_000)
+    with pytest.raises(ValueError, match="3 are integers, seconds .*1 are integers, milliseconds"):
+        read(*values, expected=TIMES_OF_ITEMS)
+    with pytest.raises(ValueError, match="1 are dates, year first.*1 are none .`soon`."):
+        read("1961-01-01", "soon", expected=TIMES_OF_ITEMS)
+
+
+def test_what_is_no_time_of_an_item_speaks_of_items() -> None:
+    with pytest.raises(ValueError, match="between 1990 and 2100.* leave `--available-from` away"):
+        read("soon", expected=TIMES_OF_ITEMS)
+    with pytest.raises(ValueError, match="`01/02/1961` may be day first or month first"):
+        read("01/02/1961", expected=TIMES_OF_ITEMS)
