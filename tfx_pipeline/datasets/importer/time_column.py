@@ -15,6 +15,7 @@ import numpy as np
 
 from tfx_pipeline.datasets.convert import is_text
 from tfx_pipeline.datasets.importer.since_epoch import is_number
+from tfx_pipeline.datasets.importer.time_format import KINDS
 from tfx_pipeline.datasets.importer.time_format import UNITS
 from tfx_pipeline.datasets.importer.time_format import TimeFormat
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
@@ -54,7 +55,7 @@ class TimeRange(NamedTuple):
         return _between(times, self.earliest, self.end)
 
 
-# A catalogue may well have films of 1961, and orders that begin in some years.
+# A catalogue may well have films of 1961 and books that come out next year.
 TIMES_OF_ITEMS = TimeRange(EARLIEST, FAR_FUTURE, "2100", "leave `--available-from` away", True)
 
 
@@ -79,15 +80,16 @@ class TimeColumn:
     """A column of times of one file, whose format its first values show.
 
     Attributes:
+        name: Name of the column.
         format: The format; None before the first value.
     """
 
     def __init__(
-        self, where: str, options: TimeOptions, most_bad: float, expected: TimeRange
+        self, name: str, file: str, options: TimeOptions, most_bad: float, expected: TimeRange
     ) -> None:
-        """Takes column and file for messages, and what `find_time_format` takes."""
-        self._where, self._options, self._most_bad = where, options, most_bad
-        self._expected = expected
+        """Takes the names of column and file, and what `find_time_format` takes."""
+        self.name, self._where = name, f"`{name}` of `{file}`"
+        self._options, self._most_bad, self._expected = options, most_bad, expected
         self.format: TimeFormat | None = None
 
     def read(self, column: pa.Array) -> FoundTimes:
@@ -119,7 +121,7 @@ class TimeColumn:
         if self.format is None or self.format.kind == "typed":
             return found
         left = np.flatnonzero(_is_given(column) & ~self._expected.holds(times))
-        for kind in self._options.kinds():
+        for kind in KINDS:
             if not len(left):
                 break
             rest = column.take(pa.array(left))
@@ -140,7 +142,8 @@ def find_time_format(
     Args:
         sample: [n] of its first values.
         where: Column and file, for messages.
-        options: What the user said.
+        options: What the user said. A format that is named is taken if it reads nearly all;
+            else it is meant for other columns.
         most_bad: Largest share of the sample that may be in no or another format.
         expected: Times that the column is to hold.
 
@@ -158,27 +161,26 @@ def find_time_format(
     numeric = is_number(sample.type)
     if pa.types.is_timestamp(sample.type) or pa.types.is_date(sample.type):
         aware = pa.types.is_timestamp(sample.type) and sample.type.tz is not None
-        return _accepted(TimeFormat("typed", zone, zoned=aware), where, options)
+        return TimeFormat("typed", zone, zoned=aware, local=not aware)
     if not (numeric or is_text(sample.type)):
         raise ValueError(
             f"{where} is of the type {sample.type}, which holds no times. Name the column of "
             "times, or write numbers or ISO 8601 (2024-05-01T12:00:00Z)."
         )
     head = sample.slice(0, _HEAD)
-    reads = _reads(head, options.kinds(), zone, expected)
-    alike = _best(reads)
-    if reads[alike[0]].sum() < max(1, (1 - most_bad) * len(head)):
+    reads = _reads(head, KINDS, zone, expected)
+    enough = max(1, (1 - most_bad) * len(head))
+    alike = [kind for kind in options.kinds() if reads[kind].sum() >= enough] or _best(reads)
+    if reads[alike[0]].sum() < enough:
         raise ValueError(_mixed(head, where, reads, zone, expected))
     if len(alike) > 1:  # a day above 12 may come later
         alike = _best(_reads(sample, alike, zone, expected))
-    if (
-        expected.beyond and "digits" in alike
-    ):  # 19890131 is a date, and hardly seconds of August 1970
-        alike = ["digits"]
+    if expected.beyond and "digits" in alike:
+        alike = ["digits"]  # 19890131 is a date, and hardly seconds of August 1970
     if len(alike) > 1:
         raise ValueError(_ambiguous(sample, where, alike))
     shown = head.filter(pa.array(reads[alike[0]]))
-    return _accepted(described(alike[0], zone, shown), where, options)
+    return described(alike[0], zone, shown)
 
 
 def _reads(
@@ -204,14 +206,6 @@ def _best(reads: Mapping[str, np.ndarray]) -> list[str]:
     """Returns the kinds of formats that read most."""
     counts = {kind: int(mask.sum()) for kind, mask in reads.items()}
     return [kind for kind, count in counts.items() if count == max(counts.values())]
-
-
-def _accepted(found: TimeFormat, where: str, options: TimeOptions) -> TimeFormat:
-    """Returns a format unless the zone that the user names means nothing for it."""
-    if options.zone and (found.kind in UNITS or found.zoned):
-        holds = "numbers since 1970, which are" if found.kind in UNITS else "times with a zone,"
-        raise ValueError(f"{where} holds {holds} the same in every zone: leave `--time-zone` away.")
-    return found
 
 
 def _between(times: pa.Array, first: int, end: int) -> np.ndarray:
@@ -242,9 +236,8 @@ def _mixed(
             left &= ~good
     if not told:
         shown = ", ".join(f"`{value}`" for value in _examples(sample))
-        meant = f"{UNITS[next(iter(reads))]} since 1970" if len(reads) == 1 else "times"
         return (
-            f"{where} does not hold {meant} between 1990 and {expected.last}; it starts with "
+            f"{where} does not hold times between 1990 and {expected.last}; it starts with "
             f"{shown}. "
             "Expected numbers since 1970 (s, ms, us, ns) or dates with four digits of the year "
             "(2024-05-01 12:00:00). If the column is not the time, name another one; if nothing "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 from typing import NamedTuple
 
@@ -42,11 +43,7 @@ _COMPACT = (  # 99991231 stands for never
 )
 _DATES = {name: pattern + _CLOCK + _ZONE for name, pattern in _PATTERNS.items()}
 _DATES["digits"] = _COMPACT + _ZONE
-_ORDERS = {
-    "auto": ["day first", "month first"],
-    "day-first": ["day first"],
-    "month-first": ["month first"],
-}
+KINDS = [*UNITS, "digits", *_PATTERNS]
 
 
 class TimeFormat(NamedTuple):
@@ -58,19 +55,22 @@ class TimeFormat(NamedTuple):
         zone: Zone of dates that name none.
         form: `integers`, `decimals` or `dates`, for the description.
         zoned: Whether dates of the sample name a zone.
+        local: Whether dates of the sample name none.
     """
 
     kind: str
     zone: str = "UTC"
     form: str = ""
     zoned: bool = False
+    local: bool = False
 
     def __str__(self) -> str:
         """Returns the format in words."""
         if self.kind in UNITS:
             return f"{self.form}, {UNITS[self.kind]} since 1970"
         how = "timestamps" if self.kind == "typed" else f"dates, {self.kind}"
-        return how + (", with their zone" if self.zoned else f", read as {self.zone}")
+        zones = ["with their zone"] * self.zoned + [f"read as {self.zone}"] * self.local
+        return f"{how}, {' or '.join(zones)}"
 
     def parse(self, column: pa.Array) -> pa.Array:
         """Reads times.
@@ -103,7 +103,7 @@ class TimeFormat(NamedTuple):
 
 
 class TimeOptions(NamedTuple):
-    """Formats that the user allows.
+    """What the user says of the times of all columns; each goes for those that it fits.
 
     Attributes:
         unit: Unit of numbers; found by default.
@@ -116,10 +116,32 @@ class TimeOptions(NamedTuple):
     zone: str | None = None
 
     def kinds(self) -> list[str]:
-        """Returns the kinds of formats that are tried."""
-        if self.unit != "auto":
-            return [self.unit]
-        return [*UNITS, "digits", "year first", *_ORDERS[self.order]]
+        """Returns the kinds of formats that the user names."""
+        return [kind for kind in KINDS if kind in (self.unit, self.order.replace("-", " "))]
+
+    def check_use(self, formats: Sequence[TimeFormat]) -> None:
+        """Refuses an option that fits no column: something is not what the user takes it for.
+
+        Args:
+            formats: Those of all columns of an import.
+
+        Raises:
+            ValueError: It names the option, and what the columns hold.
+        """
+        kinds = {found.kind for found in formats}
+        unfit = [
+            f"--{'time-unit' if kind in UNITS else 'date-order'} {kind.replace(' ', '-')}"
+            for kind in self.kinds()
+            if kind not in kinds
+        ]
+        if self.zone and not any(found.local for found in formats):
+            unfit.append(f"--time-zone {self.zone}")
+        if unfit:
+            held = "; ".join(dict.fromkeys(map(str, formats)))
+            raise ValueError(
+                f"`{unfit[0]}` fits no column of times{': they hold ' * bool(held)}{held}. "
+                "Leave it away."
+            )
 
 
 def check_zone(zone: str) -> None:
@@ -146,4 +168,4 @@ def described(kind: str, zone: str, values: pa.Array) -> TimeFormat:
         )
         return TimeFormat(kind, zone, "integers" if whole else "decimals")
     zoned = parse_dates(as_binary(values), _DATES[kind]).zoned
-    return TimeFormat(kind, zone, "dates", bool(zoned.any()))
+    return TimeFormat(kind, zone, "dates", bool(zoned.any()), not zoned.all())

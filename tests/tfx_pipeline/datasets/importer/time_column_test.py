@@ -98,10 +98,12 @@ def test_the_zone_that_the_user_names_is_that_of_times_without_one() -> None:
     check_zone("Europe/Berlin")
     with pytest.raises(ValueError, match="`--time-zone Berlin` is not a zone"):
         check_zone("Berlin")
-    with pytest.raises(ValueError, match="numbers since 1970, which are the same in every zone"):
-        read("1704153600", zone="Europe/Berlin")
-    with pytest.raises(ValueError, match="times with a zone, the same in every zone"):
-        read("2024-01-02T10:00Z", zone="Europe/Berlin")
+    # Numbers and times with a zone are the same in every zone.
+    said, times = read("1704153600", zone="Europe/Berlin")
+    assert (said, times) == ("integers, seconds since 1970", ["2024-01-02 00:00:00"])
+    said, times = read("2024-01-02T10:00Z", "2024-01-02T10:00", zone="Europe/Berlin")
+    assert said == "dates, year first, with their zone or read as Europe/Berlin"
+    assert times == ["2024-01-02 10:00:00", "2024-01-02 09:00:00"]
 
 
 def test_day_and_month_are_not_guessed() -> None:
@@ -111,8 +113,9 @@ def test_day_and_month_are_not_guessed() -> None:
     assert read("01/02/2024", order="month-first")[1] == ["2024-01-02 00:00:00"]
     # One day above 12 says it for all.
     assert read("01/02/2024", "03/14/2024")[1] == ["2024-01-02 00:00:00", "2024-03-14 00:00:00"]
-    with pytest.raises(ValueError, match="does not hold"):
-        read("14/03/2024", order="month-first")
+    # Where nearly all fit what the user says, the others do not unsay it.
+    many = ["01/02/2024"] * 200
+    assert read(*many, "03/14/2024", order="day-first")[1][199:] == ["2024-02-01 00:00:00", None]
     late = ["01/02/2024"] * 20_000 + ["14/02/2024"]
     assert read(*late)[1][-1] == "2024-02-14 00:00:00"
 
@@ -139,10 +142,35 @@ def test_what_is_no_time_is_shown(text: str) -> None:
         read(text)
 
 
-def test_a_unit_that_the_user_names_is_held_to() -> None:
-    with pytest.raises(ValueError, match="does not hold milliseconds since 1970"):
-        read("1704153600", unit="ms")
-    assert read("1704153600", unit="s")[1] == ["2024-01-02 00:00:00"]
+def test_what_the_user_says_is_nothing_to_columns_that_it_does_not_fit() -> None:
+    assert read("2024-01-02", unit="ms")[0] == "dates, year first, read as UTC"
+    assert read("1704153600", unit="ms")[0] == "integers, seconds since 1970"
+    assert read("14/03/2024", order="month-first")[0] == "dates, day first, read as UTC"
+    assert read("20240102", order="month-first")[0] == "dates, digits, read as UTC"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fit", "unfit"),
+    [
+        ("unit", "ms", 1704153600000, [1704153600, "2024-01-02"]),
+        ("order", "day-first", "14/03/2024", ["03/14/2024", "2024-01-02", 1704153600]),
+        ("zone", "Europe/Berlin", "2024-01-02", ["2024-01-02T00:00Z", 1704153600]),
+    ],
+)
+def test_an_option_that_fits_no_column_is_refused(
+    option: str, value: str, fit: Any, unfit: list[Any]
+) -> None:
+    options = TimeOptions(**{option: value})  # type: ignore[arg-type]
+    found = [
+        find_time_format(pa.array([text]), "`t`", options, 0.01, times_of_events())
+        for text in [fit, *unfit]
+    ]
+    formats = [one for one in found if one is not None]
+    options.check_use(formats)
+    with pytest.raises(ValueError, match=f"-{option} {value}` fits no column of times: they hold"):
+        options.check_use(formats[1:])
+    with pytest.raises(ValueError, match="fits no column of times. Leave it away"):
+        options.check_use([])
 
 
 def test_no_value_shows_no_format() -> None:
