@@ -13,7 +13,7 @@ from tfx_pipeline.datasets.importer.keyed_rows import Faults
 from tfx_pipeline.datasets.importer.keyed_rows import KeyedRows
 from tfx_pipeline.datasets.importer.keyed_rows import attributes
 from tfx_pipeline.datasets.importer.keyed_rows import joined_names
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import lists
 from tfx_pipeline.datasets.importer.values import numbers

@@ -10,7 +10,7 @@ import numpy as np
 from tfx_pipeline.datasets.columns import Batch
 from tfx_pipeline.datasets.importer.blocks import Block
 from tfx_pipeline.datasets.importer.dead_letters import DeadLetters
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import numbers
 from tfx_pipeline.datasets.importer.values import only

@@ -28,7 +28,10 @@ from tfx_pipeline.datasets.importer.input_files import open_input
 from tfx_pipeline.datasets.importer.keyed_rows import KeyedRows
 from tfx_pipeline.datasets.importer.request import Imported
 from tfx_pipeline.datasets.importer.request import ImportRequest
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TIMES_OF_ITEMS
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeRange
+from tfx_pipeline.datasets.importer.time_column import times_of_events
 from tfx_pipeline.datasets.importer.time_format import check_zone
 from tfx_pipeline.datasets.importer.values import in_two_forms
 from tfx_pipeline.datasets.limits import Limits
@@ -81,6 +84,7 @@ def import_log(request: ImportRequest, say: Say = lambda line: None) -> Imported
             letters.require(request.max_dead_letter_fraction)
             if not work.items.events:
                 raise ValueError(f"There is no row of events in {', '.join(request.files)}.")
+            work.check_options()
             found = work.imported(manifest, catalogue)
             found.remarks = work.remarks(users)
             writer.write_catalogue(work.catalogue(catalogue))
@@ -121,6 +125,7 @@ class _Import:
         given: Whether a column of a table has a value in any row.
         span: First and last time.
         notes: For the manifest.
+        time_columns: Columns of times of the files so far.
     """
 
     request: ImportRequest
@@ -133,6 +138,7 @@ class _Import:
     given: dict[tuple[str, str], bool] = field(default_factory=dict)
     span: tuple[int, int] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
+    time_columns: list[TimeColumn] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rows = CatalogueRows(self.request.catalogue, self.limits, self.letters)
@@ -161,13 +167,13 @@ class _Import:
     ) -> pa.Table:
         """Reads the files of a table that has files of its own."""
         for file in inputs:
-            times = self.request.time_column(time_column, file.name)
+            times = self._time_column(time_column, file, TIMES_OF_ITEMS)
             for block in file.blocks(rows.sources()):
                 self.letters.add_broken(rows.name, file.name, block.broken)
                 self._look(rows.name, block.rows)
                 if block.rows.num_rows:
                     rows.add(block, file.name, times)
-            self._tell(file, time_column, times)
+            self._tell(file, times)
         read = rows.rows()
         self.letters.require(self.request.max_dead_letter_fraction)
         return read
@@ -177,25 +183,32 @@ class _Import:
         first, wanted = 0, _wanted(self.request)
         columns = self.request.events
         for file in inputs:
-            times = self.request.time_column(columns.time, file.name)
-            available = self.request.time_column(self.request.catalogue.available_from, file.name)
+            times = self._time_column(columns.time, file, times_of_events())
+            described_from = self.request.catalogue.available_from if self.described else None
+            available = self._time_column(described_from, file, TIMES_OF_ITEMS)
             rows = EventRows(columns, file.name, times, self.limits, self.letters)
             for number, block in enumerate(file.blocks(wanted)):
                 self.letters.add_broken(EVENTS_TABLE, file.name, block.broken)
                 self._look(EVENTS_TABLE, block.rows)
                 events, kept = rows.convert(block, first)
+                if self.described and events.num_rows:
+                    source = block.rows.take(pa.array(kept))
+                    self.described.add(source, events, file.name, available)
                 if not number:
-                    self._tell(file, columns.time, times)
+                    self._tell(file, times, available)
                     if 2 * len(kept) < block.rows.num_rows + len(block.broken):
                         # A wrong column or delimiter: the other blocks would be no better.
                         self.letters.require(self.request.max_dead_letter_fraction)
+                if file is inputs[-1] and all(column.format for column in self.time_columns):
+                    self.check_options()  # before all the rest is read
                 first += block.rows.num_rows
                 if events.num_rows:
                     self._count(events)
-                    if self.described:
-                        source = block.rows.take(pa.array(kept))
-                        self.described.add(source, events, file.name, available)
                     yield events
+
+    def check_options(self) -> None:
+        """Refuses what the user says of times if it fits no column; see `check_use`."""
+        self.request.times.check_use([c.format for c in self.time_columns if c.format])
 
     def catalogue(self, given: pa.Table | None) -> pa.Table:
         """Returns the rows of the catalogue: those given, or those of the events' items."""
@@ -261,12 +274,24 @@ class _Import:
         low, high = self.span or (span["min"], span["max"])
         self.span = min(low, span["min"]), max(high, span["max"])
 
-    def _tell(self, file: InputFile, column: str | None, times: TimeColumn | None) -> None:
-        """Says what a file was found to be."""
+    def _time_column(
+        self, column: str | None, file: InputFile, expected: TimeRange
+    ) -> TimeColumn | None:
+        """Returns how a column of times is read; None when there is none."""
+        if column is None:
+            return None
+        most_bad = self.request.max_dead_letter_fraction
+        self.time_columns.append(
+            TimeColumn(column, file.name, self.request.times, most_bad, expected)
+        )
+        return self.time_columns[-1]
+
+    def _tell(self, file: InputFile, *columns: TimeColumn | None) -> None:
+        """Says what a file and its columns of times were found to be."""
         line = f"{file.name}: {file.format}"
-        if times is not None:
-            line += f"; {column}: {times.format or 'no time'}"
-            formats = self.notes.setdefault("times", {}).setdefault(column, [])
+        for times in filter(None, columns):
+            line += f"; {times.name}: {times.format or 'no time'}"
+            formats = self.notes.setdefault("times", {}).setdefault(times.name, [])
             if times.format and str(times.format) not in formats:
                 formats.append(str(times.format))
         self.say(line)

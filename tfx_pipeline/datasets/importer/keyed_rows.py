@@ -14,7 +14,7 @@ from tfx_pipeline.datasets.dead_letter import label
 from tfx_pipeline.datasets.first_rows import first_rows
 from tfx_pipeline.datasets.importer.blocks import Block
 from tfx_pipeline.datasets.importer.dead_letters import DeadLetters
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
+from tfx_pipeline.datasets.importer.time_column import TimeColumn
 from tfx_pipeline.datasets.importer.values import ids
 from tfx_pipeline.datasets.importer.values import lists
 from tfx_pipeline.datasets.importer.values import plain

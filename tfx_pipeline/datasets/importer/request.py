@@ -11,7 +11,6 @@ from tfx_pipeline.datasets.importer.catalogue_and_users import CatalogueColumns
 from tfx_pipeline.datasets.importer.catalogue_and_users import UserColumns
 from tfx_pipeline.datasets.importer.event_rows import EventColumns
 from tfx_pipeline.datasets.importer.input_files import Reading
-from tfx_pipeline.datasets.importer.time_format import TimeColumn
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.timestamps import DAY
@@ -57,13 +56,6 @@ class ImportRequest:
     def ordinal(self) -> bool:
         """True where the order of the rows stands in for times."""
         return self.events.time is None
-
-    def time_column(self, column: str | None, file: str) -> TimeColumn | None:
-        """Returns how a column of times is read; None when there is none."""
-        if column is None:
-            return None
-        where = f"`{column}` of `{file}`"
-        return TimeColumn(where, self.times, self.max_dead_letter_fraction)
 
 
 @dataclass

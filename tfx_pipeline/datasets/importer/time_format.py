@@ -1,9 +1,4 @@
-"""The format of a column of times: found in a sample, said, and the same for every row.
-
-Each way of reading times is tried on the sample, and the one that reads most of it
-wins. Where two read it alike, as with 01/02/2024, nothing is guessed. Every row is then read
-in that one way, each for itself.
-"""
+"""Formats of times: what they read, what they are in words, and which the user allows."""
 
 from __future__ import annotations
 
@@ -16,10 +11,7 @@ import numpy as np
 from tfx_pipeline.datasets.convert import is_text
 from tfx_pipeline.datasets.importer.since_epoch import WHOLE_NUMBER
 from tfx_pipeline.datasets.importer.since_epoch import as_binary
-from tfx_pipeline.datasets.importer.since_epoch import is_number
 from tfx_pipeline.datasets.importer.since_epoch import microseconds
-from tfx_pipeline.datasets.timestamps import EARLIEST
-from tfx_pipeline.datasets.timestamps import latest
 from tfx_pipeline.datasets.timestamps import parse_dates
 from tfx_pipeline.datasets.timestamps import to_microseconds
 from transforms.arrow import pa
@@ -45,19 +37,13 @@ _PATTERNS = {
     # Dots stand between day and month wherever they are used.
     "month first": rf"^\s*{_WEEKDAY}{_MONTH}[-/ ](?P<day>\d{{1,2}})[-/ ,]+(?P<year>\d{{4}})",
 }
-_COMPACT = (
-    r"^\s*(?P<year>(?:19|20)\d{2})(?P<month>\d{2})(?P<day>\d{2})"
+_COMPACT = (  # 99991231 stands for never
+    r"^\s*(?P<year>(?:19|20)\d{2}|9999)(?P<month>\d{2})(?P<day>\d{2})"
     r"(?:[Tt ]?(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})(?:[.,](?P<fraction>\d{1,9}))?)?"
 )
 _DATES = {name: pattern + _CLOCK + _ZONE for name, pattern in _PATTERNS.items()}
 _DATES["digits"] = _COMPACT + _ZONE
-_ORDERS = {
-    "auto": ["day first", "month first"],
-    "day-first": ["day first"],
-    "month-first": ["month first"],
-}
-_EXAMPLES = 3
-_HEAD = 10_000  # values on which every format is tried
+KINDS = [*UNITS, "digits", *_PATTERNS]
 
 
 class TimeFormat(NamedTuple):
@@ -69,19 +55,22 @@ class TimeFormat(NamedTuple):
         zone: Zone of dates that name none.
         form: `integers`, `decimals` or `dates`, for the description.
         zoned: Whether dates of the sample name a zone.
+        local: Whether dates of the sample name none.
     """
 
     kind: str
     zone: str = "UTC"
     form: str = ""
     zoned: bool = False
+    local: bool = False
 
     def __str__(self) -> str:
         """Returns the format in words."""
         if self.kind in UNITS:
             return f"{self.form}, {UNITS[self.kind]} since 1970"
         how = "timestamps" if self.kind == "typed" else f"dates, {self.kind}"
-        return how + (", with their zone" if self.zoned else f", read as {self.zone}")
+        zones = ["with their zone"] * self.zoned + [f"read as {self.zone}"] * self.local
+        return f"{how}, {' or '.join(zones)}"
 
     def parse(self, column: pa.Array) -> pa.Array:
         """Reads times.
@@ -114,7 +103,7 @@ class TimeFormat(NamedTuple):
 
 
 class TimeOptions(NamedTuple):
-    """Formats that the user allows.
+    """What the user says of the times of all columns; each goes for those that it fits.
 
     Attributes:
         unit: Unit of numbers; found by default.
@@ -126,69 +115,33 @@ class TimeOptions(NamedTuple):
     order: DateOrder = "auto"
     zone: str | None = None
 
+    def kinds(self) -> list[str]:
+        """Returns the kinds of formats that the user names."""
+        return [kind for kind in KINDS if kind in (self.unit, self.order.replace("-", " "))]
 
-class FoundTimes(NamedTuple):
-    """A column of times as it was read.
-
-    Attributes:
-        values: [n] int64, null where a time is missing or does not parse.
-        unparsable: [n] bool, where something is given that is no time.
-    """
-
-    values: pa.Array
-    unparsable: np.ndarray
-
-
-class TimeColumn:
-    """A column of times of one file, whose format its first values show.
-
-    Attributes:
-        format: The format; None before the first value.
-    """
-
-    def __init__(self, where: str, options: TimeOptions, most_bad: float) -> None:
-        """Takes column and file for messages, and what `find_time_format` takes."""
-        self._where, self._options, self._most_bad = where, options, most_bad
-        self.format: TimeFormat | None = None
-
-    def read(self, column: pa.Array) -> FoundTimes:
-        """Reads the next values [n].
-
-        Raises:
-            ValueError: The first values show no format, or several.
-        """
-        if self.format is None:
-            self.format = find_time_format(column, self._where, self._options, self._most_bad)
-        if self.format is None:  # nothing but missing values so far
-            return FoundTimes(pa.nulls(len(column), pa.int64()), np.zeros(len(column), bool))
-        values = self.format.parse(column)
-        return FoundTimes(values, _is_given(column) & np.asarray(values.is_null()))
-
-    def others(self, column: pa.Array, times: pa.Array) -> dict[str, np.ndarray]:
-        """Finds other formats that read values which this one does not, as of mixed sources.
+    def check_use(self, formats: Sequence[TimeFormat]) -> None:
+        """Refuses an option that fits no column: something is not what the user takes it for.
 
         Args:
-            column: [n] the values.
-            times: [n] what `read` made of them.
+            formats: Those of all columns of an import.
 
-        Returns:
-            By a format in words, which values are times in it, [n] bool.
+        Raises:
+            ValueError: It names the option, and what the columns hold.
         """
-        found: dict[str, np.ndarray] = {}
-        if self.format is None or self.format.kind == "typed":
-            return found
-        left = np.flatnonzero(_is_given(column) & ~_plausible(times))
-        for kind in _kinds(self._options):
-            if not len(left):
-                break
-            rest = column.take(pa.array(left))
-            good = _plausible(TimeFormat(kind, self.format.zone).parse(rest))
-            if good.any():
-                mask = np.zeros(len(column), bool)
-                mask[left[good]] = True
-                found[str(_described(kind, self.format.zone, rest))] = mask
-                left = left[~good]
-        return found
+        kinds = {found.kind for found in formats}
+        unfit = [
+            f"--{'time-unit' if kind in UNITS else 'date-order'} {kind.replace(' ', '-')}"
+            for kind in self.kinds()
+            if kind not in kinds
+        ]
+        if self.zone and not any(found.local for found in formats):
+            unfit.append(f"--time-zone {self.zone}")
+        if unfit:
+            held = "; ".join(dict.fromkeys(map(str, formats)))
+            raise ValueError(
+                f"`{unfit[0]}` fits no column of times{': they hold ' * bool(held)}{held}. "
+                "Leave it away."
+            )
 
 
 def check_zone(zone: str) -> None:
@@ -206,137 +159,13 @@ def check_zone(zone: str) -> None:
         ) from None
 
 
-def find_time_format(
-    sample: pa.Array, where: str, options: TimeOptions, most_bad: float
-) -> TimeFormat | None:
-    """Finds how a column of times is to be read.
-
-    Args:
-        sample: [n] of its first values.
-        where: Column and file, for messages.
-        options: What the user said.
-        most_bad: Largest share of the sample that may be in no or another format.
-
-    Returns:
-        The format; None when the sample has no value.
-
-    Raises:
-        ValueError: No format reads nearly all of the sample, or two read it alike.
-    """
-    zone = options.zone or "UTC"
-    sample = sample.dictionary_decode() if pa.types.is_dictionary(sample.type) else sample
-    sample = sample.filter(pa.array(_is_given(sample)))
-    if not len(sample):
-        return None
-    numeric = is_number(sample.type)
-    if pa.types.is_timestamp(sample.type) or pa.types.is_date(sample.type):
-        aware = pa.types.is_timestamp(sample.type) and sample.type.tz is not None
-        return _accepted(TimeFormat("typed", zone, zoned=aware), where, options)
-    if not (numeric or is_text(sample.type)):
-        raise ValueError(
-            f"{where} is of the type {sample.type}, which holds no times. Name the column of "
-            "times, or write numbers or ISO 8601 (2024-05-01T12:00:00Z)."
-        )
-    head = sample.slice(0, _HEAD)
-    counts = _counts(head, _kinds(options), zone)
-    best = max(counts, key=lambda kind: counts[kind])
-    if counts[best] < max(1, (1 - most_bad) * len(head)):
-        raise ValueError(_mixed(head, where, counts, zone, options))
-    alike = [kind for kind in counts if counts[kind] == counts[best]]
-    if len(alike) > 1:  # a day above 12 may come later
-        counts = _counts(sample, alike, zone)
-        best = max(counts, key=lambda kind: counts[kind])
-        alike = [kind for kind in counts if counts[kind] == counts[best]]
-    if len(alike) > 1:
-        examples = ", ".join(f"`{value}`" for value in _examples(sample))
-        raise ValueError(
-            f"{where} is ambiguous: {examples} may be {' or '.join(alike)}. Say which with "
-            "`--date-order day-first` or `--date-order month-first`."
-        )
-    return _accepted(_described(best, zone, head), where, options)
-
-
-def _counts(sample: pa.Array, kinds: Sequence[str], zone: str) -> dict[str, int]:
-    """Returns how many times each format reads."""
-    return {kind: int(_plausible(TimeFormat(kind, zone).parse(sample)).sum()) for kind in kinds}
-
-
-def _kinds(options: TimeOptions) -> list[str]:
-    """Returns the formats that are tried."""
-    units: list[str] = list(UNITS) if options.unit == "auto" else [options.unit]
-    if options.unit != "auto":
-        return units
-    return [*units, "digits", "year first", *_ORDERS[options.order]]
-
-
-def _accepted(found: TimeFormat, where: str, options: TimeOptions) -> TimeFormat:
-    """Returns a format unless the zone that the user names means nothing for it."""
-    if options.zone and (found.kind in UNITS or found.zoned):
-        holds = "numbers since 1970, which are" if found.kind in UNITS else "times with a zone,"
-        raise ValueError(f"{where} holds {holds} the same in every zone: leave `--time-zone` away.")
-    return found
-
-
-def _described(kind: str, zone: str, sample: pa.Array) -> TimeFormat:
-    """Returns a format with what those values of a sample show that it reads."""
-    sample = sample.filter(pa.array(_plausible(TimeFormat(kind, zone).parse(sample))))
+def described(kind: str, zone: str, values: pa.Array) -> TimeFormat:
+    """Returns a format with what values [n] that it reads show of it."""
     if kind in UNITS:
-        whole = pa.types.is_integer(sample.type) or (
-            is_text(sample.type)
-            and bool(np.asarray(pc.match_substring_regex(as_binary(sample), WHOLE_NUMBER)).all())
+        whole = pa.types.is_integer(values.type) or (
+            is_text(values.type)
+            and bool(np.asarray(pc.match_substring_regex(as_binary(values), WHOLE_NUMBER)).all())
         )
         return TimeFormat(kind, zone, "integers" if whole else "decimals")
-    zoned = parse_dates(as_binary(sample), _DATES[kind]).zoned
-    return TimeFormat(kind, zone, "dates", bool(zoned.any()))
-
-
-def _plausible(values: pa.Array) -> np.ndarray:
-    """Returns which times [n] are there and in the range of a log, [n] bool."""
-    numbers = np.asarray(values.fill_null(0))
-    return (numbers >= EARLIEST) & (numbers < latest())
-
-
-def _mixed(
-    sample: pa.Array, where: str, counts: dict[str, int], zone: str, options: TimeOptions
-) -> str:
-    """Says which formats a sample has, or that it has none."""
-    ranked = sorted((k for k in counts if counts[k]), key=lambda kind: -counts[kind])
-    left, told = sample, []
-    for kind in ranked:
-        good = _plausible(TimeFormat(kind, zone).parse(left))
-        if good.any():
-            example = _examples(left.filter(pa.array(good)))[0]
-            told.append(f"{good.sum():,} are {_described(kind, zone, sample)} (`{example}`)")
-        left = left.filter(pa.array(~good))
-    if not told:
-        shown = ", ".join(f"`{value}`" for value in _examples(sample))
-        meant = f"{UNITS[options.unit]} since 1970" if options.unit != "auto" else "times"
-        return (
-            f"{where} does not hold {meant} between 1990 and tomorrow; it starts with {shown}. "
-            "Expected numbers since 1970 (s, ms, us, ns) or dates with four digits of the year "
-            "(2024-05-01 12:00:00). If the column is not the time, name another one; if nothing "
-            "says when, use `--order file` in place of `--time`."
-        )
-    if len(left):
-        told.append(f"{len(left):,} are none (`{_examples(left)[0]}`)")
-    return (
-        f"{where} has times of several kinds, so no one way reads them: of its first "
-        f"{len(sample):,}, {'; '.join(told)}. Write all of them alike, put the kinds into files "
-        "of their own, or let the fewer ones become dead letters with "
-        "`--max-dead-letter-fraction`."
-    )
-
-
-def _examples(sample: pa.Array) -> Sequence[object]:
-    """Returns a few distinct values as text."""
-    values = sample.slice(0, 1_000).unique().slice(0, _EXAMPLES)
-    if not is_text(values.type):
-        return values.to_pylist()
-    return [value.decode("utf-8", "replace") for value in values.cast(pa.binary()).to_pylist()]
-
-
-def _is_given(column: pa.Array) -> np.ndarray:
-    """Returns which values [n] are neither null nor an empty text, [n] bool."""
-    if not is_text(column.type):
-        return np.asarray(column.is_valid())
-    return np.asarray(pc.greater(pc.binary_length(column), 0).fill_null(False))
+    zoned = parse_dates(as_binary(values), _DATES[kind]).zoned
+    return TimeFormat(kind, zone, "dates", bool(zoned.any()), not zoned.all())

@@ -65,6 +65,20 @@ def test_a_catalogue_of_its_own(tmp_path: Path) -> None:
     assert times == [(START - DAY) * 1_000_000, (START + DAY) * 1_000_000]
 
 
+def test_old_items_and_those_to_come_have_times(tmp_path: Path) -> None:
+    years = ["1961", "2024", "2027", "2099", "9999"]
+    catalogue = "item,since\n" + "".join(f"{y},{y}-06-01\n" for y in years)
+    events = f"user,item,time\n1,2024,{START}\n"
+    found, log = import_texts(
+        tmp_path, events, catalogue=catalogue, items={"available_from": "since"}
+    )
+    times = log.read("catalogue").column("available_from").cast("timestamp[us]").to_pylist()
+    assert [time and time.year for time in times] == [None, 2024, 2027, 2099, None]
+    assert found.left_out == (
+        "  taken for missing, 2 of catalogue: available_from is out of range, e.g. `1961-06-01`"
+    )
+
+
 def test_users_of_their_own(tmp_path: Path) -> None:
     text = "age,id,town\n30,1,Bonn\n,2,\n31,1,Trier\n,,Ulm\n"
     users = {

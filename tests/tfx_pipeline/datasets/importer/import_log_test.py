@@ -20,7 +20,9 @@ from tfx_pipeline.datasets.event_log_writer import write_event_log
 from tfx_pipeline.datasets.importer.catalogue_and_users import CatalogueColumns
 from tfx_pipeline.datasets.importer.event_rows import EventColumns
 from tfx_pipeline.datasets.importer.import_log import import_log
+from tfx_pipeline.datasets.importer.input_files import Reading
 from tfx_pipeline.datasets.importer.request import ImportRequest
+from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.manifest import Manifest
 from tfx_pipeline.datasets.validate import validate_event_log
 
@@ -68,6 +70,47 @@ def test_a_small_log_row_by_row(tmp_path: Path) -> None:
     assert manifest.notes["times"]["time"][1] == "integers, milliseconds since 1970"
     assert not (log.path / "dead_letter").exists()
     assert all(problem.severity != "error" for problem in validate_event_log(log.path))
+
+
+def test_options_of_times_go_for_the_columns_that_they_fit(tmp_path: Path) -> None:
+    said: list[str] = []
+    events = "user,item,time\n1,a,2024-07-02 10:00\n"
+    columns = {"catalogue": f"item,since\na,{START * 1000}\n", "items": {"available_from": "since"}}
+    times = TimeOptions(unit="ms", zone="Europe/Berlin")
+    _, log = import_texts(tmp_path, events, said=said, request={"times": times}, **columns)
+    assert [line.partition("utf-8; ")[2] for line in said] == [
+        "since: integers, milliseconds since 1970",
+        "time: dates, year first, read as Europe/Berlin",
+    ]
+    first = log.read("events").column("timestamp").cast("timestamp[us]")[0].as_py()
+    assert first.isoformat() == "2024-07-02T08:00:00"
+    assert log.read("catalogue").column("available_from").to_pylist() == [START * 1_000_000]
+    unfit = {"times": TimeOptions(order="day-first")}
+    with pytest.raises(ValueError, match="`--date-order day-first` fits no .* hold integers, mil"):
+        import_texts(tmp_path, events, request=unfit, **columns)
+
+
+def test_an_option_that_fits_no_column_stops_before_a_long_file_is_read(tmp_path: Path) -> None:
+    text = "user,item,time\n" + f"1,a,{START}\n" * 50 + "1,a\n" * 50  # too many bad rows
+    request = {"times": TimeOptions(zone="UTC"), "reading": Reading(block_bytes=200)}
+    with pytest.raises(ValueError, match="`--time-zone UTC` fits no column of times"):
+        import_texts(tmp_path, text, request=request)
+
+
+def test_an_option_may_fit_a_late_value_alone(tmp_path: Path) -> None:
+    said: list[str] = []
+    text = "user,item,time,since\n" + f"1,a,{START},\n" * 50
+    columns = {"items": {"available_from": "since"}, "said": said}
+    columns["request"] = {
+        "times": TimeOptions(zone="Europe/Berlin"),
+        "reading": Reading(block_bytes=200),
+    }
+    _, log = import_texts(tmp_path, text + f"1,b,{START},2024-07-02 10:00\n", **columns)
+    assert "time: integers, seconds since 1970; since: no time" in said[0]
+    times = log.read("catalogue").column("available_from").cast("timestamp[us]").to_pylist()
+    assert times[0] is None and times[1].isoformat() == "2024-07-02T08:00:00"
+    with pytest.raises(ValueError, match="`--time-zone Europe/Berlin` fits no column"):
+        import_texts(tmp_path, text, **columns)
 
 
 def test_numbers_as_ids_stay_what_they_are(tmp_path: Path) -> None:

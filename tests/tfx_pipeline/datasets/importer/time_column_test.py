@@ -1,4 +1,4 @@
-"""Formats of times: found, said, the same for every row, and asked for where two fit."""
+"""Columns of times: their format is found and said, or asked for where two fit."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from tfx_pipeline.datasets.importer.time_column import TIMES_OF_ITEMS
+from tfx_pipeline.datasets.importer.time_column import TimeRange
+from tfx_pipeline.datasets.importer.time_column import find_time_format
+from tfx_pipeline.datasets.importer.time_column import times_of_events
 from tfx_pipeline.datasets.importer.time_format import TimeOptions
 from tfx_pipeline.datasets.importer.time_format import check_zone
-from tfx_pipeline.datasets.importer.time_format import find_time_format
 
 
-def read(*values: Any, kind: pa.DataType | None = None, **options: Any) -> tuple[str, list[Any]]:
+def read(
+    *values: Any,
+    kind: pa.DataType | None = None,
+    expected: TimeRange | None = None,
+    **options: Any,
+) -> tuple[str, list[Any]]:
     """Returns the format in words, and the times as ISO 8601 in UTC."""
-    column = pa.array(values, kind)
-    found = find_time_format(column, "`t` of `a.csv`", TimeOptions(**options), 0.01)
+    column, expected = pa.array(values, kind), expected or times_of_events()
+    found = find_time_format(column, "`t` of `a.csv`", TimeOptions(**options), 0.01, expected)
     assert found is not None
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc).timestamp()
     return str(found), [
@@ -90,10 +98,12 @@ def test_the_zone_that_the_user_names_is_that_of_times_without_one() -> None:
     check_zone("Europe/Berlin")
     with pytest.raises(ValueError, match="`--time-zone Berlin` is not a zone"):
         check_zone("Berlin")
-    with pytest.raises(ValueError, match="numbers since 1970, which are the same in every zone"):
-        read("1704153600", zone="Europe/Berlin")
-    with pytest.raises(ValueError, match="times with a zone, the same in every zone"):
-        read("2024-01-02T10:00Z", zone="Europe/Berlin")
+    # Numbers and times with a zone are the same in every zone.
+    said, times = read("1704153600", zone="Europe/Berlin")
+    assert (said, times) == ("integers, seconds since 1970", ["2024-01-02 00:00:00"])
+    said, times = read("2024-01-02T10:00Z", "2024-01-02T10:00", zone="Europe/Berlin")
+    assert said == "dates, year first, with their zone or read as Europe/Berlin"
+    assert times == ["2024-01-02 10:00:00", "2024-01-02 09:00:00"]
 
 
 def test_day_and_month_are_not_guessed() -> None:
@@ -103,8 +113,9 @@ def test_day_and_month_are_not_guessed() -> None:
     assert read("01/02/2024", order="month-first")[1] == ["2024-01-02 00:00:00"]
     # One day above 12 says it for all.
     assert read("01/02/2024", "03/14/2024")[1] == ["2024-01-02 00:00:00", "2024-03-14 00:00:00"]
-    with pytest.raises(ValueError, match="does not hold"):
-        read("14/03/2024", order="month-first")
+    # Where nearly all fit what the user says, the others do not unsay it.
+    many = ["01/02/2024"] * 200
+    assert read(*many, "03/14/2024", order="day-first")[1][199:] == ["2024-02-01 00:00:00", None]
     late = ["01/02/2024"] * 20_000 + ["14/02/2024"]
     assert read(*late)[1][-1] == "2024-02-14 00:00:00"
 
@@ -131,12 +142,94 @@ def test_what_is_no_time_is_shown(text: str) -> None:
         read(text)
 
 
-def test_a_unit_that_the_user_names_is_held_to() -> None:
-    with pytest.raises(ValueError, match="does not hold milliseconds since 1970"):
-        read("1704153600", unit="ms")
-    assert read("1704153600", unit="s")[1] == ["2024-01-02 00:00:00"]
+def test_what_the_user_says_is_nothing_to_columns_that_it_does_not_fit() -> None:
+    assert read("2024-01-02", unit="ms")[0] == "dates, year first, read as UTC"
+    assert read("1704153600", unit="ms")[0] == "integers, seconds since 1970"
+    assert read("14/03/2024", order="month-first")[0] == "dates, day first, read as UTC"
+    assert read("20240102", order="month-first")[0] == "dates, digits, read as UTC"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "fit", "unfit"),
+    [
+        ("unit", "ms", 1704153600000, [1704153600, "2024-01-02"]),
+        ("order", "day-first", "14/03/2024", ["03/14/2024", "2024-01-02", 1704153600]),
+        ("zone", "Europe/Berlin", "2024-01-02", ["2024-01-02T00:00Z", 1704153600]),
+    ],
+)
+def test_an_option_that_fits_no_column_is_refused(
+    option: str, value: str, fit: Any, unfit: list[Any]
+) -> None:
+    options = TimeOptions(**{option: value})  # type: ignore[arg-type]
+    found = [
+        find_time_format(pa.array([text]), "`t`", options, 0.01, times_of_events())
+        for text in [fit, *unfit]
+    ]
+    formats = [one for one in found if one is not None]
+    options.check_use(formats)
+    with pytest.raises(ValueError, match=f"-{option} {value}` fits no column of times: they hold"):
+        options.check_use(formats[1:])
+    with pytest.raises(ValueError, match="fits no column of times. Leave it away"):
+        options.check_use([])
 
 
 def test_no_value_shows_no_format() -> None:
     empty = pa.array(["", None], pa.string())
-    assert find_time_format(empty, "`t`", TimeOptions(), 0.01) is None
+    assert find_time_format(empty, "`t`", TimeOptions(), 0.01, times_of_events()) is None
+
+
+def in_unit(years: list[int], per_second: int) -> list[int]:
+    """Returns the first second of years as numbers since 1970."""
+    starts = [datetime(year, 1, 1, tzinfo=timezone.utc).timestamp() for year in years]
+    return [int(start) * per_second for start in starts]
+
+
+@pytest.mark.parametrize(
+    "written", ["{0}-01-01", "{0}0101", "01/13/{0}", "13 Jan {0}", "{0}-01-01T00:00Z"]
+)
+@pytest.mark.parametrize("years", [[1961, 1970, 2024], [2024, 2060, 9999], [1961]])
+def test_old_and_coming_items_show_a_format(written: str, years: list[int]) -> None:
+    values = [written.format(year) for year in years]
+    said, times = read(*values, expected=TIMES_OF_ITEMS)
+    assert said.startswith("dates")
+    assert [time[:4] for time in times] == [str(year) for year in years]
+    with pytest.raises(ValueError, match="several kinds|between 1990 and tomorrow"):
+        read(*values)
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("seconds", 1), ("milliseconds", 1_000)])
+def test_units_of_items_are_told_apart_by_what_is_within_1990_and_2100(
+    unit: str, per_second: int
+) -> None:
+    # Old ones, and those of the year 9999, are times in several units.
+    values = in_unit([1901, 1970, 1969, 9999, 2050], per_second)
+    said, times = read(*values, expected=TIMES_OF_ITEMS)
+    assert said == f"integers, {unit} since 1970"
+    assert [time[:4] for time in times] == ["1901", "1970", "1969", "9999", "2050"]
+
+
+def test_units_of_items_are_asked_for_where_nothing_tells_them() -> None:
+    old = in_unit([1961, 1975], 1)
+    with pytest.raises(
+        ValueError, match="`t` .* may be seconds since 1970 or milli.*Say which with `--time-unit`"
+    ):
+        read(*old, expected=TIMES_OF_ITEMS)
+    said, times = read(*old, expected=TIMES_OF_ITEMS, unit="s")
+    assert said == "integers, seconds since 1970" and times[0] == "1961-01-01 00:00:00"
+    with pytest.raises(ValueError, match="ambiguous"):
+        read("1961", "1999", expected=TIMES_OF_ITEMS)
+
+
+def test_items_in_two_units_are_several_kinds() -> None:
+    values = in_unit([1961, 2024, 2025], 1) + in_unit([2024], 1_000)
+    with pytest.raises(ValueError, match="3 are integers, seconds .*1 are integers, milliseconds"):
+        read(*values, expected=TIMES_OF_ITEMS)
+    with pytest.raises(ValueError, match="1 are dates, year first.*1 are none .`soon`."):
+        read("1961-01-01", "soon", expected=TIMES_OF_ITEMS)
+
+
+def test_what_is_no_time_of_an_item_speaks_of_items() -> None:
+    with pytest.raises(ValueError, match="between 1990 and 2100.* leave `--available-from` away"):
+        read("soon", expected=TIMES_OF_ITEMS)
+    with pytest.raises(ValueError, match="`01/02/1961` may be day first or month first"):
+        read("01/02/1961", expected=TIMES_OF_ITEMS)
