@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,6 +119,8 @@ def tune(
 
     Raises:
         RuntimeError: No trial ended.
+        Exception: What the first trial failed by. Where a later one fails by its values, the
+            log says so and the search goes on.
     """
     import optuna
 
@@ -218,6 +221,8 @@ def _objective(
     """Makes what Optuna calls for a trial."""
     import optuna
 
+    failures = _failures()
+
     def objective(trial: optuna.Trial) -> float:
         params = {key: _suggest(trial, key, among) for key, among in space.items()}
         # A trial ends after the epoch in which the time is up.
@@ -237,7 +242,15 @@ def _objective(
             if _DEFAULT not in trial.user_attrs and trial.should_prune():
                 raise optuna.TrialPruned
 
-        value = train(chosen, report)
+        try:
+            value = _trained(train, chosen, report)
+        except failures as error:
+            if _DEFAULT in trial.user_attrs:
+                raise
+            # TensorFlow's errors have no message in their `repr`, others no name in their `str`.
+            told = f"{type(error).__name__}: {error}"
+            logging.warning("trial %d failed by its values, %s: %s", trial.number, params, told)
+            raise _NotEnded from error
         logging.info(
             "trial %d: %s %.4f, %s", trial.number, config.validation.monitor, value, params
         )
@@ -247,6 +260,20 @@ def _objective(
         return value
 
     return objective
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Returns what a training raises where its values are bad: too large, or not for this data."""
+    import tensorflow as tf
+
+    return (ValueError, MemoryError, tf.errors.OpError)
+
+
+def _trained(train: Train, config: TrainerConfig, report: Report) -> float:
+    value = train(config, report)
+    if math.isnan(value):
+        raise ValueError(f"`{config.validation.monitor}` is not a number on the validation split")
+    return value
 
 
 def _suggest(trial: optuna.Trial, key: str, among: Any) -> Any:

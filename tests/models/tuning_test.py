@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
+import tensorflow as tf
 
 from models.config import TRAINERS
 from models.config import RankingTrainerConfig
@@ -136,6 +137,55 @@ def test_a_trial_that_the_time_cut_is_no_figure_for_others(
     [study] = optuna.get_all_study_names(f"sqlite:///{storage}")
     trials = optuna.load_study(study_name=study, storage=f"sqlite:///{storage}").trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "ResourceExhaustedError: OOM"),
+        (ValueError("no pages"), "ValueError: no pages"),
+        (MemoryError(), "MemoryError"),
+        (None, "ValueError: `hr@10` is not a number"),
+    ],
+)
+def test_a_trial_that_fails_by_its_values_is_told_and_the_search_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception | None, message: str
+) -> None:
+    trainings = Trainings()
+
+    def train(config: Any, report: Report) -> float:
+        value = trainings(config, report)
+        if len(trainings.asked) != 3:
+            return value
+        if failure:
+            raise failure
+        return math.nan
+
+    found = tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
+    assert len(trainings.asked) == 4 and found.trials == 3
+    [told] = [one for one in caplog.messages if "trial 2 failed by its values" in one]
+    rate = trainings.asked[2].optimizer.learning_rate
+    assert message in told and str(rate) in told
+
+
+def test_a_first_trial_that_fails_ends_the_search(tmp_path: Path) -> None:
+    def train(config: Any, report: Report) -> float:
+        raise ValueError("no candidates")
+
+    with pytest.raises(ValueError, match="no candidates"):
+        tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
+
+
+def test_a_mistake_in_the_code_ends_the_search(tmp_path: Path) -> None:
+    trainings = Trainings()
+
+    def train(config: Any, report: Report) -> float:
+        if trainings.asked:
+            raise AttributeError("a typing error")
+        return trainings(config, report)
+
+    with pytest.raises(AttributeError):
+        tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
 
 
 def test_a_loss_is_minimised(tmp_path: Path) -> None:
