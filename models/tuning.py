@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ Report = Callable[[int, float], None]
 Train = Callable[[TrainerConfig, Report], float]
 MINIMISED = ("log_loss",)
 _DEFAULT = "default"  # marks the trial of the configuration as it was given
+_CUT = "cut"  # marks a trial that the end of the time cut, with the metric it had by then
+
+
+class _NotEnded(Exception):
+    """Makes Optuna keep a trial as failed, of which neither sampler nor pruner learns."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class Tuned:
         default: That of the configuration as it was given; None if its trial never ended.
         trials: Ended trials, those stopped early included.
         stopped: Of these, how many were stopped early.
+        cut: Trials beside these that the end of the time cut. One may be the best.
     """
 
     values: dict[str, Any]
@@ -53,12 +60,15 @@ class Tuned:
     default: float | None
     trials: int
     stopped: int
+    cut: int = 0
 
     def __str__(self) -> str:
         found = f"{self.metric} {self.best:.4f} on validation"
         count = f"{self.trials} trials, {self.stopped} of them stopped early"
+        if self.cut:
+            count += f", and {self.cut} that the end of the time cut"
         if self.default is None:
-            return f"{found} ({count}); the configuration as it was given has no figure yet"
+            return f"{found} ({count}); the configuration as it was given has no whole trial yet"
         gain = f" ({self.best / self.default - 1.0:+.1%})" if self.default else ""
         return f"{found}, {self.default:.4f} before{gain}; {count}"
 
@@ -101,7 +111,7 @@ def tune(
         train: Trains one trial.
         storage: SQLite file of the trials; made when absent.
         data: Name of the data; trials on other data do not count.
-        minutes: No trial begins after so many.
+        minutes: No trial begins after so many, and one that runs ends after its epoch.
         trials: Most ended trials, those of earlier searches included.
 
     Returns:
@@ -109,10 +119,12 @@ def tune(
 
     Raises:
         RuntimeError: No trial ended.
+        Exception: What the first trial failed by. Where a later one fails by its values, the
+            log says so and the search goes on.
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # trials that fail are told of here
     metric = config.validation.monitor
     storage.parent.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(f"{config.to_json()} {data}".encode()).hexdigest()[:16]
@@ -130,9 +142,15 @@ def tune(
     _begin_with_default(study, config, space)
     left = None if trials is None else max(0, trials - len(_ended(study)))
     deadline = time.monotonic() + 60.0 * minutes
+
+    def stop_in_time(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        if time.monotonic() >= deadline:
+            study.stop()
+
+    objective = _objective(config, space, train, deadline)
     try:
         if left != 0:
-            study.optimize(_objective(config, space, train, deadline), left, 60.0 * minutes)
+            study.optimize(objective, left, catch=_NotEnded, callbacks=[stop_in_time])
     except KeyboardInterrupt:
         logging.warning("stopped; the same command goes on")
     return _best(study, config, metric)
@@ -203,6 +221,8 @@ def _objective(
     """Makes what Optuna calls for a trial."""
     import optuna
 
+    failures = _failures()
+
     def objective(trial: optuna.Trial) -> float:
         params = {key: _suggest(trial, key, among) for key, among in space.items()}
         # A trial ends after the epoch in which the time is up.
@@ -213,19 +233,47 @@ def _objective(
             chosen = changed(config, params | alone)
         except ValueError as error:
             raise optuna.TrialPruned(f"values that exclude each other: {error}") from error
+        cut = False
 
         def report(epoch: int, value: float) -> None:
+            nonlocal cut
+            cut = epoch < (chosen.epochs or 0) and time.monotonic() >= deadline
             trial.report(value, epoch)
             if _DEFAULT not in trial.user_attrs and trial.should_prune():
                 raise optuna.TrialPruned
 
-        value = train(chosen, report)
+        try:
+            value = _trained(train, chosen, report)
+        except failures as error:
+            if _DEFAULT in trial.user_attrs:
+                raise
+            # TensorFlow's errors have no message in their `repr`, others no name in their `str`.
+            told = f"{type(error).__name__}: {error}"
+            logging.warning("trial %d failed by its values, %s: %s", trial.number, params, told)
+            raise _NotEnded from error
         logging.info(
             "trial %d: %s %.4f, %s", trial.number, config.validation.monitor, value, params
         )
+        if cut:  # a figure of fewer epochs than others have
+            trial.set_user_attr(_CUT, value)
+            raise _NotEnded
         return value
 
     return objective
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Returns what a training raises where its values are bad: too large, or not for this data."""
+    import tensorflow as tf
+
+    return (ValueError, MemoryError, tf.errors.OpError)
+
+
+def _trained(train: Train, config: TrainerConfig, report: Report) -> float:
+    value = train(config, report)
+    if math.isnan(value):
+        raise ValueError(f"`{config.validation.monitor}` is not a number on the validation split")
+    return value
 
 
 def _suggest(trial: optuna.Trial, key: str, among: Any) -> Any:
@@ -264,27 +312,33 @@ def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 
 def _best(study: optuna.Study, config: TrainerConfig, metric: str) -> Tuned:
     """Returns the best trial, and with it what followed from the log."""
-    ended = _ended(study)
-    complete = [trial for trial in ended if trial.value is not None and not _pruned(trial)]
-    if not complete:
+    import optuna
+
+    state = optuna.trial.TrialState
+    complete = study.get_trials(deepcopy=False, states=(state.COMPLETE,))
+    failed = study.get_trials(deepcopy=False, states=(state.FAIL,))
+    cut = [trial for trial in failed if _CUT in trial.user_attrs]
+    if not complete and not cut:
         raise RuntimeError(
             "No trial ended, so there is nothing to write. The same command goes on; give it more "
             "`--minutes`."
         )
-    best = study.best_trial
+    best = (min if metric in MINIMISED else max)([*complete, *cut], key=_figure)
     whole = changed(config, best.params).model_dump(mode="json")
     family = config.model.family if isinstance(config, RetrievalTrainerConfig) else ""
     keys = dict.fromkeys([*(keys_of(family) if family else ()), *best.params])
-    default = [trial.value for trial in complete if _DEFAULT in trial.user_attrs]
+    default = [_figure(trial) for trial in complete if _DEFAULT in trial.user_attrs]
+    trials = len(_ended(study))
     return Tuned(
         values={key: read(whole, key) for key in keys},
         metric=metric,
-        best=float(best.value or 0.0),
+        best=_figure(best),
         default=default[0] if default else None,
-        trials=len(ended),
-        stopped=len(ended) - len(complete),
+        trials=trials,
+        stopped=trials - len(complete),
+        cut=len(cut),
     )
 
 
-def _pruned(trial: optuna.trial.FrozenTrial) -> bool:
-    return trial.state.name == "PRUNED"
+def _figure(trial: optuna.trial.FrozenTrial) -> float:
+    return float(trial.user_attrs.get(_CUT, trial.value) or 0.0)

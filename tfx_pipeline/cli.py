@@ -193,8 +193,9 @@ def tune(
 ) -> None:
     """Search for better values of the Trainer of CONFIG on the validation split.
 
-    The first trial is CONFIG itself. The best is written to <run_dir>/tuned.yaml, which `run`
-    takes. Started again, the search goes on; Ctrl-C ends it with the best so far.
+    The first trial is CONFIG itself. The best is written to <run_dir>/tuned.yaml, that of a ranking
+    Trainer to tuned-ranking.yaml, which `run` takes. Started again, the search goes on; Ctrl-C
+    ends it with the best so far.
     """
     from tfx_pipeline.commands.tune import tune_stage
 

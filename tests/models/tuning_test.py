@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
+import tensorflow as tf
 
 from models.config import TRAINERS
 from models.config import RankingTrainerConfig
@@ -91,6 +94,98 @@ def test_an_interrupted_first_trial_is_tried_again(tmp_path: Path) -> None:
         tune(CONFIG, Trainings(interrupt_at=1), storage, "log", 5.0, 1)
     again = Trainings()
     assert tune(CONFIG, again, storage, "log", 5.0, 1).default == pytest.approx(quality(CONFIG))
+
+
+class Clock:
+    """Stands for the clock of a search, and goes on by a minute an epoch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr("models.tuning.time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+    def train(self, config: Any, report: Report) -> float:
+        """Trains nothing, for as long as it may."""
+        start = self.seconds
+        value = quality(config)
+        for epoch in range(1, config.epochs + 1):
+            self.seconds += 60.0
+            report(epoch, value * epoch / config.epochs)
+            if self.seconds - start >= 60.0 * config.max_minutes:
+                break
+        return value * epoch / config.epochs
+
+
+def test_a_default_that_the_time_cut_is_no_default_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, storage = Clock(monkeypatch), tmp_path / "study.sqlite"
+    cut = tune(CONFIG, clock.train, storage, "log", 1.5)  # two of three epochs
+    assert (cut.default, cut.trials, cut.cut) == (None, 0, 1)
+    assert cut.best == pytest.approx(quality(CONFIG) * 2 / 3)  # the best so far
+    assert "1 that the end of the time cut" in str(cut) and "no whole trial yet" in str(cut)
+    whole = tune(CONFIG, clock.train, storage, "log", 3.0)  # just as long as it takes
+    assert whole.best == whole.default == pytest.approx(quality(CONFIG))
+    assert (whole.trials, whole.cut) == (1, 1)
+
+
+def test_a_trial_that_the_time_cut_is_no_figure_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, storage = Clock(monkeypatch), tmp_path / "study.sqlite"
+    found = tune(CONFIG, clock.train, storage, "log", 4.0)  # the second one has an epoch
+    assert (found.trials, found.cut) == (1, 1) and found.default == pytest.approx(quality(CONFIG))
+    [study] = optuna.get_all_study_names(f"sqlite:///{storage}")
+    trials = optuna.load_study(study_name=study, storage=f"sqlite:///{storage}").trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), "ResourceExhaustedError: OOM"),
+        (ValueError("no pages"), "ValueError: no pages"),
+        (MemoryError(), "MemoryError"),
+        (None, "ValueError: `hr@10` is not a number"),
+    ],
+)
+def test_a_trial_that_fails_by_its_values_is_told_and_the_search_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: Exception | None, message: str
+) -> None:
+    trainings = Trainings()
+
+    def train(config: Any, report: Report) -> float:
+        value = trainings(config, report)
+        if len(trainings.asked) != 3:
+            return value
+        if failure:
+            raise failure
+        return math.nan
+
+    found = tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
+    assert len(trainings.asked) == 4 and found.trials == 3
+    [told] = [one for one in caplog.messages if "trial 2 failed by its values" in one]
+    rate = trainings.asked[2].optimizer.learning_rate
+    assert message in told and str(rate) in told
+
+
+def test_a_first_trial_that_fails_ends_the_search(tmp_path: Path) -> None:
+    def train(config: Any, report: Report) -> float:
+        raise ValueError("no candidates")
+
+    with pytest.raises(ValueError, match="no candidates"):
+        tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
+
+
+def test_a_mistake_in_the_code_ends_the_search(tmp_path: Path) -> None:
+    trainings = Trainings()
+
+    def train(config: Any, report: Report) -> float:
+        if trainings.asked:
+            raise AttributeError("a typing error")
+        return trainings(config, report)
+
+    with pytest.raises(AttributeError):
+        tune(CONFIG, train, tmp_path / "study.sqlite", "log", 5.0, 4)
 
 
 def test_a_loss_is_minimised(tmp_path: Path) -> None:

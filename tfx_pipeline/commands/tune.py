@@ -24,8 +24,10 @@ from transforms.storage import place
 
 if TYPE_CHECKING:
     from models.families import Stage
+    from tfx_pipeline.config import PipelineConfig
 
-FILE = "tuned.yaml"
+# A file a stage: a search of one does not overwrite what that of the other found.
+FILES: dict[Stage, str] = {"retrieval": "tuned.yaml", "ranking": "tuned-ranking.yaml"}
 
 
 def tune_stage(
@@ -58,6 +60,15 @@ def tune_stage(
     """
     if metric:
         overrides = (*overrides, f"{stage}.trainer.validation.monitor={json.dumps(metric)}")
+    config = _checked(name_or_path, overrides, stage)
+    found = _search(config, stage, minutes, trials)
+    path = Path(config.run_dir) / FILES[stage]
+    write_tuned(path, given_values(name_or_path, overrides), stage, found)
+    return f"{found}\nrun    vitrine run {shlex.quote(str(path))}"
+
+
+def _checked(name_or_path: str, overrides: tuple[str, ...], stage: Stage) -> PipelineConfig:
+    """Returns the configuration, after all that can be looked at before anything runs."""
     config = load_config(name_or_path, overrides)
     if stage not in config.stages:
         raise ValueError(
@@ -71,6 +82,11 @@ def tune_stage(
         )
     click.echo(check_log(config))
     require_writable(config)
+    return config
+
+
+def _search(config: PipelineConfig, stage: Stage, minutes: float, trials: int | None) -> Tuned:
+    """Runs the data stage, and trials on what it transformed."""
     # TensorFlow and TFX take half a minute to import, which a mistake should not cost.
     import models  # noqa: F401  (before TensorFlow)
     from models.training.data import TrainingData
@@ -78,18 +94,14 @@ def tune_stage(
 
     made = transformed_log(config)
     files = (made.files(split) for split in ("train", "catalogue", STAGES[stage].validation_split))
-    data = TrainingData(made.output(), *files)
-    folder = Path(config.run_dir)
-    found = tune_on(
-        data,
+    return tune_on(
+        TrainingData(made.output(), *files),
         getattr(config, stage).trainer,
-        folder / "tuning" / f"{stage}.sqlite",
+        Path(config.run_dir) / "tuning" / f"{stage}.sqlite",
         f"{made.graph} {made.examples}",
         minutes,
         trials,
     )
-    write_tuned(folder / FILE, given_values(name_or_path, overrides), stage, found)
-    return f"{found}\nrun    vitrine run {shlex.quote(str(folder / FILE))}"
 
 
 def write_tuned(path: Path, values: dict[str, Any], stage: Stage, found: Tuned) -> None:

@@ -66,7 +66,8 @@ class Executor(base_executor.BaseExecutor):
         found = tune_on(
             data,
             TRAINERS[stage].model_validate_json(exec_properties["config"]),
-            # Beside the directories of single executions: a killed search goes on.
+            # Beside the directories of single executions, where a local run that is started again
+            # finds the trials of a killed search. A pod of Kubeflow takes them with it.
             target.parent / f"{stage}.sqlite",
             f"{graph} {Path(train[0]).parent} {exec_properties['code_version']}",
             tuning.minutes,

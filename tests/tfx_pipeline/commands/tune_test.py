@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,29 @@ def test_what_is_written_is_what_run_takes(tmp_path: Path) -> None:
     assert trainer.model.loss.negatives == 256 and trainer.model.query.dropout == 0.25
     first = (tmp_path / "tuned.yaml").read_text().splitlines()[0]
     assert "ndcg@10 0.0550 on validation, 0.0500 before (+10.0%)" in first
+
+
+def test_a_search_of_one_stage_keeps_what_that_of_the_other_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(config: Any, stage: str, *limits: Any) -> Tuned:
+        rate = {"retrieval": 0.007, "ranking": 0.009}[stage]
+        return Tuned({"optimizer.learning_rate": rate}, "hr@10", 0.055, 0.05, 20, 4)
+
+    monkeypatch.setattr("tfx_pipeline.commands.tune.check_log", lambda config: "")
+    monkeypatch.setattr("tfx_pipeline.commands.tune._search", search)
+    both = ("--set", "ranking={}", "--set", f"run_dir={tmp_path}")
+    first, second = tmp_path / "tuned.yaml", tmp_path / "tuned-ranking.yaml"
+    for arguments, told in (
+        (("shop_demo", *both), first),
+        ((str(first), "--stage", "ranking"), second),
+    ):
+        done = CliRunner().invoke(cli, ["tune", *arguments, "--minutes", "1"])
+        assert done.exit_code == 0 and done.output.endswith(f"run    vitrine run {told}\n")
+    assert load_config(str(first)).retrieval.trainer.optimizer.learning_rate == 0.007
+    config = load_config(str(second))  # made from the first, and so with the values of both
+    assert config.retrieval.trainer.optimizer.learning_rate == 0.007
+    assert config.ranking and config.ranking.trainer.optimizer.learning_rate == 0.009
 
 
 @pytest.mark.parametrize(
