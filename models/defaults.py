@@ -175,7 +175,7 @@ def _sequence_dim(log: LogStatistics, values: Values) -> Choice:
 
 
 def _batch(size: int, small: int, steps: int) -> Rule:
-    """Makes the rule of a batch size: less where an epoch would be few steps, more on a large log."""
+    """Makes the rule of a batch size: less where epochs would be few steps, more on large logs."""
 
     def choose(log: LogStatistics, values: Values) -> Choice:
         chosen = small if log.targets < steps * size else size
