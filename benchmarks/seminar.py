@@ -208,7 +208,13 @@ def main(benchmark: SeminarBenchmark, arguments: list[str] | None = None) -> Non
     order = {row: index for index, row in enumerate(benchmark.rows)}
     results.runs.sort(key=lambda run: (run.key["length"], order[str(run.key["model"])], run.seed))
     results.save()
-    print(render(results.path, [*COLUMNS, "seconds"]))
+    print(render(results.path, columns_of(results)))
+
+
+def columns_of(results: Results) -> list[str]:
+    """Returns the columns of the table; `auc_lost` only where a search was approximate."""
+    approximate = any(run.key["model"] in APPROXIMATE for run in results.runs)
+    return [name for name in (*COLUMNS, "seconds") if approximate or name != "auc_lost"]
 
 
 def measure(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,11 +13,14 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks.ranking_run import rare_candidates
+from benchmarks.results import Results
+from benchmarks.results_table import render
 from benchmarks.seminar import CONTROLS
 from benchmarks.seminar import LONGER
 from benchmarks.seminar import LOSSES
 from benchmarks.seminar import PRETRAINED
 from benchmarks.seminar import ROWS
+from benchmarks.seminar import columns_of
 from benchmarks.seminar import is_same_run
 from benchmarks.seminar_movielens_1m import BENCHMARK as MOVIELENS
 from benchmarks.seminar_movielens_1m import thumbnail
@@ -98,3 +102,13 @@ def test_rare_candidates_are_those_that_training_hardly_has(
     data = SimpleNamespace(train_files=[], spec={}, sizes=SimpleNamespace(entity=4))
     found = rare_candidates([batch, batch], data, 10)  # type: ignore[arg-type]
     assert found.tolist() == [True, False, True, False] * 2
+
+
+def test_a_table_of_exact_searches_alone_has_no_column_of_what_others_lose(tmp_path: Path) -> None:
+    results = Results("rows", "a command", False, tmp_path)
+    values = dict.fromkeys(("auc", "gauc", "auc_rare", "calibration", "best_epoch"), 0.5)
+    for model in ("din", "seminar_quantised"):
+        lost = {"auc_lost": 0.001} if model == "seminar_quantised" else {}
+        results.measure({"model": model, "length": 50}, 0, lambda lost=lost: values | lost, {})
+        header = render(results.path, columns_of(results)).splitlines()[0]
+        assert ("auc_lost" in header) == bool(lost)
