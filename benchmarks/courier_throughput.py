@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from benchmarks.courier_hm import BENCHMARK
-from benchmarks.courier_table import PAGE_MEAN
+from benchmarks.courier_hm import LABEL
 from benchmarks.courier_table import SIMCLR
 from benchmarks.environment import ROOT
 from benchmarks.results import DIRECTORY
@@ -42,11 +42,7 @@ if TYPE_CHECKING:
     from models.training.data import TrainingData
 
 NAME = "courier_throughput"
-MODELS: dict[str, dict[str, Any]] = {
-    "frozen": PAGE_MEAN,
-    "trained": PAGE_MEAN | {"backbone": dict(BENCHMARK.trained)},
-    "views": BENCHMARK.models[SIMCLR],
-}
+SOURCES = {"frozen": "courier", "trained": "courier", "views": SIMCLR}
 COLUMNS = ("name", "images_per_second", "input_images_per_second", "input_share", "load", "runs")
 WARM_UP, BATCHES = 3, 20
 
@@ -70,11 +66,11 @@ def main() -> None:
     rows: dict[str, Callable[[], dict[str, float]]] = {
         "decode": functools.partial(decode, data),
         "features": functools.partial(features, data),
-        **{name: functools.partial(training, name, data) for name in MODELS},
+        **{name: functools.partial(training, name, data) for name in SOURCES},
     }
     for repetition in range(options.repetitions):
         for name, measure in rows.items():
-            given = trainer(name if name in MODELS else "frozen").model_dump(mode="json")
+            given = trainer(name if name in SOURCES else "frozen").model_dump(mode="json")
             results.measure({"name": name}, repetition, functools.partial(loaded, measure), given)
     print(render(results.path, COLUMNS, 3))
 
@@ -87,9 +83,9 @@ def loaded(measure: Callable[[], dict[str, float]]) -> dict[str, float]:
 
 def trainer(name: str) -> RepresentationTrainerConfig:
     """Returns how a row's encoder is trained."""
-    given = {**BENCHMARK.encoder, **(BENCHMARK.views if name == "views" else {})}
-    given["model"] = given["model"] | MODELS[name]
-    given |= {"label": BENCHMARK.log["timeline"]["label"], "candidate_types": ["item"]}
+    given = BENCHMARK.section(SOURCES[name]).trainer.model_dump(mode="json") | {"label": LABEL}
+    if name == "trained":
+        given["model"]["backbone"] = dict(BENCHMARK.trained)
     return RepresentationTrainerConfig.model_validate(given)
 
 

@@ -259,8 +259,8 @@ class Courier(Learner):
         with tf.device("CPU"):
             row = tf.constant(self.images.row)
         # What was shown and not clicked is a negative of other pages' clicks, and told by the head.
-        every = self.model.negatives == "batch" or self.model.losses.click > 0.0
-        clicked = self.model.objective != "courier" or not every
+        on_its_own = self.model.negatives == "page" and not self.model.losses.click
+        clicked = self.model.objective != "courier" or on_its_own
 
         @tf.autograph.experimental.do_not_convert
         def kept(batch: Batch) -> dict[str, tf.Tensor]:

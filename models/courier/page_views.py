@@ -88,10 +88,9 @@ def page_views(
     Returns:
         By the names of this module; candidates without an image are left out.
     """
-    shown = tf.where(candidate_mask(batch), tf.gather(row, batch[b.CANDIDATE_ENTITY]), 0)  # [B, C]
-    there = shown > 0
+    there = shown_images(batch, row)  # [B, C]
     before = last_images(batch, row, history)  # [B, T]
-    shown_row = tf.boolean_mask(shown, there)  # [P]
+    shown_row = tf.boolean_mask(tf.gather(row, batch[b.CANDIDATE_ENTITY]), there)  # [P]
     every = tf.concat([shown_row, tf.reshape(before, [-1])], axis=0)
     distinct, position = tf.unique(every)
     number = tf.size(shown_row)
@@ -101,7 +100,7 @@ def page_views(
         SHOWN: position[:number],
         SHOWN_ROW: shown_row,
         SHOWN_PAGE: tf.where(there)[:, 0],
-        CLICKED: tf.boolean_mask(tf.reduce_max(batch[b.LABEL], axis=2) > 0.0, there),
+        CLICKED: tf.boolean_mask(clicked_images(batch, row), there),
         HISTORY: tf.reshape(position[number:], tf.shape(before)),
         HISTORY_ROW: before,
     }

@@ -95,15 +95,14 @@ def choose(
     The combination is measured on users that it was not learned from: two halves of the users,
     each with weights that the other gave. What is exported is learned from all. Where a half has
     nothing to learn from, the best single source is taken; in a group without examples, the tower.
+    A score is a logit of the softmax over a request's candidates, whatever was taken: weights of a
+    single source, which order alike at any scale, get the likeliest one.
 
     Args:
         examples: Of the validation split.
         config: Strengths of smoothing and shrinkage.
         metric: Metrics of ranks.
         monitor: The metric that decides.
-
-    A score is a logit of the softmax over a request's candidates, whatever was taken: weights of a
-    single source, which order alike at any scale, get the likeliest one.
 
     Returns:
         [buckets, F] float32, and the report: `monitor`, `chosen` (by group), `validation`
@@ -196,12 +195,12 @@ def scale_of(examples: Examples, scores: np.ndarray) -> float:
     deviation = float(scores[examples.real].std()) if examples.real.any() else 0.0
     if not answered.any() or not deviation > 0.0:
         return 1.0
-    real = examples.real[answered]
+    real, found = examples.real[answered], found[answered]
     values = np.where(real, scores[answered] / deviation, 0.0).astype(np.float32)[:, :, None]
     mask = np.where(real, 0.0, -np.inf).astype(np.float32)
 
     def loss(factor: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = _cross_entropy(values, mask, found[answered], factor)
+        value, slope = _cross_entropy(values, mask, found, factor)
         return value / len(real), slope / len(real)
 
     least = minimize(loss, [1.0], jac=True, method="L-BFGS-B", bounds=[_FACTORS])

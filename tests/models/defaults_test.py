@@ -191,10 +191,8 @@ def test_few_users_with_long_histories_get_short_windows_and_large_batches() -> 
     whole = _whole(few, model="sequence")
     assert (whole.model.input.length, whole.model.encoder.blocks) == (50, 1)
     assert whole.input.batch_size == 2048  # 40 windows, in 31 steps an epoch
-    assert (
-        _whole(few, model={"family": "sequence", "input": {"length": 200}}).model.encoder.blocks
-        == 2
-    )
+    longer = _whole(few, model={"family": "sequence", "input": {"length": 200}})
+    assert longer.model.encoder.blocks == 2
     fewer = dataclasses.replace(few, targets=7_000)
     assert _whole(fewer, model="sequence").input.batch_size == 512
 
