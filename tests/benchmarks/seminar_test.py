@@ -25,14 +25,13 @@ from benchmarks.seminar import is_same_run
 from benchmarks.seminar_movielens_1m import BENCHMARK as MOVIELENS
 from benchmarks.seminar_movielens_1m import thumbnail
 from benchmarks.seminar_shop import BENCHMARK as SHOP
-from benchmarks.seminar_shop import LIFELONG
 from benchmarks.seminar_trivago import BENCHMARK as TRIVAGO
 from models.input import batch as b
 from models.input import page_batches
 from models.seminar.config import SeminarPretrainingConfig
 from tfx_pipeline.stages.config import RankingConfig
 
-ALL = [MOVIELENS, TRIVAGO, SHOP, LIFELONG]
+ALL = [MOVIELENS, TRIVAGO, SHOP]
 
 
 @pytest.mark.parametrize("benchmark", ALL, ids=lambda one: one.ranking.name)
@@ -75,7 +74,7 @@ def test_a_pretraining_fits_its_ranker_and_uses_its_losses(benchmark: Any) -> No
 
 
 def test_histories_are_as_long_as_the_longest_row_reads() -> None:
-    timeline = LIFELONG.of_length(10_000).timeline
+    timeline = SHOP.of_length(10_000).timeline
     assert timeline["context_events"] == timeline["label"]["max_history"] == 10_000
     assert timeline["max_events_per_example"] == 20_000
     assert SHOP.of_length(50).timeline["max_events_per_example"] == 4_096
