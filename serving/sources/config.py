@@ -1,4 +1,4 @@
-"""Configuration of the sources of candidates: how neighbours are counted, how they score."""
+"""Configuration of the sources of candidates: how neighbours are counted, checked and score."""
 
 from __future__ import annotations
 
@@ -61,6 +61,27 @@ class CountingConfig(Config):
     neighbours: int = Field(200, gt=0)
 
 
+class ListCheckConfig(CountingConfig):
+    """Configuration of `NeighbourValidator`, which counts some lists again.
+
+    Attributes:
+        validation_entities: Entities whose lists are counted again: half of them drawn by
+            their events, so that popular ones are among them, half of them alike.
+        min_recall: Lowest share of the recounted best `neighbours`, a mean over those
+            entities, that is blessed; what `partners` cuts off lowers it.
+        max_weight_error: Highest difference of a weight from its recount, over the larger of
+            the two and besides rounding, that is blessed. A weight that `partners` may have
+            cut is held to it from above alone.
+        min_coverage: Lowest share of counted events whose entity has a neighbour that is
+            blessed.
+    """
+
+    validation_entities: int = Field(200, gt=0)
+    min_recall: float = Field(0.98, ge=0, le=1)
+    max_weight_error: float = Field(0.01, ge=0, le=1)
+    min_coverage: float = Field(0.0, ge=0, le=1)
+
+
 class ScoringConfig(Config):
     """Configuration of what neighbours' weights are summed over.
 
@@ -76,7 +97,7 @@ class ScoringConfig(Config):
     newest_events: int = Field(20, gt=0)
 
 
-class NeighboursConfig(CountingConfig, ScoringConfig):
+class NeighboursConfig(ListCheckConfig, ScoringConfig):
     """The section `neighbours`: what was consumed together, and in what order."""
 
     @model_validator(mode="after")
@@ -138,7 +159,7 @@ class SourcesConfig(Config):
 
     Attributes:
         enabled: Whether the servable joins the sources.
-        neighbours: How neighbours are counted and how they score.
+        neighbours: How neighbours are counted, how lists are checked and how they score.
         union: How many candidates each source brings.
         fit: How their combination is learned.
     """

@@ -45,6 +45,7 @@ DATA = {
     "example-validator",
     "transform",
     "neighbour-builder",
+    "neighbour-validator",
 }
 
 

@@ -105,7 +105,7 @@ def test_every_stage_of_a_run_is_served(run: Run) -> None:
 
 def test_a_second_run_is_answered_from_the_cache(run: Run) -> None:
     metrics, _, cached = execute(run.config)
-    assert len(cached) == 20  # retrieval's 15 components, ranking's 5
+    assert len(cached) == 21  # retrieval's 16 components, ranking's 5
     assert metrics == run.metrics
     assert pushed(run.version.parent) == pushed(run.config.push_dir_of("ranking")) == ["1"]
 
@@ -117,7 +117,7 @@ def test_an_edit_of_the_ranking_stage_trains_nothing_else(run: Run, shop_log: Pa
     edited = load_config(run.name, (*keys, *RANKED, where, "ranking.trainer.seed=9"))
     metrics, _, cached = execute(edited)
     assert {name for name in cached if not name.startswith("ranking-")} == set(cached)
-    assert len(cached) == 15
+    assert len(cached) == 16
     assert metrics["test"] == run.metrics["test"]
     assert metrics["ranking"]["test"] != run.metrics["ranking"]["test"]
     assert pushed(run.version.parent) == ["1"]

@@ -51,6 +51,7 @@ INPUTS: dict[str, dict[str, str]] = {
     "neighbour-builder": {"examples": RAW},
     "index-builder": {"model": TOWERS, "examples": RAW},
     "index-validator": {"index": INDEX, "model": TOWERS, "examples": RAW},
+    "neighbour-validator": {"neighbours": "neighbour-builder.neighbours", "examples": RAW},
     "source-combiner": {
         "model": TOWERS,
         "index": INDEX,
@@ -73,6 +74,7 @@ INPUTS: dict[str, dict[str, str]] = {
     "pusher": {
         "servable": SERVABLE,
         "index_blessing": "index-validator.blessing",
+        "neighbours_blessing": "neighbour-validator.blessing",
         "serving_blessing": "serving-validator.blessing",
         "model_blessing": "evaluator.blessing",
         "evaluation": "evaluator.evaluation",
@@ -116,6 +118,11 @@ RUNS: dict[str, set[str]] = {
     "neighbour-builder": {"serving.sources.neighbours", "transforms.features", "apache_beam"},
     "index-builder": {"serving.index.building.build", "transforms.features", "scann"},
     "index-validator": {"serving.index.checking.validate", "scann"},
+    "neighbour-validator": {
+        "tfx_pipeline.components.neighbour_validator.recount",
+        "serving.sources.neighbours",
+        "scipy",
+    },
     "source-combiner": {"serving.sources.learning", "models.retrieval.catalogue_ranking"},
     "servable-builder": {"serving.index.searching.servable", "tensorflow"},
     "evaluator": {
@@ -200,11 +207,27 @@ def test_a_stage_that_is_off_has_no_component(log: Path) -> None:
     assert {name for name in ranking if not name.startswith("ranking-")} == {*list(INPUTS)[:5]}
 
 
+def test_lists_that_are_not_served_are_not_validated(log: Path) -> None:
+    alone = components(log, "retrieval.sources.enabled=false")
+    assert set(INPUTS) - set(alone) == {"neighbour-validator", "source-combiner"}
+    assert "neighbours_blessing" not in alone["pusher"].inputs
+    assert alone["evaluator"].inputs["neighbours"]
+
+
+def test_bounds_of_the_lists_count_nothing_again(log: Path) -> None:
+    before = components(log)
+    after = components(log, "retrieval.sources.neighbours.min_recall=0.9")
+    properties = {"neighbour-builder": False, "neighbour-validator": True, "source-combiner": False}
+    for name, is_another in properties.items():
+        changed = before[name].exec_properties != after[name].exec_properties
+        assert changed == is_another, name
+
+
 @pytest.mark.parametrize("override", ["ranking.trainer.seed=9", "ranking.push.keep_versions=7"])
 def test_a_change_of_one_stage_leaves_the_other_as_it_was(log: Path, override: str) -> None:
     before, after = components(log), components(log, override)
     others = [name for name in before if not name.startswith("ranking-")]
-    assert len(others) == 15
+    assert len(others) == 16
     for name in others:
         assert before[name].exec_properties == after[name].exec_properties, name
     assert any(before[name].exec_properties != after[name].exec_properties for name in before)

@@ -156,8 +156,10 @@ def stage_lines(stage: StageEntry, metrics: dict[str, dict[str, Any]]) -> list[s
     first = headline[0]
     if test.get(first, 1.0) <= test.get(MOST_POPULAR + first, 0.0):
         lines.append(f"note   {first} is no better than that of showing everybody the most popular")
-    if "index" in metrics:
-        lines.append("index  " + " · ".join(f"{k} {v:.4g}" for k, v in metrics["index"].items()))
+    for name, key in (("index", "index"), ("lists", "neighbours")):
+        if key in metrics:
+            figures = " · ".join(f"{k} {v:.4g}" for k, v in metrics[key].items())
+            lines.append(f"{name}  {figures}")
     gate = metrics.get("gate", {})
     if gate and not gate.get("blessed", 1):
         lines.append("gate   NOT BLESSED, nothing was pushed: " + "; ".join(gate["failures"]))

@@ -40,7 +40,7 @@ _standard = tfx.types.standard_artifacts
 
 
 class Executor(base_executor.BaseExecutor):
-    """Pushes a servable when the model, its answers and, if it has one, its index are blessed."""
+    """Pushes a servable when the model, its answers and, if it has them, index and lists are."""
 
     def Do(
         self,
@@ -56,7 +56,7 @@ class Executor(base_executor.BaseExecutor):
         Args:
             input_dict: `servable`, `model_blessing`, `evaluation`, `examples` (the test
                 split of the servable's stage) and, where there are such components,
-                `index_blessing` and `serving_blessing`.
+                `index_blessing`, `neighbours_blessing` and `serving_blessing`.
             output_dict: `pushed_model`.
             exec_properties: `config` and `run_config` as JSON, `name`, `push_dir`,
                 `release_candidate`, `serving_state`, `code_version`.
@@ -130,6 +130,7 @@ def objections(input_dict: dict[str, list[Any]]) -> list[str]:
     reasons = []
     verdicts = {
         "the index is not blessed": input_dict.get("index_blessing", []),
+        "the neighbour lists are not blessed": input_dict.get("neighbours_blessing", []),
         "what a server answers is not blessed": input_dict.get("serving_blessing", []),
     }
     for refusal, blessings in verdicts.items():
@@ -149,6 +150,9 @@ class PusherSpec(component_spec.ComponentSpec):
     INPUTS = {
         "servable": component_spec.ChannelParameter(type=_standard.Model),
         "index_blessing": component_spec.ChannelParameter(
+            type=_standard.ModelBlessing, optional=True
+        ),
+        "neighbours_blessing": component_spec.ChannelParameter(
             type=_standard.ModelBlessing, optional=True
         ),
         "serving_blessing": component_spec.ChannelParameter(
@@ -193,6 +197,7 @@ class Pusher(tfx.types.BaseComponent):
         code_version: Hash of the sources that run here.
         run_config: The resolved configuration of the run as JSON; it is pushed along.
         index_blessing: The index validator's verdict, where there is an index.
+        neighbours_blessing: The neighbour validator's, where the servable holds lists.
         serving_blessing: The serving validator's verdict, where it is in the pipeline.
     """
 
@@ -213,6 +218,7 @@ class Pusher(tfx.types.BaseComponent):
         code_version: str,
         run_config: str = "{}",
         index_blessing: tfx.types.BaseChannel | None = None,
+        neighbours_blessing: tfx.types.BaseChannel | None = None,
         serving_blessing: tfx.types.BaseChannel | None = None,
     ) -> None:
         pushed_model: Any = tfx.dsl.Channel(type=_standard.PushedModel)
@@ -220,6 +226,7 @@ class Pusher(tfx.types.BaseComponent):
             spec=PusherSpec(
                 servable=servable,
                 index_blessing=index_blessing,
+                neighbours_blessing=neighbours_blessing,
                 model_blessing=model_blessing,
                 serving_blessing=serving_blessing,
                 evaluation=evaluation,

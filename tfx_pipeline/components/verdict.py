@@ -18,7 +18,7 @@ def write_verdict(blessing: Any, report: Mapping[str, Any], kind: str, judged: A
     Args:
         blessing: A `ModelBlessing`.
         report: What was found, with `blessed`.
-        kind: What was judged, a word: `index` or `model`.
+        kind: What was judged, a word: `index`, `model` or `neighbours`.
         judged: Its artifact.
     """
     from tfx.components.evaluator import constants  # takes 17 s, which `REPORT` alone need not

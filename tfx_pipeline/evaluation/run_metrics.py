@@ -69,10 +69,11 @@ def stage_metrics(
         -> metrics; of the validation those without history alone), `sources` (by
         users with and without history: what their order is, `joined` or one source,
         and what each reaches on the validation split), `index`
-        (recall of the index, and latency in ms), `serving` (latency over gRPC
-        in ms), `gate` (`blessed`, 1 or 0, `failures`, the thresholds that were
-        missed, `no_baseline`, why no change was measured, if none was, and
-        `not_pushed`, why nothing was pushed, if nothing was).
+        (recall of the index, and latency in ms), `neighbours` (recall, error of weights
+        and coverage of the neighbour lists), `serving` (latency over gRPC in ms), `gate`
+        (`blessed`, 1 or 0, `failures`, the thresholds that were missed, `no_baseline`, why no
+        change was measured, if none was, and `not_pushed`, why nothing was pushed, if nothing
+        was).
     """
 
     def directory(component: str, key: str) -> Path | None:
@@ -103,8 +104,12 @@ def stage_metrics(
         if baseline and (baseline / NO_BASELINE).exists():
             reason = (baseline / NO_BASELINE).read_text(encoding="utf-8").strip()
             metrics["gate"]["no_baseline"] = reason
-    for name, select in (("index", _index), ("serving", _serving)):
-        blessing = directory(f"{name}-validator", "blessing")
+    for component, name, select in (
+        ("index-validator", "index", _index),
+        ("neighbour-validator", "neighbours", _neighbours),
+        ("serving-validator", "serving", _serving),
+    ):
+        blessing = directory(component, "blessing")
         if blessing and (blessing / REPORT).exists():
             report = _read(blessing / REPORT)
             metrics[name] = select(report)
@@ -178,6 +183,12 @@ def _index(report: Mapping[str, Any]) -> dict[str, float]:
             if quantile.startswith("p"):  # beside them is how many queries were timed
                 found[f"{name}_latency_ms_{quantile}"] = float(value)
     return found
+
+
+def _neighbours(report: Mapping[str, Any]) -> dict[str, float]:
+    """Returns how neighbour lists compare with their recount."""
+    wanted = ("recall", "weight_error", "coverage")
+    return _numbers({name: report[name] for name in wanted if name in report})
 
 
 def _serving(report: Mapping[str, Any]) -> dict[str, float]:

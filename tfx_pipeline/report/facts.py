@@ -81,7 +81,7 @@ def stages_of(run: RecordedRun) -> list[StageEntry]:
 
 def gates(run: RecordedRun, stage: StageEntry) -> dict[str, bool]:
     """Returns the components that judged a stage, and whether each blessed it."""
-    kinds = ("evaluator", "index-validator", "serving-validator")
+    kinds = ("evaluator", "index-validator", "neighbour-validator", "serving-validator")
     return {
         node: bool(step.outputs["blessing"].properties.get("blessed"))
         for node in map(stage.component_id, kinds)

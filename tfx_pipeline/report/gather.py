@@ -108,6 +108,7 @@ class StageReport:
         evaluation: Metrics.
         training: The Trainer's report: `epochs`, `best`, `config` and more.
         index: The index's description, and the validator's report under `checked`.
+        neighbours: The neighbour validator's report.
     """
 
     entry: StageEntry
@@ -118,6 +119,7 @@ class StageReport:
     evaluation: Evaluation | Missing
     training: Mapping[str, Any] | Missing
     index: Mapping[str, Any] | Missing
+    neighbours: Mapping[str, Any] | Missing
 
 
 def gather_stage(run: RecordedRun, entry: StageEntry) -> StageReport:
@@ -126,7 +128,9 @@ def gather_stage(run: RecordedRun, entry: StageEntry) -> StageReport:
     note = _read_text(pushed / NOT_PUSHED) if pushed else ""
     verdict = facts.verdict(run, entry)
     index: Mapping[str, Any] | Missing = Missing("A ranking model has no index.")
+    neighbours: Mapping[str, Any] | Missing = Missing("A ranking model has no neighbour lists.")
     if entry.name == "retrieval":
+        neighbours = _part(run, "neighbour-validator", "blessing", _verdict)
         index = _part(run, "index-builder", "index", lambda path: _index(run, path))
     return StageReport(
         entry,
@@ -142,6 +146,7 @@ def gather_stage(run: RecordedRun, entry: StageEntry) -> StageReport:
         ),
         _part(run, entry.component_id("trainer"), "model_run", _training),
         index,
+        neighbours,
     )
 
 
@@ -240,10 +245,11 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 
 
 def _gates(run: RecordedRun, entry: StageEntry) -> tuple[Gate, ...]:
-    kinds = ("index-validator", "evaluator", "serving-validator")
+    kinds = ("index-validator", "neighbour-validator", "evaluator", "serving-validator")
     nodes = [entry.component_id(kind) for kind in kinds]
     known = facts.gates(run, entry)
-    begun = [node for node in nodes if node in run.steps or node == nodes[1]]
+    always = entry.component_id("evaluator")
+    begun = [node for node in nodes if node in run.steps or node == always]
     return tuple(_gate(run, node, known.get(node)) for node in begun)
 
 
@@ -271,6 +277,11 @@ def _index(run: RecordedRun, path: Path) -> dict[str, Any]:
     if blessing and (blessing / REPORT).is_file():
         described["checked"] = json.loads((blessing / REPORT).read_text(encoding="utf-8"))
     return described
+
+
+def _verdict(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
+    return report
 
 
 def _read_text(path: Path) -> str:

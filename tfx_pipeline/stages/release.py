@@ -37,6 +37,7 @@ def release(
     index_blessing: tfx.types.BaseChannel | None = None,
     neighbours: tfx.types.BaseChannel | None = None,
     scoring: ScoringConfig | None = None,
+    neighbours_blessing: tfx.types.BaseChannel | None = None,
 ) -> Release:
     """Makes the components that evaluate, validate and push a servable.
 
@@ -49,6 +50,7 @@ def release(
         index_blessing: The index validator's verdict, where there is an index.
         neighbours: Neighbour lists, which are measured beside the servable.
         scoring: How they score.
+        neighbours_blessing: The neighbour validator's verdict, where the servable holds them.
     """
     stage = STAGES[trained.stage]
     examples = made.example_gen.outputs["examples"]
@@ -81,6 +83,7 @@ def release(
     pusher = Pusher(
         servable=servable,
         index_blessing=index_blessing,
+        neighbours_blessing=neighbours_blessing,
         model_blessing=evaluator.outputs["blessing"],
         serving_blessing=serving_validator.outputs["blessing"] if serving_validator else None,
         evaluation=evaluator.outputs["evaluation"],

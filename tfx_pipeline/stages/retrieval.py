@@ -9,6 +9,7 @@ from tfx_pipeline.code_version import code_version
 from tfx_pipeline.components.index_builder import IndexBuilder
 from tfx_pipeline.components.index_validator import IndexValidator
 from tfx_pipeline.components.neighbour_builder import NeighbourBuilder
+from tfx_pipeline.components.neighbour_validator import NeighbourValidator
 from tfx_pipeline.components.servable_builder import ServableBuilder
 from tfx_pipeline.components.source_combiner import SourceCombiner
 from tfx_pipeline.config import PipelineConfig
@@ -55,13 +56,16 @@ def retrieval(
     index_builder, index_validator = _index(section, examples, towers)
     index = index_builder.outputs["index"]
 
-    # More sources than the tower, and in what order their candidates go.
+    # More sources than the tower, whether the lists are right, and in what order candidates go.
     joined: dict[str, Any] = {}
-    source_combiner: tuple[Any, ...] = ()
+    of_sources: tuple[Any, ...] = ()
+    neighbours_blessing = None
     if section.sources.enabled:
+        validator = _neighbour_validator(section, examples, neighbours)
+        neighbours_blessing = validator.outputs["blessing"]
         combiner = _combiner(section, examples, towers, index, neighbours)
         joined = {"neighbours": neighbours, "combination": combiner.outputs["combination"]}
-        source_combiner = (combiner,)
+        of_sources = (validator, combiner)
 
     # Towers and index in one directory: they can never disagree.
     servable_builder = ServableBuilder(
@@ -81,13 +85,14 @@ def retrieval(
         index_validator.outputs["blessing"],
         neighbours,
         section.sources.neighbours.section(ScoringConfig),
+        neighbours_blessing,
     )
     return (
         *trained.components,
         neighbour_builder,
         index_builder,
         index_validator,
-        *source_combiner,
+        *of_sources,
         servable_builder,
         *released,
     )
@@ -109,6 +114,16 @@ def _index(section: RetrievalConfig, examples: Any, towers: Any) -> tuple[Any, A
         code_version=code_version(f"{_COMPONENTS}.index_validator"),
     ).with_id("index-validator")
     return builder, validator
+
+
+def _neighbour_validator(section: RetrievalConfig, examples: Any, neighbours: Any) -> Any:
+    """Makes what checks the lists of a servable that holds them."""
+    return NeighbourValidator(
+        neighbours=neighbours,
+        examples=examples,
+        config=section.sources.neighbours,
+        code_version=code_version(f"{_COMPONENTS}.neighbour_validator"),
+    ).with_id("neighbour-validator")
 
 
 def _combiner(

@@ -43,6 +43,12 @@ def test_popularity_and_neighbours_stand_below_the_model() -> None:
     assert "note   hr@10 is no better" in summarise(load_config("shop_demo"), measured, 1.0, ())
 
 
+def test_figures_of_index_and_lists() -> None:
+    measured = metrics(1) | {"index": {"recall@100": 0.991}, "neighbours": {"recall": 0.98765}}
+    lines = summarise(load_config("shop_demo"), measured, 1.0, ()).splitlines()
+    assert lines[1:3] == ["index  recall@100 0.991", "lists  recall 0.9877"]
+
+
 def test_what_was_not_pushed_is_not_served() -> None:
     text = summarise(load_config("shop_demo"), metrics(0, "hr@10 is 0.5"), 1.0, ())
     assert "NOT BLESSED, nothing was pushed: hr@10 is 0.5" in text

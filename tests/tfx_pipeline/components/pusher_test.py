@@ -102,6 +102,20 @@ def test_what_a_server_did_not_answer_well_is_not_pushed(tmp_path):
     assert objections(inputs) == []
 
 
+def test_lists_that_are_not_blessed_are_not_pushed(tmp_path):
+    inputs = {
+        "index_blessing": given(STANDARD.ModelBlessing, tmp_path / "index", blessed=1),
+        "neighbours_blessing": given(STANDARD.ModelBlessing, tmp_path / "neighbours", blessed=0),
+        "model_blessing": given(STANDARD.ModelBlessing, tmp_path / "model", blessed=1),
+    }
+    report = {"reasons": ["recall of the recounted neighbours is 0.5"]}
+    (tmp_path / "neighbours" / "report.json").write_text(json.dumps(report))
+    reason = "the neighbour lists are not blessed (recall of the recounted neighbours is 0.5)"
+    assert objections(inputs) == [reason]
+    inputs["neighbours_blessing"] = []  # the servable holds none
+    assert objections(inputs) == []
+
+
 TIMELINES = [
     timeline("ann", ["movie:1", "movie:2"], targets=["movie:3"], request_time=50),
     timeline("bob", [], attributes=["age=25"]),

@@ -57,6 +57,17 @@ def test_an_index_that_was_not_blessed_closes_the_gate(tmp_path):
     assert gate == {"blessed": 0, "failures": ["index: recall@100 0.9 is below 0.98"]}
 
 
+def test_lists_that_were_not_blessed_close_the_gate(tmp_path):
+    figures = {"recall": 0.9, "weight_error": 0.0, "coverage": 1.0}
+    reasons = ["recall of the recounted neighbours is 0.9000"]
+    report = {"blessed": False, "reasons": reasons, "entities": 200, **figures}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    artifacts = {"neighbour-validator": {"blessing": str(tmp_path)}}
+    metrics = write_run_metrics(tmp_path / "metrics.json", artifacts)
+    assert metrics["neighbours"] == figures
+    assert metrics["gate"] == {"blessed": 0, "failures": [f"neighbours: {reasons[0]}"]}
+
+
 def test_a_candidate_that_a_server_did_not_answer_well_from_closes_the_gate(tmp_path):
     reasons = ["latency: expected 1 ms; received 2 ms"]
     report = {"blessed": False, "reasons": reasons, "latency_ms": {"p50": 1.5, "p99": None}}

@@ -59,6 +59,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> str:
         evaluation,
         Missing(MARKUP),
         Missing(MARKUP),
+        Missing(MARKUP),
     )
     view = StageView(report, [intervals.slices(MARKUP, "hr@10", beside)], [], [], [], None)
     items = (Item(MARKUP, MARKUP, MARKUP, hit=True),)
