@@ -130,7 +130,9 @@ def gather_stage(run: RecordedRun, entry: StageEntry) -> StageReport:
     index: Mapping[str, Any] | Missing = Missing("A ranking model has no index.")
     neighbours: Mapping[str, Any] | Missing = Missing("A ranking model has no neighbour lists.")
     if entry.name == "retrieval":
-        neighbours = _part(run, "neighbour-validator", "blessing", _verdict)
+        neighbours = _part(
+            run, "neighbour-validator", "blessing", lambda path: _read_json(path / REPORT)
+        )
         index = _part(run, "index-builder", "index", lambda path: _index(run, path))
     return StageReport(
         entry,
@@ -144,7 +146,12 @@ def gather_stage(run: RecordedRun, entry: StageEntry) -> StageReport:
             "evaluation",
             lambda path: _evaluation(run, entry, path),
         ),
-        _part(run, entry.component_id("trainer"), "model_run", _training),
+        _part(
+            run,
+            entry.component_id("trainer"),
+            "model_run",
+            lambda path: _read_json(path / TRAINING),
+        ),
         index,
         neighbours,
     )
@@ -258,7 +265,7 @@ def _gate(run: RecordedRun, node: str, blessed: bool | None) -> Gate:
     if blessed is None or folder is None:
         return Gate(node, blessed, (run.why_missing(node, "blessing"),))
     if (folder / REPORT).is_file():
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = _read_json(folder / REPORT)
         checks = tuple(report.get("checks", ()))
         return Gate(node, blessed, tuple(report.get("reasons", ())), checks)
     evaluation = run.output(node, "evaluation")
@@ -266,22 +273,17 @@ def _gate(run: RecordedRun, node: str, blessed: bool | None) -> Gate:
     return Gate(node, blessed, tuple(failures))
 
 
-def _training(path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((path / TRAINING).read_text(encoding="utf-8"))
-    return report
-
-
 def _index(run: RecordedRun, path: Path) -> dict[str, Any]:
-    described = dict(json.loads((path / files.INDEX).read_text(encoding="utf-8")))
+    described = _read_json(path / files.INDEX)
     blessing = run.output("index-validator", "blessing")
     if blessing and (blessing / REPORT).is_file():
-        described["checked"] = json.loads((blessing / REPORT).read_text(encoding="utf-8"))
+        described["checked"] = _read_json(blessing / REPORT)
     return described
 
 
-def _verdict(path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((path / REPORT).read_text(encoding="utf-8"))
-    return report
+def _read_json(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
 def _read_text(path: Path) -> str:
