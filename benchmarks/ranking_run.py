@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
@@ -55,6 +55,7 @@ def run_ranking(
     """
     import tensorflow as tf
 
+    from models.input.timeline_files import held_in_memory
     from models.ranking import model as ranking
     from models.trainer import train
     from models.training.data import TrainingData
@@ -67,7 +68,7 @@ def run_ranking(
         model, report = train(config, given, earlier=str(earlier) if earlier else None)
         assert isinstance(model, ranking.RankingModel)
         batches = ranking.evaluation_pages(data.files(TEST), given.spec, model.pages)
-        evaluation = ranking.PageEvaluation(model, list(batches))
+        evaluation = ranking.PageEvaluation(model, held_in_memory(batches))
         scored = evaluation.scored()
         report["test"] = evaluation.metrics(*scored)
         if rare is not None:
@@ -82,7 +83,7 @@ def run_ranking(
 
 
 def rare_candidates(
-    batches: Sequence[Mapping[str, tf.Tensor]], data: TrainingData, most: int
+    batches: Iterable[Mapping[str, tf.Tensor]], data: TrainingData, most: int
 ) -> np.ndarray:
     """Says which candidates training has at most so often, as events or impressions.
 

@@ -212,7 +212,7 @@ class RankingValidationConfig(ValidationConfig):
 
     Attributes:
       batches: At most so many batches of 256 held-out pages are scored, about 100,000 pages by
-        default; -1 scores all. They are held in memory.
+        default; -1 scores all. They stay in memory, unless they take more than 2 GiB.
     """
 
     monitor: Literal["auc", "gauc", "log_loss"] = "auc"
@@ -268,8 +268,8 @@ class PretrainingValidationConfig(ValidationConfig):
     """Configuration of validation by the losses of held-out pages.
 
     Attributes:
-      batches: At most so many batches of 256 held-out pages are read; -1 reads all. They are
-        held in memory.
+      batches: At most so many batches of 256 held-out pages are read; -1 reads all. They stay in
+        memory, unless they take more than 2 GiB.
     """
 
     monitor: Literal["pretraining_loss"] = "pretraining_loss"

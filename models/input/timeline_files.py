@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ from models.training.replicas import InputPart
 from transforms import features as f
 
 Spec = Mapping[str, tf.io.RaggedFeature]
+Batch = Mapping[str, tf.Tensor]
+
+_HELD = 2 << 30  # bytes of batches that stay in memory
 
 
 def timeline_records(
@@ -66,3 +70,22 @@ def parsed_timelines(
     return records.batch(size).map(
         lambda batch: tf.io.parse_example(batch, chosen), num_parallel_calls=tf.data.AUTOTUNE
     )
+
+
+def held_in_memory(batches: tf.data.Dataset, most: int = _HELD) -> Iterable[Batch]:
+    """Reads batches once where they fit memory; where not, each iteration reads them anew.
+
+    Args:
+        batches: Dataset of dictionaries of dense tensors, the same in each iteration.
+        most: Bytes that may be held.
+
+    Returns:
+        The batches, to be iterated over any number of times.
+    """
+    held, size = [], 0
+    for batch in batches:
+        size += sum(values.dtype.size * int(tf.size(values)) for values in batch.values())
+        if size > most:
+            return batches
+        held.append(batch)
+    return held

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from models.input.page_batches import count_items
 from models.input.page_batches import count_pages
 from models.input.page_batches import evaluation_pages
 from models.input.page_batches import page_batches
+from models.input.timeline_files import held_in_memory
 from models.input.vocabulary_sizes import VocabularySizes
 from models.input.windows import WindowSpec
 from models.layers.candidate_tower import CandidateTower
@@ -226,7 +228,7 @@ class RankingModel(Learner):
     def validation(self, data: TrainingData) -> Evaluation:
         """Makes what measures the model on held-out pages; see the base class."""
         batches = evaluation_pages(data.validation_files, data.spec, self.pages)
-        return PageEvaluation(self, list(batches.take(self.config.validation.batches)))
+        return PageEvaluation(self, held_in_memory(batches.take(self.config.validation.batches)))
 
     def finish(self, evaluation: Evaluation) -> Metrics:
         """Calibrates the scores on the validation split."""
@@ -249,7 +251,7 @@ class PageEvaluation:
 
     Args:
         model: Scores candidates.
-        batches: Of `models.input.page_batches.evaluation_pages`.
+        batches: Of `models.input.page_batches.evaluation_pages`; read again in each evaluation.
 
     Attributes:
         model: What is measured.
@@ -259,8 +261,8 @@ class PageEvaluation:
         ValueError: There is no page.
     """
 
-    def __init__(self, model: RankingModel, batches: list[Mapping[str, tf.Tensor]]) -> None:
-        if not batches:
+    def __init__(self, model: RankingModel, batches: Iterable[Mapping[str, tf.Tensor]]) -> None:
+        if next(iter(batches), None) is None:
             raise ValueError(
                 "Expected held-out pages, found none. Move `validation_start`, or choose another "
                 "`label.source`."
@@ -292,7 +294,7 @@ class PageEvaluation:
 
     def run_one(self) -> None:
         """Scores one page, which makes the weights of a model that has none yet."""
-        batch = {name: values[:1] for name, values in self.batches[0].items()}
+        batch = {name: values[:1] for name, values in next(iter(self.batches)).items()}
         # Not the metric of the loss, which is added up by replicas, and none is at work here.
         self.model.weighted_loss(batch | {b.CANDIDATE_POSITION: batch[b.CANDIDATE_ENTITY]})
 

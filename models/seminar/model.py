@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,7 +134,7 @@ class Seminar(PairModel):
             return super().finish(evaluation) | metrics
         return super().finish(evaluation)
 
-    def code_catalogue(self, batches: list[Mapping[str, tf.Tensor]]) -> Metrics:
+    def code_catalogue(self, batches: Iterable[Mapping[str, tf.Tensor]]) -> Metrics:
         """Fits codebooks and cells on the model's embeddings, and searches by them from then on.
 
         Embeddings of items are then a table, so that requests make none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +13,8 @@ from models.input import batch as b
 from models.input.catalogue import candidate_features
 from models.input.negatives import Items
 from models.input.page_batches import evaluation_pages
+from models.input.timeline_files import Batch
+from models.input.timeline_files import held_in_memory
 from models.layers.mlp import MLP
 from models.ranking.features import PageView
 from models.seminar.config import SeminarPretrainingConfig
@@ -28,7 +29,6 @@ from models.training.learner import Evaluation
 from models.training.learner import Metrics
 
 TOTAL = "pretraining_loss"
-Batch = Mapping[str, tf.Tensor]
 
 
 class SeminarPretrainer(PairModel):
@@ -141,7 +141,7 @@ class SeminarPretrainer(PairModel):
     def validation(self, data: TrainingData) -> Evaluation:
         """Makes what measures the losses on held-out pages; see the base class."""
         batches = evaluation_pages(data.validation_files, data.spec, self.pages)
-        return PretrainingEvaluation(self, list(batches.take(self.config.validation.batches)))
+        return PretrainingEvaluation(self, batches.take(self.config.validation.batches))
 
     def finish(self, evaluation: Evaluation) -> Metrics:
         """Returns nothing: there are no scores to calibrate."""
@@ -180,17 +180,21 @@ class PretrainingEvaluation:
         ValueError: There is no page with a positive candidate.
     """
 
-    def __init__(self, model: SeminarPretrainer, batches: list[Batch]) -> None:
+    def __init__(self, model: SeminarPretrainer, batches: tf.data.Dataset) -> None:
         self._model = model
         items = model.pages.items
         assert items is not None
-        self.batches = []
-        for number, batch in enumerate(batches):
-            seed = tf.constant([model.config.seed, number], tf.int64)
-            followed = what_followed(batch, items, model.config.negatives, seed)
-            if tf.size(followed[b.HISTORY_LENGTH]):
-                self.batches.append(followed)
-        if not self.batches:
+
+        @tf.autograph.experimental.do_not_convert
+        def follow(number: tf.Tensor, batch: Batch) -> dict[str, Any]:
+            seed = tf.stack([tf.constant(model.config.seed, tf.int64), number])
+            return what_followed(batch, items, model.config.negatives, seed)
+
+        followed = batches.enumerate().map(follow, num_parallel_calls=tf.data.AUTOTUNE)
+        self.batches = held_in_memory(
+            followed.filter(lambda batch: tf.size(batch[b.HISTORY_LENGTH]) > 0)
+        )
+        if next(iter(self.batches), None) is None:
             raise ValueError(
                 "Expected held-out pages with a positive candidate, found none. Move "
                 "`validation_start`, or choose another `label.source`."
@@ -217,7 +221,7 @@ class PretrainingEvaluation:
 
     def run_one(self) -> None:
         """Computes the losses of one page, which makes the weights of a model without any."""
-        batch = {name: values[:1] for name, values in self.batches[0].items()}
+        batch = {name: values[:1] for name, values in next(iter(self.batches)).items()}
         self._model.losses(batch, tf.zeros([2], tf.int64))  # not the metric, which replicas add up
 
 
