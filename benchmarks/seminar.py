@@ -6,11 +6,13 @@ A benchmark says which log, how it is divided and which settings; `main` does wh
     python -m benchmarks.seminar_trivago --only din seminar --lengths 50 100 --seeds 1
     python -m benchmarks.seminar_trivago --fresh                        # starts over
 
-The rows are of five kinds, `model` by `length`, the newest events that are read:
+The rows are of six kinds, `model` by `length`, the newest events that are read:
 
 - models of long histories, mean pooling and DIN over all events among them, and a sequence
   encoder over the newest 50;
 - `seminar` after each loss of its pretraining alone, and after all of them; all else starts afresh;
+- `seminar_unnormalised` and `twin_normalised`, whose attention compares vectors as they are, and
+  vectors of one length (`normalise`), the other way round than these models do by default;
 - `.._repeats`, which read whether the candidate itself is among the events (`use_repeats`), as
   SDIM's hashes tell without being told: the same items always collide;
 - `seminar_without_queries`, whose pairs are items and whose requests have no query;
@@ -83,6 +85,11 @@ REPEATS = {
     f"{row}_repeats": MODELS[row] | {"use_repeats": True} for row in ("din", "sdim", "seminar")
 }
 WITHOUT_QUERIES = "seminar_without_queries"
+# What normalised vectors in the attention are worth, in SEMINAR and in a published model.
+NORMALISED = {
+    "seminar_unnormalised": SEMINAR | {"normalise": False},
+    "twin_normalised": MODELS["twin"] | {"normalise": True},
+}
 CONTROLS = {"din_other_histories": DIN, "seminar_other_histories": SEMINAR}
 LONGER = {"din_longer": DIN, "seminar_longer": SEMINAR}
 APPROXIMATE = ("seminar_quantised", "seminar_coarse")
@@ -90,6 +97,7 @@ ROWS: dict[str, dict[str, Any]] = {
     **MODELS,
     **dict.fromkeys(PRETRAINED, SEMINAR),
     **LONGER,
+    **NORMALISED,
     **REPEATS,
     WITHOUT_QUERIES: SEMINAR | {"use_query": False, "use_event_query": False},
     **CONTROLS,

@@ -29,15 +29,24 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
     Args:
         heads: H; they divide the dimension.
         top_k: K.
+        kernel_initializer: Of the projections of queries and keys; `identity` starts as the
+            products of the vectors themselves, of d / H values in each head.
 
     Raises:
         ValueError: (when built) The heads do not divide the dimension.
     """
 
-    def __init__(self, heads: int = 4, top_k: int = 50, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        heads: int = 4,
+        top_k: int = 50,
+        kernel_initializer: str = "glorot_uniform",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.heads = heads
         self.top_k = top_k
+        self.kernel_initializer = kernel_initializer
 
     def build(self, input_shape: Any) -> None:
         """Creates the projections; d is the width of the candidate."""
@@ -49,13 +58,14 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
             )
         self._scale = (dim // self.heads) ** -0.5
 
-        def dense(name: str) -> tf.keras.layers.Dense:
-            layer = tf.keras.layers.Dense(dim, use_bias=False, name=name)
+        def dense(name: str, start: str = "glorot_uniform") -> tf.keras.layers.Dense:
+            layer = tf.keras.layers.Dense(dim, use_bias=False, kernel_initializer=start, name=name)
             with tf.name_scope(name):
                 layer.build([None, dim])  # none is made within a branch
             return layer
 
-        self.query, self.key = dense("query"), dense("key")
+        start = self.kernel_initializer
+        self.query, self.key = dense("query", start), dense("key", start)
         self.value, self.output_projection = dense("value"), dense("output")
         super().build(input_shape)
 
@@ -187,7 +197,11 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"heads": self.heads, "top_k": self.top_k}
+        return super().get_config() | {
+            "heads": self.heads,
+            "top_k": self.top_k,
+            "kernel_initializer": self.kernel_initializer,
+        }
 
 
 def best_events(

@@ -7,6 +7,18 @@ from typing import Any
 import tensorflow as tf
 
 
+def inverse_rms(vectors: tf.Tensor, epsilon: float = 1e-6) -> tf.Tensor:
+    """Returns what scales vectors to a root mean square of 1: [..., d] -> [..., 1] floating.
+
+        out = 1 / sqrt(mean(x^2) + eps)
+
+    The mean is taken in float32.
+    """
+    square = tf.square(tf.cast(vectors, tf.float32))
+    mean = tf.reduce_mean(square, axis=-1, keepdims=True)
+    return tf.cast(tf.math.rsqrt(mean + epsilon), vectors.dtype)
+
+
 class RMSNorm(tf.keras.layers.Layer):
     r"""Scales vectors to a root mean square of 1, then each value by a learned factor.
 
@@ -30,9 +42,7 @@ class RMSNorm(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalises [..., d] floating; the mean is taken in float32."""
-        square = tf.square(tf.cast(inputs, tf.float32))
-        mean = tf.reduce_mean(square, axis=-1, keepdims=True)
-        return inputs * tf.cast(tf.math.rsqrt(mean + self.epsilon), inputs.dtype) * self.scale
+        return inputs * inverse_rms(inputs, self.epsilon) * self.scale
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""

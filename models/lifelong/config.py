@@ -39,10 +39,13 @@ class SearchConfig(LifelongConfig):
     Attributes:
       heads: Heads of the attention; they divide `dim`.
       top_k: How many events each candidate finds.
+      normalise: Whether the attention compares vectors of a root mean square of 1, by projections
+        that start as the identity. The attention is as published where false.
     """
 
     heads: int = Field(default=4, ge=1)
     top_k: int = Field(default=50, ge=1)
+    normalise: bool = False
 
     SEARCH: ClassVar[Space] = CrossedRankingModelConfig.SEARCH | {
         "model.top_k": Choices((20, 50, 100)),

@@ -6,14 +6,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.layers.multi_head_target_attention import MultiHeadTargetAttention
 from models.layers.sign_hash import SignHash
 from models.lifelong.config import EtaConfig
-from models.lifelong.model import LifelongModel
+from models.lifelong.model import SearchModel
 from models.ranking.features import PageView
 
 
-class Eta(LifelongModel):
+class Eta(SearchModel):
     """Finds the events whose items' sign hashes are nearest, then attends to these.
 
     The hash follows the embeddings as they are trained; the search itself has no gradient.
@@ -25,11 +24,9 @@ class Eta(LifelongModel):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.hash = SignHash(self.model.bits, self.config.seed, name="hash")
-        self.attention = MultiHeadTargetAttention(
-            self.model.heads, self.model.top_k, name="attention"
-        )
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
         search = self.hash.similarity(view.candidate, view.items, view.row)
-        return self.attention(view.candidate, view.history, view.mask, view.row, search=search)
+        vectors = self.compared(view.candidate), self.compared(view.history)
+        return self.attention(*vectors, view.mask, view.row, values=view.history, search=search)

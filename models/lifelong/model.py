@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
 from models.input import batch as b
+from models.layers.multi_head_target_attention import MultiHeadTargetAttention
+from models.layers.rms_norm import inverse_rms
 from models.lifelong.config import LifelongConfig
+from models.lifelong.config import SearchConfig
 from models.ranking.features import PageView
 from models.ranking.interest import InterestModel
 
@@ -63,6 +67,31 @@ class LifelongModel(InterestModel):
 
         found = tf.while_loop(lambda start, _: start < number, attend, [0, found])[1]
         return found.concat()  # [I, d]
+
+
+class SearchModel(LifelongModel):
+    """A model of long histories that finds some of the events and attends to these.
+
+    Attributes:
+        attention: The attention to what is found.
+    """
+
+    model: SearchConfig
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        start = "identity" if self.model.normalise else "glorot_uniform"
+        given = (self.model.heads, self.model.top_k, start)
+        self.attention = MultiHeadTargetAttention(*given, name="attention")
+
+    def compared(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Returns the vectors that the attention compares for vectors [..., d] float32.
+
+        Embeddings start small, so that their products hardly differ and the attention learns
+        slowly; those of vectors of one length do (QK-norm, Henry et al. 2020,
+        https://arxiv.org/abs/2010.04245).
+        """
+        return vectors * inverse_rms(vectors) if self.model.normalise else vectors
 
 
 def newest_events(batch: Mapping[str, tf.Tensor], number: int | None) -> dict[str, tf.Tensor]:

@@ -7,18 +7,17 @@ from typing import Any
 import tensorflow as tf
 
 from models.layers.mlp import MLP
-from models.layers.multi_head_target_attention import MultiHeadTargetAttention
 from models.layers.page_layout import by_page
 from models.layers.page_layout import of_candidates
 from models.layers.page_layout import places
 from models.lifelong.config import SimConfig
-from models.lifelong.model import LifelongModel
+from models.lifelong.model import SearchModel
 from models.ranking.features import PageView
 
 _CATEGORIES = "categories"
 
 
-class Sim(LifelongModel):
+class Sim(SearchModel):
     """Finds events by a search of its own, then attends to these.
 
         soft: r[l] = (W_a c) . (W_b item[l])
@@ -37,9 +36,6 @@ class Sim(LifelongModel):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         dim, widths = self.model.dim, self.features.items.widths
-        self.attention = MultiHeadTargetAttention(
-            self.model.heads, self.model.top_k, name="attention"
-        )
         self.soft = self.model.search == "soft"
         if self.soft:
             self.of_candidate = tf.keras.layers.Dense(dim, use_bias=False, name="of_candidate")
@@ -54,9 +50,9 @@ class Sim(LifelongModel):
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
         search = self._products(view) if self.soft else self._shared_categories(view)
-        return self.attention(
-            view.candidate, view.history, view.mask, view.row, search=search[:, None]
-        )
+        vectors = self.compared(view.candidate), self.compared(view.history)
+        given = {"values": view.history, "search": search[:, None]}
+        return self.attention(*vectors, view.mask, view.row, **given)
 
     def auxiliary_logits(self, view: PageView, training: bool = False) -> tf.Tensor | None:
         """Scores candidates by the soft search alone: [I, H] float32; see the base class."""

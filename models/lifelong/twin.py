@@ -6,13 +6,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.layers.multi_head_target_attention import MultiHeadTargetAttention
 from models.lifelong.config import TwinConfig
-from models.lifelong.model import LifelongModel
+from models.lifelong.model import SearchModel
 from models.ranking.features import PageView
 
 
-class Twin(LifelongModel):
+class Twin(SearchModel):
     """Searches all of a history by the attention that reads what was found.
 
         a_h[l] = (W_Q^h c) . (W_K^h item[l]) / sqrt(d / H) + beta_h . beside[l]
@@ -26,16 +25,14 @@ class Twin(LifelongModel):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        heads = self.model.heads
-        self.attention = MultiHeadTargetAttention(heads, self.model.top_k, name="attention")
-        self.beside = tf.keras.layers.Dense(heads, use_bias=False, name="beside")
+        self.beside = tf.keras.layers.Dense(self.model.heads, use_bias=False, name="beside")
 
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
         beside = view.beside
         return self.attention(
-            view.candidate,
-            view.items,
+            self.compared(view.candidate),
+            self.compared(view.items),
             view.mask,
             view.row,
             values=view.history,

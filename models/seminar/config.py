@@ -132,9 +132,11 @@ class PairsConfig(SearchConfig):
 
     Attributes:
       query_share: Share of the query in a pair, where the log has queries.
+      normalise: As for `SearchConfig`, of queries and items each for itself.
     """
 
     candidate: ChannelsConfig = ChannelsConfig()
+    normalise: bool = True
     use_event_query: bool = True
     query_share: float = Field(default=0.5, ge=0.0, le=1.0)
 
@@ -194,6 +196,7 @@ class SeminarPretrainingConfig(PairsConfig):
         "top_k",
         "window",
         "candidate",
+        "normalise",
         "query_share",
         "use_event_types",
         "use_event_values",

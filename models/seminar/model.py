@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.layers.coarse_cells import CoarseCells
+from models.layers.rms_norm import inverse_rms
 from models.lifelong.model import newest_events
 from models.lifelong.model import some_events
 from models.ranking.features import PageView
@@ -68,14 +69,15 @@ class Seminar(PairModel):
         search, whole = None, False
         bias = None if view.about is None else self.beside(view.about)
         if self.is_coded and self.codes is not None:
-            vectors = self.attention.search_vectors(self.target(view))  # [I, H, d]
+            vectors = self.attention.search_vectors(self.target(view, compared=True))  # [I, H, d]
             search = self._search_codes(view, vectors)
             if bias is not None:
                 search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         elif self.is_coded and self.model.coarse is not None:
             whole = not self.model.coarse.top_k
-        target, pairs = self.pairs(view)
-        values = pairs if view.about is None else pairs + view.about
+        _, values = self.pairs(view)
+        values = values if view.about is None else values + view.about
+        target, pairs = self.pairs(view, compared=True)
         return self.attention(target, pairs, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert
@@ -106,7 +108,7 @@ class Seminar(PairModel):
             The pages with histories of the list, in any order.
         """
         assert self.coarse is not None
-        queries = self.attention.queries(self.target(view))  # [I, H, d / H]
+        queries = self.attention.queries(self.target(view, compared=True))  # [I, H, d / H]
         if self.has_queries:
             queries *= 1.0 - self.model.query_share  # the items' share of pairs
         bias = None
@@ -121,6 +123,7 @@ class Seminar(PairModel):
         channels = self.channels.search_channels(vectors)  # [I, H, M, d]
         if self.has_queries:
             share = self.model.query_share
+            view = view._replace(event_query=self.compared_words(view.event_query))
             query = tf.tensordot(vectors, self.query_projection.kernel, [[-1], [1]])
             channels = tf.concat([(1.0 - share) * channels, share * query[:, :, None]], axis=2)
         return self.codes.search(view, channels)
@@ -151,12 +154,16 @@ class Seminar(PairModel):
         parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
         vectors = np.concatenate([self.channels.fuse(part).numpy() for part in parts])
         self.channels.fold(vectors)
+        if self.model.normalise:
+            scale = inverse_rms(vectors).numpy()
+            items, vectors = items * scale[:, None], vectors * scale
         if self.codes is not None:
             queries = np.zeros([0, self.model.dim], np.float32)
             if self.has_queries:
                 words = np.concatenate([_queries_of(batch) for batch in batches])
                 chosen = np.random.default_rng(seed).permutation(len(words))[:_QUERIES]
-                queries = self.features.words(tf.constant(words[chosen])).numpy()
+                sums = self.features.words(tf.constant(words[chosen]))
+                queries = self.compared_words(sums).numpy()
             errors = self.codes.refresh(items, queries, seed, self.model.quantisation.refresh)
             names = [*self.channels.channels, *(["query"] if self.has_queries else [])]
             found = zip(names, errors.tolist(), strict=True)

@@ -7,21 +7,23 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.layers.multi_head_target_attention import MultiHeadTargetAttention
-from models.lifelong.model import LifelongModel
+from models.layers.rms_norm import inverse_rms
+from models.lifelong.model import SearchModel
 from models.ranking.features import PageView
 from models.seminar.channels import ChannelTower
 from models.seminar.config import PairsConfig
 
 
-class PairModel(LifelongModel):
+class PairModel(SearchModel):
     """A model of query-item pairs, and of an attention to them.
 
         pair[l] = alpha G_query q[l] + (1 - alpha) item[l],   item = sum_m g_m G_m e_m
         target  = the same of the request's query and the candidate
 
     An event without a query has the empty one, zeros; without queries in the log a pair is its
-    item. See `models.ranking.interest.InterestModel` for the arguments.
+    item. With `normalise` what the attention compares is made of items and queries G_query q of
+    a root mean square of 1; what it reads is not. See `models.ranking.interest.InterestModel`
+    for the arguments.
     """
 
     model: PairsConfig
@@ -32,7 +34,6 @@ class PairModel(LifelongModel):
         dim, heads, items = self.model.dim, self.model.heads, self.features.items
         assert isinstance(items, ChannelTower)
         self.channels: ChannelTower = items
-        self.attention = MultiHeadTargetAttention(heads, self.model.top_k, name="attention")
         self.beside = tf.keras.layers.Dense(heads, use_bias=False, name="beside")
         self.has_queries = self.features.use_event_query
         if self.has_queries:
@@ -40,23 +41,41 @@ class PairModel(LifelongModel):
                 dim, use_bias=False, name="query_projection"
             )
 
-    def pairs(self, view: PageView) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32."""
-        if not self.has_queries:
-            return view.candidate, view.items
-        share = self.model.query_share
-        events = share * self.query_projection(view.event_query) + (1.0 - share) * view.items
-        return self.target(view), events
+    def pairs(self, view: PageView, compared: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the pairs of candidates and of events.
 
-    def target(self, view: PageView) -> tf.Tensor:
-        """Returns the pairs of candidates, [I, d] float32."""
+        Args:
+            view: I candidates, and P histories of L events.
+            compared: Whether the attention compares them; it reads them when false.
+
+        Returns:
+            [I, d] and [P, L, d] float32.
+        """
+        events = self.compared(view.items) if compared else view.items
+        if self.has_queries:
+            share, queries = self.model.query_share, self.query_projection(view.event_query)
+            queries = self.compared(queries) if compared else queries
+            events = share * queries + (1.0 - share) * events
+        return self.target(view, compared), events
+
+    def target(self, view: PageView, compared: bool = False) -> tf.Tensor:
+        """Returns the pairs of candidates, [I, d] float32; see `pairs`."""
+        candidate = self.compared(view.candidate) if compared else view.candidate
         if not self.has_queries:
-            return view.candidate
+            return candidate
         share = self.model.query_share
-        candidate = (1.0 - share) * view.candidate
+        candidate = (1.0 - share) * candidate
         if view.query is not None:
-            candidate += share * tf.gather(self.query_projection(view.query), view.row)
+            query = self.query_projection(view.query)
+            query = self.compared(query) if compared else query
+            candidate += share * tf.gather(query, view.row)
         return candidate
+
+    def compared_words(self, words: tf.Tensor) -> tf.Tensor:
+        """Scales the sums of queries' words [..., d] as their projections are compared."""
+        if not self.model.normalise:
+            return words
+        return words * inverse_rms(self.query_projection(words))
 
     def embed_channels(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeds the channels of [N] distinct int64 entities: [N, M, d] float32."""

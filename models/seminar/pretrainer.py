@@ -87,8 +87,8 @@ class SeminarPretrainer(PairModel):
         uses, losses = self.model.losses, {}
         view = self.features(inputs, training=training)
         if uses.next_pair.use:
-            following, pairs = self.following(view, seed)
-            interest = self.follow_end(view, following, pairs)
+            following, _ = self.following(view, seed)
+            interest = self.follow_end(view, *self.following(view, seed, compared=True))
             logits = self.head(tf.concat([interest, following], axis=1), training=training)
             losses["next_pair"] = tell_next_pair(tf.reshape(logits, [-1, self.candidates]))
         if uses.alignment.use:
@@ -108,13 +108,15 @@ class SeminarPretrainer(PairModel):
         """Candidates of a page: what followed, and what did not."""
         return 1 + self.config.negatives
 
-    def following(self, view: PageView, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def following(
+        self, view: PageView, seed: tf.Tensor, compared: bool = False
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32.
 
         A pair that did not follow is of a random item and the query of another event of the
-        history, so that neither alone tells it.
+        history, so that neither alone tells it. See `pairs`.
         """
-        following, pairs = self.pairs(view)
+        following, pairs = self.pairs(view, compared)
         if not self.has_queries or view.query is None:
             return following, pairs
         pages, dim = tf.shape(view.mask)[0], self.model.dim
@@ -125,18 +127,31 @@ class SeminarPretrainer(PairModel):
         queries = tf.concat([view.query[:, None], other], axis=1)  # [P, 1 + n, d]
         share = self.model.query_share
         query = self.query_projection(tf.reshape(queries, [-1, dim]))
-        return share * query + (1.0 - share) * view.candidate, pairs
+        candidate = view.candidate
+        if compared:
+            query, candidate = self.compared(query), self.compared(candidate)
+        return share * query + (1.0 - share) * candidate, pairs
 
     def follow_end(self, view: PageView, following: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
-        """Attends to the pairs behind the end token: [I, d] float32."""
+        """Attends to the pairs behind the end token.
+
+        Args:
+            view: P histories of L events.
+            following: [I, d] float32, the pairs of candidates as they are compared.
+            pairs: [P, L, d] float32, those of events.
+
+        Returns:
+            [I, d] float32.
+        """
         rows = tf.shape(pairs)[0]
         end = tf.broadcast_to(self.end, [rows, 1, self.model.dim])
-        pairs = tf.concat([end, pairs], axis=1)
+        keys = tf.concat([self.compared(end), pairs], axis=1)
+        values = tf.concat([end, self.pairs(view)[1]], axis=1)
         mask = tf.concat([tf.ones([rows, 1]), view.mask], axis=1)
         if view.about is None:
-            return self.attention(following, pairs, mask, view.row)
+            return self.attention(following, keys, mask, view.row, values)
         about = tf.pad(view.about, [[0, 0], [1, 0], [0, 0]])
-        return self.attention(following, pairs, mask, view.row, pairs + about, self.beside(about))
+        return self.attention(following, keys, mask, view.row, values + about, self.beside(about))
 
     def validation(self, data: TrainingData) -> Evaluation:
         """Makes what measures the losses on held-out pages; see the base class."""

@@ -14,6 +14,7 @@ from models.input.catalogue import CatalogueTable
 from models.input.page_batches import PageSpec
 from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import VocabularySizes
+from models.layers.rms_norm import inverse_rms
 from models.ranking.model import PageEvaluation
 from models.ranking.model import windows_of
 from models.seminar.model import Seminar
@@ -98,6 +99,34 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
     np.testing.assert_allclose(events[0, 0], 0.3 * query + 0.7 * view.items[0, 0], atol=1e-5)
 
 
+def test_what_is_compared_has_one_length_and_what_is_read_has_not():
+    model = make(query_share=0.3)
+    view = model.features(BATCH)
+    target, events = (one.numpy() for one in model.pairs(view, compared=True))
+
+    def unit(vectors):
+        return vectors / np.sqrt(np.mean(np.square(vectors), axis=-1, keepdims=True))
+
+    query = unit(model.query_projection(view.query).numpy()[:1])
+    items, candidates = unit(view.items.numpy()[:1]), unit(view.candidate.numpy())
+    np.testing.assert_allclose(target[1], 0.3 * query[0] + 0.7 * candidates[1], atol=1e-4)
+    np.testing.assert_allclose(target[3], 0.7 * candidates[3], atol=1e-4)  # no query
+    query = unit(model.query_projection(view.event_query).numpy()[0])
+    np.testing.assert_allclose(events[0], 0.3 * query + 0.7 * items[0], atol=1e-4)
+    np.testing.assert_array_equal(events[2, 0], 0.7 * model.compared(view.items)[2, 0])  # padding
+
+    _, values = model.pairs(view)
+    about = np.einsum("pld,dh->plh", view.about, model.beside.kernel)
+    expected = model.attention(
+        *map(tf.constant, (target, events)), view.mask, view.row, values + view.about, about
+    )
+    np.testing.assert_allclose(model.attend(view), expected, atol=1e-5)
+    model = make(normalise=False)
+    view = model.features(BATCH)
+    for one, other in zip(model.pairs(view), model.pairs(view, compared=True), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_tables_of_items_are_named_as_those_of_other_rankers():
     names = {weight.name for weight in make().trainable_weights}
     for table in ("categories/table", "title/table", "image_vector/kernel"):
@@ -131,7 +160,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
     model, exact = quantised(centroids=16)
     np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view)
+    target, pairs = model.pairs(view, compared=True)
     vectors = model.attention.search_vectors(target)  # [I, H, d]
     scores = model._search_codes(view, vectors).numpy()  # [P, H, C, L]
 
@@ -145,7 +174,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
 def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     model, _ = quantised(centroids=3)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view)
+    target, pairs = model.pairs(view, compared=True)
     found = model.attention.search_vectors(target)
     by_codes = model._search_codes(view, found).numpy()[0].reshape(-1, 5)  # [H C, L]
     vectors = found.numpy()[:3].transpose(1, 0, 2)
@@ -162,6 +191,7 @@ def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
 def test_codebooks_are_kept_until_their_error_has_grown():
     model, _ = quantised(centroids=3, refresh=1.2)
     codes, items = model.codes, model.embed_catalogue()
+    items *= inverse_rms(model.channels.fuse(items)).numpy()[:, None]  # as they are compared
     books, fitted = codes.quantiser.codebooks.numpy(), codes.fitted_error.numpy()
     channels = codes.channels
     decoded = codes.quantiser.decode(tf.pad(codes.codes, [[0, 0], [0, 1], [0, 0]]))
@@ -171,7 +201,7 @@ def test_codebooks_are_kept_until_their_error_has_grown():
     assert fitted.shape == (channels + 1,) and (fitted > 0).all()
 
     words = WORDS[(WORDS > 0).any(axis=2)]  # of queries, without the empty one
-    queries = model.features.words(tf.constant(words)).numpy()
+    queries = model.compared_words(model.features.words(tf.constant(words))).numpy()
     moved = items + 0.02 * GENERATOR.normal(size=items.shape).astype(np.float32)
     kept = codes.refresh(moved, queries, 1, most=1.2)
     np.testing.assert_array_equal(codes.quantiser.codebooks.numpy(), books)
@@ -217,7 +247,7 @@ def test_the_search_by_codes_is_exported_and_training_stays_exact():
 
 def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
     codes = {"sub_vectors": 4, "centroids": 2}
-    model = make(search="quantised", quantisation=codes, top_k=1, calibrate=False)
+    model = make(search="quantised", quantisation=codes, top_k=1, calibrate=False, normalise=False)
     exact = model.score(BATCH).numpy()
     evaluation = PageEvaluation(model, [BATCH | {b.USER: tf.constant([1, 2, 3], tf.int64)}])
     before = evaluation.evaluate()
@@ -281,7 +311,8 @@ def test_the_folded_graph_scores_as_the_one_that_embeds_every_event(recent):
     model.channels.folded = None  # items are embedded from their channels
     view = model.features(BATCH)
     found, mask = model.coarse(
-        model.attention.queries(model.target(view)) * (1.0 - model.model.query_share),
+        model.attention.queries(model.target(view, compared=True))
+        * (1.0 - model.model.query_share),
         view.row,
         view.events,
         view.mask,
