@@ -51,8 +51,9 @@ class Sim(SearchModel):
         """Finds and attends: [I, d] float32; see the base class."""
         search = self._products(view) if self.soft else self._shared_categories(view)
         vectors = self.compared(view.candidate), self.compared(view.history)
-        given = {"values": view.history, "search": search[:, None]}
-        return self.attention(*vectors, view.mask, view.row, **given)
+        return self.attention(
+            *vectors, view.mask, view.row, values=view.history, search=search[:, None]
+        )
 
     def auxiliary_logits(self, view: PageView, training: bool = False) -> tf.Tensor | None:
         """Scores candidates by the soft search alone: [I, H] float32; see the base class."""

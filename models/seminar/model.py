@@ -69,7 +69,7 @@ class Seminar(PairModel):
         search, whole = None, False
         bias = None if view.about is None else self.beside(view.about)
         if self.is_coded and self.codes is not None:
-            vectors = self.attention.search_vectors(self.target(view, compared=True))  # [I, H, d]
+            vectors = self.attention.search_vectors(self.target(view, self.compared))  # [I, H, d]
             search = self._search_codes(view, vectors)
             if bias is not None:
                 search += tf.transpose(bias, [0, 2, 1])[:, :, None]
@@ -77,7 +77,7 @@ class Seminar(PairModel):
             whole = not self.model.coarse.top_k
         _, values = self.pairs(view)
         values = values if view.about is None else values + view.about
-        target, pairs = self.pairs(view, compared=True)
+        target, pairs = self.pairs(view, self.compared)
         return self.attention(target, pairs, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert
@@ -108,7 +108,7 @@ class Seminar(PairModel):
             The pages with histories of the list, in any order.
         """
         assert self.coarse is not None
-        queries = self.attention.queries(self.target(view, compared=True))  # [I, H, d / H]
+        queries = self.attention.queries(self.target(view, self.compared))  # [I, H, d / H]
         if self.has_queries:
             queries *= 1.0 - self.model.query_share  # the items' share of pairs
         bias = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,33 +42,36 @@ class PairModel(SearchModel):
                 dim, use_bias=False, name="query_projection"
             )
 
-    def pairs(self, view: PageView, compared: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
+    def pairs(
+        self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the pairs of candidates and of events.
 
         Args:
             view: I candidates, and P histories of L events.
-            compared: Whether the attention compares them; it reads them when false.
+            scale: Scales items and queries: `compared` for what the attention compares, nothing
+                for what it reads.
 
         Returns:
             [I, d] and [P, L, d] float32.
         """
-        events = self.compared(view.items) if compared else view.items
+        events = scale(view.items)
         if self.has_queries:
             share, queries = self.model.query_share, self.query_projection(view.event_query)
-            queries = self.compared(queries) if compared else queries
-            events = share * queries + (1.0 - share) * events
-        return self.target(view, compared), events
+            events = share * scale(queries) + (1.0 - share) * events
+        return self.target(view, scale), events
 
-    def target(self, view: PageView, compared: bool = False) -> tf.Tensor:
+    def target(
+        self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
+    ) -> tf.Tensor:
         """Returns the pairs of candidates, [I, d] float32; see `pairs`."""
-        candidate = self.compared(view.candidate) if compared else view.candidate
+        candidate = scale(view.candidate)
         if not self.has_queries:
             return candidate
         share = self.model.query_share
         candidate = (1.0 - share) * candidate
         if view.query is not None:
-            query = self.query_projection(view.query)
-            query = self.compared(query) if compared else query
+            query = scale(self.query_projection(view.query))
             candidate += share * tf.gather(query, view.row)
         return candidate
 

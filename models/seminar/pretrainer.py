@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -88,7 +89,7 @@ class SeminarPretrainer(PairModel):
         view = self.features(inputs, training=training)
         if uses.next_pair.use:
             following, _ = self.following(view, seed)
-            interest = self.follow_end(view, *self.following(view, seed, compared=True))
+            interest = self.follow_end(view, *self.following(view, seed, self.compared))
             logits = self.head(tf.concat([interest, following], axis=1), training=training)
             losses["next_pair"] = tell_next_pair(tf.reshape(logits, [-1, self.candidates]))
         if uses.alignment.use:
@@ -109,14 +110,17 @@ class SeminarPretrainer(PairModel):
         return 1 + self.config.negatives
 
     def following(
-        self, view: PageView, seed: tf.Tensor, compared: bool = False
+        self,
+        view: PageView,
+        seed: tf.Tensor,
+        scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32.
 
         A pair that did not follow is of a random item and the query of another event of the
         history, so that neither alone tells it. See `pairs`.
         """
-        following, pairs = self.pairs(view, compared)
+        following, pairs = self.pairs(view, scale)
         if not self.has_queries or view.query is None:
             return following, pairs
         pages, dim = tf.shape(view.mask)[0], self.model.dim
@@ -127,10 +131,7 @@ class SeminarPretrainer(PairModel):
         queries = tf.concat([view.query[:, None], other], axis=1)  # [P, 1 + n, d]
         share = self.model.query_share
         query = self.query_projection(tf.reshape(queries, [-1, dim]))
-        candidate = view.candidate
-        if compared:
-            query, candidate = self.compared(query), self.compared(candidate)
-        return share * query + (1.0 - share) * candidate, pairs
+        return share * scale(query) + (1.0 - share) * scale(view.candidate), pairs
 
     def follow_end(self, view: PageView, following: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
         """Attends to the pairs behind the end token.

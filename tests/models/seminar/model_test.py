@@ -102,7 +102,7 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
 def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     model = make(query_share=0.3)
     view = model.features(BATCH)
-    target, events = (one.numpy() for one in model.pairs(view, compared=True))
+    target, events = (one.numpy() for one in model.pairs(view, model.compared))
 
     def unit(vectors):
         return vectors / np.sqrt(np.mean(np.square(vectors), axis=-1, keepdims=True))
@@ -123,7 +123,7 @@ def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     np.testing.assert_allclose(model.attend(view), expected, atol=1e-5)
     model = make(normalise=False)
     view = model.features(BATCH)
-    for one, other in zip(model.pairs(view), model.pairs(view, compared=True), strict=True):
+    for one, other in zip(model.pairs(view), model.pairs(view, model.compared), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -160,7 +160,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
     model, exact = quantised(centroids=16)
     np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view, compared=True)
+    target, pairs = model.pairs(view, model.compared)
     vectors = model.attention.search_vectors(target)  # [I, H, d]
     scores = model._search_codes(view, vectors).numpy()  # [P, H, C, L]
 
@@ -174,7 +174,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
 def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     model, _ = quantised(centroids=3)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view, compared=True)
+    target, pairs = model.pairs(view, model.compared)
     found = model.attention.search_vectors(target)
     by_codes = model._search_codes(view, found).numpy()[0].reshape(-1, 5)  # [H C, L]
     vectors = found.numpy()[:3].transpose(1, 0, 2)
@@ -311,7 +311,7 @@ def test_the_folded_graph_scores_as_the_one_that_embeds_every_event(recent):
     model.channels.folded = None  # items are embedded from their channels
     view = model.features(BATCH)
     found, mask = model.coarse(
-        model.attention.queries(model.target(view, compared=True))
+        model.attention.queries(model.target(view, model.compared))
         * (1.0 - model.model.query_share),
         view.row,
         view.events,
