@@ -21,7 +21,14 @@ RUN_DIR = ROOT / "runs" / "benchmarks" / "learned_items"
 LOG_DIR = ROOT / "data" / BENCHMARK.source
 STEPS, BATCH = 1_500, 256
 LONGEST = 1_000  # events of a history that are kept
-_MODEL = {"family": "seminar", "dim": 64, "window": 50, "top_k": 20, "use_query": False}
+_MODEL = {
+    "family": "seminar",
+    "dim": 64,
+    "window": 50,
+    "top_k": 20,
+    "use_query": False,
+    "normalise": True,
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class LearnedItems:
     """What a search reads, with all projections and the gate folded in.
 
     Attributes:
-        channels: [V + 1, M, d] float32, of items; 0 is unknown.
+        channels: [V + 1, M, d] float32, of items, scaled as they are compared; 0 is unknown.
         vectors: [V + 1, H, M, d] float32, what a candidate multiplies channels with: the sum of the
             products over the channels is the score of a head.
         values: [V + 1, H, c] float32, what heads average.
@@ -49,7 +56,7 @@ def learned_items() -> LearnedItems:
 
     An event is told from random items by the 50 events before it.
     """
-    path = RUN_DIR / f"learned-{STEPS}.npz"
+    path = RUN_DIR / f"{'-'.join(map(str, [*_MODEL.values(), STEPS]))}.npz"
     if not path.exists():
         np.savez(path, **_learn())
     with np.load(path, allow_pickle=False) as kept:
@@ -83,11 +90,13 @@ def _learn() -> dict[str, np.ndarray]:
             print(number, {name: round(float(v), 4) for name, v in logs.items()}, flush=True)
     ids = tf.range(model.channels.ids.size, dtype=tf.int64)
     items = model.channels(model.channels.look_up(ids))
-    vectors = model.channels.search_channels(model.attention.search_vectors(items))
+    found = model.attention.search_vectors(model.compared(items))
+    vectors = model.channels.search_channels(found)
+    scale = model.scale_of(items).numpy()[:, None]  # [V + 1, 1, 1]
     heads = tf.reshape(model.attention.value(items), [len(ids), model.model.heads, -1])
     candidates, histories = zip(*_test_pages(data.files("test_pages"), model), strict=True)
     return {
-        "channels": model.embed_catalogue(),
+        "channels": model.embed_catalogue() * scale,
         "vectors": vectors.numpy(),
         "values": heads.numpy(),
         "candidates": np.array(candidates),

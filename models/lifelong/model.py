@@ -80,18 +80,26 @@ class SearchModel(LifelongModel):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        start = "identity" if self.model.normalise else "glorot_uniform"
+        # Weights of one kind of attention are no start for the other: their names differ.
+        name, start = "attention", "glorot_uniform"
+        if self.model.normalise:
+            name, start = "normalised_attention", "identity"
         given = (self.model.heads, self.model.top_k, start)
-        self.attention = MultiHeadTargetAttention(*given, name="attention")
+        self.attention = MultiHeadTargetAttention(*given, name=name)
+
+    def scale_of(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Returns what `compared` multiplies vectors with: [..., d] -> [..., 1] float32."""
+        return inverse_rms(vectors) if self.model.normalise else tf.ones_like(vectors[..., :1])
 
     def compared(self, vectors: tf.Tensor) -> tf.Tensor:
-        """Returns the vectors that the attention compares for vectors [..., d] float32.
+        """Scales vectors [..., d] float32 as the attention compares them.
 
-        Embeddings start small, so that their products hardly differ and the attention learns
-        slowly; those of vectors of one length do (QK-norm, Henry et al. 2020,
-        https://arxiv.org/abs/2010.04245).
+        With `normalise` to a root mean square of 1, before the projections and without a learned
+        factor (QK-norm, Henry et al. 2020, https://arxiv.org/abs/2010.04245, scales each head's
+        queries and keys behind the projections). Products of embeddings as they start hardly
+        differ, those of scaled ones do.
         """
-        return vectors * inverse_rms(vectors) if self.model.normalise else vectors
+        return vectors * self.scale_of(vectors)
 
 
 def newest_events(batch: Mapping[str, tf.Tensor], number: int | None) -> dict[str, tf.Tensor]:

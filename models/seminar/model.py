@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from models.input import batch as b
 from models.layers.coarse_cells import CoarseCells
-from models.layers.rms_norm import inverse_rms
 from models.lifelong.model import newest_events
 from models.lifelong.model import some_events
 from models.ranking.features import PageView
@@ -75,10 +74,9 @@ class Seminar(PairModel):
                 search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         elif self.is_coded and self.model.coarse is not None:
             whole = not self.model.coarse.top_k
-        _, values = self.pairs(view)
-        values = values if view.about is None else values + view.about
-        target, pairs = self.pairs(view, self.compared)
-        return self.attention(target, pairs, view.mask, view.row, values, bias, search, whole)
+        values = self.events(view) if view.about is None else self.events(view) + view.about
+        target, keys = self.target(view, self.compared), self.events(view, self.compared)
+        return self.attention(target, keys, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert
     def score(
@@ -154,16 +152,13 @@ class Seminar(PairModel):
         parts = np.split(items, range(_CHUNK, len(items), _CHUNK))
         vectors = np.concatenate([self.channels.fuse(part).numpy() for part in parts])
         self.channels.fold(vectors)
-        if self.model.normalise:
-            scale = inverse_rms(vectors).numpy()
-            items, vectors = items * scale[:, None], vectors * scale
+        scale = self.scale_of(tf.constant(vectors)).numpy()
+        items, vectors = items * scale[:, None], vectors * scale  # as they are compared
         if self.codes is not None:
             queries = np.zeros([0, self.model.dim], np.float32)
             if self.has_queries:
-                words = np.concatenate([_queries_of(batch) for batch in batches])
-                chosen = np.random.default_rng(seed).permutation(len(words))[:_QUERIES]
-                sums = self.features.words(tf.constant(words[chosen]))
-                queries = self.compared_words(sums).numpy()
+                words = self.features.words(tf.constant(_sample_queries(batches, seed)))
+                queries = self.compared_words(words).numpy()
             errors = self.codes.refresh(items, queries, seed, self.model.quantisation.refresh)
             names = [*self.channels.channels, *(["query"] if self.has_queries else [])]
             found = zip(names, errors.tolist(), strict=True)
@@ -186,7 +181,15 @@ class Seminar(PairModel):
         return np.concatenate([self.embed_channels(tf.constant(part)).numpy() for part in parts])
 
 
-def _queries_of(batch: Mapping[str, tf.Tensor]) -> np.ndarray:
-    """Returns the words of the queries that led to events, [n, Q] int64."""
-    words = batch[b.HISTORY_QUERY]
-    return tf.boolean_mask(words, tf.reduce_any(words > 0, axis=2)).numpy()
+def _sample_queries(batches: Iterable[Mapping[str, tf.Tensor]], seed: int) -> np.ndarray:
+    """Draws of the queries that led to events: the words of up to `_QUERIES`, [n, Q] int64."""
+    generator = np.random.default_rng(seed)
+    words, drawn = np.zeros([0, 0], np.int64), np.zeros([0])
+    for batch in batches:
+        given = batch[b.HISTORY_QUERY]
+        found = tf.boolean_mask(given, tf.reduce_any(given > 0, axis=2)).numpy()
+        words = np.concatenate([words.reshape(-1, found.shape[1]), found])
+        drawn = np.concatenate([drawn, generator.random(len(found))])
+        kept = np.argsort(drawn)[:_QUERIES]  # as each has a number, whatever comes later
+        words, drawn = words[kept], drawn[kept]
+    return words

@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from models.layers.rms_norm import inverse_rms
 from models.lifelong.model import SearchModel
 from models.ranking.features import PageView
 from models.seminar.channels import ChannelTower
@@ -42,44 +41,44 @@ class PairModel(SearchModel):
                 dim, use_bias=False, name="query_projection"
             )
 
-    def pairs(
+    def target(
         self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the pairs of candidates and of events.
+    ) -> tf.Tensor:
+        """Returns the pairs that are asked about, of candidates and the queries of their pages.
 
         Args:
-            view: I candidates, and P histories of L events.
+            view: I candidates.
             scale: Scales items and queries: `compared` for what the attention compares, nothing
                 for what it reads.
 
         Returns:
-            [I, d] and [P, L, d] float32.
+            [I, d] float32.
         """
-        events = scale(view.items)
-        if self.has_queries:
-            share, queries = self.model.query_share, self.query_projection(view.event_query)
-            events = share * scale(queries) + (1.0 - share) * events
-        return self.target(view, scale), events
+        if not self.has_queries or view.query is None:
+            return self.pair(view.candidate, None, scale)
+        queries = tf.gather(self.query_projection(view.query), view.row)
+        return self.pair(view.candidate, queries, scale)
 
-    def target(
+    def events(
         self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
     ) -> tf.Tensor:
-        """Returns the pairs of candidates, [I, d] float32; see `pairs`."""
-        candidate = scale(view.candidate)
+        """Returns the pairs of P histories of L events, [P, L, d] float32; see `target`."""
+        queries = self.query_projection(view.event_query) if self.has_queries else None
+        return self.pair(view.items, queries, scale)
+
+    def pair(
+        self, items: tf.Tensor, queries: tf.Tensor | None, scale: Callable[[tf.Tensor], tf.Tensor]
+    ) -> tf.Tensor:
+        """Returns the pairs of items and projected queries, all [..., d] float32."""
         if not self.has_queries:
-            return candidate
+            return scale(items)
         share = self.model.query_share
-        candidate = (1.0 - share) * candidate
-        if view.query is not None:
-            query = scale(self.query_projection(view.query))
-            candidate += share * tf.gather(query, view.row)
-        return candidate
+        pairs = (1.0 - share) * scale(items)
+        return pairs if queries is None else pairs + share * scale(queries)
 
     def compared_words(self, words: tf.Tensor) -> tf.Tensor:
         """Scales the sums of queries' words [..., d] as their projections are compared."""
-        if not self.model.normalise:
-            return words
-        return words * inverse_rms(self.query_projection(words))
+        return words * self.scale_of(self.query_projection(words))
 
     def embed_channels(self, ids: tf.Tensor) -> tf.Tensor:
         """Embeds the channels of [N] distinct int64 entities: [N, M, d] float32."""

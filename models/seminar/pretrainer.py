@@ -88,8 +88,8 @@ class SeminarPretrainer(PairModel):
         uses, losses = self.model.losses, {}
         view = self.features(inputs, training=training)
         if uses.next_pair.use:
-            following, _ = self.following(view, seed)
-            interest = self.follow_end(view, *self.following(view, seed, self.compared))
+            following = self.following(view, seed)
+            interest = self.follow_end(view, self.following(view, seed, self.compared))
             logits = self.head(tf.concat([interest, following], axis=1), training=training)
             losses["next_pair"] = tell_next_pair(tf.reshape(logits, [-1, self.candidates]))
         if uses.alignment.use:
@@ -114,40 +114,37 @@ class SeminarPretrainer(PairModel):
         view: PageView,
         seed: tf.Tensor,
         scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the pairs of candidates and of events, [I, d] and [P, L, d] float32.
+    ) -> tf.Tensor:
+        """Returns the pairs of candidates, [I, d] float32; see `target`.
 
         A pair that did not follow is of a random item and the query of another event of the
-        history, so that neither alone tells it. See `pairs`.
+        history, so that neither alone tells it.
         """
-        following, pairs = self.pairs(view, scale)
         if not self.has_queries or view.query is None:
-            return following, pairs
+            return self.target(view, scale)
         pages, dim = tf.shape(view.mask)[0], self.model.dim
         length = tf.reduce_sum(tf.cast(view.mask > 0.0, tf.int32), axis=1, keepdims=True)
         drawn = tf.random.stateless_uniform([pages, self.config.negatives], seed + 1)
         event = tf.cast(drawn * tf.cast(length, tf.float32), tf.int32)  # 0 where there is none
         other = tf.gather(view.event_query, event, batch_dims=1)  # [P, n, d]
         queries = tf.concat([view.query[:, None], other], axis=1)  # [P, 1 + n, d]
-        share = self.model.query_share
-        query = self.query_projection(tf.reshape(queries, [-1, dim]))
-        return share * scale(query) + (1.0 - share) * scale(view.candidate), pairs
+        queries = self.query_projection(tf.reshape(queries, [-1, dim]))
+        return self.pair(view.candidate, queries, scale)
 
-    def follow_end(self, view: PageView, following: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
-        """Attends to the pairs behind the end token.
+    def follow_end(self, view: PageView, following: tf.Tensor) -> tf.Tensor:
+        """Attends to the events behind the end token.
 
         Args:
             view: P histories of L events.
             following: [I, d] float32, the pairs of candidates as they are compared.
-            pairs: [P, L, d] float32, those of events.
 
         Returns:
             [I, d] float32.
         """
-        rows = tf.shape(pairs)[0]
+        rows = tf.shape(view.mask)[0]
         end = tf.broadcast_to(self.end, [rows, 1, self.model.dim])
-        keys = tf.concat([self.compared(end), pairs], axis=1)
-        values = tf.concat([end, self.pairs(view)[1]], axis=1)
+        keys = tf.concat([self.compared(end), self.events(view, self.compared)], axis=1)
+        values = tf.concat([end, self.events(view)], axis=1)
         mask = tf.concat([tf.ones([rows, 1]), view.mask], axis=1)
         if view.about is None:
             return self.attention(following, keys, mask, view.row, values)

@@ -88,7 +88,7 @@ def test_items_fuse_the_projections_of_their_channels():
 def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
     model = make(query_share=0.3)
     view = model.features(BATCH)
-    target, events = model.pairs(view)
+    target, events = model.target(view), model.events(view)
 
     words, g = model.features.words.table.numpy(), model.query_projection.kernel.numpy()
     query = (words[1] + words[6]) / np.sqrt(2) @ g
@@ -102,7 +102,8 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
 def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     model = make(query_share=0.3)
     view = model.features(BATCH)
-    target, events = (one.numpy() for one in model.pairs(view, model.compared))
+    target = model.target(view, model.compared).numpy()
+    events = model.events(view, model.compared).numpy()
 
     def unit(vectors):
         return vectors / np.sqrt(np.mean(np.square(vectors), axis=-1, keepdims=True))
@@ -115,7 +116,7 @@ def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     np.testing.assert_allclose(events[0], 0.3 * query + 0.7 * items[0], atol=1e-4)
     np.testing.assert_array_equal(events[2, 0], 0.7 * model.compared(view.items)[2, 0])  # padding
 
-    _, values = model.pairs(view)
+    values = model.events(view)
     about = np.einsum("pld,dh->plh", view.about, model.beside.kernel)
     expected = model.attention(
         *map(tf.constant, (target, events)), view.mask, view.row, values + view.about, about
@@ -123,8 +124,8 @@ def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     np.testing.assert_allclose(model.attend(view), expected, atol=1e-5)
     model = make(normalise=False)
     view = model.features(BATCH)
-    for one, other in zip(model.pairs(view), model.pairs(view, model.compared), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for pairs in (model.target, model.events):
+        np.testing.assert_array_equal(pairs(view), pairs(view, model.compared))
 
 
 def test_tables_of_items_are_named_as_those_of_other_rankers():
@@ -145,8 +146,8 @@ def test_channels_that_the_log_lacks_have_no_weights():
     assert model.channels.channels == ("attributes",) and not model.has_queries
     assert not [n for n in names if "image" in n or "text" in n or "query_projection" in n]
     view = model.features(BATCH)
-    for pair, item in zip(model.pairs(view), (view.candidate, view.items), strict=True):
-        np.testing.assert_array_equal(pair, item)
+    np.testing.assert_array_equal(model.target(view), view.candidate)
+    np.testing.assert_array_equal(model.events(view), view.items)
 
 
 def quantised(**codes):
@@ -160,7 +161,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
     model, exact = quantised(centroids=16)
     np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view, model.compared)
+    target, pairs = model.target(view, model.compared), model.events(view, model.compared)
     vectors = model.attention.search_vectors(target)  # [I, H, d]
     scores = model._search_codes(view, vectors).numpy()  # [P, H, C, L]
 
@@ -174,7 +175,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
 def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     model, _ = quantised(centroids=3)
     view = model.features(BATCH)
-    target, pairs = model.pairs(view, model.compared)
+    target, pairs = model.target(view, model.compared), model.events(view, model.compared)
     found = model.attention.search_vectors(target)
     by_codes = model._search_codes(view, found).numpy()[0].reshape(-1, 5)  # [H C, L]
     vectors = found.numpy()[:3].transpose(1, 0, 2)
@@ -247,7 +248,7 @@ def test_the_search_by_codes_is_exported_and_training_stays_exact():
 
 def test_the_end_of_training_codes_the_catalogue_and_measures_with_the_codes():
     codes = {"sub_vectors": 4, "centroids": 2}
-    model = make(search="quantised", quantisation=codes, top_k=1, calibrate=False, normalise=False)
+    model = make(search="quantised", quantisation=codes, top_k=2, calibrate=False)
     exact = model.score(BATCH).numpy()
     evaluation = PageEvaluation(model, [BATCH | {b.USER: tf.constant([1, 2, 3], tf.int64)}])
     before = evaluation.evaluate()
