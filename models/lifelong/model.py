@@ -96,8 +96,7 @@ class SearchModel(LifelongModel):
 
         With `normalise` to a root mean square of 1, before the projections and without a learned
         factor (QK-norm, Henry et al. 2020, https://arxiv.org/abs/2010.04245, scales each head's
-        queries and keys behind the projections). Products of embeddings as they start hardly
-        differ, those of scaled ones do.
+        queries and keys behind the projections).
         """
         return vectors * self.scale_of(vectors)
 

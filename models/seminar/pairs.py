@@ -21,9 +21,9 @@ class PairModel(SearchModel):
         target  = the same of the request's query and the candidate
 
     An event without a query has the empty one, zeros; without queries in the log a pair is its
-    item. With `normalise` what the attention compares is made of items and queries G_query q of
-    a root mean square of 1; what it reads is not. See `models.ranking.interest.InterestModel`
-    for the arguments.
+    item. With `normalise` the attention compares alpha n(G_query q) + (1 - alpha) n(item), where
+    n(x) = x / sqrt(mean(x^2) + eps); it reads pairs as they are. See
+    `models.ranking.interest.InterestModel` for the arguments.
     """
 
     model: PairsConfig
