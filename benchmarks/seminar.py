@@ -11,8 +11,7 @@ The rows are of six kinds, `model` by `length`, the newest events that are read:
 - models of long histories, mean pooling and DIN over all events among them, and a sequence
   encoder over the newest 50;
 - `seminar` after each loss of its pretraining alone, and after all of them; all else starts afresh;
-- `seminar_unnormalised` and `twin_normalised`, whose attention compares vectors as they are, and
-  vectors of one length (`normalise`), the other way round than these models do by default;
+- `seminar_unnormalised` and `twin_normalised`: `normalise` off in SEMINAR, and on in TWIN;
 - `.._repeats`, which read whether the candidate itself is among the events (`use_repeats`), as
   SDIM's hashes tell without being told: the same items always collide;
 - `seminar_without_queries`, whose pairs are items and whose requests have no query;
