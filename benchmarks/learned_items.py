@@ -64,7 +64,7 @@ def learned_items() -> LearnedItems:
 
 
 def _learn() -> dict[str, np.ndarray]:
-    """Trains the model, and reads items, candidates and histories off it."""
+    """Trains the model, and reads items off it; candidates and histories are of test pages."""
     import tensorflow as tf
 
     from benchmarks.ranking_speed import make_model
@@ -88,19 +88,24 @@ def _learn() -> dict[str, np.ndarray]:
         logs = step(batch)
         if number % 100 == 0:
             print(number, {name: round(float(v), 4) for name, v in logs.items()}, flush=True)
+    candidates, histories = zip(*_test_pages(data.files("test_pages"), model), strict=True)
+    pages = {"candidates": np.array(candidates), "histories": np.stack(histories)}
+    return read_off(model) | pages
+
+
+def read_off(model: Seminar) -> dict[str, np.ndarray]:
+    """Returns channels, vectors and values of all items; see `LearnedItems`."""
+    import tensorflow as tf
+
     ids = tf.range(model.channels.ids.size, dtype=tf.int64)
     items = model.channels(model.channels.look_up(ids))
     found = model.attention.search_vectors(model.compared(items))
-    vectors = model.channels.search_channels(found)
     scale = model.scale_of(items).numpy()[:, None]  # [V + 1, 1, 1]
     heads = tf.reshape(model.attention.value(items), [len(ids), model.model.heads, -1])
-    candidates, histories = zip(*_test_pages(data.files("test_pages"), model), strict=True)
     return {
         "channels": model.embed_catalogue() * scale,
-        "vectors": vectors.numpy(),
+        "vectors": model.channels.search_channels(found).numpy(),
         "values": heads.numpy(),
-        "candidates": np.array(candidates),
-        "histories": np.stack(histories),
     }
 
 

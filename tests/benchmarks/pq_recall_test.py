@@ -1,10 +1,13 @@
-"""The measurement of recall, on few random items."""
+"""The measurement of recall, on few random items, and what it reads off a model."""
 
 import numpy as np
 import pytest
 
 from benchmarks import pq_recall
 from benchmarks.learned_items import LearnedItems
+from benchmarks.learned_items import read_off
+from models.input.vocabulary_sizes import VocabularySizes
+from tests.models.seminar import small_model
 
 ITEMS, H, M, D = 30, 2, 2, 8
 GENERATOR = np.random.default_rng(0)
@@ -53,6 +56,30 @@ def test_recall_and_error_of_a_search_by_hand(learned):
     index = best[None, None].repeat(H, axis=1)
     given = (exact(events, asked), index, index >= 0, learned.values[events])
     np.testing.assert_allclose(pq_recall._attend(*given)[0, 0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_what_is_read_off_a_model_scores_as_its_attention(normalise):
+    features = {name: small_model.FEATURES[name] for name in ("categories", "title")}
+    sizes = VocabularySizes(entity=small_model.ITEMS + 1, category=4, title_token=6)
+    model = small_model.make(features, sizes, use_query=False, normalise=normalise)
+    nobody = np.zeros([0], np.int64), np.zeros([0, 5], np.int64)
+    learned = LearnedItems(**read_off(model), candidates=nobody[0], histories=nobody[1])
+    asked, events = np.array([3, 0, 12]), np.array([1, 5, 2, 12, 0])
+    scores = pq_recall.exact_scores(learned)(events, asked)  # [C, H, L]
+
+    items = model.channels(model.channels.look_up(np.arange(small_model.ITEMS + 1))).numpy()
+    compared = items
+    if normalise:
+        compared = items / np.sqrt(np.mean(items**2, axis=1, keepdims=True))
+    layers = (model.attention.query, model.attention.key)
+    query, key = ((compared @ one.kernel.numpy()).reshape(-1, 2, 4) for one in layers)
+    expected = np.einsum("ihc,lhc->ihl", query[asked], key[events]) / 2.0
+    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    folded = model.attention.search_vectors(model.compared(items)).numpy()[asked]
+    np.testing.assert_allclose(scores, folded @ model.compared(items[events]).numpy().T, atol=1e-4)
+    values = (items @ model.attention.value.kernel.numpy()).reshape(-1, 2, 4)
+    np.testing.assert_allclose(learned.values, values, atol=1e-5)
 
 
 def test_searches_that_lose_nothing_find_everything(learned):

@@ -18,6 +18,7 @@ from benchmarks.results_table import render
 from benchmarks.seminar import CONTROLS
 from benchmarks.seminar import LONGER
 from benchmarks.seminar import LOSSES
+from benchmarks.seminar import NORMALISED
 from benchmarks.seminar import PRETRAINED
 from benchmarks.seminar import ROWS
 from benchmarks.seminar import columns_of
@@ -51,6 +52,11 @@ def test_rows_are_trained_alike_and_read_as_much_as_they_say(benchmark: Any) -> 
         assert plain[row] == plain["seminar"]
     for row in CONTROLS:
         assert plain[row] == plain[row.removesuffix("_other_histories")]
+    for row in NORMALISED:
+        base = plain[row.partition("_")[0]]
+        other = base.model.model_copy(update={"normalise": not base.model.normalise})
+        assert plain[row] == base.model_copy(update={"model": other})
+        assert other.normalise == row.endswith("_normalised")
     assert set(benchmark.rows) <= set(ROWS)
 
 

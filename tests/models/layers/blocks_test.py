@@ -9,6 +9,7 @@ from models.layers.attention_block import AttentionBlock
 from models.layers.gru_block import GRUBlock
 from models.layers.hstu_block import HSTUBlock
 from models.layers.rms_norm import RMSNorm
+from models.layers.rms_norm import inverse_rms
 
 RNG = np.random.default_rng(0)
 EVENTS = RNG.normal(size=[2, 5, 8]).astype(np.float32)
@@ -56,6 +57,32 @@ def test_rms_norm_is_hand_computed():
         layer(np.array([[3.0, 4.0]], np.float32)), [[6 / 12.5**0.5, 0.0]], rtol=1e-6
     )
     assert np.isfinite(RMSNorm()(np.zeros([1, 2], np.float32))).all()
+
+
+def test_inverse_rms_is_hand_computed():
+    vectors = tf.constant([[3.0, 4.0], [-1e-3, 1e-3], [0.0, 0.0]])
+    expected = [[12.5**-0.5], [2e-6**-0.5], [1e3]]
+    np.testing.assert_allclose(inverse_rms(vectors), expected, rtol=1e-5)
+    np.testing.assert_allclose(inverse_rms(vectors, 0.5), [[13**-0.5], [2**0.5], [2**0.5]], 1e-5)
+
+
+def test_zeros_stay_zeros_and_have_a_finite_gradient():
+    vectors = tf.Variable([[0.0, 0.0], [3.0, 4.0]])
+    with tf.GradientTape() as tape:
+        scaled = vectors * inverse_rms(vectors)
+        first = tf.reduce_sum(scaled[:, 0])
+    np.testing.assert_array_equal(scaled[0], 0.0)
+    # d (x / rms) / dx = (1, 0) / rms - x x_0 / (2 rms^3), of x = (3, 4)
+    rms = 12.5**0.5
+    expected = [[1e3, 0.0], [1 / rms - 9 / (2 * rms**3), -12 / (2 * rms**3)]]
+    np.testing.assert_allclose(tape.gradient(first, vectors), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_inverse_rms_has_the_type_of_what_it_scales_and_a_mean_in_float32(dtype):
+    scale = inverse_rms(tf.constant([[300.0, 400.0]], dtype))  # whose squares overflow float16
+    assert scale.dtype == dtype
+    np.testing.assert_allclose(tf.cast(scale, tf.float32), [[125_000**-0.5]], rtol=1e-2)
 
 
 def test_attention_equals_numpy():

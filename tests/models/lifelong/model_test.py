@@ -23,7 +23,8 @@ from tests.helpers.examples import example
 from transforms import features as f
 from transforms.parsing import page_spec
 
-LIFELONG = ["twin", "sim", "eta", "sdim"]
+SEARCHING = ["twin", "sim", "eta"]
+LIFELONG = [*SEARCHING, "sdim"]
 # Items 1 to 8; those of one category are four apart, and item 8 is of both 1 and 4.
 CATEGORIES = np.array([[0, 0], [1, 0], [2, 0], [3, 0], [4, 0], [1, 0], [2, 0], [3, 0], [4, 1]])
 TABLE = CatalogueTable(
@@ -108,9 +109,44 @@ def test_the_soft_search_learns_by_its_own_loss_alone():
     assert all(np.abs(gradient).max() > 0 for gradient in tape.gradient(searched, weights))
 
 
-@pytest.mark.parametrize("family", LIFELONG)
-def test_pages_a_few_at_a_time_are_scored_as_together(family, monkeypatch):
-    model = make(family)
+@pytest.mark.parametrize("family", [*SEARCHING, "seminar"])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_only_normalised_attention_starts_as_products_of_what_it_compares(family, normalise):
+    attention = make(family, normalise=normalise).attention
+    attention.build([None, 8])
+    layers = (attention.query, attention.key, attention.value, attention.output_projection)
+    same = [np.array_equal(layer.kernel, np.eye(8)) for layer in layers]
+    assert same == [normalise, normalise, False, False]
+    assert attention.name == ("normalised_attention" if normalise else "attention")
+
+
+@pytest.mark.parametrize("family", SEARCHING)
+@pytest.mark.parametrize("normalise", [True, False])
+def test_only_with_normalise_the_length_of_embeddings_has_no_say(family, normalise):
+    model = make(family, normalise=normalise)
+    view = model.features(pages([[2, 5, 8, 1, 4], [], [3, 6]], [[1, 6, 8], [4], [4, 2]]))
+    longer = view._replace(candidate=10 * view.candidate, items=10 * view.items)
+    compared, after = model.compared(view.items).numpy(), model.compared(longer.items).numpy()
+    if normalise:
+        there = view.mask > 0
+        np.testing.assert_allclose(np.mean(compared**2, axis=2)[there], 1.0, rtol=1e-2)
+        np.testing.assert_allclose(after, compared, rtol=1e-2)
+    else:
+        np.testing.assert_array_equal(compared, view.items)
+        np.testing.assert_array_equal(after, longer.items)
+
+    read, expected = model.attend(longer).numpy(), 10 * model.attend(view).numpy()
+    alike = np.allclose(read, expected, atol=1e-3 * np.abs(expected).max())
+    assert alike == normalise  # what is read has its own length in both
+    assert np.abs(expected[:3]).max(axis=1).min() > 0 and not read[3].any()
+
+
+NORMALISED = [pytest.param(one, {"normalise": True}, id=f"{one} normalised") for one in SEARCHING]
+
+
+@pytest.mark.parametrize(("family", "given"), [*((one, {}) for one in LIFELONG), *NORMALISED])
+def test_pages_a_few_at_a_time_are_scored_as_together(family, given, monkeypatch):
+    model = make(family, **given)
     batch = pages([[2, 5, 8, 1, 4], [], [3], [7, 7]], [[1, 6, 8], [4], [2, 3], [5]])
     view = model.features(batch)
     whole = model.interest(view, training=True).numpy()

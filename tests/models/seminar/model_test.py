@@ -7,58 +7,24 @@ import pytest
 import tensorflow as tf
 from pydantic import ValidationError
 
-import models  # noqa: F401  (chooses Keras 2)
-from models.config import RankingTrainerConfig
 from models.input import batch as b
-from models.input.catalogue import CatalogueTable
-from models.input.page_batches import PageSpec
 from models.input.page_batches import candidate_mask
 from models.input.vocabulary_sizes import VocabularySizes
 from models.layers.rms_norm import inverse_rms
 from models.ranking.model import PageEvaluation
-from models.ranking.model import windows_of
-from models.seminar.model import Seminar
+from models.seminar import model as seminar
 from models.training import warm_start
-
-ITEMS, D = 12, 8
-GENERATOR = np.random.default_rng(2)
-IMAGES = GENERATOR.normal(size=[ITEMS + 1, 3]).astype(np.float32)
-TITLES = GENERATOR.integers(1, 6, [ITEMS + 1, 2]).astype(np.int32)
-CATEGORIES = GENERATOR.integers(1, 4, [ITEMS + 1, 1]).astype(np.int32)
-FEATURES = {"categories": CATEGORIES, "title": TITLES, "image_vector": IMAGES}
-SIZES = VocabularySizes(
-    entity=ITEMS + 1, event_type=4, category=4, title_token=6, query_token=7, user_attribute=2
-)
-HISTORY = np.array([[2, 1, 3, 12, 5], [4, 7, 0, 0, 0], [0] * 5])
-WORDS = np.where(HISTORY[:, :, None] > 0, GENERATOR.integers(0, 3, [3, 5, 2]) * 2, 0)
-BATCH = {
-    b.HISTORY_ENTITY: tf.constant(HISTORY, tf.int64),
-    b.HISTORY_TYPE: tf.constant(HISTORY % 4, tf.int64),
-    b.HISTORY_LENGTH: tf.constant([5, 2, 0], tf.int64),
-    b.HISTORY_AGE: tf.constant(HISTORY * 10**10, tf.int64),
-    b.HISTORY_QUERY: tf.constant(WORDS, tf.int64),
-    b.USER_ATTRIBUTES: tf.zeros([3, 1], tf.int64),
-    b.QUERY_TOKENS: tf.constant([[1, 6], [0, 0], [2, 0]], tf.int64),
-    b.REQUEST_TIME: tf.zeros([3], tf.int64),
-    b.CANDIDATE_ENTITY: tf.constant([[5, 6, 7], [8, 1, 0], [9, 0, 0]], tf.int64),
-    b.CANDIDATE_LENGTH: tf.constant([3, 2, 1], tf.int64),
-    b.CANDIDATE_POSITION: tf.zeros([3, 3], tf.int64),
-    b.LABEL: tf.constant([[[1.0], [0], [0]], [[0], [1], [0]], [[1], [0], [0]]]),
-}
-
-
-def make(features=FEATURES, sizes=SIZES, **model):
-    given = {"family": "seminar", "dim": D, "heads": 2, "window": 5, "top_k": 2}
-    given |= {"use_repeats": False} | model
-    config = RankingTrainerConfig.model_validate({"model": given})
-    tf.keras.utils.set_random_seed(0)
-    pages = PageSpec(windows_of(config.model), config.label)
-    table = CatalogueTable(np.arange(1, ITEMS + 1), np.array([b"item"] * ITEMS), features)
-    made = Seminar(config, sizes, table, np.arange(ITEMS + 1) > 0, pages)
-    made.compute_loss(BATCH)
-    for number, weight in enumerate(made.trainable_variables):
-        weight.assign(tf.random.stateless_normal(weight.shape, [number, 2]) * 0.4)
-    return made
+from tests.models.seminar.small_model import BATCH
+from tests.models.seminar.small_model import CATEGORIES
+from tests.models.seminar.small_model import GENERATOR
+from tests.models.seminar.small_model import HISTORY
+from tests.models.seminar.small_model import IMAGES
+from tests.models.seminar.small_model import ITEMS
+from tests.models.seminar.small_model import TITLES
+from tests.models.seminar.small_model import WORDS
+from tests.models.seminar.small_model import D
+from tests.models.seminar.small_model import build
+from tests.models.seminar.small_model import make
 
 
 def test_items_fuse_the_projections_of_their_channels():
@@ -99,21 +65,26 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
     np.testing.assert_allclose(events[0, 0], 0.3 * query + 0.7 * view.items[0, 0], atol=1e-5)
 
 
-def test_what_is_compared_has_one_length_and_what_is_read_has_not():
+def test_items_and_queries_are_each_scaled_for_itself_where_they_are_compared():
     model = make(query_share=0.3)
     view = model.features(BATCH)
     target = model.target(view, model.compared).numpy()
     events = model.events(view, model.compared).numpy()
 
-    def unit(vectors):
-        return vectors / np.sqrt(np.mean(np.square(vectors), axis=-1, keepdims=True))
+    def unit(vectors):  # but for zeros
+        square = np.mean(np.square(vectors), axis=-1, keepdims=True)
+        return vectors / np.sqrt(np.where(square > 0, square, 1.0))
 
-    query = unit(model.query_projection(view.query).numpy()[:1])
-    items, candidates = unit(view.items.numpy()[:1]), unit(view.candidate.numpy())
+    query, there = unit(model.query_projection(view.query).numpy()[:1]), HISTORY > 0
+    items, candidates = unit(view.items.numpy()), unit(view.candidate.numpy())
     np.testing.assert_allclose(target[1], 0.3 * query[0] + 0.7 * candidates[1], atol=1e-4)
     np.testing.assert_allclose(target[3], 0.7 * candidates[3], atol=1e-4)  # no query
-    query = unit(model.query_projection(view.event_query).numpy()[0])
-    np.testing.assert_allclose(events[0], 0.3 * query + 0.7 * items[0], atol=1e-4)
+    expected = 0.3 * unit(model.query_projection(view.event_query).numpy()) + 0.7 * items
+    np.testing.assert_allclose(events[there], expected[there], atol=1e-4)
+    assert WORDS[1, :2].any(axis=1).tolist() == [False, True]
+    np.testing.assert_allclose(events[1, 0], 0.7 * items[1, 0], atol=1e-4)  # no query
+    compared = model.compared(view.items).numpy()
+    np.testing.assert_allclose(np.mean(compared[there] ** 2, axis=1), 1.0, rtol=1e-4)
     np.testing.assert_array_equal(events[2, 0], 0.7 * model.compared(view.items)[2, 0])  # padding
 
     values = model.events(view)
@@ -126,6 +97,19 @@ def test_what_is_compared_has_one_length_and_what_is_read_has_not():
     view = model.features(BATCH)
     for pairs in (model.target, model.events):
         np.testing.assert_array_equal(pairs(view), pairs(view, model.compared))
+
+
+@pytest.mark.parametrize("start", [build, make])
+@pytest.mark.parametrize("empty", [(), (b.QUERY_TOKENS, b.HISTORY_QUERY), (b.HISTORY_ENTITY,)])
+def test_empty_queries_and_histories_have_finite_gradients(start, empty):
+    model = start(use_time=True)
+    batch = BATCH | {name: tf.zeros_like(BATCH[name]) for name in empty}
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch, training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert np.isfinite(loss)
+    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert np.isfinite(tf.convert_to_tensor(gradient)).all(), weight.name
 
 
 def test_tables_of_items_are_named_as_those_of_other_rankers():
@@ -218,19 +202,67 @@ def test_codebooks_are_kept_until_their_error_has_grown():
     assert {weight.name for weight in model.fitted_weights()} == {"codebooks:0", "fitted_error:0"}
 
 
-def test_a_warm_start_takes_the_codebooks_over(monkeypatch):
-    model, _ = quantised(centroids=3)
+def start_from(model, fresh, monkeypatch):
+    """Warm starts a model of the same vocabularies: how many weights were taken and left."""
     weights = {weight.name.partition(":")[0]: weight.numpy() for weight in model.saved_weights()}
     monkeypatch.setattr(warm_start, "read_weights", lambda path: weights)
-    monkeypatch.setattr(warm_start, "_vocabulary_of", lambda name: None)  # the same in both
+    monkeypatch.setattr(warm_start, "_vocabulary_of", lambda name: None)
+    return warm_start.warm_start(fresh, None, "served")
+
+
+def test_a_warm_start_takes_the_codebooks_over(monkeypatch):
+    model, _ = quantised(centroids=3)
     fresh = make(search="quantised", quantisation={"sub_vectors": 4, "centroids": 3})
     assert not fresh.codes.fitted_error.numpy().any()
-    warm_start.warm_start(fresh, None, "served")
+    start_from(model, fresh, monkeypatch)
     books = model.codes.quantiser.codebooks.numpy()
     np.testing.assert_array_equal(fresh.codes.quantiser.codebooks.numpy(), books)
     fresh.code_catalogue([BATCH])
     np.testing.assert_array_equal(fresh.codes.quantiser.codebooks.numpy(), books)
     np.testing.assert_array_equal(fresh.codes.codes.numpy(), model.codes.codes.numpy())
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("after", [True, False])
+def test_a_warm_start_across_normalise_leaves_the_attention_as_it_was(before, after, monkeypatch):
+    model, fresh = make(normalise=before), build(normalise=after)
+    own = [weight.numpy() for weight in fresh.attention.weights]
+    taken = start_from(model, fresh, monkeypatch)
+    expected = model.attention.get_weights() if before == after else own
+    for weight, kept in zip(fresh.attention.weights, expected, strict=True):
+        np.testing.assert_array_equal(weight, kept)
+    assert taken["left"] == (0 if before == after else len(own))
+    np.testing.assert_array_equal(fresh.query_projection.kernel, model.query_projection.kernel)
+
+
+def sample_queries(pages, seed, size=2):
+    parts = np.split(pages, range(size, len(pages), size))
+    return seminar._sample_queries([{b.HISTORY_QUERY: tf.constant(part)} for part in parts], seed)
+
+
+def test_every_query_is_as_likely_to_be_sampled_whatever_its_batch(monkeypatch):
+    monkeypatch.setattr(seminar, "_QUERIES", 3)
+    pages, number = np.zeros([5, 3, 2], np.int64), np.zeros(8)
+    pages[[0, 0, 0, 1, 3, 3, 4, 4], [0, 1, 2, 1, 0, 2, 1, 2]] = np.arange(16).reshape(8, 2)
+    queries = pages[pages.any(axis=2)].tolist()
+    for seed in range(200):
+        found = sample_queries(pages, seed)
+        places = [queries.index(words) for words in found.tolist()]
+        assert len(set(places)) == len(places) == 3
+        number[places] += 1
+    np.testing.assert_allclose(number, 200 * 3 / 8, atol=20.5)  # three deviations
+    for size in (1, 2, 5):  # the seed alone decides
+        np.testing.assert_array_equal(sample_queries(pages, 199, size), found)
+
+
+def test_few_queries_are_all_sampled_and_the_empty_one_is_none(monkeypatch):
+    pages = np.array([[[1, 2], [0, 0], [1, 2]], [[0, 0]] * 3, [[0, 0], [5, 0], [0, 0]]])
+    for most in (3, 4):
+        monkeypatch.setattr(seminar, "_QUERIES", most)
+        found = sample_queries(pages, 0)
+        assert sorted(found.tolist()) == [[1, 2], [1, 2], [5, 0]]
+    nothing = sample_queries(np.zeros_like(pages), 0)
+    assert nothing.shape == (0, 2) and nothing.dtype == np.int64
 
 
 def test_the_search_by_codes_is_exported_and_training_stays_exact():
