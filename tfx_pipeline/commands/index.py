@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tfx_pipeline.commands.options import PLACE
 from tfx_pipeline.commands.options import which_versions
 
 _PATH = click.Path(path_type=Path)
@@ -46,6 +47,12 @@ def inspect_command(
 @click.option("--upsert", "upserts", type=_PATH, multiple=True, help="Parquet: catalogue rows.")
 @click.option("--delete", "deletes", type=_PATH, multiple=True, help="Text: one type:id a line.")
 @which_versions
+@click.option(
+    "--encoder",
+    type=PLACE,
+    metavar="DIR",
+    help="Encoder and clusters for images of new rows; else those of the version's run.",
+)
 @click.option("--rebalance", is_flag=True, help="Train leaves and codes again, as a build does.")
 @click.option(
     "--dead-letters",
@@ -59,10 +66,14 @@ def update_command(
     deletes: tuple[Path, ...],
     run_dir: Path | None,
     base_path: Path | None,
+    encoder: Path | None,
     rebalance: bool,
     dead_letters: Path,
 ) -> None:
     """Put candidates into the newest version's index, take others out, push it as the next one.
+
+    Where the towers read what their run made of images (`representation`), it is made of the
+    column `image` of new rows, too.
 
     Returns 0 when the version is pushed, 3 when its recall or latency is out of the index's
     bounds, 1 when the files cannot be used.
@@ -74,6 +85,6 @@ def update_command(
     from tfx_pipeline.commands.run import REFUSED
 
     place = find_index(run_dir, base_path)
-    text, pushed = update_index(place, upserts, deletes, dead_letters, rebalance)
+    text, pushed = update_index(place, upserts, deletes, dead_letters, rebalance, encoder)
     click.echo(text)
     sys.exit(0 if pushed else REFUSED)

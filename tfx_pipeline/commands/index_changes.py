@@ -25,11 +25,13 @@ from tfx_pipeline.datasets.convert import converts
 from tfx_pipeline.datasets.dead_letter import as_text
 from tfx_pipeline.datasets.event_log import CATALOGUE
 from tfx_pipeline.datasets.event_log import CATALOGUE_TABLE
+from tfx_pipeline.datasets.file_parts import ROWS_A_BATCH
 from tfx_pipeline.datasets.file_parts import FilePart
 from tfx_pipeline.datasets.file_parts import batches
 from tfx_pipeline.datasets.limits import Limits
 from tfx_pipeline.datasets.problem import Findings
 from tfx_pipeline.datasets.schemas import FEATURES
+from tfx_pipeline.datasets.schemas import ROW_GROUP_ROWS
 from tfx_pipeline.datasets.validate_files import check_table
 from tfx_pipeline.examples.catalogue import read_rows
 from tfx_pipeline.examples.encode import encode_examples
@@ -41,6 +43,7 @@ from transforms.nearest import nearest
 VECTOR = "vector"  # a column of the upserts beside those of the catalogue
 
 Embed = Callable[[Sequence[bytes]], np.ndarray]  # [n] serialised rows -> [n, d]
+Fill = Callable[[Batch], Batch]  # rows with the fields that are made of their images
 
 
 def read_upserts(
@@ -48,6 +51,7 @@ def read_upserts(
     embed: Embed,
     images: bool = False,
     fields: CatalogueFields | None = None,
+    fill: Fill | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Reads rows of the catalogue.
 
@@ -58,6 +62,7 @@ def read_upserts(
         embed: The candidate tower.
         images: Whether the tower reads images.
         fields: Declared fields that the tower may read.
+        fill: Makes some of them of images, where rows are embedded.
 
     Returns:
         A table of `UPSERTS_SCHEMA`, and rows that could not be used as one of
@@ -70,7 +75,7 @@ def read_upserts(
     declared = field_columns(fields or CatalogueFields())
     good, bad = [UPSERTS_SCHEMA.empty_table()], [REFUSED_SCHEMA.empty_table()]
     for path in paths:
-        for rows, letters in _read_file(path, embed, images, declared):
+        for rows, letters in _read_file(path, embed, images, declared, fill):
             good.append(rows)
             bad.append(letters)
     return pa.concat_tables(good), pa.concat_tables(bad)
@@ -96,7 +101,11 @@ def read_deletes(paths: Sequence[Path]) -> pa.Table:
 
 
 def _read_file(
-    path: Path, embed: Embed, images: bool, declared: Mapping[str, FieldColumn]
+    path: Path,
+    embed: Embed,
+    images: bool,
+    declared: Mapping[str, FieldColumn],
+    fill: Fill | None,
 ) -> Iterator[tuple[pa.Table, pa.Table]]:
     file = _open(path)
     groups = file.num_row_groups
@@ -104,8 +113,13 @@ def _read_file(
     _check(file.schema_arrow, path, declared)
     file_part = FilePart(CATALOGUE_TABLE, str(path), 0, groups, 0, 0, 0)
     seen = CatalogueIndex(MergeKeys().extract_output(list(ReadKeys().process(file_part))))
-    columns = [name for name in CATALOGUE.names if name != "image" or images]
-    for first, batch in batches(file_part, [*columns, *declared, *[VECTOR] * given]):
+    fill = None if given else fill
+    look = images or fill is not None
+    columns = [name for name in CATALOGUE.names if name != "image" or look]
+    columns += [*declared, *[VECTOR] * given]
+    size = ROW_GROUP_ROWS[CATALOGUE_TABLE] if look else ROWS_A_BATCH
+    for first, batch in batches(file_part, columns, size):
+        batch = fill(batch) if fill else batch
         features, found = read_rows(batch, first, seen, Limits())
         features += read_fields(batch, declared, found)
         good = np.flatnonzero(found.good)

@@ -18,6 +18,7 @@ from serving.publishing.labels import read_labels
 from serving.publishing.push import push
 from tfx_pipeline.commands.index_changes import read_deletes
 from tfx_pipeline.commands.index_changes import read_upserts
+from tfx_pipeline.commands.index_images import image_fields
 from tfx_pipeline.commands.index_place import Place
 from tfx_pipeline.datasets.problem import counted
 from transforms.arrow import csv
@@ -31,6 +32,7 @@ def update_index(
     deletes: Sequence[Path],
     dead_letters: Path,
     rebalance: bool = False,
+    encoder: Path | None = None,
 ) -> tuple[str, bool]:
     """Pushes the next version: the same towers over a changed catalogue.
 
@@ -45,6 +47,7 @@ def update_index(
         deletes: Files of ids; see `index_changes.read_deletes`.
         dead_letters: CSV file for rows that could not be used, with reasons.
         rebalance: Whether ScaNN trains leaves and codes again.
+        encoder: What makes features of images, in place of what the version's run made.
 
     Returns:
         What to tell the user, and whether a version was pushed.
@@ -68,11 +71,13 @@ def update_index(
     version = open_version(place.version, place.section("index") or None)
     images = bool(config.get("timeline", {}).get("include_images"))
     fields = CatalogueFields.model_validate(config.get("timeline", {}).get("catalogue_fields", {}))
-    rows, unusable = read_upserts(upserts, partial(embed_rows, version), images, fields)
+    made = image_fields(place, encoder, images)
+    fill = made.fill if made else None
+    rows, unusable = read_upserts(upserts, partial(embed_rows, version), images, fields, fill)
     read = Changes(rows, taken_out)
     changes, refused = sift(read, version.index, version.config.candidate_types)
     refused = pa.concat_tables([unusable, refused])
-    lines = _keep(refused, dead_letters)
+    lines = [*_keep(refused, dead_letters), *(made.lines() if made else [])]
     if not len(changes.upserts) + len(changes.deletes):
         raise ValueError("\n".join(["There is nothing to change in these files.", *lines]))
     with tempfile.TemporaryDirectory() as scratch:

@@ -14,6 +14,7 @@ from transforms.arrow import read_table
 
 _SAMPLE = 262_144  # vectors that centres are fitted to
 _PASSES = 20
+_TOKENS = pa.list_(pa.string())
 
 
 def fit_centres(vectors: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
@@ -54,8 +55,13 @@ def read_vectors(path: Path) -> np.ndarray:
     return np.asarray(column.flatten()).reshape(len(column), -1)
 
 
+def tokens_of(vectors: np.ndarray, centres: np.ndarray) -> pa.ListArray:
+    """Returns the cluster of each of [n, d] vectors, [n] lists of one text such as `c0`."""
+    return pa.array([[f"c{one}"] for one in nearest(vectors, centres).tolist()], _TOKENS)
+
+
 def write_tokens(files: Iterable[Path], target: Path, centres: np.ndarray) -> None:
-    """Writes the cluster of each vector as a table of tokens, `c0`, `c1` and so on.
+    """Writes the cluster of each vector as a table of tokens.
 
     Args:
         files: Tables with `entity_type`, `entity_id` and `vector`.
@@ -65,6 +71,5 @@ def write_tokens(files: Iterable[Path], target: Path, centres: np.ndarray) -> No
     target.mkdir(parents=True)
     for path in files:
         table = read_table(path, columns=["entity_type", "entity_id"])
-        clusters = nearest(read_vectors(path), centres)
-        tokens = pa.array([[f"c{one}"] for one in clusters.tolist()], pa.list_(pa.string()))
+        tokens = tokens_of(read_vectors(path), centres)
         pq.write_table(table.append_column("tokens", tokens), target / path.name)

@@ -52,16 +52,30 @@ class ImageHandler(SavedModelHandler):
         Raises:
             ValueError: A vector is not finite.
         """
-        import tensorflow as tf
-
         name, content = batch
         table = from_ipc(content)
-        images = tf.constant(table[_IMAGE].to_numpy(), tf.string)
-        vectors = model.signatures["serving_default"](image=images)[VECTOR].numpy()
-        if not np.isfinite(vectors).all():
-            raise ValueError("The encoder gives vectors that are not finite: look at its training.")
+        vectors = embed_batch(model, table[_IMAGE])
         table = table.drop([_IMAGE]).append_column(VECTOR, vectors_column(vectors))
         return [(name, to_ipc(table))]
+
+
+def embed_batch(model: Any, images: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """Embeds some images, `BATCH` at most: [n] binary, all sound -> [n, d] float32.
+
+    Args:
+        model: The encoder's SavedModel, loaded.
+        images: Encoded images.
+
+    Raises:
+        ValueError: A vector is not finite.
+    """
+    import tensorflow as tf
+
+    given = tf.constant(np.asarray(images), tf.string)
+    vectors: np.ndarray = model.signatures["serving_default"](image=given)[VECTOR].numpy()
+    if not np.isfinite(vectors).all():
+        raise ValueError("The encoder gives vectors that are not finite: look at its training.")
+    return vectors
 
 
 def embed_images(

@@ -58,7 +58,8 @@ def require_dim(folder: Path, dim: int) -> None:
     if found != dim:
         raise ValueError(
             f"The encoder in {folder} makes vectors of {found} numbers, and "
-            f"`representation.trainer.model.dim` is {dim}. Set it to {found}."
+            f"`representation.trainer.model.dim` is {dim}. Set it to {found}, "
+            "or name another encoder."
         )
 
 
