@@ -50,6 +50,7 @@ TEST = [
     "kubernetes-validate>=1.30",
     "moto[s3]>=5",
     "nbclient>=0.10",
+    "ipykernel>=6",
     "playwright>=1.50",
     "prometheus-client>=0.20",
     "pytest>=8",
