@@ -66,16 +66,17 @@ class Seminar(PairModel):
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
         search, whole = None, False
+        target = self.target(view, self.compared)
         bias = None if view.about is None else self.beside(view.about)
         if self.is_coded and self.codes is not None:
-            vectors = self.attention.search_vectors(self.target(view, self.compared))  # [I, H, d]
+            vectors = self.attention.search_vectors(target)  # [I, H, d]
             search = self._search_codes(view, vectors)
             if bias is not None:
                 search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         elif self.is_coded and self.model.coarse is not None:
             whole = not self.model.coarse.top_k
         values = self.events(view) if view.about is None else self.events(view) + view.about
-        target, keys = self.target(view, self.compared), self.events(view, self.compared)
+        keys = self.events(view, self.compared)
         return self.attention(target, keys, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert
@@ -182,7 +183,7 @@ class Seminar(PairModel):
 
 
 def _sample_queries(batches: Iterable[Mapping[str, tf.Tensor]], seed: int) -> np.ndarray:
-    """Draws of the queries that led to events: the words of up to `_QUERIES`, [n, Q] int64."""
+    """Draws some of the queries that led to events: up to `_QUERIES`, [n, Q] int64 words."""
     generator = np.random.default_rng(seed)
     words, drawn = np.zeros([0, 0], np.int64), np.zeros([0])
     for batch in batches:

@@ -16,6 +16,7 @@ from tfx_pipeline.datasets.convert import converted
 from tfx_pipeline.datasets.images import image_faults
 from tfx_pipeline.datasets.schemas import FEATURES
 from tfx_pipeline.image_features.config import RepresentationConfig
+from tfx_pipeline.image_features.encoder import encoder_state
 from tfx_pipeline.image_features.loaded import LoadedEncoder
 from tfx_pipeline.runners.mirror import DATABASE
 from tfx_pipeline.runners.recorded import RecordedArtifact
@@ -150,17 +151,20 @@ def _load(place: Place, encoder: Path | None, dim: int) -> tuple[LoadedEncoder, 
         gone = f"`{used.path}` is not there" if used else "the run that pushed it is not known here"
         raise ValueError(
             f"Rows have images, and the encoder of `{place.version}` is not found: {gone}. Name "
-            "its folder with `--encoder`, or that of the run with `--run`; or leave the column "
-            "`image` out, and new candidates go without its features."
+            "its folder with `--encoder`, or `--run` in place of `--base-path`; or leave the "
+            "column `image` out, and new candidates go without its features."
         )
     loaded = LoadedEncoder(encoder, dim)
     if used is None:
         return loaded, "which one the run used is not known here"
-    if used.properties["encoder"] != loaded.fingerprint:
+    same = used.properties["encoder"] == loaded.fingerprint
+    if used.path.is_dir():  # whose clusters are told apart, too
+        same = encoder_state(str(encoder)) == encoder_state(str(used.path))
+    if not same:
         raise ValueError(
-            f"The encoder in {encoder} is {loaded.fingerprint}, and `{place.version}` was trained "
-            f"with the features of {used.properties['encoder']}, with which others do not agree. "
-            "Name that one."
+            f"The encoder in {encoder} ({loaded.fingerprint}) or its clusters are not those that "
+            f"`{place.version}` was trained with ({used.properties['encoder']}), with which "
+            "others do not agree. Name these."
         )
     return loaded, "the one that the run used"
 
@@ -174,6 +178,8 @@ def _features_of_run(place: Place) -> RecordedArtifact | None:
     if place.run_dir is None or place.version is None or not (place.run_dir / DATABASE).is_file():
         return None
     origin = read_origin(place.version)
+    if not origin:
+        return None
     pusher = STAGES["retrieval"].component_id("pusher")
     for run in reversed(read_runs(place.run_dir)):
         pushed = run.output(pusher, "pushed_model")

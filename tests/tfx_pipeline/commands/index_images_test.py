@@ -228,8 +228,13 @@ def test_another_encoder_is_refused(made, tmp_path):
     with pytest.raises(ValueError, match=r"has no clusters: expected `centres.npy`"):
         read(path, made.place, encoder=other)
     shutil.copy(made.artifact / CENTRES, other / CENTRES)
-    with pytest.raises(ValueError, match=f"is {fingerprint}, and .*features of {made.fingerprint}"):
+    wrong = rf"\({fingerprint}\) or its clusters are not those .* with \({made.fingerprint}\)"
+    with pytest.raises(ValueError, match=wrong):
         read(path, made.place, encoder=other)
+    shutil.copytree(made.artifact, moved := tmp_path / "moved")
+    np.save(moved / CENTRES, np.load(moved / CENTRES)[::-1])  # the same encoder, other clusters
+    with pytest.raises(ValueError, match="or its clusters are not those"):
+        read(path, made.place, encoder=moved)
     with pytest.raises(ValueError, match="There is no encoder in"):
         read(path, made.place, encoder=tmp_path)
     with pytest.raises(ValueError, match=f"vectors of {DIM} numbers, and .*dim` is {DIM + 1}"):
