@@ -98,7 +98,7 @@ class SearchModel(LifelongModel):
         factor (QK-norm, Henry et al. 2020, https://arxiv.org/abs/2010.04245, scales each head's
         queries and keys behind the projections).
         """
-        return vectors * self.scale_of(vectors) if self.model.normalise else vectors
+        return vectors * inverse_rms(vectors) if self.model.normalise else vectors
 
 
 def newest_events(batch: Mapping[str, tf.Tensor], number: int | None) -> dict[str, tf.Tensor]:

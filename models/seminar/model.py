@@ -66,7 +66,7 @@ class Seminar(PairModel):
     def attend(self, view: PageView) -> tf.Tensor:
         """Finds and attends: [I, d] float32; see the base class."""
         search, whole = None, False
-        target = self.target(view, self.compared)
+        target = self.pair(*self.target_parts(view), self.compared)
         bias = None if view.about is None else self.beside(view.about)
         if self.is_coded and self.codes is not None:
             vectors = self.attention.search_vectors(target)  # [I, H, d]
@@ -75,8 +75,9 @@ class Seminar(PairModel):
                 search += tf.transpose(bias, [0, 2, 1])[:, :, None]
         elif self.is_coded and self.model.coarse is not None:
             whole = not self.model.coarse.top_k
-        values = self.events(view) if view.about is None else self.events(view) + view.about
-        keys = self.events(view, self.compared)
+        parts = self.event_parts(view)
+        values = self.pair(*parts) if view.about is None else self.pair(*parts) + view.about
+        keys = self.pair(*parts, self.compared)
         return self.attention(target, keys, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert
@@ -107,7 +108,8 @@ class Seminar(PairModel):
             The pages with histories of the list, in any order.
         """
         assert self.coarse is not None
-        queries = self.attention.queries(self.target(view, self.compared))  # [I, H, d / H]
+        target = self.pair(*self.target_parts(view), self.compared)
+        queries = self.attention.queries(target)  # [I, H, d / H]
         if self.has_queries:
             queries *= 1.0 - self.model.query_share  # the items' share of pairs
         bias = None

@@ -41,35 +41,37 @@ class PairModel(SearchModel):
                 dim, use_bias=False, name="query_projection"
             )
 
-    def target(
-        self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
-    ) -> tf.Tensor:
-        """Returns the pairs that are asked about, of candidates and the queries of their pages.
+    def target_parts(self, view: PageView) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns items and projected queries of the pairs that are asked about.
 
         Args:
             view: I candidates.
-            scale: Scales items and queries: `compared` for what the attention compares, nothing
-                for what it reads.
 
         Returns:
-            [I, d] float32.
+            [I, d] float32, and the same or None where the pages have no queries; see `pair`.
         """
         if not self.has_queries or view.query is None:
-            return self.pair(view.candidate, None, scale)
-        queries = tf.gather(self.query_projection(view.query), view.row)
-        return self.pair(view.candidate, queries, scale)
+            return view.candidate, None
+        return view.candidate, tf.gather(self.query_projection(view.query), view.row)
 
-    def events(
-        self, view: PageView, scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity
-    ) -> tf.Tensor:
-        """Returns the pairs of P histories of L events, [P, L, d] float32; see `target`."""
-        queries = self.query_projection(view.event_query) if self.has_queries else None
-        return self.pair(view.items, queries, scale)
+    def event_parts(self, view: PageView) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns those of P histories of L events, [P, L, d] float32; see `target_parts`."""
+        return view.items, self.query_projection(view.event_query) if self.has_queries else None
 
     def pair(
-        self, items: tf.Tensor, queries: tf.Tensor | None, scale: Callable[[tf.Tensor], tf.Tensor]
+        self,
+        items: tf.Tensor,
+        queries: tf.Tensor | None,
+        scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
     ) -> tf.Tensor:
-        """Returns the pairs of items and projected queries, all [..., d] float32."""
+        """Returns the pairs of items and projected queries, all [..., d] float32.
+
+        Args:
+            items: [..., d] float32.
+            queries: The same, or None where there are none.
+            scale: Scales items and queries: `compared` for what the attention compares, nothing
+                for what it reads.
+        """
         if not self.has_queries:
             return scale(items)
         share = self.model.query_share

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -89,8 +88,9 @@ class SeminarPretrainer(PairModel):
         view = self.features(inputs, training=training)
         if uses.next_pair.use:
             following = self.following(view, seed)
-            interest = self.follow_end(view, self.following(view, seed, self.compared))
-            logits = self.head(tf.concat([interest, following], axis=1), training=training)
+            interest = self.follow_end(view, self.pair(*following, self.compared))
+            read = tf.concat([interest, self.pair(*following)], axis=1)
+            logits = self.head(read, training=training)
             losses["next_pair"] = tell_next_pair(tf.reshape(logits, [-1, self.candidates]))
         if uses.alignment.use:
             shown = tf.concat([view.ids, tf.reshape(view.events, [-1])], axis=0)
@@ -109,27 +109,21 @@ class SeminarPretrainer(PairModel):
         """Candidates of a page: what followed, and what did not."""
         return 1 + self.config.negatives
 
-    def following(
-        self,
-        view: PageView,
-        seed: tf.Tensor,
-        scale: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
-    ) -> tf.Tensor:
-        """Returns the pairs of candidates, [I, d] float32; see `target`.
+    def following(self, view: PageView, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """Returns items and projected queries of candidates, [I, d] float32; see `target_parts`.
 
         A pair that did not follow is of a random item and the query of another event of the
         history, so that neither alone tells it.
         """
         if not self.has_queries or view.query is None:
-            return self.target(view, scale)
+            return self.target_parts(view)
         pages, dim = tf.shape(view.mask)[0], self.model.dim
         length = tf.reduce_sum(tf.cast(view.mask > 0.0, tf.int32), axis=1, keepdims=True)
         drawn = tf.random.stateless_uniform([pages, self.config.negatives], seed + 1)
         event = tf.cast(drawn * tf.cast(length, tf.float32), tf.int32)  # 0 where there is none
         other = tf.gather(view.event_query, event, batch_dims=1)  # [P, n, d]
         queries = tf.concat([view.query[:, None], other], axis=1)  # [P, 1 + n, d]
-        queries = self.query_projection(tf.reshape(queries, [-1, dim]))
-        return self.pair(view.candidate, queries, scale)
+        return view.candidate, self.query_projection(tf.reshape(queries, [-1, dim]))
 
     def follow_end(self, view: PageView, following: tf.Tensor) -> tf.Tensor:
         """Attends to the events behind the end token.
@@ -143,8 +137,9 @@ class SeminarPretrainer(PairModel):
         """
         rows = tf.shape(view.mask)[0]
         end = tf.broadcast_to(self.end, [rows, 1, self.model.dim])
-        keys = tf.concat([self.compared(end), self.events(view, self.compared)], axis=1)
-        values = tf.concat([end, self.events(view)], axis=1)
+        parts = self.event_parts(view)
+        keys = tf.concat([self.compared(end), self.pair(*parts, self.compared)], axis=1)
+        values = tf.concat([end, self.pair(*parts)], axis=1)
         mask = tf.concat([tf.ones([rows, 1]), view.mask], axis=1)
         if view.about is None:
             return self.attention(following, keys, mask, view.row, values)

@@ -159,7 +159,7 @@ def _load(place: Place, encoder: Path | None, dim: int) -> tuple[LoadedEncoder, 
         return loaded, "which one the run used is not known here"
     same = used.properties["encoder"] == loaded.fingerprint
     if used.path.is_dir():  # whose clusters are told apart, too
-        same = encoder_state(str(encoder)) == encoder_state(str(used.path))
+        same = loaded.state == encoder_state(str(used.path))
     if not same:
         raise ValueError(
             f"The encoder in {encoder} ({loaded.fingerprint}) or its clusters are not those that "

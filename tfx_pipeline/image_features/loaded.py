@@ -25,6 +25,7 @@ class LoadedEncoder:
 
     Attributes:
         fingerprint: The encoder's.
+        state: What tells it and its clusters from others (`encoder_state`).
     """
 
     def __init__(self, address: Path | str, dim: int) -> None:
@@ -40,7 +41,7 @@ class LoadedEncoder:
         import tensorflow as tf
 
         source = place(address)
-        encoder_state(str(address))  # raises when there is none
+        self.state = encoder_state(str(address))  # raises when there is none
         if not (source / CENTRES).is_file():
             raise ValueError(
                 f"The encoder in {address} has no clusters: expected `{CENTRES}`, which stands "

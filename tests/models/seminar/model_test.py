@@ -24,6 +24,7 @@ from tests.models.seminar.small_model import TITLES
 from tests.models.seminar.small_model import WORDS
 from tests.models.seminar.small_model import D
 from tests.models.seminar.small_model import build
+from tests.models.seminar.small_model import compared_pairs
 from tests.models.seminar.small_model import make
 
 
@@ -54,7 +55,7 @@ def test_items_fuse_the_projections_of_their_channels():
 def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
     model = make(query_share=0.3)
     view = model.features(BATCH)
-    target, events = model.target(view), model.events(view)
+    target, events = model.pair(*model.target_parts(view)), model.pair(*model.event_parts(view))
 
     words, g = model.features.words.table.numpy(), model.query_projection.kernel.numpy()
     query = (words[1] + words[6]) / np.sqrt(2) @ g
@@ -68,8 +69,7 @@ def test_pairs_are_shares_of_query_and_item_and_an_empty_query_is_zeros():
 def test_items_and_queries_are_each_scaled_for_itself_where_they_are_compared():
     model = make(query_share=0.3)
     view = model.features(BATCH)
-    target = model.target(view, model.compared).numpy()
-    events = model.events(view, model.compared).numpy()
+    target, events = (pairs.numpy() for pairs in compared_pairs(model, view))
 
     def unit(vectors):  # but for zeros
         square = np.mean(np.square(vectors), axis=-1, keepdims=True)
@@ -87,7 +87,7 @@ def test_items_and_queries_are_each_scaled_for_itself_where_they_are_compared():
     np.testing.assert_allclose(np.mean(compared[there] ** 2, axis=1), 1.0, rtol=1e-4)
     np.testing.assert_array_equal(events[2, 0], 0.7 * model.compared(view.items)[2, 0])  # padding
 
-    values = model.events(view)
+    values = model.pair(*model.event_parts(view))
     about = np.einsum("pld,dh->plh", view.about, model.beside.kernel)
     expected = model.attention(
         *map(tf.constant, (target, events)), view.mask, view.row, values + view.about, about
@@ -95,8 +95,8 @@ def test_items_and_queries_are_each_scaled_for_itself_where_they_are_compared():
     np.testing.assert_allclose(model.attend(view), expected, atol=1e-5)
     model = make(normalise=False)
     view = model.features(BATCH)
-    for pairs in (model.target, model.events):
-        np.testing.assert_array_equal(pairs(view), pairs(view, model.compared))
+    for parts in (model.target_parts(view), model.event_parts(view)):
+        np.testing.assert_array_equal(model.pair(*parts), model.pair(*parts, model.compared))
 
 
 @pytest.mark.parametrize("start", [build, make])
@@ -130,8 +130,8 @@ def test_channels_that_the_log_lacks_have_no_weights():
     assert model.channels.channels == ("attributes",) and not model.has_queries
     assert not [n for n in names if "image" in n or "text" in n or "query_projection" in n]
     view = model.features(BATCH)
-    np.testing.assert_array_equal(model.target(view), view.candidate)
-    np.testing.assert_array_equal(model.events(view), view.items)
+    np.testing.assert_array_equal(model.pair(*model.target_parts(view)), view.candidate)
+    np.testing.assert_array_equal(model.pair(*model.event_parts(view)), view.items)
 
 
 def quantised(**codes):
@@ -145,7 +145,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
     model, exact = quantised(centroids=16)
     np.testing.assert_allclose(model.score(BATCH), exact, atol=1e-4)
     view = model.features(BATCH)
-    target, pairs = model.target(view, model.compared), model.events(view, model.compared)
+    target, pairs = compared_pairs(model, view)
     vectors = model.attention.search_vectors(target)  # [I, H, d]
     scores = model._search_codes(view, vectors).numpy()  # [P, H, C, L]
 
@@ -159,7 +159,7 @@ def test_codes_of_as_many_centroids_as_items_search_exactly():
 def test_few_centroids_approximate_and_an_event_without_a_query_has_none():
     model, _ = quantised(centroids=3)
     view = model.features(BATCH)
-    target, pairs = model.target(view, model.compared), model.events(view, model.compared)
+    target, pairs = compared_pairs(model, view)
     found = model.attention.search_vectors(target)
     by_codes = model._search_codes(view, found).numpy()[0].reshape(-1, 5)  # [H C, L]
     vectors = found.numpy()[:3].transpose(1, 0, 2)
@@ -344,8 +344,7 @@ def test_the_folded_graph_scores_as_the_one_that_embeds_every_event(recent):
     model.channels.folded = None  # items are embedded from their channels
     view = model.features(BATCH)
     found, mask = model.coarse(
-        model.attention.queries(model.target(view, model.compared))
-        * (1.0 - model.model.query_share),
+        model.attention.queries(compared_pairs(model, view)[0]) * (1.0 - model.model.query_share),
         view.row,
         view.events,
         view.mask,

@@ -186,10 +186,10 @@ def test_a_pair_that_did_not_follow_has_the_query_of_another_event(model, data):
     batch = pages(model, data)
     view = model.features(batch)
     seed = tf.constant([1, 2], tf.int64)
-    following = model.following(view, seed)
+    following = model.pair(*model.following(view, seed))
     length = tf.cast(tf.reduce_sum(view.mask, axis=1), tf.int32).numpy()
 
-    own = model.target(view)  # of the page's query
+    own = model.pair(*model.target_parts(view))  # of the page's query
     np.testing.assert_allclose(following[::2], own[::2], atol=1e-6)
     for row in range(len(length)):
         queries = view.event_query[row, : max(length[row], 1)].numpy()
@@ -205,7 +205,7 @@ def test_an_empty_history_attends_to_the_end_token(model, data):
     batch = dict(pages(model, data))
     batch[b.HISTORY_LENGTH] = tf.zeros_like(batch[b.HISTORY_LENGTH])
     view = model.features(batch)
-    found = model.follow_end(view, model.target(view))
+    found = model.follow_end(view, model.pair(*model.target_parts(view)))
     expected = model.attention.output_projection(model.attention.value(model.end[None]))
     np.testing.assert_allclose(found, np.tile(expected, [len(found), 1]), atol=1e-5)
 

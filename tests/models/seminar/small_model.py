@@ -58,3 +58,9 @@ def make(*given, **model):
     for number, weight in enumerate(made.trainable_variables):
         weight.assign(tf.random.stateless_normal(weight.shape, [number, 2]) * 0.4)
     return made
+
+
+def compared_pairs(model, view):
+    """The pairs of candidates and of events as the attention compares them."""
+    parts = (model.target_parts(view), model.event_parts(view))
+    return [model.pair(*one, model.compared) for one in parts]
