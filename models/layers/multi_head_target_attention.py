@@ -29,8 +29,8 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
     Args:
         heads: H; they divide the dimension.
         top_k: K.
-        kernel_initializer: Of the projections of queries and keys; `identity` starts as the
-            products of the vectors themselves, of d / H values in each head.
+        kernel_initializer: Of the four projections; `identity` starts as the products of the
+            vectors themselves, of d / H values in each head, and as means of the values.
 
     Raises:
         ValueError: (when built) The heads do not divide the dimension.
@@ -58,14 +58,14 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
             )
         self._scale = (dim // self.heads) ** -0.5
 
-        def dense(name: str, start: str = "glorot_uniform") -> tf.keras.layers.Dense:
+        def dense(name: str) -> tf.keras.layers.Dense:
+            start = self.kernel_initializer
             layer = tf.keras.layers.Dense(dim, use_bias=False, kernel_initializer=start, name=name)
             with tf.name_scope(name):
                 layer.build([None, dim])  # none is made within a branch
             return layer
 
-        start = self.kernel_initializer
-        self.query, self.key = dense("query", start), dense("key", start)
+        self.query, self.key = dense("query"), dense("key")
         self.value, self.output_projection = dense("value"), dense("output")
         super().build(input_shape)
 

@@ -39,8 +39,8 @@ class SearchConfig(LifelongConfig):
     Attributes:
       heads: Heads of the attention; they divide `dim`.
       top_k: How many events each candidate finds.
-      normalise: Whether the attention compares vectors of a root mean square of 1, by projections
-        that start as the identity. The attention is as published where false.
+      normalise: Whether the attention compares vectors of a root mean square of 1 and its
+        projections start as the identity. The attention is as published where false.
     """
 
     heads: int = Field(default=4, ge=1)

@@ -111,12 +111,12 @@ def test_the_soft_search_learns_by_its_own_loss_alone():
 
 @pytest.mark.parametrize("family", [*SEARCHING, "seminar"])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_only_normalised_attention_starts_as_products_of_what_it_compares(family, normalise):
+def test_only_normalised_attention_starts_as_products_and_means_of_vectors(family, normalise):
     attention = make(family, normalise=normalise).attention
     attention.build([None, 8])
     layers = (attention.query, attention.key, attention.value, attention.output_projection)
     same = [np.array_equal(layer.kernel, np.eye(8)) for layer in layers]
-    assert same == [normalise, normalise, False, False]
+    assert same == [normalise] * 4
     assert attention.name == ("normalised_attention" if normalise else "attention")
 
 

@@ -39,7 +39,7 @@ PRETRAINING = PretrainingTrainerConfig.model_validate(
         "model": COMMON | {"hidden_units": [8], "losses": {"relevance": {"negatives": 2}}},
         "epochs": 4,
         "input": {"batch_size": 16},
-        "optimizer": {"learning_rate": 0.02},
+        "optimizer": {"learning_rate": 0.01},
         "tensorboard": False,
         "candidate_types": ["item"],
     }
