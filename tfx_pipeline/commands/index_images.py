@@ -28,6 +28,7 @@ from transforms.arrow import pa
 from transforms.arrow import pc
 
 _IMAGE = "image"
+_NAMED = 5  # of the images that cannot be embedded
 
 Find = Callable[[], tuple[LoadedEncoder, str]]
 
@@ -49,7 +50,8 @@ class ImageFields:
         """
         self._vector, self._token = f"vector/{field}", f"token/{cluster}"
         self._find, self._keep = find, keep
-        self._embedded = self._unreadable = 0
+        self._embedded = 0
+        self._unreadable: list[str] = []
 
     def fill(self, batch: Batch) -> Batch:
         """Returns rows of the catalogue with the columns of both fields.
@@ -67,14 +69,17 @@ class ImageFields:
         return Batch(batch.table, pa.RecordBatch.from_arrays([*columns.values()], [*columns]))
 
     def lines(self) -> list[str]:
-        """Says how many images were embedded, and how many could not be."""
+        """Says how many images were embedded, and which could not be."""
         said = []
         if self._embedded:
             encoder, compared = self._encoder
             told = f"{self._embedded:,} embedded by the encoder {encoder.fingerprint} ({compared})"
             said.append(told)
         if self._unreadable:
-            said.append(f"{self._unreadable:,} broken or too large, not embedded")
+            named, others = self._unreadable[:_NAMED], self._unreadable[_NAMED:]
+            listed = ", ".join(named) + (f" and {len(others):,} more" if others else "")
+            count = f"{len(self._unreadable):,} broken or too large"
+            said.append(f"{count}, not embedded: {listed}")
         return [f"images  {', '.join(said)}"] if said else []
 
     @cached_property
@@ -89,7 +94,8 @@ class ImageFields:
         own = [_own(batch, self._vector, "vector"), _own(batch, self._token, "tokens")]
         rows = np.flatnonzero(np.asarray(images.is_valid()) & np.asarray(own[0].is_null()))
         sound = image_faults(images.take(pa.array(rows))) == ""
-        self._unreadable += int((~sound).sum())
+        unreadable = batch.names().take(pa.array(rows[~sound])).to_pylist()
+        self._unreadable += [name.decode(errors="replace") for name in unreadable]
         rows = rows[sound]
         if not len(rows):
             return {}

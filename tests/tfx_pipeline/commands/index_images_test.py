@@ -172,7 +172,7 @@ def test_a_row_keeps_what_it_brings_and_a_broken_image_gives_nothing(made, tmp_p
     path = write(tmp_path / "new.parquet", images, **brought)
     rows, bad, lines = read(path, made.place)
     assert not bad
-    assert lines == [f"{told(made, 2)}, 1 broken or too large, not embedded"]
+    assert lines == [f"{told(made, 2)}, 1 broken or too large, not embedded: item:n1"]
     found = [(rows[f"item:n{i}"].get(VECTOR), rows[f"item:n{i}"].get(TOKEN)) for i in range(6)]
     np.testing.assert_allclose([found[0][0], found[4][0]], [vector, vector], atol=1e-5)
     assert (found[0][1], found[4][1]) == (cluster, [b"mine"])
@@ -209,9 +209,17 @@ def test_without_the_run_an_encoder_has_to_be_named(made, tmp_path, gone, messag
 def test_rows_without_images_need_no_encoder(made, tmp_path):
     place = broken_run(made, tmp_path, "metadata.sqlite")
     rows, _, lines = read(write(tmp_path / "a.parquet", [None, b"broken"]), place)
-    assert len(rows) == 2 and lines == ["images  1 broken or too large, not embedded"]
+    assert len(rows) == 2 and lines == ["images  1 broken or too large, not embedded: item:n1"]
     assert not any(VECTOR in row for row in rows.values())
     assert read(write(tmp_path / "b.parquet", [None]), place)[2] == []
+
+
+def test_of_many_broken_images_the_first_are_named(made, tmp_path):
+    (line,) = read(write(tmp_path / "a.parquet", [b"broken"] * 7), made.place)[2]
+    assert line.endswith(
+        "7 broken or too large, not embedded: "
+        "item:n0, item:n1, item:n2, item:n3, item:n4 and 2 more"
+    )
 
 
 def test_candidates_that_come_embedded_are_not_looked_at(made, tmp_path):
