@@ -7,20 +7,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from serving.index.files import open_index
 from tests.end_to_end.conftest import newest
 from tests.helpers.clicked_images import ITEMS
 from tests.helpers.clicked_images import clicked_images_config
 from tests.helpers.clicked_images import image
 from tests.helpers.clicked_images import write_clicked_images
 from tests.tfx_pipeline.components.timeline_example_gen.logs import read_splits
+from tfx_pipeline.cli import cli
+from tfx_pipeline.commands.index_place import newest_version
 from tfx_pipeline.commands.run import execute
 from tfx_pipeline.config import PipelineConfig
 from tfx_pipeline.datasets.event_log import EventLog
 from tfx_pipeline.image_features.encoder import ENCODER
 from tfx_pipeline.runners.recorded import read_runs
 from transforms.arrow import parquet_file
+
+RETRIEVAL: dict[str, Any] = {
+    "trainer": {
+        "model": {"dim": 8, "candidate": {"features": ["vector/look", "token/look_cluster"]}},
+        "epochs": 1,
+        "input": {"batch_size": 64},
+        "tensorboard": False,
+        "checkpoints": False,
+    },
+    "index": {"k": 5, "max_latency_ms": 1e9},
+    "evaluation": {
+        "ks": [5],
+        "min_users": 1,
+        "thresholds": {},
+        "beats_neighbours": None,
+        "slice_thresholds": {},
+        "change_thresholds": {},
+    },
+    "serving_validation": {"enabled": False},
+}
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3_600)]
 
@@ -81,3 +107,28 @@ def test_features_come_from_the_run_and_new_items_get_theirs_untrained(tmp_path:
     assert all(now[name][clusters] == found[name][clusters] for name in found)
     folder = steps["image-feature-builder"].outputs["features"].path
     assert (folder / ENCODER / "saved_model.pb").is_file()
+
+
+def test_an_update_embeds_new_images_by_the_encoder_of_the_run(tmp_path: Path) -> None:
+    log, run_dir = write_clicked_images(tmp_path / "log"), tmp_path / "run"
+    values = clicked_images_config(log, run_dir) | {"retrieval": RETRIEVAL, "ranking": None}
+    values["timeline"]["label"] = {"source": "impressions"}
+    (tmp_path / "config.yaml").write_text(json.dumps(values))
+    execute(PipelineConfig.model_validate(values))
+    features = read_runs(run_dir)[-1].steps["image-feature-builder"].outputs["features"]
+
+    rows = {"entity_type": ["item"] * 3, "entity_id": ["new", "alike", "broken"]}
+    rows["image"] = [image(2), image(2), b"no image"]
+    pq.write_table(pa.table(rows), tmp_path / "new.parquet")
+    arguments = ["--run", str(run_dir), "--upsert", str(tmp_path / "new.parquet")]
+    done = CliRunner().invoke(cli, ["index", "update", *arguments])
+    assert done.exit_code == 0, done.output
+    told = f"images  2 embedded by the encoder {features.properties['encoder']} (the one that the "
+    assert f"{told}run used), 1 broken or too large, not embedded: item:broken" in done.output
+
+    index = open_index(newest_version(run_dir / "pushed/retrieval").version / "index")
+    ids = index.candidates["id"].to_pylist()
+    assert sorted(ids) == sorted([f"item:{i}" for i in [*range(ITEMS), "new", "alike", "broken"]])
+    vectors = dict(zip(ids, index.vectors, strict=True))
+    np.testing.assert_allclose(vectors["item:new"], vectors["item:alike"], atol=1e-6)
+    assert np.abs(vectors["item:new"] - vectors["item:broken"]).max() > 1e-3
