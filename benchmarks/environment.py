@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,13 @@ def hardware() -> dict[str, str | int | float]:
         "system": f"{platform.system()} {platform.machine()}, {'-'.join(platform.libc_ver())}",
         "python": platform.python_version(),
     }
+
+
+def machine(of: Mapping[str, str | int | float]) -> str:
+    """Returns cores, processor, memory and GPU of a `hardware` in a line."""
+    cores = int(of["cores"])
+    unit = "core" if cores == 1 else "cores"
+    return f"{cores} {unit} of {of['processor']}, {of['memory_gib']:.0f} GiB, GPU {of['gpu']}"
 
 
 def _processor() -> str:

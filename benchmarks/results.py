@@ -27,6 +27,7 @@ from typing import Any
 
 from benchmarks.environment import commit
 from benchmarks.environment import hardware
+from benchmarks.environment import machine
 
 DIRECTORY = Path(__file__).parent / "results"
 DEVIATION = "_deviation"
@@ -43,6 +44,7 @@ class Run:
         seed: The seed of the run.
         configuration: What else the values depend on; a run is kept only as
             long as this does not change.
+        machine: What measured it, as `benchmarks.environment.machine` says it.
         values: What was measured.
         seconds: Wall time.
         commit: The commit that was measured; ends in `+` when tracked files differed from it.
@@ -54,6 +56,7 @@ class Run:
     seconds: float
     commit: str
     configuration: dict[str, Any] = field(default_factory=dict)
+    machine: str = field(default_factory=lambda: machine(hardware()))
 
 
 class Results:
@@ -195,7 +198,9 @@ def _read_runs(path: Path) -> list[Run]:
     """Reads the runs of a result file."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return [Run(**run) for run in content["runs"]]
+        # Runs once had no machine of their own.
+        unnamed = {"machine": machine(content["hardware"])}
+        return [Run(**unnamed | run) for run in content["runs"]]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} should be a result file with a list `runs`, but {error!r}. "

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environment import ROOT
+from benchmarks.environment import machine
 from benchmarks.results import DEVIATION
 from benchmarks.results import DIRECTORY
 
@@ -70,11 +71,9 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
         "|" + "|".join("---:" if number else "---" for number in numbers) + "|",
         *("| " + " | ".join(_cell(row, name, digits) for name in shown) + " |" for row in rows),
     ]
-    hardware, cores = content["hardware"], content["hardware"]["cores"]
     lines += [
         "",
-        f"{_commands(content)} · {_commits(content)} · {cores} core{'s' * (cores > 1)} of "
-        f"{hardware['processor']}, {hardware['memory_gib']:.0f} GiB, GPU {hardware['gpu']} · "
+        f"{_commands(content)} · {_commits(content)} · {_machines(content)} · "
         f"{content['wall_seconds'] / 60:.0f} minutes in all",
     ]
     return "\n".join(lines) + "\n"
@@ -118,6 +117,14 @@ def _commits(content: dict[str, Any]) -> str:
     commits = list(dict.fromkeys(run["commit"] for run in content.get("runs", ())))
     commits = commits or [content["commit"]]
     return f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
+
+
+def _machines(content: dict[str, Any]) -> str:
+    """Returns the machines that measured, in the order of the rows."""
+    own = machine(content["hardware"])  # of runs that do not say theirs
+    return (
+        "; ".join(dict.fromkeys(run.get("machine", own) for run in content.get("runs", ()))) or own
+    )
 
 
 def _options(text: str) -> dict[str, str]:

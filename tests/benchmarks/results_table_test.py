@@ -55,6 +55,20 @@ def test_a_gathered_file_names_the_commands_that_measured(directory):
     assert line.startswith(f"{command} · commit ")
 
 
+def test_every_machine_that_measured_is_named_once(directory):
+    file = directory / "speed.json"
+    content = json.loads(file.read_text())
+    for run, name in zip(content["runs"], ("a", "b", "a"), strict=True):
+        run["machine"] = name
+    file.write_text(json.dumps(content))
+    assert " · a; b · 0 minutes in all" in update(MARKED, directory)
+    for run in content["runs"]:
+        del run["machine"]
+    content["hardware"] |= {"processor": "i486", "cores": 2, "memory_gib": 4.2}
+    file.write_text(json.dumps(content))
+    assert " · 2 cores of i486, 4 GiB, GPU none · " in update(MARKED, directory)
+
+
 def test_large_numbers_and_missing_values(directory):
     table = update("<!-- results: speed columns=model,events/s -->\n<!-- /results -->", directory)
     assert "| ease | 134,000 |" in table and "| two_tower |  |" in table

@@ -55,6 +55,18 @@ def test_another_configuration_replaces_a_run_and_fresh_forgets_all(tmp_path):
     assert make(tmp_path, fresh=True).runs == []
 
 
+def test_runs_keep_the_machine_that_measured_them(tmp_path):
+    make(tmp_path).measure({"model": "a"}, 0, lambda: {"x": 1})
+    file = tmp_path / "speed.json"
+    content = json.loads(file.read_text())
+    here = content["runs"][0].pop("machine")
+    content["hardware"] |= {"processor": "i486", "cores": 1, "memory_gib": 4.2, "gpu": "none"}
+    file.write_text(json.dumps(content))  # as runs were once written, on another machine
+    make(tmp_path).measure({"model": "b"}, 0, lambda: {"x": 2})
+    there = "1 core of i486, 4 GiB, GPU none"
+    assert [run.machine for run in make(tmp_path).runs] == [there, here]
+
+
 def test_a_value_that_is_not_finite_is_an_error_and_is_not_kept(tmp_path):
     results = make(tmp_path)
     with pytest.raises(ValueError, match="finite"):
