@@ -51,13 +51,16 @@ class LearnedItems:
     histories: np.ndarray
 
 
-def learned_items() -> LearnedItems:
+def learned_items(fresh: bool = False) -> LearnedItems:
     """Returns what was learned; trains where that was not done yet (a few minutes).
 
     An event is told from random items by the 50 events before it.
+
+    Args:
+        fresh: Trains anew, as after a change of the model's code.
     """
     path = RUN_DIR / f"{'-'.join(map(str, [*_MODEL.values(), STEPS]))}.npz"
-    if not path.exists():
+    if fresh or not path.exists():
         np.savez(path, **_learn())
     with np.load(path, allow_pickle=False) as kept:
         return LearnedItems(**kept)

@@ -153,9 +153,10 @@ def cell_scores(learned: LearnedItems, cells: int, events: int) -> Scores:
 def main() -> None:
     """Measures what is missing and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
-    results = Results(NAME, f"python -m benchmarks.{NAME}", parser.parse_args().fresh)
-    learned = learned_items()
+    parser.add_argument("--fresh", action="store_true", help="train and measure anew")
+    fresh = parser.parse_args().fresh
+    results = Results(NAME, f"python -m benchmarks.{NAME}", fresh)
+    learned = learned_items(fresh)
     channels = learned.channels.shape[1]
 
     def keep(key: dict[str, Label], bits: int, scores: Callable[[], Scores], number: int) -> None:
