@@ -71,10 +71,11 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
         "|" + "|".join("---:" if number else "---" for number in numbers) + "|",
         *("| " + " | ".join(_cell(row, name, digits) for name in shown) + " |" for row in rows),
     ]
+    content["runs"] = [run for run in content.get("runs", ()) if _is_of(run, rows)]  # as shown
     lines += [
         "",
         f"{_commands(content)} · {_commits(content)} · {_machines(content)} · "
-        f"{content['wall_seconds'] / 60:.0f} minutes in all",
+        f"{_seconds(content) / 60:.0f} minutes in all",
     ]
     return "\n".join(lines) + "\n"
 
@@ -112,19 +113,27 @@ def _commands(content: dict[str, Any]) -> str:
     return f"`{content['command']}`" + (gathers if parts else "")
 
 
+def _is_of(run: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
+    """Returns whether a run is one of those that some rows summarise."""
+    return any(run["key"].items() <= row.items() for row in rows)
+
+
 def _commits(content: dict[str, Any]) -> str:
-    """Returns the commits at which the rows were measured, in the order of the rows."""
-    commits = list(dict.fromkeys(run["commit"] for run in content.get("runs", ())))
+    """Returns the commits at which rows were measured, in the order of the runs."""
+    commits = list(dict.fromkeys(run["commit"] for run in content["runs"]))
     commits = commits or [content["commit"]]
     return f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
 
 
 def _machines(content: dict[str, Any]) -> str:
-    """Returns the machines that measured, in the order of the rows."""
+    """Returns the machines that measured rows, in the order of the runs."""
     own = machine(content["hardware"])  # of runs that do not say theirs
-    return (
-        "; ".join(dict.fromkeys(run.get("machine", own) for run in content.get("runs", ()))) or own
-    )
+    return "; ".join(dict.fromkeys(run.get("machine", own) for run in content["runs"])) or own
+
+
+def _seconds(content: dict[str, Any]) -> float:
+    """Returns the wall time of all runs."""
+    return sum(run["seconds"] for run in content["runs"]) or content["wall_seconds"]
 
 
 def _options(text: str) -> dict[str, str]:

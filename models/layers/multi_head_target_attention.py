@@ -29,8 +29,9 @@ class MultiHeadTargetAttention(tf.keras.layers.Layer):
     Args:
         heads: H; they divide the dimension.
         top_k: K.
-        kernel_initializer: Of the four projections; `identity` starts as the products of the
-            vectors themselves, of d / H values in each head, and as means of the values.
+        kernel_initializer: Of the four projections. With `identity` a head's scores start as
+            products of its d / H components of the vectors, its output as the mean of these of
+            the values by the weights.
 
     Raises:
         ValueError: (when built) The heads do not divide the dimension.

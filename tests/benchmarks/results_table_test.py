@@ -62,6 +62,8 @@ def test_every_machine_that_measured_is_named_once(directory):
         run["machine"] = name
     file.write_text(json.dumps(content))
     assert " · a; b · 0 minutes in all" in update(MARKED, directory)
+    only = update(MARKED.replace("digits=3", "only=model:two_tower"), directory)
+    assert " · b; a · " in only
     for run in content["runs"]:
         del run["machine"]
     content["hardware"] |= {"processor": "i486", "cores": 2, "memory_gib": 4.2}

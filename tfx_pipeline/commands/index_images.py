@@ -94,8 +94,9 @@ class ImageFields:
         own = [_own(batch, self._vector, "vector"), _own(batch, self._token, "tokens")]
         rows = np.flatnonzero(np.asarray(images.is_valid()) & np.asarray(own[0].is_null()))
         sound = image_faults(images.take(pa.array(rows))) == ""
-        unreadable = batch.names().take(pa.array(rows[~sound])).to_pylist()
-        self._unreadable += [name.decode(errors="replace") for name in unreadable]
+        if not sound.all():
+            names = batch.names().take(pa.array(rows[~sound])).to_pylist()
+            self._unreadable += [name.decode(errors="replace") for name in names]
         rows = rows[sound]
         if not len(rows):
             return {}

@@ -39,7 +39,7 @@ PRETRAINING = PretrainingTrainerConfig.model_validate(
         "model": COMMON | {"hidden_units": [8], "losses": {"relevance": {"negatives": 2}}},
         "epochs": 4,
         "input": {"batch_size": 16},
-        "optimizer": {"learning_rate": 0.01},
+        "optimizer": {"learning_rate": 0.01},  # at .02 the next pair's loss does not settle
         "tensorboard": False,
         "candidate_types": ["item"],
     }
