@@ -197,15 +197,18 @@ def _summarise(group: list[Run]) -> dict[str, Any]:
 def _read_runs(path: Path) -> list[Run]:
     """Reads the runs of a result file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        # Runs once had no machine of their own.
-        unnamed = {"machine": machine(content["hardware"])}
-        return [Run(**unnamed | run) for run in content["runs"]]
+        return runs_of(json.loads(path.read_text(encoding="utf-8")))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} should be a result file with a list `runs`, but {error!r}. "
             "Move it away, or start over with --fresh."
         ) from error
+
+
+def runs_of(content: Mapping[str, Any]) -> list[Run]:
+    """Returns the runs in the content of a result file."""
+    unnamed = {"machine": machine(content["hardware"])}  # runs once had none of their own
+    return [Run(**unnamed | run) for run in content["runs"]]
 
 
 def _plain(configuration: Mapping[str, Any]) -> dict[str, Any]:

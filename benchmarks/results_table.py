@@ -26,6 +26,7 @@ from benchmarks.environment import ROOT
 from benchmarks.environment import machine
 from benchmarks.results import DEVIATION
 from benchmarks.results import DIRECTORY
+from benchmarks.results import runs_of
 
 _TABLE = re.compile(
     r"(?P<head><!-- results: (?P<name>[\w-]+)(?P<options>[^\n]*?) -->\n)"
@@ -71,12 +72,7 @@ def render(path: Path, columns: Sequence[str] = (), digits: int = 4, only: str =
         "|" + "|".join("---:" if number else "---" for number in numbers) + "|",
         *("| " + " | ".join(_cell(row, name, digits) for name in shown) + " |" for row in rows),
     ]
-    content["runs"] = [run for run in content.get("runs", ()) if _is_of(run, rows)]  # as shown
-    lines += [
-        "",
-        f"{_commands(content)} · {_commits(content)} · {_machines(content)} · "
-        f"{_seconds(content) / 60:.0f} minutes in all",
-    ]
+    lines += ["", _footer(content, rows)]
     return "\n".join(lines) + "\n"
 
 
@@ -113,27 +109,17 @@ def _commands(content: dict[str, Any]) -> str:
     return f"`{content['command']}`" + (gathers if parts else "")
 
 
-def _is_of(run: dict[str, Any], rows: Sequence[dict[str, Any]]) -> bool:
-    """Returns whether a run is one of those that some rows summarise."""
-    return any(run["key"].items() <= row.items() for row in rows)
-
-
-def _commits(content: dict[str, Any]) -> str:
-    """Returns the commits at which rows were measured, in the order of the runs."""
-    commits = list(dict.fromkeys(run["commit"] for run in content["runs"]))
-    commits = commits or [content["commit"]]
-    return f"commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
-
-
-def _machines(content: dict[str, Any]) -> str:
-    """Returns the machines that measured rows, in the order of the runs."""
-    own = machine(content["hardware"])  # of runs that do not say theirs
-    return "; ".join(dict.fromkeys(run.get("machine", own) for run in content["runs"])) or own
-
-
-def _seconds(content: dict[str, Any]) -> float:
-    """Returns the wall time of all runs."""
-    return sum(run["seconds"] for run in content["runs"]) or content["wall_seconds"]
+def _footer(content: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Returns the command, the commits, the machines and the time of the rows of a table."""
+    runs = runs_of(content) if "runs" in content else []
+    runs = [run for run in runs if any(run.key.items() <= row.items() for row in rows)]
+    commits = list(dict.fromkeys(run.commit for run in runs)) or [content["commit"]]
+    machines = list(dict.fromkeys(run.machine for run in runs)) or [machine(content["hardware"])]
+    seconds = sum(run.seconds for run in runs) if runs else content["wall_seconds"]
+    return (
+        f"{_commands(content)} · commit{'s' * (len(commits) > 1)} {', '.join(commits)} · "
+        f"{'; '.join(machines)} · {seconds / 60:.0f} minutes in all"
+    )
 
 
 def _options(text: str) -> dict[str, str]:

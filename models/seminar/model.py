@@ -76,8 +76,8 @@ class Seminar(PairModel):
         elif self.is_coded and self.model.coarse is not None:
             whole = not self.model.coarse.top_k
         parts = self.event_parts(view)
-        values = self.pair(*parts) if view.about is None else self.pair(*parts) + view.about
-        keys = self.pair(*parts, self.compared)
+        keys, values = self.pair(*parts, self.compared), self.pair(*parts)
+        values = values if view.about is None else values + view.about
         return self.attention(target, keys, view.mask, view.row, values, bias, search, whole)
 
     @tf.autograph.experimental.do_not_convert

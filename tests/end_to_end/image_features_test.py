@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from serving.index.files import open_index
 from tests.end_to_end.conftest import newest
 from tests.helpers.clicked_images import ITEMS
+from tests.helpers.clicked_images import RANKER
 from tests.helpers.clicked_images import clicked_images_config
 from tests.helpers.clicked_images import image
 from tests.helpers.clicked_images import write_clicked_images
@@ -29,13 +30,7 @@ from tfx_pipeline.runners.recorded import read_runs
 from transforms.arrow import parquet_file
 
 RETRIEVAL: dict[str, Any] = {
-    "trainer": {
-        "model": {"dim": 8, "candidate": {"features": ["vector/look", "token/look_cluster"]}},
-        "epochs": 1,
-        "input": {"batch_size": 64},
-        "tensorboard": False,
-        "checkpoints": False,
-    },
+    "trainer": RANKER | {"model": {"dim": 8, "candidate": RANKER["model"]["candidate"]}},
     "index": {"k": 5, "max_latency_ms": 1e9},
     "evaluation": {
         "ks": [5],
