@@ -32,6 +32,7 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from dataclasses import replace
@@ -179,8 +180,13 @@ class SeminarBenchmark:
         values["model"] = model | {"losses": used}
         return PretrainingTrainerConfig.model_validate(values)
 
-    def of_length(self, longest: int) -> RankingBenchmark:
-        """Returns the log divided so that histories of a length are whole."""
+    def divided(self, lengths: Sequence[int]) -> RankingBenchmark:
+        """Returns the log divided so that histories of the longest length are whole.
+
+        The benchmark's own lengths count as well, whichever are measured: how timelines are cut
+        decides how many pages training has, and all rows of a table are to have the same.
+        """
+        longest = max(*self.lengths, *lengths)
         timeline = dict(self.ranking.timeline)
         timeline["label"] = timeline["label"] | {"max_history": longest}
         timeline["context_events"] = longest
@@ -201,10 +207,8 @@ def main(benchmark: SeminarBenchmark, arguments: list[str] | None = None) -> Non
     )
     if benchmark.prepare and not options.log_dir.exists():
         benchmark.prepare(options.log_dir)
-    longest = max(options.lengths)
-    data = benchmark.of_length(longest).examples(
-        options.log_dir, options.run_dir / str(longest), options.reuse
-    )
+    divided = benchmark.divided(options.lengths)
+    data = divided.examples(options.log_dir, options.run_dir, options.reuse)
     longer = epochs_of_pretraining(benchmark, data) if LONGER.keys() & set(options.only) else 1
     for seed in range(options.seeds):
         for length in options.lengths:

@@ -79,11 +79,13 @@ def test_a_pretraining_fits_its_ranker_and_uses_its_losses(benchmark: Any) -> No
         assert not is_same_run(other, kept) and not is_same_run({"trainer": {}}, kept)
 
 
-def test_histories_are_as_long_as_the_longest_row_reads() -> None:
-    timeline = SHOP.of_length(10_000).timeline
+def test_one_division_has_whole_histories_for_all_rows() -> None:
+    timeline = SHOP.divided([50]).timeline
     assert timeline["context_events"] == timeline["label"]["max_history"] == 10_000
     assert timeline["max_events_per_example"] == 20_000
-    assert SHOP.of_length(50).timeline["max_events_per_example"] == 4_096
+    assert SHOP.divided([50]) == SHOP.divided([200, 1_000])
+    assert SHOP.divided([20_000]).timeline["max_events_per_example"] == 40_000
+    assert TRIVAGO.divided([50]).timeline["max_events_per_example"] == 4_096
 
 
 def test_a_thumbnail_is_the_mean_colour_of_each_part() -> None:
