@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command in a Debian 13 under .tools/next, in which the newer row of the support matrix is
 # set up: `scripts/next.sh .venv/bin/python -m pytest tests/serving`. Builds it the first time.
+# With VITRINE_NEXT_RELEASE=noble it is an Ubuntu 24.04, whose Python is 3.12.
 #
 # Mounts are made in a mount namespace of their own and processes in one of theirs, so that both
 # are gone with this script, interrupted or not. The folder $VITRINE_NEXT_SHARE is there, too, under
@@ -8,21 +9,30 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-RELEASE=trixie
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+RELEASE=${VITRINE_NEXT_RELEASE:-trixie}
+DEBIAN=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+UBUNTU=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
 PACKAGES=ca-certificates,g++,git,make,python3,python3-dev,python3-venv
 NEXT=$PWD/.tools/next
-ROOT=$NEXT/root
+ROOT=$NEXT/$RELEASE
 PROJECT=/vitrine  # in the root
 
 say() { printf '\033[1m[next]\033[0m %s\n' "$*"; }
 skip() { say "Skipped: $*"; exit 0; }
 die() { printf '[next] %s\n' "$*" >&2; exit 1; }
 
+# All releases of Ubuntu share one script, under names that an older debootstrap may lack.
+case $RELEASE in
+  trixie) NAME="Debian 13" MIRROR=$DEBIAN PARTS=main KEYRING=debian-archive-keyring SCRIPT=sid ;;
+  noble) NAME="Ubuntu 24.04" MIRROR=$UBUNTU PARTS=main,universe KEYRING=ubuntu-archive-keyring SCRIPT=gutsy ;;
+  *) die "VITRINE_NEXT_RELEASE should be trixie (Debian 13) or noble (Ubuntu 24.04), received $RELEASE." ;;
+esac
+
 may_run() {
   [ "$(uname -sm)" = "Linux x86_64" ] || skip "TFX has wheels for Linux on x86-64 alone."
   [ "$(id -u)" = 0 ] || skip "only root may mount and chroot."
   command -v debootstrap >/dev/null 2>&1 || skip "no debootstrap. On Debian or Ubuntu: apt-get install debootstrap"
+  [ -f "/usr/share/keyrings/$KEYRING.gpg" ] || skip "no keys of $NAME in /usr/share/keyrings/$KEYRING.gpg. A package of its archive has them: ${KEYRING/ubuntu-archive/ubuntu}."
   mkdir -p "$NEXT"
   unshare --mount --pid --fork mount -t proc proc "$NEXT" 2>/dev/null \
     && unshare --mount chroot / true 2>/dev/null || skip "this machine does not let root mount and chroot (a container?)."
@@ -32,9 +42,10 @@ fingerprint() { echo "$RELEASE $PACKAGES" | sha256sum | cut -c1-16; }
 
 build() {
   [ -f "$ROOT/.fingerprint" ] && [ "$(cat "$ROOT/.fingerprint")" = "$(fingerprint)" ] && return
-  say "Building Debian 13 in $ROOT (1 GB; two minutes)"
+  say "Building $NAME in $ROOT (1 GB; two minutes)"
   rm -rf "$ROOT" "$ROOT.new"
-  debootstrap --variant=minbase --include="$PACKAGES" "$RELEASE" "$ROOT.new" "$MIRROR" >"$NEXT/debootstrap.log" \
+  debootstrap --variant=minbase --components="$PARTS" --include="$PACKAGES" "$RELEASE" "$ROOT.new" "$MIRROR" \
+    "/usr/share/debootstrap/scripts/$SCRIPT" >"$NEXT/debootstrap.log" \
     || die "debootstrap failed; $NEXT/debootstrap.log says why. Run this again."
   fingerprint > "$ROOT.new/.fingerprint"
   mv "$ROOT.new" "$ROOT"
@@ -85,7 +96,7 @@ if [ -z "${VITRINE_NEXT_APART:-}" ]; then
   exit "$code"
 fi
 unset VITRINE_NEXT_APART
-exec 9>"$NEXT/.lock"
+exec 9>"$ROOT.lock"
 flock --nonblock 9 || die "Another one runs in $ROOT."
 build
 mount_root

@@ -21,7 +21,7 @@ from tests.end_to_end.conftest import USERS
 from transforms.arrow import read_table
 
 ROOT = Path(__file__).parents[2]
-OTHER = ROOT / ".tools" / "next" / "root" / "vitrine" / ".venv" / "bin" / "python"
+OTHER = ROOT / ".tools" / "next" / "trixie" / "vitrine" / ".venv" / "bin" / "python"
 SETTINGS = (
     *SHRUNK,
     "ranking=null",
