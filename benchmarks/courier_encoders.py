@@ -14,7 +14,9 @@ others change temperature, reconstruction and negatives, and `page_mean_longer` 
 epochs. `simclr` tells views of images and trains a narrower backbone, which stays in
 `simclr_start` (the linear layer that whitens) and in `courier_simclr` (clicks, as in `page_mean`).
 `linear_style` reads the true style from the same features by ridge regression, each half
-of the items by the other's: what this backbone can tell at all. `style` is the truth.
+of the items by the other's: what this backbone can tell at all. `drawing_style` reads it likewise,
+by an MLP, from what pictures are drawn by (hues, pattern and so on): what any backbone can tell.
+`style` is the truth.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ from benchmarks.results import DIRECTORY
 from benchmarks.results import Results
 from benchmarks.results_table import render
 from models.config import RepresentationTrainerConfig
+from tfx_pipeline.datasets.shop.images import STYLE_NOISE
+from tfx_pipeline.datasets.shop.images import style_controls
+from tfx_pipeline.datasets.shop.world import World
 from tfx_pipeline.image_features.clusters import unit
 from tfx_pipeline.image_features.encoder import ENCODER as ENCODER_FOLDER
 from tfx_pipeline.runners.transformed import last_transformed
@@ -72,8 +77,8 @@ MODELS: dict[str, dict[str, Any]] = {
     SIMCLR_START: BENCHMARK.models[COURIER_SIMCLR] | {"objective": "none"},
     COURIER_SIMCLR: BENCHMARK.models[COURIER_SIMCLR],
 }
-LINEAR, TRUTH = "linear_style", "style"
-SETTINGS = (*MODELS, LINEAR, TRUTH)
+LINEAR, DRAWING, TRUTH = "linear_style", "drawing_style", "style"
+SETTINGS = (*MODELS, LINEAR, DRAWING, TRUTH)
 COLUMNS = ("setting", "auc", "gauc", "style", "effective_rank", "runs", "seconds")
 _ASKED, _NEIGHBOURS, _RIDGE = 500, 5, 300.0
 _BATCHES = 40  # of 256 held-out pages
@@ -168,17 +173,42 @@ def alike_in_style(vectors: np.ndarray, styles: np.ndarray, leaves: np.ndarray) 
     return float(np.mean(found))
 
 
-def read_linearly(features: np.ndarray, styles: np.ndarray) -> np.ndarray:
-    """Predicts styles [n, s] from features [n, F], each half by ridge regression on the other."""
-    from sklearn.linear_model import Ridge
+def read_style(features: np.ndarray, styles: np.ndarray, regressor: Any) -> np.ndarray:
+    """Predicts styles [n, s] from features [n, F], each half by a fit on the other one.
+
+    Args:
+        features: [n, F], which are standardised.
+        styles: [n, s], the truth.
+        regressor: Of scikit-learn, not fitted.
+
+    Returns:
+        [n, s].
+    """
+    from sklearn.base import clone
 
     scaled = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 1e-3)
     half = np.random.default_rng(0).permutation(len(styles)) % 2
     read = np.zeros_like(styles)
     for one in (0, 1):
-        fitted = Ridge(_RIDGE).fit(scaled[half != one], styles[half != one])
+        fitted = clone(regressor).fit(scaled[half != one], styles[half != one])
         read[half == one] = fitted.predict(scaled[half == one])
     return read
+
+
+def style_vectors(
+    setting: str, features: np.ndarray, styles: np.ndarray, log_dir: Path
+) -> np.ndarray:
+    """Returns the true styles [n, s], or as they are read from features or drawing parameters."""
+    from sklearn.linear_model import Ridge
+    from sklearn.neural_network import MLPRegressor
+
+    if setting == TRUTH:
+        return styles
+    if setting == LINEAR:
+        return read_style(features, styles, Ridge(_RIDGE))
+    noise = np.random.default_rng(0).standard_normal(styles.shape)  # as much as pictures have
+    drawn = style_controls(World.load(log_dir / "truth" / "world"), styles + STYLE_NOISE * noise)
+    return read_style(drawn, styles, MLPRegressor((256, 256), early_stopping=True, random_state=0))
 
 
 def measure(
@@ -194,10 +224,10 @@ def measure(
     model = trained(setting, config, data, run_dir)
     styles, leaves = truth(data, model.images.row, log_dir)
     vectors = model.encoder.vectors_of(model.inputs_of_encoder)
-    if setting in (LINEAR, TRUTH):
-        read = read_linearly(model.inputs_of_encoder[1:], styles[1:]) if setting == LINEAR else None
+    if setting in (LINEAR, DRAWING, TRUTH):
         vectors[1:] = 0.0
-        vectors[1:, : styles.shape[1]] = styles[1:] if read is None else read
+        read = style_vectors(setting, model.inputs_of_encoder[1:], styles[1:], log_dir)
+        vectors[1:, : styles.shape[1]] = read
     evaluation = model.validation(data)
     assert isinstance(evaluation, ImageEvaluation)
     found = evaluation.measure(vectors)

@@ -1,16 +1,23 @@
 """The benchmark of what encoders learn: its measure of styles, and its settings."""
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+from sklearn.linear_model import Ridge
+
+from benchmarks.courier_encoders import DRAWING
 from benchmarks.courier_encoders import LONGER
 from benchmarks.courier_encoders import MODELS
 from benchmarks.courier_encoders import SETTINGS
 from benchmarks.courier_encoders import SIMCLR_START
 from benchmarks.courier_encoders import alike_in_style
-from benchmarks.courier_encoders import read_linearly
+from benchmarks.courier_encoders import read_style
+from benchmarks.courier_encoders import style_vectors
 from benchmarks.courier_encoders import trainer
 from benchmarks.courier_table import COURIER_SIMCLR
 from benchmarks.courier_table import SIMCLR
+from tfx_pipeline.datasets.shop.catalogue import draw_world
+from tfx_pipeline.datasets.shop.config import ShopConfig
 
 VIEWS = (SIMCLR, SIMCLR_START, COURIER_SIMCLR)
 
@@ -30,10 +37,20 @@ def test_styles_are_read_from_the_other_half():
     random = np.random.default_rng(0)
     features = random.normal(size=[4_000, 5])
     styles = (features @ random.normal(size=[5, 2])).astype(np.float32)
-    read = read_linearly(features, styles)
+    read = read_style(features, styles, Ridge())
     assert np.corrcoef(read[:, 0], styles[:, 0])[0, 1] > 0.99
     noise = random.normal(size=[4_000, 2]).astype(np.float32)
-    assert abs(np.corrcoef(read_linearly(features, noise)[:, 0], noise[:, 0])[0, 1]) < 0.1
+    assert abs(np.corrcoef(read_style(features, noise, Ridge())[:, 0], noise[:, 0])[0, 1]) < 0.1
+
+
+def test_what_pictures_are_drawn_by_tells_styles(tmp_path: Path) -> None:
+    config = ShopConfig(users=100, items=2_000)
+    world = draw_world(config)
+    world.save(tmp_path / "truth" / "world", config)
+    styles = np.asarray(world.item_style, np.float32)
+    read = style_vectors(DRAWING, np.zeros([2_000, 1]), styles, tmp_path)
+    told = [np.corrcoef(read[:, one], styles[:, one])[0, 1] for one in range(styles.shape[1])]
+    assert 0.7 < np.mean(told) < 0.99  # by halves, with the noise that pictures have
 
 
 def test_settings_differ_in_what_is_told_alone():
