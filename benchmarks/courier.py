@@ -67,6 +67,7 @@ BENCHMARK = CourierBenchmark(
         "checkpoints": False,
     },
     trained={"channels": [48, 96, 160]},
+    backbone_training={"steps_per_epoch": 100},  # of 300,000 images each
     clusters=1_000,
     rare=10,
     truth=("style", styles),

@@ -36,6 +36,7 @@ from benchmarks.courier_table import COURIER_SIMCLR
 from benchmarks.courier_table import ENCODER
 from benchmarks.courier_table import PAGE_MEAN
 from benchmarks.courier_table import PAGES
+from benchmarks.courier_table import PAPER
 from benchmarks.courier_table import SIMCLR
 from benchmarks.courier_table import VIEWS
 from benchmarks.environment import ROOT
@@ -59,12 +60,6 @@ if TYPE_CHECKING:
 
 NAME = "courier_encoders"
 LONGER, SIMCLR_START = "page_mean_longer", "simclr_start"
-PAPER = {
-    "negatives": "batch",
-    "rebuild": "attention",
-    "temperature": 0.05,
-    "losses": {"click_sequence": 1.0},
-}
 MODELS: dict[str, dict[str, Any]] = {
     "start": {"objective": "none"},
     "paper": PAPER,

@@ -13,8 +13,8 @@ asks of them: 8,593 of 91,436 ratings, of 338 movies, and 3 of others that train
 of all movies are there, and views of images (`simclr`) learn from these as well.
 
 Pages show a single movie, so COURIER tells a liked one from those of all pages of a batch
-(`negatives: batch`), which are liked, too; disliked ones are among those before them, as in the
-ranker's history. Posters are read at 64 x 96. Sizes are made for two cores: an encoder
+(`negatives: batch`), liked or not. What is before them are all rated movies, disliked ones too, as
+in the ranker's history. Posters are read at 64 x 96. Sizes are made for two cores: an encoder
 within six minutes, a ranker within five. See `benchmarks.courier_table` for the rest.
 """
 

@@ -11,6 +11,9 @@ A benchmark says which log, how it is divided and which settings; `main` does wh
 Each source is an image encoder that `vitrine image-features` makes: COURIER, SimCLR, COURIER on
 the frozen backbone of SimCLR (`courier_simclr`), item-to-item training on co-clicks, one with
 random weights, and COURIER where pages have the histories of others (`courier_other_histories`).
+`courier` is what each benchmark says (`courier` of it) on a frozen backbone of random weights;
+`courier_paper` has the attention, negatives, temperature and losses of the paper on the same
+backbone, and `courier_trained` has these and trains the narrower backbone that SimCLR trains.
 A log may have a truth that images are drawn from. Each is read in three ways by one fixed DIN,
 which reads the other features of the catalogue as well: as a vector, as the mean and greatest
 cosine with the history (`similarity`), and as the id of its cluster among many. `hashing` is the
@@ -57,6 +60,7 @@ from transforms.arrow import pa
 from transforms.arrow import pc
 
 SIMCLR, COURIER_SIMCLR, OTHERS = "simclr", "courier_simclr", "courier_other_histories"
+COURIER_PAPER, COURIER_TRAINED = "courier_paper", "courier_trained"
 HASHING = "hashing"
 USES = ("vector", "similarity", "cluster_id")
 DIM = 64
@@ -65,6 +69,12 @@ DIM = 64
 BACKBONE: dict[str, Any] = {"frozen": True, "channels": [128, 256, 256]}
 PAGES: dict[str, Any] = {"negatives": "page", "losses": {"click_sequence": 0.0}}
 PAGE_MEAN = PAGES | {"rebuild": "mean", "temperature": 1.0}
+PAPER: dict[str, Any] = {
+    "negatives": "batch",
+    "rebuild": "attention",
+    "temperature": 0.05,
+    "losses": {"click_sequence": 1.0},
+}
 ENCODER: dict[str, Any] = {
     "model": {"dim": DIM, "backbone": BACKBONE, "history": 20, "window": 40},
     "input": {"batch_size": 128},
@@ -99,6 +109,7 @@ class CourierBenchmark:
         courier: What COURIER's model differs in from that of the others.
         encoder: The encoders and how they are trained.
         views: What SimCLR's training differs in.
+        backbone_training: What that of `courier_trained` differs in.
         clusters: How many.
         rare: Candidates that training met at most so often are cold.
         truth: The name of what images are drawn from, and what reads it of the log.
@@ -116,6 +127,7 @@ class CourierBenchmark:
     courier: Mapping[str, Any] = field(default_factory=lambda: PAGE_MEAN)
     encoder: Mapping[str, Any] = field(default_factory=lambda: ENCODER)
     views: Mapping[str, Any] = field(default_factory=lambda: VIEWS)
+    backbone_training: Mapping[str, Any] = field(default_factory=dict)
     clusters: int = 200
     rare: int = 0
     truth: tuple[str, Callable[[Path], Vectors]] | None = None
@@ -133,6 +145,8 @@ class CourierBenchmark:
             SIMCLR: {"objective": "simclr", "temperature": 0.2, "backbone": dict(self.trained)},
             COURIER_SIMCLR: clicks | {"backbone": {**self.trained, "frozen": True}},
             OTHERS: clicks,
+            COURIER_PAPER: PAPER,
+            COURIER_TRAINED: PAPER | {"backbone": dict(self.trained)},
         }
 
     @property
@@ -156,7 +170,8 @@ class CourierBenchmark:
 
     def section(self, source: str) -> RepresentationConfig:
         """Returns which encoder a source is, but for the place of weights that it starts from."""
-        trainer = {**self.encoder, **(self.views if source == SIMCLR else {})}
+        differing = {SIMCLR: self.views, COURIER_TRAINED: self.backbone_training}
+        trainer = {**self.encoder, **differing.get(source, {})}
         trainer["model"] = self.encoder["model"] | self.models[source]
         trainer["candidate_types"] = list(self.types)
         return RepresentationConfig.model_validate(
