@@ -11,6 +11,7 @@ second, so that whatever else the machine does meets both. Rows, by `name`:
 - `demo_seconds`: `vitrine demo` from its data to its answers, in an empty folder.
 - `training_examples_per_second`: from files, by `benchmarks.training_throughput`.
 - `transform_events_per_second`: by `benchmarks.transform_throughput`.
+- `served_requests_per_second`: by a local server, to eight clients, by `benchmarks.serving`.
 - `movielens_1m_two_tower_hr@10`: of the test split, by `benchmarks.movielens_1m_retrieval`.
 
 `load` is the load average of the machine before a measurement, `cpu_seconds` the processor time
@@ -67,6 +68,17 @@ def transform_events_per_second(folder: Path, seed: int) -> float:
     return measure(**LOG, seed=seed)["transform"]["value"]
 
 
+def served_requests_per_second(folder: Path, seed: int) -> float:
+    """Returns the answers a second of a local server to eight clients."""
+    from benchmarks import serving
+
+    serving.save_model(folder / "1", 1)
+    options = argparse.Namespace(history=50, requests=4_000, allow_remote=False)
+    with serving.local_server(folder, "recommender") as address:
+        load = (address, "recommender", serving.entities(), 8, options)
+        return serving.measure_address(*load)["queries_per_second"]
+
+
 def two_tower_hr(folder: Path, seed: int) -> float:
     """Returns HR@10 of the two-tower on the test split of MovieLens-1M."""
     from benchmarks.movielens_1m_retrieval import BENCHMARK
@@ -84,6 +96,7 @@ MEASURES: dict[str, Callable[[Path, int], float]] = {
     "demo_seconds": demo_seconds,
     "training_examples_per_second": training_examples_per_second,
     "transform_events_per_second": transform_events_per_second,
+    "served_requests_per_second": served_requests_per_second,
     "movielens_1m_two_tower_hr@10": two_tower_hr,
 }
 

@@ -40,8 +40,8 @@ choose_row() {
   local why
   if [ "${VITRINE_ROW:-auto}" != auto ]; then
     row=$VITRINE_ROW why="VITRINE_ROW says so"
-  elif ! has_glibc 2.38; then
-    row=3.10 why="the newer one needs glibc 2.38"
+  elif ! has_glibc 2.39; then
+    row=3.10 why="the newer one needs glibc 2.39"
   elif [ -f "$stamp" ] && runs "$VENV/bin/python" 3.10; then
     row=3.10 why="$VENV has it; VITRINE_ROW=3.12 changes it"
   elif [ -f "$stamp" ] && { runs "$VENV/bin/python" 3.12 || runs "$VENV/bin/python" 3.13; }; then
@@ -49,7 +49,7 @@ choose_row() {
   elif [ -z "$(find_python 3.12 3.13)" ] && [ -n "$(find_python 3.10)" ]; then
     row=3.10 why="Python 3.10 is here, and neither 3.12 nor 3.13"
   else
-    row=3.12 why="glibc is 2.38 or newer"
+    row=3.12 why="glibc is 2.39 or newer"
   fi
   case $row in
     3.10) pythons=(3.10) lock=requirements.lock what="TFX 1.16, TensorFlow 2.16 on Python 3.10" ;;

@@ -4,7 +4,7 @@
 # With VITRINE_NEXT_RELEASE=noble it is an Ubuntu 24.04, whose Python is 3.12.
 #
 # Mounts are made in a mount namespace of their own and processes in one of theirs, so that both
-# are gone with this script, interrupted or not. The folder $VITRINE_NEXT_SHARE is there, too, under
+# are gone with this script, interrupted, killed or not. The folder $VITRINE_NEXT_SHARE is there, too, under
 # the same name. Returns 0 and says why where mounting is not allowed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -43,11 +43,12 @@ fingerprint() { echo "$RELEASE $PACKAGES" | sha256sum | cut -c1-16; }
 build() {
   [ -f "$ROOT/.fingerprint" ] && [ "$(cat "$ROOT/.fingerprint")" = "$(fingerprint)" ] && return
   say "Building $NAME in $ROOT (1 GB; two minutes)"
-  rm -rf "$ROOT" "$ROOT.new"
+  rm -rf "$ROOT.new"
   debootstrap --variant=minbase --components="$PARTS" --include="$PACKAGES" "$RELEASE" "$ROOT.new" "$MIRROR" \
-    "/usr/share/debootstrap/scripts/$SCRIPT" >"$NEXT/debootstrap.log" \
-    || die "debootstrap failed; $NEXT/debootstrap.log says why. Run this again."
+    "/usr/share/debootstrap/scripts/$SCRIPT" >"$ROOT.log" \
+    || die "debootstrap failed; $ROOT.log says why. Run this again."
   fingerprint > "$ROOT.new/.fingerprint"
+  rm -rf "$ROOT"
   mv "$ROOT.new" "$ROOT"
 }
 
@@ -69,7 +70,7 @@ mount_root() {
 # The files of the project, without what this machine has made of them, as one commit.
 copy_project() {
   find "$ROOT$PROJECT" -mindepth 1 -maxdepth 1 ! -name .venv ! -name .tools ! -name runs -exec rm -rf {} +
-  git ls-files --cached --others --exclude-standard -z | xargs -0 ls -d 2>/dev/null \
+  { git ls-files --cached --others --exclude-standard -z | xargs -0 ls -d 2>/dev/null || true; } \
     | tar --create --files-from=- | tar --extract --no-same-owner --directory "$ROOT$PROJECT"
   git -C "$ROOT$PROJECT" init --quiet
   git -C "$ROOT$PROJECT" add --all
@@ -86,7 +87,7 @@ inside() {
 if [ -z "${VITRINE_NEXT_APART:-}" ]; then
   may_run
   set -m  # else a process in the background ignores SIGINT, and so do the tests of it
-  VITRINE_NEXT_APART=1 unshare --mount --pid --fork --kill-child --propagation private "$0" "$@" <&0 &
+  VITRINE_NEXT_APART=1 setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --propagation private "$0" "$@" <&0 &
   set +m
   # The first process of a namespace is deaf to other signals; all the others die with it.
   trap 'kill -KILL $!' EXIT HUP INT TERM

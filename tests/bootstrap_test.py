@@ -61,12 +61,13 @@ def _python(path: Path, version: str) -> None:
 @pytest.mark.parametrize(
     ("glibc", "pythons", "row", "why"),
     [
-        ("2.36", ["3.10", "3.13"], OLDER, "needs glibc 2.38"),
-        ("2.41", ["3.13"], NEWER, "glibc is 2.38 or newer"),
-        ("2.41", ["3.10", "3.12"], NEWER, "glibc is 2.38 or newer"),
-        ("2.100", ["3.12"], NEWER, "glibc is 2.38 or newer"),
+        ("2.36", ["3.10", "3.13"], OLDER, "needs glibc 2.39"),
+        ("2.38", ["3.12"], OLDER, "needs glibc 2.39"),
+        ("2.41", ["3.13"], NEWER, "glibc is 2.39 or newer"),
+        ("2.41", ["3.10", "3.12"], NEWER, "glibc is 2.39 or newer"),
+        ("2.100", ["3.12"], NEWER, "glibc is 2.39 or newer"),
         ("2.41", ["3.10", "3.11"], OLDER, "neither 3.12 nor 3.13"),
-        ("2.41", [], NEWER, "glibc is 2.38 or newer"),
+        ("2.41", [], NEWER, "glibc is 2.39 or newer"),
     ],
 )
 def test_the_machine_chooses(

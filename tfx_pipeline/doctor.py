@@ -56,7 +56,7 @@ ROWS = (
     Row(
         "TFX 1.21",
         ((3, 12), (3, 13)),
-        (2, 38),
+        (2, 39),
         {
             "tfx": "1.21.0",
             "tensorflow": "2.21.0",
@@ -129,7 +129,7 @@ def _glibc() -> Check:
         return Check("C library", "fail", library or "unknown", "TFX's wheels need glibc (Linux).")
     numbers = tuple(int(part) for part in version.split(".")[:2])
     row, newest = row_of(sys.version_info[:2]) or ROWS[0], ROWS[-1]
-    note = "" if numbers >= newest.glibc else " (TFX 1.16 is the newest that installs below 2.38)"
+    note = "" if numbers >= newest.glibc else " (TFX 1.16 is the newest that installs below 2.39)"
     status: Status = "ok" if numbers >= row.glibc else "fail"
     return Check("C library", status, f"glibc {version}{note}")
 

@@ -50,6 +50,7 @@ class Shop:
         module = ["-m", *map(str, words)]
         script = [str(ROOT / "scripts" / "next.sh"), ".venv/bin/python"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "VITRINE_NEXT_SHARE": str(self.root)}
+        environment["VITRINE_NEXT_RELEASE"] = "trixie"
         done = subprocess.run(
             [*(script if there else [sys.executable]), *module],
             cwd=ROOT,

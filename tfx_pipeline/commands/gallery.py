@@ -13,6 +13,12 @@ _PATH = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.argument("log_dir", metavar="LOG", type=_PATH)
 @click.option("--field", "fields", multiple=True, default=("courier",), show_default=True)
 @click.option(
+    "--features",
+    "features_dir",
+    type=_PATH,
+    help="A folder with features/<field> that a run has made; read before LOG's own.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default="runs/gallery.html",
@@ -25,6 +31,7 @@ _PATH = click.Path(path_type=Path, exists=True, file_okay=False)
 def gallery(
     log_dir: Path,
     fields: tuple[str, ...],
+    features_dir: Path | None,
     out: Path,
     queries: int,
     neighbours: int,
@@ -40,7 +47,7 @@ def gallery(
     from tfx_pipeline.report.gallery import render_gallery
 
     config = GalleryConfig(queries, neighbours, clusters, seed=seed)
-    page = render_gallery(log_dir, list(dict.fromkeys(fields)), config)
+    page = render_gallery(log_dir, list(dict.fromkeys(fields)), config, features_dir)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(page, encoding="utf-8")
     click.echo(f"{out}  {len(page.encode()) / 1e6:.1f} MB")

@@ -71,7 +71,9 @@ class GalleryConfig:
     seed: int = 0
 
 
-def render_gallery(log_dir: Path, fields: Sequence[str], config: GalleryConfig) -> str:
+def render_gallery(
+    log_dir: Path, fields: Sequence[str], config: GalleryConfig, features_dir: Path | None = None
+) -> str:
     """Returns a page with the neighbours and the largest clusters of fields, side by side.
 
     Args:
@@ -79,11 +81,14 @@ def render_gallery(log_dir: Path, fields: Sequence[str], config: GalleryConfig) 
             there are clusters.
         fields: Names of declared fields that hold vectors.
         config: How much is shown.
+        features_dir: Another folder with `features/<field>`, as a run makes it. What it has of
+            the fields is read in place of the log's.
 
     Raises:
         ValueError: A field is not there, the fields have no thing in common, or none has an image.
     """
-    tables = [_read(log_dir, field, "vector") for field in fields]
+    places = [features_dir, log_dir] if features_dir else [log_dir]
+    tables = [_read(places, field, "vector") for field in fields]
     columns = [dict(zip(*table, strict=True)) for table in tables]
     shared = sorted(set.intersection(*map(set, columns)))
     queries = _with_images(log_dir, shared, config)
@@ -94,7 +99,7 @@ def render_gallery(log_dir: Path, fields: Sequence[str], config: GalleryConfig) 
     views = []
     for name, column in zip(fields, columns, strict=True):
         vectors = _unit(np.array([column[entity] for entity in shared], np.float32))
-        clusters = _clusters(log_dir, name, shared, vectors, config)
+        clusters = _clusters(places, name, shared, vectors, config)
         views.append(FieldView(name, _neighbours(shared, vectors, queries, config), *clusters))
     wanted = {picture.entity for view in views for row in view.neighbours for picture in row}
     wanted |= {picture.entity for view in views for row in view.clusters for picture in row}
@@ -129,15 +134,19 @@ def _neighbours(
 
 
 def _clusters(
-    log_dir: Path, field: str, names: list[str], vectors: np.ndarray, config: GalleryConfig
+    places: list[Path],
+    field: str,
+    names: list[str],
+    vectors: np.ndarray,
+    config: GalleryConfig,
 ) -> tuple[tuple[tuple[Picture, ...], ...], tuple[int, ...]]:
     """Returns the members nearest the centre of each of a field's largest clusters, and its size.
 
     Both are empty where the field has no clusters.
     """
-    if not parquet_files(log_dir, features_table(f"{field}_cluster")):
+    if not _files(places, f"{field}_cluster"):
         return (), ()
-    pairs = zip(*_read(log_dir, f"{field}_cluster", "tokens"), strict=True)
+    pairs = zip(*_read(places, f"{field}_cluster", "tokens"), strict=True)
     cluster = {name: tokens[0] for name, tokens in pairs if tokens}
     given = np.array([cluster.get(name, "") for name in names], object)
     largest = Counter(one for one in given if one).most_common(config.clusters)
@@ -158,16 +167,21 @@ def _with_images(log_dir: Path, names: list[str], config: GalleryConfig) -> list
     return [name for name in drawn if name in sound][: config.queries]
 
 
-def _read(log_dir: Path, field: str, column: str) -> tuple[list[str], list[list[float]]]:
+def _files(places: list[Path], field: str) -> list[Path]:
+    """Returns the files of a declared field's table in the first place that has any."""
+    return next(filter(None, (parquet_files(one, features_table(field)) for one in places)), [])
+
+
+def _read(places: list[Path], field: str, column: str) -> tuple[list[str], list[list[float]]]:
     """Reads entities `type:id` and a column of a declared field's table.
 
     Raises:
         ValueError: There is no such table.
     """
-    files = parquet_files(log_dir, features_table(field))
+    files = _files(places, field)
     if not files:
         raise ValueError(
-            f"There is no {log_dir}/{folder_of(features_table(field))}/*.parquet: "
+            f"There is no {places[-1]}/{folder_of(features_table(field))}/*.parquet: "
             "`vitrine image-features` makes it, or any table of a declared field."
         )
     wanted = ["entity_type", "entity_id", column]

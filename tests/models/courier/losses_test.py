@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.courier import page_views as v
 from models.courier.losses import contrast
 from models.courier.losses import effective_rank
 from models.courier.losses import mean_cosine
 from models.courier.losses import mean_of
+from models.courier.objectives import co_click_losses
 
 TARGETS = tf.constant([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0], [-1.0, 0.0]])
 
@@ -30,6 +32,32 @@ def test_copies_of_the_own_image_are_no_negatives():
     first = -np.log(e(2) / (e(2) + 1 + e(-2)))  # target 2 is another copy of target 0
     second = -np.log(e(2) / (e(2) + 3))  # both are negatives of target 1
     np.testing.assert_allclose(losses([5, 6, 5, 8], [0, 1]), [first, second], rtol=1e-5)
+
+
+def test_negatives_of_the_own_page_by_hand():
+    # The first anchor is told from target 3 alone, the second from targets 0 and 2.
+    negatives = tf.constant([[False, False, False, True], [True, False, True, False]])
+    anchors = tf.constant([[2.0, 0.0], [0.0, 1.0]])
+    given = (anchors, TARGETS, tf.constant([5, 6, 7, 8]), tf.constant([0, 1]), 0.5, negatives)
+    e = np.exp
+    expected = [-np.log(e(2) / (e(2) + e(-2))), -np.log(e(2) / (e(2) + 2))]
+    np.testing.assert_allclose(contrast(*given), expected, rtol=1e-5)
+
+
+def test_co_clicks_by_hand():
+    """Two pages show images 0, 1 and 2, 3; 1 and 2 are clicked, after 3 and after nothing."""
+    inputs = {
+        v.HISTORY: tf.constant([[3, 0], [0, 0]]),
+        v.HISTORY_ROW: tf.constant([[8, 0], [0, 0]]),
+        v.SHOWN: tf.constant([0, 1, 2, 3]),
+        v.SHOWN_ROW: tf.constant([5, 6, 7, 8]),
+        v.SHOWN_PAGE: tf.constant([0, 0, 1, 1]),
+        v.CLICKED: tf.constant([False, True, True, False]),
+    }
+    found = co_click_losses(inputs, TARGETS, 0.5)
+    # The cosines of image 3 are -1, 0, -1 and 1; it is a negative of its own, as another page's.
+    expected = -np.log(1 / (2 * np.exp(-2) + 1 + np.exp(2)))
+    np.testing.assert_allclose(found, [expected], rtol=1e-5)
 
 
 def test_no_anchors_lose_nothing():

@@ -106,6 +106,18 @@ def test_click_sequence_by_hand(model, images_log):
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_the_head_of_clicks_by_hand(model, images_log):
+    batch = one_batch(model, images_log.data)
+    vectors = model.encoder(batch[v.IMAGES])
+    every = tf.range(tf.size(batch[v.SHOWN]))
+    rebuilt = model.rebuild(batch, vectors, every).numpy()
+    pairs = np.concatenate([rebuilt, vectors.numpy()[batch[v.SHOWN].numpy()]], axis=1)
+    logits = model.head(tf.constant(pairs)).numpy()[:, 0]
+    clicked = batch[v.CLICKED].numpy()
+    expected = np.log1p(np.exp(np.where(clicked, -logits, logits)))
+    np.testing.assert_allclose(model.click(batch, vectors), expected, rtol=1e-4)
+
+
 def test_every_weight_has_a_gradient(images_log):
     made = Courier.of(small(losses={"click": 1.0}), images_log.data)
     batch = one_batch(made, images_log.data)

@@ -108,6 +108,15 @@ def test_the_page_holds_all_it_shows(log: Path, tmp_path: Path) -> None:
     assert out.stat().st_size < 100_000
 
 
+def test_features_that_a_run_has_made_are_read_before_the_logs(log: Path, tmp_path: Path) -> None:
+    put(tmp_path, "other", "vector", EAST_NORTH)
+    config = GalleryConfig(queries=5, neighbours=2, clusters=0)
+    made = render_gallery(log, ["look", "other"], config, tmp_path)
+    lists = rows_of(made)  # a query, its neighbours by `look`, those by `other`
+    assert lists and all(lists[row + 1] == lists[row + 2] for row in range(0, len(lists), 3))
+    assert rows_of(render_gallery(log, ["look", "other"], config)) != lists
+
+
 def test_a_field_that_is_not_there_is_refused(log: Path) -> None:
     with pytest.raises(ValueError, match="no .*features/courier.*image-features"):
         render_gallery(log, ["courier"], GalleryConfig())
