@@ -130,24 +130,6 @@ class ProductQuantiser(tf.keras.layers.Layer):
         }
 
 
-def fuse_queries(queries: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Makes queries whose sum over modalities is the product of two weighted sums.
-
-        <sum_i w_i q_i, sum_j w_j k_j> = sum_j <w_j sum_i w_i q_i, k_j>
-
-    so that M tables do where there are M^2 products of a query's and a key's modality.
-
-    Args:
-        queries: [..., M, d] float32.
-        weights: [M] float32, w.
-
-    Returns:
-        [..., M, d] float32, for `ProductQuantiser.tables`.
-    """
-    summed = tf.einsum("...md,m->...d", queries, weights)
-    return summed[..., None, :] * weights[:, None]
-
-
 def look_up_scores(tables: tf.Tensor, codes: tf.Tensor) -> tf.Tensor:
     """Sums the entries of tables that codes name.
 

@@ -13,6 +13,7 @@ from models.ranking.features import PageView
 from models.seminar.config import QuantisationConfig
 
 _CHUNK = 4_096  # items that are coded at a time
+_NEGLIGIBLE = 1e-3  # error of a channel that fits all but exactly
 
 
 class HistoryCodes(tf.keras.layers.Layer):
@@ -63,7 +64,7 @@ class HistoryCodes(tf.keras.layers.Layer):
         """Codes the items, by codebooks that are fitted anew where they no longer fit.
 
         Codebooks that a training started from are kept as long as no channel's error is more
-        than `most` times that of their fit.
+        than `most` times that of their fit, or than as many times .001.
 
         Args:
             items: [V + 1, M, d] float32, the channels of the entities; 0 is unknown, and not
@@ -80,7 +81,7 @@ class HistoryCodes(tf.keras.layers.Layer):
             vectors.append(np.concatenate([np.zeros_like(items[:1, 0]), queries]))
         fitted = self.fitted_error.numpy()
         errors = np.array([self._error(*one) for one in enumerate(vectors)], np.float32)
-        if not fitted.any() or (errors > most * fitted).any():
+        if not fitted.any() or (errors > most * np.maximum(fitted, _NEGLIGIBLE)).any():
             self.quantiser.fit(vectors, seed)
             if self.has_queries:
                 self._keep_the_empty_query()

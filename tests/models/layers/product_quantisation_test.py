@@ -7,7 +7,6 @@ import tensorflow as tf
 import models  # noqa: F401  (chooses Keras 2)
 from models.layers.product_quantisation import ProductQuantiser
 from models.layers.product_quantisation import fit_codebook
-from models.layers.product_quantisation import fuse_queries
 from models.layers.product_quantisation import look_up_scores
 
 M, D, B, K = 3, 8, 4, 5
@@ -56,6 +55,11 @@ def test_many_centroids_have_codes_of_two_bytes_and_reproduce_few_vectors():
     np.testing.assert_array_equal(quantiser.decode(codes), VECTORS)
 
 
+def fuse_queries(queries):
+    """Makes queries [..., M, d] of which each modality is compared with all of the keys."""
+    return np.einsum("...md,m->...d", queries, WEIGHTS)[..., None, :] * WEIGHTS[:, None]
+
+
 def test_scores_of_codes_equal_the_sum_over_pairs_of_modalities(quantiser):
     """The formula: sum_ij w_i w_j sum_b T_b[i, j][code_b(q_i), code_b(k_j)]."""
     queries, keys = VECTORS[:6], VECTORS[6:30]
@@ -72,7 +76,7 @@ def test_scores_of_codes_equal_the_sum_over_pairs_of_modalities(quantiser):
 
     decoded = quantiser.decode(quantiser.encode(queries))
     found = look_up_scores(
-        quantiser.tables(fuse_queries(decoded, WEIGHTS))[None], quantiser.encode(keys)[None]
+        quantiser.tables(fuse_queries(decoded))[None], quantiser.encode(keys)[None]
     )
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
@@ -80,7 +84,7 @@ def test_scores_of_codes_equal_the_sum_over_pairs_of_modalities(quantiser):
 def test_scores_of_pages_equal_products_with_what_codes_stand_for(quantiser):
     queries = GENERATOR.normal(size=[2, 3, M, D]).astype(np.float32)
     codes = quantiser.encode(tf.constant(VECTORS.reshape(2, 30, M, D)))
-    fused = fuse_queries(queries, WEIGHTS)
+    fused = fuse_queries(queries)
     found = tf.function(look_up_scores)(quantiser.tables(fused), codes)
 
     keys = quantiser.decode(tf.reshape(codes, [-1, M, B])).numpy().reshape(2, 30, M, D)
