@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def learned_items(fresh: bool = False) -> LearnedItems:
         return LearnedItems(**kept)
 
 
-def _learn() -> dict[str, np.ndarray]:
+def _learn() -> dict[str, Any]:
     """Trains the model, and reads items off it; candidates and histories are of test pages."""
     import tensorflow as tf
 

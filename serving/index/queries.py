@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class Queries:
 
 def save_queries(path: Path, queries: Queries) -> None:
     """Writes queries as an npz file."""
-    arrays = {"vectors": queries.vectors}
+    arrays: dict[str, Any] = {"vectors": queries.vectors}
     if queries.weight is not None:
         arrays["weight"] = queries.weight
     np.savez(path, **arrays)

@@ -126,7 +126,7 @@ def _control(controls: Pixels, index: int) -> Pixels:
     return controls[:, index, None, None]
 
 
-def _wave(phase: Pixels) -> Pixels:
+def _wave(phase: NDArray[Any]) -> Pixels:
     """A triangle wave from 0 to 1 and back with period 1."""
     return np.abs(2 * (phase - np.floor(phase)) - 1)
 

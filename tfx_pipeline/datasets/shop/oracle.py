@@ -75,7 +75,7 @@ class Oracle:
             "rate": float(chosen.mean()),
             "expected_rate": float(best.mean()),
             "auc": auc(chosen, best),
-            "auc_position": auc(chosen, -position),
+            "auc_position": auc(chosen, -position.astype(np.float64)),
             "auc_without": {
                 name: auc(chosen, utility.choice(kind, _without(parts, name))[valid])
                 for name in utility.PARTS

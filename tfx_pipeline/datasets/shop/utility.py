@@ -181,7 +181,7 @@ def _pick(table: Floats, columns: Ints) -> Floats:
 
 def attention(kind: str, position: Ints) -> Floats:
     """Returns the probability that a position (from 0) of a page is looked at."""
-    return 1.0 / (1.0 + SLOPE[kind] * position)
+    return 1.0 / (1.0 + SLOPE[kind] * position.astype(np.float64))
 
 
 def sigmoid(logit: Floats) -> Floats:

@@ -124,7 +124,7 @@ def _towers(
     else:
         apart = ~near(expected, found, config.tolerance).reshape(len(expected), -1).all(axis=1)
         worst = float(np.abs(found - expected).max())
-        received = f"{int(apart.sum())} of {len(apart)} others, at most {worst:.3g} apart"
+        received = f"{int(apart.sum())} of {len(expected)} others, at most {worst:.3g} apart"
         embedded = Check("embed_query", not apart.any(), wanted, received)
     return [
         embedded,
