@@ -45,3 +45,14 @@ def all_files(root: str | Path, table: str) -> list[Path]:
 def parquet_files(root: str | Path, table: str) -> list[Path]:
     """Returns those of `all_files` that are Parquet by their names."""
     return [path for path in all_files(root, table) if path.suffix == SUFFIX]
+
+
+def place_of(table: str, root: Path, made: Path | None) -> Path:
+    """Returns the directory that a table is read from: what a run has made, before the log.
+
+    Args:
+        table: Its name.
+        root: The log's directory.
+        made: A directory with some of the tables.
+    """
+    return made if made and parquet_files(made, table) else root

@@ -19,6 +19,7 @@ from tfx_pipeline.datasets.schemas import features_table
 from tfx_pipeline.datasets.table_files import all_files
 from tfx_pipeline.datasets.table_files import folder_of
 from tfx_pipeline.datasets.table_files import parquet_files
+from tfx_pipeline.datasets.table_files import place_of
 from tfx_pipeline.datasets.validate_catalogue import check_repeated
 from tfx_pipeline.datasets.validate_catalogue import is_among
 from tfx_pipeline.datasets.validate_files import TableFile
@@ -70,7 +71,7 @@ def check_feature_files(
     for name in sorted(fields.names):
         table = features_table(name)
         column = "vector" if name in fields.vectors else "tokens"
-        place = made if made and parquet_files(made, table) else root
+        place = place_of(table, root, made)
         paths = parquet_files(place, table)
         others = sorted(set(all_files(place, table)) - set(paths))
         report_other_files(place, table, others, findings)

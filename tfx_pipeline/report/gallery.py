@@ -12,6 +12,7 @@ import numpy as np
 from tfx_pipeline.datasets.schemas import features_table
 from tfx_pipeline.datasets.table_files import folder_of
 from tfx_pipeline.datasets.table_files import parquet_files
+from tfx_pipeline.datasets.table_files import place_of
 from tfx_pipeline.datasets.user_history import read_images
 from tfx_pipeline.datasets.user_history import read_titles
 from tfx_pipeline.report.rendering import render
@@ -87,8 +88,11 @@ def render_gallery(
     Raises:
         ValueError: A field is not there, the fields have no thing in common, or none has an image.
     """
-    places = [features_dir, log_dir] if features_dir else [log_dir]
-    tables = [_read(places, field, "vector") for field in fields]
+
+    def place(field: str) -> Path:
+        return place_of(features_table(field), log_dir, features_dir)
+
+    tables = [_read(place(field), field, "vector") for field in fields]
     columns = [dict(zip(*table, strict=True)) for table in tables]
     shared = sorted(set.intersection(*map(set, columns)))
     queries = _with_images(log_dir, shared, config)
@@ -99,7 +103,7 @@ def render_gallery(
     views = []
     for name, column in zip(fields, columns, strict=True):
         vectors = _unit(np.array([column[entity] for entity in shared], np.float32))
-        clusters = _clusters(places, name, shared, vectors, config)
+        clusters = _clusters(place(f"{name}_cluster"), name, shared, vectors, config)
         views.append(FieldView(name, _neighbours(shared, vectors, queries, config), *clusters))
     wanted = {picture.entity for view in views for row in view.neighbours for picture in row}
     wanted |= {picture.entity for view in views for row in view.clusters for picture in row}
@@ -134,19 +138,15 @@ def _neighbours(
 
 
 def _clusters(
-    places: list[Path],
-    field: str,
-    names: list[str],
-    vectors: np.ndarray,
-    config: GalleryConfig,
+    log_dir: Path, field: str, names: list[str], vectors: np.ndarray, config: GalleryConfig
 ) -> tuple[tuple[tuple[Picture, ...], ...], tuple[int, ...]]:
     """Returns the members nearest the centre of each of a field's largest clusters, and its size.
 
     Both are empty where the field has no clusters.
     """
-    if not _files(places, f"{field}_cluster"):
+    if not parquet_files(log_dir, features_table(f"{field}_cluster")):
         return (), ()
-    pairs = zip(*_read(places, f"{field}_cluster", "tokens"), strict=True)
+    pairs = zip(*_read(log_dir, f"{field}_cluster", "tokens"), strict=True)
     cluster = {name: tokens[0] for name, tokens in pairs if tokens}
     given = np.array([cluster.get(name, "") for name in names], object)
     largest = Counter(one for one in given if one).most_common(config.clusters)
@@ -167,21 +167,16 @@ def _with_images(log_dir: Path, names: list[str], config: GalleryConfig) -> list
     return [name for name in drawn if name in sound][: config.queries]
 
 
-def _files(places: list[Path], field: str) -> list[Path]:
-    """Returns the files of a declared field's table in the first place that has any."""
-    return next(filter(None, (parquet_files(one, features_table(field)) for one in places)), [])
-
-
-def _read(places: list[Path], field: str, column: str) -> tuple[list[str], list[list[float]]]:
+def _read(log_dir: Path, field: str, column: str) -> tuple[list[str], list[list[float]]]:
     """Reads entities `type:id` and a column of a declared field's table.
 
     Raises:
         ValueError: There is no such table.
     """
-    files = _files(places, field)
+    files = parquet_files(log_dir, features_table(field))
     if not files:
         raise ValueError(
-            f"There is no {places[-1]}/{folder_of(features_table(field))}/*.parquet: "
+            f"There is no {log_dir}/{folder_of(features_table(field))}/*.parquet: "
             "`vitrine image-features` makes it, or any table of a declared field."
         )
     wanted = ["entity_type", "entity_id", column]
