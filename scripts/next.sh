@@ -10,8 +10,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RELEASE=${VITRINE_NEXT_RELEASE:-trixie}
-DEBIAN=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-UBUNTU=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu}
 PACKAGES=ca-certificates,g++,git,make,python3,python3-dev,python3-venv
 NEXT=$PWD/.tools/next
 ROOT=$NEXT/$RELEASE
@@ -23,8 +21,8 @@ die() { printf '[next] %s\n' "$*" >&2; exit 1; }
 
 # All releases of Ubuntu share one script, under names that an older debootstrap may lack.
 case $RELEASE in
-  trixie) NAME="Debian 13" MIRROR=$DEBIAN PARTS=main KEYRING=debian-archive-keyring SCRIPT=sid ;;
-  noble) NAME="Ubuntu 24.04" MIRROR=$UBUNTU PARTS=main,universe KEYRING=ubuntu-archive-keyring SCRIPT=gutsy ;;
+  trixie) NAME="Debian 13" MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian} PARTS=main KEYRING=debian-archive-keyring SCRIPT=sid ;;
+  noble) NAME="Ubuntu 24.04" MIRROR=${UBUNTU_MIRROR:-http://archive.ubuntu.com/ubuntu} PARTS=main,universe KEYRING=ubuntu-archive-keyring SCRIPT=gutsy ;;
   *) die "VITRINE_NEXT_RELEASE should be trixie (Debian 13) or noble (Ubuntu 24.04), received $RELEASE." ;;
 esac
 
@@ -70,7 +68,7 @@ mount_root() {
 # The files of the project, without what this machine has made of them, as one commit.
 copy_project() {
   find "$ROOT$PROJECT" -mindepth 1 -maxdepth 1 ! -name .venv ! -name .tools ! -name runs -exec rm -rf {} +
-  { git ls-files --cached --others --exclude-standard -z | xargs -0 ls -d 2>/dev/null || true; } \
+  git ls-files --cached --others --exclude-standard -z | { xargs -0 ls -d 2>/dev/null || true; } \
     | tar --create --files-from=- | tar --extract --no-same-owner --directory "$ROOT$PROJECT"
   git -C "$ROOT$PROJECT" init --quiet
   git -C "$ROOT$PROJECT" add --all

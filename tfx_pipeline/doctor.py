@@ -129,7 +129,9 @@ def _glibc() -> Check:
         return Check("C library", "fail", library or "unknown", "TFX's wheels need glibc (Linux).")
     numbers = tuple(int(part) for part in version.split(".")[:2])
     row, newest = row_of(sys.version_info[:2]) or ROWS[0], ROWS[-1]
-    note = "" if numbers >= newest.glibc else " (TFX 1.16 is the newest that installs below 2.39)"
+    least = ".".join(map(str, newest.glibc))
+    too_old = f" (TFX 1.16 is the newest that installs below {least})"
+    note = "" if numbers >= newest.glibc else too_old
     status: Status = "ok" if numbers >= row.glibc else "fail"
     return Check("C library", status, f"glibc {version}{note}")
 

@@ -21,7 +21,8 @@ from tests.end_to_end.conftest import USERS
 from transforms.arrow import read_table
 
 ROOT = Path(__file__).parents[2]
-OTHER = ROOT / ".tools" / "next" / "trixie" / "vitrine" / ".venv" / "bin" / "python"
+RELEASE = "trixie"
+OTHER = ROOT / ".tools" / "next" / RELEASE / "vitrine" / ".venv" / "bin" / "python"
 SETTINGS = (
     *SHRUNK,
     "ranking=null",
@@ -50,7 +51,7 @@ class Shop:
         module = ["-m", *map(str, words)]
         script = [str(ROOT / "scripts" / "next.sh"), ".venv/bin/python"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "VITRINE_NEXT_SHARE": str(self.root)}
-        environment["VITRINE_NEXT_RELEASE"] = "trixie"
+        environment["VITRINE_NEXT_RELEASE"] = RELEASE
         done = subprocess.run(
             [*(script if there else [sys.executable]), *module],
             cwd=ROOT,
